@@ -1,0 +1,86 @@
+"""Timing for the benchmarks: variants interleaved in one process, medians with their spread, ratios to a reference.
+
+Interleaving matters more than repeating: a slow minute of a shared machine then falls on every variant alike.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds per call: the median, and the quartiles as its spread."""
+
+    median: float
+    low: float
+    high: float
+
+
+def compare(
+    variants: dict[str, Callable[[], object]], *, repeats: int = 15, warmup: int = 3
+) -> dict[str, Timing]:
+    """Time each variant `repeats` times, one call of each per round, after `warmup` untimed rounds."""
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats}")
+    samples: dict[str, list[float]] = {name: [] for name in variants}
+    for round_ in range(warmup + repeats):
+        names = list(variants)
+        shift = round_ % len(names) if names else 0  # no variant always runs after the same neighbour
+        for name in names[shift:] + names[:shift]:
+            start = time.perf_counter()
+            variants[name]()
+            elapsed = time.perf_counter() - start
+            if round_ >= warmup:
+                samples[name].append(elapsed)
+    return {name: _summary(times) for name, times in samples.items()}
+
+
+def _summary(times: list[float]) -> Timing:
+    if len(times) == 1:
+        return Timing(times[0], times[0], times[0])
+    low, median, high = statistics.quantiles(times, n=4, method="inclusive")
+    return Timing(median, low, high)
+
+
+def print_table(title: str, timings: dict[str, Timing], reference: str | None = None) -> None:
+    """One row per variant: median and quartiles in ms, and the ratio of medians to `reference`."""
+    width = max((len(name) for name in timings), default=8)
+    print(f"\n{title}")
+    print(f"{'':{width}}  {'median ms':>10}  {'quartiles ms':>19}  {'ratio':>8}")
+    for name, timing in timings.items():
+        spread = f"{timing.low * 1e3:.2f} .. {timing.high * 1e3:.2f}"
+        ratio = f"{timing.median / timings[reference].median:.4f}" if reference in timings else "-"
+        print(f"{name:{width}}  {timing.median * 1e3:10.2f}  {spread:>19}  {ratio:>8}")
+
+
+def machine() -> dict[str, object]:
+    """What a reader needs to judge the figures: versions, processor, threads."""
+    import torch
+
+    return {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def write_json(path: str | os.PathLike[str], payload: object) -> None:
+    """Write `payload`; `Timing` values become dictionaries."""
+    Path(path).write_text(json.dumps(payload, indent=2, default=_jsonable) + "\n", encoding="utf-8")
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, Timing):
+        return asdict(value)
+    raise TypeError(f"cannot write {type(value).__name__} as JSON")

@@ -1,0 +1,54 @@
+"""Intrinsic sparse structures: a group lasso that removes whole hidden units, in both published definitions."""
+
+from typing import Literal
+
+import torch
+
+from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, knob
+from squeezebench.nn import select_units
+from squeezebench.nn.groups import above, unit_group_lasso, unit_square_norms
+
+
+class ISS(Method):
+    """CE + lambda * sum_k ||w_k||_2 over the weight groups of the hidden units, then the dead units are cut out.
+
+    `element`: every weight below `threshold` is set to 0 after each step (it may regrow); a unit goes when its whole
+    group is 0 (the ISS authors' definition). `group_norm`: no zeroing; a unit goes when the squared norm of its group
+    is at most `threshold` at the end (the definition used beside VIB-LSTM).
+    """
+
+    title = "ISS"
+    paper = "Wen et al., Learning Intrinsic Sparse Structures within LSTM, ICLR 2018"
+
+    class Settings(RecurrentSettings):
+        definition: Literal["element", "group_norm"] = knob("group_norm", "when a unit counts as removed")
+        strength: float = knob(0.003, "weight of the group lasso (lambda)", search=(1e-4, 1.0), ge=0)
+        threshold: float = knob(0.01, "on |w| (element) or on the squared group norm (group_norm)", gt=0)
+        start: Literal["scratch", "dense"] = knob("dense", "where training starts")
+
+    def start_share(self):
+        return 0.4 if self.settings.start == "dense" else 0.0
+
+    def stages(self):
+        return [Stage("sparsify", 0.6), Stage("fine-tune", 0.4, penalised=False)]
+
+    def build(self, task):
+        return dense_classifier(task, self.settings)
+
+    def penalty(self, model):
+        return self.settings.strength * unit_group_lasso(model)
+
+    @torch.no_grad()
+    def after_step(self, model):
+        if self.settings.definition == "element" and self.clock.stage == "sparsify":
+            for layer in model.layers:
+                for weight in (layer.input_map.weight, layer.hidden_map.weight):
+                    weight.masked_fill_(weight.abs() < self.settings.threshold, 0.0)
+            model.head.weight.masked_fill_(model.head.weight.abs() < self.settings.threshold, 0.0)
+
+    def end_stage(self, model, stage):
+        if stage.name != "sparsify":
+            return model
+        threshold = self.settings.threshold if self.settings.definition == "group_norm" else 0.0
+        units = [above(norms, threshold) for norms in unit_square_norms(model)]
+        return select_units(model, torch.arange(model.inputs), units)

@@ -1,0 +1,98 @@
+"""Magnitude pruning of the trained dense network, by unit or by element, with the gradual schedule."""
+
+import torch
+
+from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, knob
+from squeezebench.nn import RecurrentClassifier, RecurrentLayer, SparseMap, select_units
+from squeezebench.nn.groups import input_square_norms, largest, unit_square_norms
+
+
+class Magnitude(Method):
+    """What is smallest goes, a little more at every update: s_t = s (1 - (1 - p)^3), p the part of the stage done.
+
+    `unit`: hidden units by the norm of their weight group (and inputs by their column); the compact network is dense.
+    `element`: single weights, per matrix; zeros only count for what a sparse format saves, indices included.
+    """
+
+    title = "magnitude"
+    paper = "Zhu & Gupta, To prune, or not to prune (2017); Narang et al., Exploring Sparsity in RNNs (2017)"
+    control = True
+
+    class Settings(RecurrentSettings):
+        structure: str = knob("unit", "what is removed", search=["unit", "element"], pattern="^(unit|element)$")
+        keep: float = knob(0.25, "part of the units (or of each matrix's weights) kept", search=(0.01, 0.9), gt=0, le=1)
+        keep_inputs: float = knob(1.0, "part of the inputs kept (unit)", search=(0.01, 1.0), gt=0, le=1)
+        every: int = knob(10, "steps between updates of the masks", gt=0)
+
+    def start_share(self):
+        return 0.4
+
+    def stages(self):
+        return [Stage("prune", 0.5), Stage("fine-tune", 0.5)]
+
+    def build(self, task):
+        return dense_classifier(task, self.settings)
+
+    def after_step(self, model):
+        if self.clock.stage == "prune" and self.clock.step % self.settings.every == 0:
+            self._choose(model, self.clock.progress)
+        self._apply(model)
+
+    def end_stage(self, model, stage):
+        if stage.name == "prune":
+            self._choose(model, 1.0)
+            if self.settings.structure == "unit":
+                model = select_units(model, self.inputs, self.units)
+                self.zeros = []
+        return model
+
+    def compact(self, model):
+        if self.settings.structure == "unit":
+            return model
+        layers = []
+        for layer in model.layers:
+            maps = [SparseMap.from_dense(m.dense()) for m in (layer.input_map, layer.hidden_map)]
+            sparse = RecurrentLayer(*maps, layer.cell)
+            with torch.no_grad():
+                sparse.bias_ih.copy_(layer.bias_ih)
+                sparse.bias_hh.copy_(layer.bias_hh)
+            layers.append(sparse)
+        return RecurrentClassifier(layers, model.head, front=model.front)
+
+    @torch.no_grad()
+    def _choose(self, model, progress):
+        """Masks for the present sparsity: `zeros` holds (weights, bool mask of what is removed)."""
+        s = self.settings
+        kept = lambda final: final + (1 - final) * (1 - progress) ** 3  # noqa: E731
+        if s.structure == "element":
+            matrices = [m.weight for layer in model.layers for m in (layer.input_map, layer.hidden_map)]
+            self.zeros = [(w, w.abs() < self._cut(w.abs(), kept(s.keep))) for w in matrices]
+            return
+        norms = unit_square_norms(model)
+        self.units = [largest(n, round(kept(s.keep) * len(n))) for n in norms]
+        self.inputs = largest(input_square_norms(model), round(kept(s.keep_inputs) * model.inputs))
+        self.zeros = []
+        for layer, units in zip(model.layers, self.units, strict=True):
+            gone = torch.ones(layer.hidden, dtype=torch.bool).index_fill(0, units, False)
+            u = layer.hidden_map.weight
+            self.zeros.append((u, gone.expand_as(u)))  # its recurrent column: nobody reads the unit any more
+            reader = self._reader(model, layer)
+            self.zeros.append((reader, gone.expand_as(reader)))
+        w = model.layers[0].input_map.weight
+        gone = torch.ones(model.inputs, dtype=torch.bool).index_fill(0, self.inputs, False)
+        self.zeros.append((w, gone.expand_as(w)))
+
+    @staticmethod
+    def _reader(model, layer):
+        place = list(model.layers).index(layer)
+        return model.head.weight if layer is model.layers[-1] else model.layers[place + 1].input_map.weight
+
+    @staticmethod
+    def _cut(magnitudes, keep):
+        rank = magnitudes.numel() - max(1, round(keep * magnitudes.numel())) + 1
+        return magnitudes.flatten().kthvalue(rank).values
+
+    @torch.no_grad()
+    def _apply(self, model):
+        for weights, gone in getattr(self, "zeros", ()):
+            weights.masked_fill_(gone, 0.0)

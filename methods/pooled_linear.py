@@ -1,0 +1,43 @@
+"""The control without recurrence: does the task need a recurrent network at all?"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from squeezebench.method import Method, Settings
+
+
+class PooledLinear(Method):
+    """Mean of the features over the valid steps, then one linear layer."""
+
+    title = "mean pool + linear"
+    paper = "no recurrence"
+    control = True
+
+    class Settings(Settings):
+        pass
+
+    def build(self, task):
+        return MeanPoolLinear(task.inputs, task.classes)
+
+
+class MeanPoolLinear(nn.Module):
+    """(B, T, D) -> logits (B, classes)."""
+
+    def __init__(self, inputs: int, classes: int):
+        super().__init__()
+        self.head = nn.Linear(inputs, classes)
+
+    def forward(self, x: Tensor, length: Tensor | None = None) -> Tensor:
+        if length is None:
+            return self.head(x.mean(1))
+        valid = torch.arange(x.shape[1], device=x.device) < length[:, None]  # (B, T)
+        return self.head((x * valid[..., None]).sum(1) / length[:, None])
+
+    def spec(self) -> dict[str, Any]:
+        return {"class": "MeanPoolLinear", "inputs": self.head.in_features, "classes": self.head.out_features}
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> "MeanPoolLinear":
+        return cls(spec["inputs"], spec["classes"])

@@ -1,0 +1,34 @@
+"""The control for every way of choosing units: choose them at random."""
+
+import torch
+
+from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, knob
+from squeezebench.nn import select_units
+
+
+class RandomUnits(Method):
+    """Units (and inputs) of the trained dense network removed at random, the rest fine-tuned."""
+
+    title = "random units"
+    paper = "control"
+    control = True
+
+    class Settings(RecurrentSettings):
+        keep: float = knob(0.25, "part of the hidden units kept", search=(0.01, 0.9), gt=0, le=1)
+        keep_inputs: float = knob(1.0, "part of the inputs kept", search=(0.01, 1.0), gt=0, le=1)
+
+    def start_share(self):
+        return 0.4
+
+    def stages(self):
+        return [Stage("fine-tune", 1.0)]
+
+    def build(self, task):
+        return dense_classifier(task, self.settings)
+
+    def adopt(self, model, dense):
+        inputs = self._draw(dense.inputs, self.settings.keep_inputs)
+        return select_units(dense, inputs, [self._draw(h, self.settings.keep) for h in dense.hidden])
+
+    def _draw(self, units, part):
+        return torch.randperm(units)[: max(1, round(part * units))].sort().values

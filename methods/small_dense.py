@@ -1,0 +1,46 @@
+"""The control that compression has to beat: the same cell, narrower, from scratch, for the same budget."""
+
+from pydantic import PositiveFloat, PositiveInt, model_validator
+
+from squeezebench.method import Method, RecurrentSettings, dense_classifier, knob
+
+
+class SmallDense(Method):
+    """A dense classifier of fewer units: a given width, or the widest that meets a parameter budget."""
+
+    title = "small dense"
+    paper = "direct design, as in Wen et al. (ICLR 2018), Table 1"
+    control = True
+
+    class Settings(RecurrentSettings):
+        width: PositiveInt | None = knob(None, "hidden units")
+        ratio: PositiveFloat | None = knob(None, "at least this many times fewer recurrent parameters than dense", search=(2, 500))
+
+        @model_validator(mode="after")
+        def _one_of_them(self):
+            if (self.width is None) == (self.ratio is None):
+                raise ValueError("give either width or ratio")
+            return self
+
+    def skip(self, task):
+        if self._width(task) < 1:
+            return f"one hidden unit on {task.inputs} inputs is larger than 1/{self.settings.ratio:g} of the dense model"
+        return super().skip(task)
+
+    def build(self, task):
+        return dense_classifier(task, self.settings.model_copy(update={"hidden": self._width(task)}))
+
+    def _width(self, task):
+        s = self.settings
+        if s.width is not None:
+            return s.width
+        budget = self._count(task.inputs, s.hidden) / s.ratio
+        width = 0
+        while self._count(task.inputs, width + 1) <= budget:
+            width += 1
+        return width
+
+    def _count(self, inputs, hidden):
+        gates = {"lstm": 4, "gru": 3}[self.settings.cell]
+        reads = [inputs] + [hidden] * (self.settings.layers - 1)
+        return sum(gates * hidden * (d + hidden + 2) for d in reads)

@@ -1,0 +1,95 @@
+"""VIB-LSTM: bottleneck masks on the input features and on the gates of a recurrent network."""
+
+from typing import Literal
+
+import torch
+
+from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, knob
+from squeezebench.nn import GATES, BottleneckMask, compact_masked, select_units
+from squeezebench.nn.groups import above, unit_group_lasso, unit_square_norms
+
+
+class VIBLSTM(Method):
+    """Srivastava et al., WACV 2021, Eq. 8-15: z = mu + sigma * eps on gates and inputs, pruned by mu^2 / sigma^2.
+
+    Loss: mean cross-entropy + s * (beta * sum_gates KL + beta_features * KL_features). Eq. 15 weighs the data term 5,
+    so s = 1/5 under `scale: eq15`; `released` is the factor 1/2 of the authors' code; `dataset` divides by the number
+    of training sequences, which makes beta near 1 a useful value on tasks of any size.
+
+    `noise: first_batch` is the released code's reading. It has a degenerate optimum (see BottleneckMask): once no
+    noise is drawn, sigma grows for free and the KL term prunes everything while the training loss stays near 0.
+    """
+
+    title = "VIB-LSTM"
+    paper = "Srivastava, Dutta et al., A VIB Based Method to Compress Sequential Networks for HAR, WACV 2021"
+
+    class Settings(RecurrentSettings):
+        mask_features: bool = knob(True, "mask on the inputs (Eq. 12)")
+        mask_gates: bool = knob(True, "masks on the gates (Eq. 8)")
+        beta: float = knob(1.0, "weight of the gate KL terms (Eq. 15)", search=(0.05, 20.0), ge=0)
+        beta_features: float | None = knob(None, "weight of the feature KL term (Eq. 15); none: as beta", ge=0)
+        scale: Literal["dataset", "eq15", "released"] = knob("dataset", "what beta is relative to")
+        ramp: float = knob(0.5, "part of the compress stage over which beta rises from 0", ge=0, le=1)
+        noise: Literal["per_sequence", "per_step", "first_batch"] = knob("per_sequence", "when eps is drawn")
+        threshold: float = knob(1.0, "a unit stays iff mu^2 / sigma^2 exceeds this", gt=0)
+        evaluate_with: Literal["mean", "hard"] = knob("mean", "mask at evaluation: mu or 1 on kept units")
+        finalise: Literal["standard", "vectors"] = knob(
+            "standard", "masks no cell can absorb: set to 1 before fine-tuning, or kept as counted vectors"
+        )
+        start: Literal["scratch", "dense"] = knob("dense", "where training starts")
+        start_share: float = knob(0.3, "part of the epochs spent on the dense start", gt=0, lt=1)
+        compress_share: float = knob(0.6, "part of the remaining epochs with noise and KL; the rest fine-tunes", gt=0, lt=1)
+        mask_learning_rate: float = knob(5.0, "factor on the learning rate for mu and log sigma^2", search=(1, 50), gt=0)
+        group_lasso: float = knob(0.0, "lambda of the ISS penalty after compression (Eq. 16, VIB+ISS)", ge=0)
+        group_threshold: float = knob(0.01, "on the squared group norm (VIB+ISS)", gt=0)
+
+    def start_share(self):
+        return self.settings.start_share if self.settings.start == "dense" else 0.0
+
+    def stages(self):
+        s = self.settings
+        rest = 1 - s.compress_share
+        if not s.group_lasso:
+            return [Stage("compress", s.compress_share), Stage("fine-tune", rest, penalised=False)]
+        return [
+            Stage("compress", s.compress_share),
+            Stage("group lasso", rest / 2),
+            Stage("fine-tune", rest / 2, penalised=False),
+        ]
+
+    def build(self, task):
+        s = self.settings
+        model = dense_classifier(task, s)
+        mask = lambda units: BottleneckMask(units, s.noise, s.evaluate_with, s.threshold)  # noqa: E731
+        if s.mask_features:
+            model.input_mask = mask(model.inputs)
+        if s.mask_gates:
+            for layer in model.layers:
+                layer.gate_masks.update({gate: mask(layer.hidden) for gate in GATES[layer.cell]})
+        return model
+
+    def parameter_groups(self, model):
+        masks = [p for m in model.masks() for p in m.parameters()]
+        of_masks = {id(p) for p in masks}
+        weights = [p for p in model.parameters() if id(p) not in of_masks]
+        return [{"params": weights}, {"params": masks, "scale": self.settings.mask_learning_rate, "weight_decay": 0.0}]
+
+    def penalty(self, model):
+        s = self.settings
+        if self.clock.stage == "group lasso":
+            return s.group_lasso * unit_group_lasso(model)
+        ramp = min(1.0, self.clock.progress / s.ramp) if s.ramp else 1.0
+        scale = {"dataset": 1 / self.clock.examples, "eq15": 1 / 5, "released": 1 / 2}[s.scale]
+        beta_features = s.beta if s.beta_features is None else s.beta_features
+        total = sum(s.beta * m.kl() for layer in model.layers for m in layer.gate_masks.values())
+        if model.input_mask is not None:
+            total = total + beta_features * model.input_mask.kl()
+        return scale * ramp * total
+
+    def end_stage(self, model, stage):
+        if stage.name == "compress":
+            return compact_masked(model, keep_factors=self.settings.finalise == "vectors")
+        if stage.name == "group lasso":
+            units = [above(norms, self.settings.group_threshold) for norms in unit_square_norms(model)]
+            return select_units(model, torch.arange(model.inputs), units)
+        return model

@@ -1,0 +1,92 @@
+"use strict";
+// Tables: sort by a click on a header, filter by text, copy as CSV or LaTeX. Figures: hover text at once. No library.
+
+for (const part of document.querySelectorAll(".tabular")) {
+  const body = part.querySelector("tbody");
+  const rows = [...body.rows];
+  const heads = [...part.querySelectorAll("th")];
+  const shown = part.querySelector("[data-shown]");
+  const filter = part.querySelector("[data-filter]");
+  const texts = rows.map((row) => row.textContent.toLowerCase());
+
+  const key = (row, column) => {
+    const cell = row.cells[column];
+    return "v" in cell.dataset ? Number(cell.dataset.v) : cell.textContent.trim();
+  };
+  const compare = (a, b) => {
+    const numbers = [a, b].map((value) => typeof value === "number");
+    if (numbers[0] && numbers[1]) return a - b;
+    if (numbers[0] !== numbers[1]) return null; // a cell without a number goes last, whatever the direction
+    return a.localeCompare(b, "en", { numeric: true });
+  };
+  heads.forEach((head, column) => {
+    head.querySelector("button").addEventListener("click", () => {
+      const numeric = head.classList.contains("n");
+      const before = head.getAttribute("aria-sort");
+      const up = before ? before === "descending" : !numeric; // numbers: the largest first
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const keyed = rows.map((row, index) => ({ row, index, value: key(row, column) }));
+      keyed.sort((a, b) => {
+        const order = compare(a.value, b.value);
+        if (order === null) return typeof a.value === "number" ? -1 : 1;
+        return (up ? order : -order) || a.index - b.index;
+      });
+      body.append(...keyed.map((item) => item.row));
+    });
+  });
+
+  const apply = () => {
+    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let visible = 0;
+    rows.forEach((row, index) => {
+      row.hidden = !words.every((word) => texts[index].includes(word));
+      visible += !row.hidden;
+    });
+    shown.textContent = words.length ? `${visible} of ${rows.length} rows` : `${rows.length} rows`;
+  };
+  filter.addEventListener("input", apply);
+  apply();
+
+  for (const button of part.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", async () => {
+      const source = part.querySelector(`[data-text="${button.dataset.copy}"]`);
+      const label = button.textContent;
+      let done;
+      try {
+        await navigator.clipboard.writeText(source.value);
+        done = true;
+      } catch {
+        source.hidden = false; // opened from a file some browsers have no clipboard: the old way
+        source.select();
+        done = document.execCommand("copy");
+        source.hidden = done;
+      }
+      button.textContent = done ? "Copied" : "Select and copy below";
+      setTimeout(() => { button.textContent = label; }, 1500);
+    });
+  }
+}
+
+const tip = document.createElement("div");
+tip.id = "tip";
+tip.hidden = true;
+tip.setAttribute("role", "tooltip");
+document.body.append(tip);
+for (const point of document.querySelectorAll("svg.plot .point")) {
+  const title = point.querySelector("title");
+  const text = title.textContent;
+  title.remove(); // else the browser shows it too, later
+  const show = (event) => {
+    tip.textContent = text;
+    tip.hidden = false;
+    const box = tip.getBoundingClientRect();
+    const left = Math.min(event.clientX + 14, innerWidth - box.width - 8);
+    const above = event.clientY - box.height - 12;
+    tip.style.left = `${Math.max(8, left)}px`;
+    tip.style.top = `${above > 8 ? above : event.clientY + 16}px`;
+  };
+  point.addEventListener("pointerenter", show);
+  point.addEventListener("pointermove", show);
+  point.addEventListener("pointerleave", () => { tip.hidden = true; });
+}

@@ -1,0 +1,200 @@
+"""What a method is: class attributes, its settings, and a few short hooks into the engine's training loop.
+
+A method is one file. The engine trains, validates, measures and records; the method only says what is trained, in
+which stages, with which penalty, and how the trained module becomes the compact one that is counted and scored.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def knob(default: Any, description: str, *, search: tuple[float, float] | list[Any] | None = None, **limits: Any):
+    """A field of a method's Settings.
+
+    search: the range the tuner may draw from, (low, high) sampled on a log axis where low > 0, or a list of choices.
+    limits: pydantic's (gt, ge, lt, le ...).
+    """
+    extra = None if search is None else {"search": list(search), "axis": _axis(search)}
+    return Field(default, description=description, json_schema_extra=extra, **limits)
+
+
+def _axis(search: tuple[float, float] | list[Any]) -> str:
+    if isinstance(search, list):
+        return "choice"
+    return "log" if search[0] > 0 else "linear"
+
+
+class Settings(BaseModel):
+    """Base of every method's settings: unknown names and wrong types are refused; a setting cannot change later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class RecurrentSettings(Settings):
+    """What every method on a recurrent classifier shares. An experiment's `model:` sets these for all methods."""
+
+    cell: Literal["lstm", "gru"] = knob("lstm", "recurrent cell")
+    hidden: PositiveInt = knob(64, "hidden units of each layer before compression")
+    layers: PositiveInt = knob(1, "stacked recurrent layers")
+    front: Literal["last", "segments", "segments_bn"] = knob(
+        "last", "`segments`: batch norm per temporal segment and max (TS-LSTM); `segments_bn`: the batch norm alone"
+    )
+    segments: PositiveInt = knob(3, "temporal segments of the front")
+    input_dropout: NonNegativeFloat = knob(0.0, "dropout on the inputs, one mask per sequence", lt=1)
+    dropout: NonNegativeFloat = knob(0.0, "dropout on the state that is classified", lt=1)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training.
+
+    share: part of the run's epochs (after a dense start, where there is one); shares are normalised to sum to 1.
+    penalised: whether the method's penalty is added. learning_rate: factor on the experiment's learning rate.
+    """
+
+    name: str
+    share: float
+    penalised: bool = True
+    learning_rate: float = 1.0
+
+
+@dataclass
+class Clock:
+    """Where training stands. The engine keeps it; penalties and hooks read it."""
+
+    stage: str = ""
+    epoch: int = 0  # within the stage
+    step: int = 0  # within the stage
+    steps: int = 1  # of the stage
+    examples: int = 1  # training sequences
+
+    @property
+    def progress(self) -> float:
+        """Part of the stage that is done, in [0, 1]."""
+        return min(1.0, self.step / max(1, self.steps))
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What a method may know of a task when it builds a module: shapes, never data."""
+
+    name: str
+    kind: str  # "sequence"; later "image", "video"
+    inputs: int  # D
+    steps: int  # T, the longest sequence
+    classes: int
+    has_lengths: bool
+    examples: int  # training sequences
+
+
+@dataclass
+class Method:
+    """Base class of all methods. A subclass sets the class attributes and overrides what it needs.
+
+    Only `build` has no default. Order of calls: skip, build, (dense start loaded), adopt, then for each stage:
+    parameter_groups, [train_step | penalty, after_step]..., end_stage; at last compact.
+    """
+
+    title: ClassVar[str] = ""
+    paper: ClassVar[str] = ""  # citation of the source
+    control: ClassVar[bool] = False  # a control: what the other methods have to beat
+    kinds: ClassVar[tuple[str, ...]] = ("sequence",)
+    compact_tolerance: ClassVar[float] = 1e-5  # of logits: compact module against the trained one
+
+    class Settings(RecurrentSettings):
+        pass
+
+    settings: Any
+    clock: Clock = field(default_factory=Clock)
+    notes: list[str] = field(default_factory=list)  # shown with the record
+
+    # --- what a method says about itself
+    def skip(self, task: TaskInfo) -> str | None:
+        """A reason in words where the method cannot run on `task`, else None."""
+        return None if task.kind in self.kinds else f"is for {' and '.join(self.kinds)} tasks, not {task.kind}"
+
+    def start_share(self) -> float:
+        """Part of the run's epochs spent on the shared dense start; 0: from scratch.
+
+        Where it is above 0 the engine trains (once, for all methods) a plain dense classifier of the same
+        recurrent settings, and `adopt` receives it.
+        """
+        return 0.0
+
+    def stages(self) -> list[Stage]:
+        """The training stages. Default: one."""
+        return [Stage("train", 1.0)]
+
+    # --- what is trained
+    def build(self, task: TaskInfo) -> nn.Module:
+        """A fresh module, (B, T, D) float and lengths (B,) or None -> logits (B, classes)."""
+        raise TypeError(f"method {type(self).__name__} does not define build(task)")
+
+    def adopt(self, model: nn.Module, dense: nn.Module) -> nn.Module:
+        """The module to train, given the trained dense start. Default: same weights in `model`, by name."""
+        missing, unexpected = model.load_state_dict(dense.state_dict(), strict=False)
+        if unexpected:
+            raise ValueError(f"the dense start has weights that the module does not: {unexpected[:3]}")
+        return model
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """Optimiser groups; `scale` in a group is a factor on the learning rate."""
+        return [{"params": list(model.parameters())}]
+
+    def penalty(self, model: nn.Module) -> Tensor | float:
+        """Added to the mean cross-entropy in penalised stages."""
+        return 0.0
+
+    train_step = None  # a different learning rule: (model, x, length, y, optimiser) -> loss as float
+
+    def after_step(self, model: nn.Module) -> None:
+        """Called after each optimiser step."""
+
+    def end_stage(self, model: nn.Module, stage: Stage) -> nn.Module:
+        """Called after each stage; may return another module, which the next stage trains."""
+        return model
+
+    # --- what is scored
+    def compact(self, model: nn.Module) -> nn.Module:
+        """The deployable module: removed units physically gone. It needs `spec()` and `from_spec(spec)`."""
+        return model
+
+    @classmethod
+    def restore(cls, spec: dict[str, Any]) -> nn.Module:
+        """An empty module for the weights of a saved compact one; looked up by class name in the method's file."""
+        module = sys.modules[cls.__module__]
+        maker = getattr(module, spec["class"], None)
+        if maker is None:
+            from . import nn as building_blocks
+
+            maker = getattr(building_blocks, spec["class"], None)
+        if maker is None:
+            raise ValueError(f"no class {spec['class']!r} in {cls.__module__} or squeezebench.nn")
+        return maker.from_spec(spec)
+
+
+def dense_classifier(task: TaskInfo, settings: RecurrentSettings) -> nn.Module:
+    """The uncompressed RecurrentClassifier that `settings` describe, freshly initialised."""
+    from .nn import TemporalSegments, recurrent_classifier
+
+    front = None
+    if settings.front != "last":
+        front = TemporalSegments(task.inputs, settings.segments, pool=settings.front == "segments")
+    return recurrent_classifier(
+        task.inputs,
+        settings.hidden,
+        task.classes,
+        settings.cell,
+        settings.layers,
+        front,
+        settings.input_dropout,
+        settings.dropout,
+    )

@@ -1,0 +1,130 @@
+"""The recurrent classifier that every sequence method builds, and its compact form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .bottleneck import BottleneckMask
+from .layer import GATES, Cell, RecurrentLayer
+from .maps import DenseMap, map_from_spec
+from .segments import TemporalSegments
+
+
+class RecurrentClassifier(nn.Module):
+    """(B, T, D) -> logits (B, classes): [selection] -> [front] -> [input mask] -> layers -> last valid step -> head.
+
+    input_index: the inputs that are read, int (d,), where a compact model has fewer than the task offers.
+    Lengths: the state at the last *valid* step is classified; steps after it cannot influence it.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[RecurrentLayer],
+        head: nn.Linear,
+        input_mask: BottleneckMask | None = None,
+        input_index: Tensor | None = None,
+        front: TemporalSegments | None = None,
+        input_dropout: float = 0.0,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.layers, self.head = nn.ModuleList(layers), head
+        self.input_mask, self.front = input_mask, front
+        self.register_buffer("input_index", None if input_index is None else input_index.to(torch.int32))
+        self.input_dropout, self.dropout = input_dropout, dropout
+
+    @property
+    def cell(self) -> Cell:
+        return self.layers[0].cell
+
+    @property
+    def inputs(self) -> int:
+        """Width of what the first layer reads."""
+        return self.layers[0].inputs
+
+    @property
+    def hidden(self) -> list[int]:
+        """Hidden units of each layer."""
+        return [layer.hidden for layer in self.layers]
+
+    def forward(self, x: Tensor, length: Tensor | None = None) -> Tensor:
+        """x (B, T, D) float, length (B,) int or None -> logits (B, classes)."""
+        if self.input_index is not None:
+            x = x.index_select(-1, self.input_index)
+        if self.training and self.input_dropout:
+            x = x * nn.functional.dropout(x.new_ones(len(x), 1, x.shape[-1]), self.input_dropout)
+        if self.front is not None:
+            x, length = self.front(x, length)
+        if self.input_mask is not None:
+            mask = self.input_mask(len(x), x.shape[1])  # (D,), (B, D) or (T, B, D)
+            x = x * (mask if mask.dim() == 1 else mask[:, None] if mask.dim() == 2 else mask.transpose(0, 1))
+        hidden = x.transpose(0, 1).contiguous()  # time-major, so that a step is one contiguous block
+        for layer in self.layers:
+            hidden = layer(hidden)
+        last = hidden[-1] if length is None else hidden[length - 1, torch.arange(len(x), device=x.device)]
+        return self.head(nn.functional.dropout(last, self.dropout, self.training))
+
+    def masks(self) -> list[BottleneckMask]:
+        """Every bottleneck mask, the input's first."""
+        return [module for module in self.modules() if isinstance(module, BottleneckMask)]
+
+    def spec(self) -> dict[str, Any]:
+        """What `from_spec` needs to rebuild this module before its weights are loaded (JSON)."""
+        return {
+            "class": "RecurrentClassifier",
+            "cell": self.cell,
+            "layers": [
+                {
+                    "input_map": layer.input_map.spec(),
+                    "hidden_map": layer.hidden_map.spec(),
+                    "factors": {k: v.numel() for k, v in layer.factors.items()},
+                }
+                for layer in self.layers
+            ],
+            "classes": self.head.out_features,
+            "input_index": None if self.input_index is None else self.input_index.numel(),
+            "front": None if self.front is None else self.front.spec(),
+        }
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> RecurrentClassifier:
+        """An unmasked module of the given shapes (the compact form; masks are never stored)."""
+        layers = [
+            RecurrentLayer(
+                map_from_spec(layer["input_map"]),
+                map_from_spec(layer["hidden_map"]),
+                spec["cell"],
+                factors={k: torch.ones(n) for k, n in layer["factors"].items()},
+            )
+            for layer in spec["layers"]
+        ]
+        index = None if spec["input_index"] is None else torch.zeros(spec["input_index"], dtype=torch.int32)
+        front = None if spec["front"] is None else TemporalSegments(**spec["front"])
+        head = nn.Linear(layers[-1].hidden, spec["classes"])
+        return cls(layers, head, input_index=index, front=front)
+
+
+def recurrent_classifier(
+    inputs: int,
+    hidden: int,
+    classes: int,
+    cell: Cell = "lstm",
+    layers: int = 1,
+    front: TemporalSegments | None = None,
+    input_dropout: float = 0.0,
+    dropout: float = 0.0,
+) -> RecurrentClassifier:
+    """A dense classifier with `layers` recurrent layers of `hidden` units, freshly initialised."""
+    rows = len(GATES[cell]) * hidden
+    stack = [
+        RecurrentLayer(DenseMap(inputs if k == 0 else hidden, rows), DenseMap(hidden, rows), cell).reset()
+        for k in range(layers)
+    ]
+    head = nn.Linear(hidden, classes)
+    nn.init.xavier_uniform_(head.weight)
+    nn.init.zeros_(head.bias)
+    return RecurrentClassifier(stack, head, front=front, input_dropout=input_dropout, dropout=dropout)

@@ -1,0 +1,208 @@
+"""Dense products on the CPU, as fast as PyTorch allows: ``linear`` for all time steps, ``step_product`` for one.
+
+Three facts, measured, make up the gain over ``F.linear`` in float32 on one thread:
+
+* oneDNN's product, reached through the private operator ``mkldnn._linear_pointwise``, outruns the default BLAS on
+  large matrices. It reorders its *second* operand first, so for few rows we compute ``(W x^T)^T``: the few rows
+  are reordered and the large weight is read in place (2x at 16 x 2048 x 8192).
+* A weight gradient of hundreds of megabytes costs as much in page faults as in arithmetic. We ask the kernel for
+  huge pages.
+* The BLAS prefers wide results: a tall, small gradient is computed transposed.
+
+Everything is guarded (device, dtype, build, :func:`plain`); behind it stands ``F.linear``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.flop_counter import flop_registry, register_flop_formula
+
+_PLAIN: ContextVar[bool] = ContextVar("squeezebench_plain", default=False)
+_ONEDNN_FROM = 1 << 20  # elements of the weight; below, the default BLAS has less overhead per call
+_TRANSPOSE_FROM_STEPS = 10  # a transposed copy of a large weight costs about as much as it saves in 8 products
+_HUGE_FROM = 1 << 24  # bytes; smaller blocks come from the heap, whose pages are there already
+_TALL_UP_TO = 1 << 18  # elements of a gradient that is cheap to transpose
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Inside, ``linear`` and the recurrences use public operators and plain autograd only.
+
+    For counting, export, ``torch.func`` transforms, or to compare against. The choice is made in the forward pass.
+    """
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
+
+
+def fast_path(*tensors: Tensor | None) -> bool:
+    """Whether hand-written autograd may be used: ordinary tensors, not traced, compiled or transformed."""
+    if _PLAIN.get() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # vmap, grad, jvp of torch.func
+        return False
+    return all(t is None or type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """The dtype that products on this device are asked to run in, None outside autocast."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+
+
+# ---------------------------------------------------------------------------------------------------------- linear
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x W^T + b``: x (..., D), weight (K, D), bias (K,) or None -> (..., K). As ``F.linear``, with autograd.
+
+    The gradient of x is computed only where something needs it, and second derivatives work.
+    """
+    if autocast_dtype(x) is not None or not fast_path(x, weight, bias):
+        return F.linear(x, weight, bias)
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or _requires_grad(bias)):
+        return _Linear.apply(x, weight, bias)
+    return _product(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], -1)
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.save_for_backward(x, weight)
+        return _product(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], weight.shape[0])
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, weight = ctx.saved_tensors
+        need_x, need_weight, need_bias = ctx.needs_input_grad
+        dy = dy.reshape(-1, dy.shape[-1])
+        dx = dw = db = None
+        if torch.is_grad_enabled():  # create_graph: the same products, by differentiable operators
+            dx = (dy @ weight).view_as(x) if need_x else None
+            dw = dy.t() @ x.reshape(-1, x.shape[-1]) if need_weight else None
+        else:
+            dx = _product(dy, weight.t()).view_as(x) if need_x else None
+            dw = weight_gradient(dy, x.reshape(-1, x.shape[-1])) if need_weight else None
+        if need_bias:
+            db = dy.sum(0)
+        return dx, dw, db
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (N, D), weight (K, D) -> (N, K), contiguous."""
+    if not _onednn(weight, x):
+        return F.linear(x, weight, bias)
+    if 8 * x.shape[0] <= weight.shape[0] and weight.is_contiguous():
+        y = _onednn_linear(weight, x).t()
+        out = y.new_empty(y.shape)
+        return out.copy_(y) if bias is None else torch.add(y, bias, out=out)
+    return _onednn_linear(x, weight, bias)
+
+
+def weight_gradient(dy: Tensor, x: Tensor) -> Tensor:
+    """``dy^T x``: dy (N, K), x (N, D) -> (K, D), contiguous."""
+    rows, columns = dy.shape[1], x.shape[1]
+    if dy.device.type == "cpu":
+        if rows * columns * dy.element_size() >= _HUGE_FROM:
+            return torch.mm(dy.t(), x, out=_advise_huge_pages(dy.new_empty(rows, columns)))
+        if rows > columns and rows * columns <= _TALL_UP_TO:
+            return torch.mm(x.t(), dy).t().contiguous()
+    return torch.mm(dy.t(), x)
+
+
+# ------------------------------------------------------------------------------------------------- one step at a time
+
+
+def step_product(
+    weight: Tensor, rows: int, steps: int, low: torch.dtype | None = None
+) -> Callable[[Tensor, Tensor, Tensor], object]:
+    """A function ``(a, x, out)`` that writes ``a + x W^T`` to ``out``, to be called ``steps`` times.
+
+    weight (K, D), x (rows, D), a and out (rows, K); ``low`` is the dtype of the product where it is not that of x.
+    """
+    if low is not None and low != weight.dtype:
+        w_low = weight.to(low).t()
+        return lambda a, x, out: torch.add(a, torch.mm(x.to(low), w_low), out=out)
+    direct = weight.is_contiguous()
+    worth_it = direct or steps >= _TRANSPOSE_FROM_STEPS
+    if worth_it and 8 * rows <= min(weight.shape) and _onednn(weight):
+        w = weight if direct else _advise_huge_pages(weight.new_empty(weight.shape)).copy_(weight)
+        return lambda a, x, out: torch.add(a, _onednn_linear(w, x).t(), out=out)
+    w_t, addmm = weight.t(), torch.addmm
+    return lambda a, x, out: addmm(a, x, w_t, out=out)
+
+
+# -------------------------------------------------------------------------------------------- what the machine offers
+
+
+@cache
+def _onednn_operator() -> Callable[..., Tensor] | None:
+    if not torch.backends.mkldnn.is_available():
+        return None
+    try:
+        operator = torch.ops.mkldnn._linear_pointwise.default
+        x, w = torch.ones(2, 3), torch.ones(4, 3)
+        if not torch.equal(operator(x, w, None, "none", [], ""), F.linear(x, w)):
+            return None
+    except (AttributeError, RuntimeError, TypeError):  # private: it may change its name or its arguments
+        return None
+    if torch.ops.mkldnn._linear_pointwise not in flop_registry:
+        register_flop_formula(torch.ops.mkldnn._linear_pointwise)(_onednn_flop)
+    return operator
+
+
+def _onednn_flop(x_shape, w_shape, *_args, out_shape=None, **_kwargs) -> int:
+    return 2 * x_shape[0] * x_shape[1] * w_shape[0]
+
+
+def _onednn(weight: Tensor, x: Tensor | None = None) -> bool:
+    return (
+        weight.numel() >= _ONEDNN_FROM
+        and weight.device.type == "cpu"
+        and weight.dtype == torch.float32
+        and (x is None or (x.dtype == torch.float32 and x.numel() > 0))
+        and torch._C._get_mkldnn_enabled()
+        and not _PLAIN.get()
+        and _onednn_operator() is not None
+    )
+
+
+def _onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return _onednn_operator()(x, weight, bias, "none", [], "")
+
+
+@cache
+def _madvise() -> Callable[[int, int, int], int] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    function = getattr(ctypes.CDLL(None), "madvise", None)
+    if function is not None:
+        function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return function
+
+
+def _advise_huge_pages(x: Tensor) -> Tensor:
+    """Ask Linux to back fresh memory with 2 MB pages: a hint, without effect on values. Returns x."""
+    size = x.numel() * x.element_size()
+    madvise = _madvise()
+    if size >= _HUGE_FROM and madvise is not None:
+        page, huge_page_advice = mmap.PAGESIZE, 14  # MADV_HUGEPAGE
+        start = -(-x.data_ptr() // page) * page
+        madvise(start, (x.data_ptr() + size - start) // page * page, huge_page_advice)
+    return x
+
+
+def _requires_grad(x: Tensor | None) -> bool:
+    return x is not None and x.requires_grad

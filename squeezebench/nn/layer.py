@@ -1,0 +1,97 @@
+"""One recurrent layer: an input map, a hidden map, biases, and a mask on each gate."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .bottleneck import BottleneckMask
+from .maps import DenseMap
+from .recurrence import gru_recurrence, lstm_recurrence
+
+Cell = Literal["lstm", "gru"]
+GATES: dict[str, str] = {"lstm": "ifgo", "gru": "rzn"}  # in PyTorch's order of the row blocks
+
+
+class RecurrentLayer(nn.Module):
+    """LSTM (Eq. 8 of the VIB-LSTM paper) or GRU over a batch of sequences.
+
+    input_map: module (..., D) -> (..., G*H) with `dense()`; hidden_map: module with `dense()` -> (G*H, H).
+    gate_masks: one BottleneckMask for each masked gate, by the gate's letter.
+    factors: fixed factors (H,) on gates, by letter, kept where no standard cell can absorb a mask
+    (`i` carries z_i * z_g). Both bias vectors of PyTorch are kept, as the papers count them.
+    """
+
+    def __init__(
+        self,
+        input_map: nn.Module,
+        hidden_map: nn.Module,
+        cell: Cell = "lstm",
+        gate_masks: dict[str, BottleneckMask] | None = None,
+        factors: dict[str, Tensor] | None = None,
+    ):
+        super().__init__()
+        rows, self.hidden = hidden_map.out_features, hidden_map.in_features
+        gates = GATES[cell]
+        if rows != len(gates) * self.hidden or input_map.out_features != rows:
+            raise ValueError(
+                f"{cell}: the maps must give {len(gates)} x hidden rows; got input-to-hidden "
+                f"{input_map.out_features}, hidden-to-hidden {rows} for hidden {self.hidden}"
+            )
+        self.cell: Cell = cell
+        self.input_map, self.hidden_map = input_map, hidden_map
+        self.bias_ih = nn.Parameter(torch.zeros(rows))
+        self.bias_hh = nn.Parameter(torch.zeros(rows))
+        self.gate_masks = nn.ModuleDict(gate_masks or {})
+        self.factors = nn.ParameterDict({k: nn.Parameter(v.clone()) for k, v in (factors or {}).items()})
+
+    @property
+    def inputs(self) -> int:
+        return self.input_map.in_features
+
+    def reset(self) -> RecurrentLayer:
+        """Xavier input-to-hidden, orthogonal hidden-to-hidden (gate by gate), forget bias 1; dense maps only."""
+        width = self.hidden
+        with torch.no_grad():
+            for block in self.hidden_map.dense().split(width):
+                nn.init.orthogonal_(block)
+            if isinstance(self.input_map, DenseMap):
+                bound = math.sqrt(6.0 / (self.inputs + width))
+                nn.init.uniform_(self.input_map.weight, -bound, bound)
+            self.bias_ih.zero_()
+            self.bias_hh.zero_()
+            if self.cell == "lstm":
+                self.bias_ih[width : 2 * width] = 1.0
+        return self
+
+    def gate_factors(self, batch: int, steps: int) -> tuple[Tensor | None, ...] | None:
+        """Masks in gate order for the recurrence, or None where there is nothing to multiply."""
+        if not self.gate_masks and not self.factors:
+            return None
+        masks = [self.gate_masks[k](batch, steps) if k in self.gate_masks else None for k in GATES[self.cell]]
+        for position, letter in enumerate(GATES[self.cell]):
+            if letter in self.factors:
+                factor = self.factors[letter]
+                masks[position] = factor if masks[position] is None else masks[position] * factor
+        return tuple(masks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (T, B, D) -> hidden (T, B, H)."""
+        width = self.hidden
+        masks = self.gate_factors(x.shape[1], x.shape[0])
+        weight_hh = self.hidden_map.dense()
+        gates = self.input_map(x) + self.bias_ih
+        if self.cell == "lstm":
+            hidden, _ = lstm_recurrence(gates + self.bias_hh, weight_hh, masks)
+        else:
+            rz = torch.cat([self.bias_hh[: 2 * width], self.bias_hh.new_zeros(width)])
+            hidden, _ = gru_recurrence(gates + rz, weight_hh, self.bias_hh[2 * width :], masks)
+        return hidden
+
+
+def gate_rows(keep: Tensor, gates: int, hidden: int) -> Tensor:
+    """Row indices of units `keep` (k,) in every gate block of a (gates * hidden, ...) matrix, (gates * k,)."""
+    return torch.cat([gate * hidden + keep for gate in range(gates)])

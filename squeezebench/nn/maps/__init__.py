@@ -1,0 +1,46 @@
+"""Linear maps (..., D) -> (..., O) without a bias: dense, low rank, and tensor networks of small cores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..sparse import SparseMap
+from .base import LinearMap, TensorMap
+from .block_term import BlockTermMap
+from .dense import DenseMap
+from .hierarchical_tucker import HierarchicalTuckerMap
+from .low_rank import LowRankMap
+from .modes import balanced_modes, check_modes, gate_modes, rank_for_budget
+from .tensor_ring import TensorRingMap
+from .tensor_train import TensorTrainMap
+
+__all__ = [
+    "BlockTermMap",
+    "DenseMap",
+    "HierarchicalTuckerMap",
+    "LinearMap",
+    "LowRankMap",
+    "TensorMap",
+    "TensorRingMap",
+    "TensorTrainMap",
+    "balanced_modes",
+    "check_modes",
+    "gate_modes",
+    "map_from_spec",
+    "rank_for_budget",
+]
+
+_MAPS: dict[str, type[LinearMap] | type[SparseMap]] = {
+    cls.name: cls
+    for cls in (DenseMap, LowRankMap, TensorTrainMap, TensorRingMap, BlockTermMap, HierarchicalTuckerMap)
+} | {"sparse": SparseMap}
+
+
+def map_from_spec(spec: Mapping[str, Any]) -> LinearMap | SparseMap:
+    """The map that its `spec` described, with random weights: load its state_dict next."""
+    settings = dict(spec)
+    name = settings.pop("map", None)
+    if name not in _MAPS:
+        raise ValueError(f'spec["map"] must be one of {", ".join(_MAPS)}; got {name!r}')
+    return _MAPS[name](**settings)

@@ -1,0 +1,56 @@
+"""What the decompositions of a trained matrix share; all in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+
+
+def leading_basis(matrix: Tensor, rank: int) -> Tensor:
+    """Orthonormal (rows, rank): the leading left singular vectors of `matrix`, completed where it has fewer columns.
+
+    From the eigenvectors of the smaller Gram matrix, since the other side can be hundreds of thousands long. In
+    float64 that resolves singular values down to 1e-8 of the largest, far below what any truncation keeps, and the
+    basis itself is orthonormal to rounding, so that nothing is lost at full rank.
+    """
+    rows, columns = matrix.shape
+    if rows <= columns:
+        return torch.linalg.eigh(matrix @ matrix.T).eigenvectors.flip(1)[:, :rank]
+    right = torch.linalg.eigh(matrix.T @ matrix).eigenvectors.flip(1)[:, :rank]
+    span = matrix @ right
+    if rank > columns:
+        generator = torch.Generator().manual_seed(0)
+        extra = torch.randn(rows, rank - columns, generator=generator, dtype=matrix.dtype).to(matrix.device)
+        span = torch.cat([span, extra], dim=1)
+    return torch.linalg.qr(span).Q
+
+
+def tensor_train(tensor: Tensor, ranks: Sequence[int]) -> list[Tensor]:
+    """TT-SVD (Oseledets 2011, Algorithm 1): one core (r_{k-1}, size_k, r_k) per axis; `ranks` are r_1 .. r_{d-1}."""
+    cores, left, rest = [], 1, tensor
+    for size, rank in zip(tensor.shape[:-1], ranks, strict=True):
+        rest = rest.reshape(left * size, -1)
+        basis = leading_basis(rest, rank)
+        cores.append(basis.reshape(left, size, rank))
+        rest, left = basis.T @ rest, rank
+    return [*cores, rest.reshape(left, tensor.shape[-1], 1)]
+
+
+def paired(weight: Tensor, in_modes: Sequence[int], out_modes: Sequence[int]) -> Tensor:
+    """W (O, D) as a tensor with one axis m_k n_k per pair of modes, the input mode slower."""
+    d = len(in_modes)
+    order = [axis for k in range(d) for axis in (d + k, k)]
+    tensor = weight.reshape(*out_modes, *in_modes).permute(order)
+    return tensor.reshape([m * n for m, n in zip(in_modes, out_modes, strict=True)])
+
+
+def same_norms(cores: Sequence[Tensor]) -> list[Tensor]:
+    """The same product, with the norm shared out: every core gets the same root mean square."""
+    scales = [core.square().mean().sqrt().item() for core in cores]
+    if min(scales) == 0:
+        return list(cores)
+    common = prod(scale ** (1 / len(scales)) for scale in scales)
+    return [core * (common / scale) for core, scale in zip(cores, scales, strict=True)]

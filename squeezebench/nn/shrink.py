@@ -1,0 +1,121 @@
+"""From a masked or pruned classifier to its compact form: masks folded, removed units physically gone.
+
+Which LSTM units can go (design of the masks, Eq. 8): unit j contributes nothing if z_o[j] = 0 (then h_j = 0), or if
+z_i[j] = 0 or z_g[j] = 0 with c_0 = 0 (then c_j = 0 for ever). A unit with only z_f[j] = 0 still carries i * g and
+stays. A GRU unit starts at h_0 = 0 and stays there iff its candidate mask m_n[j] = 0.
+
+What can be folded exactly: z_o into the columns that read h (h is linear in o); m_n of a GRU likewise (its recursion
+is linear in h for a fixed mask); an input mask into the columns of the input map. z_f and z_i * z_g sit inside the
+cell's recursion and cannot be absorbed by a standard cell: they become 1 (and fine-tuning repairs the difference) or
+stay as two counted vectors.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .classifier import RecurrentClassifier
+from .layer import GATES, RecurrentLayer, gate_rows
+from .maps import DenseMap
+
+
+def removable(layer: RecurrentLayer) -> Tensor:
+    """Bool (H,): units of a masked layer that cannot influence anything at evaluation."""
+    dead = torch.zeros(layer.hidden, dtype=torch.bool)
+    for letter in "igo" if layer.cell == "lstm" else "n":
+        if letter in layer.gate_masks:
+            dead |= ~layer.gate_masks[letter].keep().cpu()
+    return dead
+
+
+def surviving_units(model: RecurrentClassifier) -> list[Tensor]:
+    """Indices of the hidden units that stay, for each layer. A layer never loses its last unit."""
+    return [_at_least_one(~removable(layer), layer) for layer in model.layers]
+
+
+def _at_least_one(keep: Tensor, layer: RecurrentLayer) -> Tensor:
+    if not keep.any():  # an empty layer is no classifier; the unit with the most information stays
+        scores = [layer.gate_masks[k].alpha().detach().cpu() for k in layer.gate_masks]
+        keep = torch.zeros_like(keep)
+        keep[torch.stack(scores).amin(0).argmax() if scores else 0] = True
+    return keep.nonzero().flatten()
+
+
+def surviving_inputs(model: RecurrentClassifier) -> Tensor:
+    """Indices of the inputs that stay. At least one does."""
+    if model.input_mask is None:
+        return torch.arange(model.inputs)
+    keep = model.input_mask.keep().cpu()
+    if not keep.any():
+        keep[model.input_mask.alpha().detach().argmax()] = True
+    return keep.nonzero().flatten()
+
+
+def _dense(weight: Tensor) -> DenseMap:
+    rows, columns = weight.shape
+    new = DenseMap(columns, rows)
+    with torch.no_grad():
+        new.weight.copy_(weight)
+    return new
+
+
+def select_units(
+    model: RecurrentClassifier, inputs: Tensor, hidden: list[Tensor], keep_factors: bool = False
+) -> RecurrentClassifier:
+    """A dense copy of `model` that has only the inputs `inputs` (d,) and the units `hidden[l]` (h_l,) of each layer.
+
+    Masks that fold exactly are folded; the others are dropped, or with `keep_factors` kept as fixed vectors.
+    """
+    before = model.input_mask.deterministic().detach() if model.input_mask is not None else None
+    reads, scale = inputs, before  # what the current layer reads, and the factor on it
+    layers: list[RecurrentLayer] = []
+    for layer, keep in zip(model.layers, hidden, strict=True):
+        masks = {k: m.deterministic().detach() for k, m in layer.gate_masks.items()}
+        fixed = {k: v.detach() for k, v in layer.factors.items()}
+        out = masks.pop("o" if layer.cell == "lstm" else "n", None)  # folds into whatever reads h
+        rows = gate_rows(keep, len(GATES[layer.cell]), layer.hidden)
+        with torch.no_grad():
+            w, u = layer.input_map.dense(), layer.hidden_map.dense()
+            w = (w if scale is None else w * scale)[rows][:, reads]
+            u = (u if out is None else u * out)[rows][:, keep]
+            small = RecurrentLayer(
+                _dense(w),
+                _dense(u),
+                layer.cell,
+                factors=_merged(masks, fixed, keep) if keep_factors or fixed else None,
+            )
+            small.bias_ih.copy_(layer.bias_ih[rows])
+            small.bias_hh.copy_(layer.bias_hh[rows])
+        layers.append(small)
+        reads, scale = keep, out
+    with torch.no_grad():
+        weight = (model.head.weight if scale is None else model.head.weight * scale)[:, reads]
+        head = nn.Linear(len(reads), model.head.out_features)
+        head.weight.copy_(weight)
+        head.bias.copy_(model.head.bias)
+    every = len(inputs) == model.inputs
+    index = model.input_index
+    small_model = RecurrentClassifier(
+        layers,
+        head,
+        input_index=index if every else (inputs if index is None else index.long()[inputs]),
+        front=None if model.front is None else model.front.select(inputs),
+        input_dropout=model.input_dropout,
+        dropout=model.dropout,
+    )
+    return small_model.to(model.head.weight.device).train(model.training)
+
+
+def _merged(masks: dict[str, Tensor], fixed: dict[str, Tensor], keep: Tensor) -> dict[str, Tensor]:
+    """Factors of a compact layer: z_i * z_g as one vector on `i`, the others as they are; all ones are left out."""
+    product: dict[str, Tensor] = {}
+    for letter, value in [*masks.items(), *fixed.items()]:
+        target = "i" if letter == "g" else letter
+        product[target] = value if target not in product else product[target] * value
+    return {k: v[keep] for k, v in product.items() if not bool((v[keep] == 1).all())}
+
+
+def compact_masked(model: RecurrentClassifier, keep_factors: bool = False) -> RecurrentClassifier:
+    """The compact form that a model's own masks define."""
+    return select_units(model, surviving_inputs(model), surviving_units(model), keep_factors)

@@ -1,0 +1,50 @@
+"""A linear map stored honestly sparse: values, column indices and row pointers, all of them counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class SparseMap(nn.Module):
+    """(..., D) -> (..., O) in compressed sparse rows. Every stored number counts as one, indices included."""
+
+    counted_buffers = ("columns", "rows")
+
+    def __init__(self, in_features: int, out_features: int, nonzero: int):
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.values = nn.Parameter(torch.zeros(nonzero))
+        self.register_buffer("columns", torch.zeros(nonzero, dtype=torch.int32))
+        self.register_buffer("rows", torch.zeros(out_features + 1, dtype=torch.int32))
+
+    @classmethod
+    def from_dense(cls, weight: Tensor) -> SparseMap:
+        """weight (O, D): its non-zero entries."""
+        csr = weight.detach().cpu().to_sparse_csr()
+        new = cls(weight.shape[1], weight.shape[0], csr.values().numel())
+        with torch.no_grad():
+            new.values.copy_(csr.values())
+        new.columns.copy_(csr.col_indices())
+        new.rows.copy_(csr.crow_indices())
+        return new
+
+    def dense(self) -> Tensor:
+        """(O, D) with the zeros filled in."""
+        counts = (self.rows[1:] - self.rows[:-1]).long()
+        row = torch.repeat_interleave(torch.arange(self.out_features, device=self.values.device), counts)
+        zeros = self.values.new_zeros(self.out_features, self.in_features)
+        return zeros.index_put((row, self.columns.long()), self.values)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.dense())
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            "map": "sparse",
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "nonzero": self.values.numel(),
+        }

@@ -1,0 +1,68 @@
+"""Where a record comes from: source digests, package versions, machine."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from . import __version__
+from .record import Provenance
+
+PACKAGES = ("torch", "numpy", "scikit-learn", "aeon", "tensorly", "opt_einsum", "safetensors", "pydantic")
+ENGINE = Path(__file__).resolve().parent
+
+
+@cache
+def engine_digest() -> str:
+    """SHA-256 over the engine's source files that can influence a run (the report cannot)."""
+    digest = sha256()
+    for path in sorted(ENGINE.rglob("*.py")):
+        relative = path.relative_to(ENGINE).as_posix()
+        if not relative.startswith("report/"):
+            digest.update(relative.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Versions of the packages that results depend on."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def machine() -> str:
+    """Processor and system, for the reader of a record."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return f"{model}, {platform.system()} {platform.machine()}"
+
+
+def collect(inputs_digest: str, method_digest: str, device: str) -> Provenance:
+    """The provenance of a run that starts now."""
+    import torch
+
+    return Provenance(
+        squeezebench=__version__,
+        inputs_digest=inputs_digest,
+        engine_digest=engine_digest(),
+        method_digest=method_digest,
+        packages=packages(),
+        python=platform.python_version(),
+        machine=machine(),
+        device=device,
+        threads=torch.get_num_threads(),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

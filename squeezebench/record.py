@@ -1,0 +1,192 @@
+"""The record: what a run leaves behind, valid against one schema, written atomically, checked by digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+SCHEMA_VERSION = 1
+RECORD_NAME = "record.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Accuracy(_Part):
+    """Top-1 accuracy of the compact module, as fractions in [0, 1]; test is read once, at the end."""
+
+    train: float | None = None
+    validation: float | None = None
+    test: float | None = None
+    test_final_epoch: float | None = None  # only under `as_released`, where `test` is the best epoch's (flattered)
+
+
+class Counts(_Part):
+    """Parameters of a module by counting rule (numbers stored, one each)."""
+
+    input_to_hidden: int
+    hidden_to_hidden: int
+    bias: int
+    mask_vectors: int = 0  # mask factors that no standard cell can absorb (see nn/masks.py)
+    lstm_total: int  # the papers' rule: 4h(d+h+2) for a standard LSTM; plus mask vectors where kept
+    head: int = 0
+    model_total: int
+
+
+class Kept(_Part):
+    """What is left of the recurrent part; `of_*` is what the uncompressed model of the same run has."""
+
+    inputs: int | None = None
+    hidden: list[int] | None = None
+    of_inputs: int | None = None
+    of_hidden: list[int] | None = None
+
+
+class Ratio(_Part):
+    """Baseline count divided by this module's count; the field names the counting rule."""
+
+    lstm_total: float | None = None
+    input_to_hidden: float | None = None
+    model_total: float | None = None
+
+
+class Baseline(_Part):
+    """The dense model every ratio of this record is taken against."""
+
+    name: str
+    counts: Counts
+
+
+class Cost(_Part):
+    """Size and speed of the compact module, measured by the engine on the object that is scored."""
+
+    bytes: int  # of model.safetensors
+    macs: int  # multiply-accumulates of one sequence of the task's full length
+    latency_ms: dict[str, float] = {}  # key: batch size; median over repeats, one thread, PyTorch
+    dense_latency_ms: dict[str, float] = {}  # torch.nn.LSTM/GRU of the baseline's size, same process, interleaved
+
+
+class Stage(_Part):
+    """One training stage as it ran."""
+
+    name: str
+    epochs: int
+    steps: int
+    seconds: float
+    shared: bool = False  # trained once for several runs (the dense start)
+
+
+class Seconds(_Part):
+    train: float = 0.0  # this run's own stages, without a shared start
+    total: float = 0.0
+
+
+class Provenance(_Part):
+    """Everything needed to trace and repeat the run."""
+
+    squeezebench: str = ""
+    inputs_digest: str = ""  # task, split, method file, settings, seed, training: what decides the result
+    engine_digest: str = ""  # the source of squeezebench itself
+    method_digest: str = ""
+    split_digest: str = ""
+    start_digest: str | None = None
+    packages: dict[str, str] = {}
+    python: str = ""
+    machine: str = ""
+    device: str = "cpu"
+    threads: int = 1
+    finished: str = ""  # UTC, ISO 8601
+
+
+class Record(_Part):
+    """One run: task x method x settings x seed."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Literal["ok", "failed", "skipped"]
+    reason: str | None = None  # in words, when not ok
+    experiment: str = ""
+    protocol: Literal["sound", "as_released"] = "sound"
+    task: str
+    method: str
+    method_title: str = ""
+    settings: dict[str, Any]  # resolved: every knob of the method
+    varied: dict[str, Any] = {}  # the knobs that tell this run group from the method's defaults
+    seed: int
+    control: bool = False  # the method is a control (dense, small dense, random, magnitude, no recurrence)
+    training: dict[str, Any] = {}
+    accuracy: Accuracy = Accuracy()
+    class_names: list[str] = []
+    confusion: list[list[int]] | None = None  # test split, [true][predicted]
+    test_size: int | None = None
+    counts: Counts | None = None
+    kept: Kept = Kept()
+    baseline: Baseline | None = None
+    ratio: Ratio = Ratio()
+    cost: Cost | None = None
+    stages: list[Stage] = []
+    seconds: Seconds = Seconds()
+    notes: list[str] = []  # what the method wants readers to know about this run
+    provenance: Provenance = Provenance()
+
+
+class RecordError(ValueError):
+    """A record file that cannot be trusted; the message says why in one line."""
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of the canonical JSON of `value` (keys sorted, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_record(folder: Path, record: Record) -> Path:
+    """Write `record.json` into `folder`, whole or not at all, with a digest over its content."""
+    content = record.model_dump(mode="json")
+    content["digest"] = digest_of(content)
+    path = folder / RECORD_NAME
+    write_atomically(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """Read and check one record. Raises RecordError: unreadable, truncated, altered, or not of this schema."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError):
+        raise RecordError(f"{path}: not a complete JSON file (half written or damaged)") from None
+    if not isinstance(content, dict):
+        raise RecordError(f"{path}: not a record (a JSON object is expected)")
+    stored = content.pop("digest", None)
+    if stored != digest_of(content):
+        raise RecordError(f"{path}: content does not match its digest (altered or damaged)")
+    try:
+        return Record.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RecordError(f"{path}: not a valid record: {where}: {first['msg']}") from None
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to a temporary file beside `path`, flush it to disk and rename it over `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,25 @@
+"""The report: reads records, writes one self-contained page with its tables and figures. Never imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from squeezebench.report.names import output_files, read_plan
+
+__all__ = ["build_report", "outputs"]
+
+
+def build_report(folder: Path, *, plan: Path | None = None) -> Path:
+    """Read `folder/runs/**/record.json`, write `report.html`, `tables/` and `figures/` there; return the page.
+
+    `plan` names the runs that should exist; without it, `folder/plan.json` is used where there is one.
+    """
+    from squeezebench.report.page import build  # pandas and matplotlib are loaded only when a report is built
+
+    return build(Path(folder), plan=plan)
+
+
+def outputs(plan: Path | Mapping) -> list[str]:
+    """The files `build_report` will write for this plan, relative to its folder; cheap, nothing heavy imported."""
+    return output_files(run["task"] for run in read_plan(plan)["runs"])

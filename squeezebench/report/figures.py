@@ -1,0 +1,201 @@
+"""The figure of each task: accuracy against size. What every figure hands over is defined here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from squeezebench.report import formats
+from squeezebench.report.compare import DENSE
+from squeezebench.report.names import slug
+from squeezebench.report.palette import Look
+from squeezebench.report.statistics import pareto_front
+from squeezebench.report.svg import GRID, INK, SOFT, new_figure, render, style
+from squeezebench.report.words import captions
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One figure: its SVG, the points it plots, and its words."""
+
+    name: str
+    kind: str
+    title: str
+    svg: str
+    points: pd.DataFrame
+    empty: bool = False
+
+    @property
+    def caption(self) -> str:
+        return captions()["figures"][self.kind]["caption"]
+
+    def csv(self) -> str:
+        return self.points.to_csv(index=False, lineterminator="\n")
+
+
+def plot(kind: str, figure: Figure, points: pd.DataFrame, hovers: dict[str, str], task: str = "", empty=False) -> Plot:
+    """Finish a drawn figure under its stable name."""
+    name = f"{kind}_{slug(task)}" if task else kind
+    title = captions()["figures"][kind]["title"].format(task=task)
+    return Plot(name, kind, title, render(figure, name, title, hovers), points, empty)
+
+
+def nothing(kind: str, words: str, columns: list[str], task: str = "") -> Plot:
+    """A figure that says why it is empty: the workflow's outputs exist even where nothing has finished."""
+    with style():
+        figure = new_figure(6, 0.8)
+        figure.text(0.01, 0.4, words, color=SOFT)
+        return plot(kind, figure, pd.DataFrame(columns=columns), {}, task, empty=True)
+
+
+def hover(group: pd.Series) -> str:
+    """What a marker says: method, settings, accuracy, size."""
+    released = " (as released: best test epoch)" if group["protocol"] == "as_released" else ""
+    interval = "" if group["ok"] > 1 else ", no interval"
+    return "\n".join([
+        f"{group['method_label']}: {group['settings_label']}",
+        f"test {formats.percent_interval(group['test_accuracy_mean'], group['test_accuracy_half_width'])}"
+        f" ({formats.plural(int(group['ok']), 'seed')}{interval}){released}",
+        f"{formats.count(group['lstm_parameters_mean'])} LSTM parameters, {formats.ratio(group['ratio_lstm_parameters'])}"
+        + (f" vs {group['baseline']}" if group["baseline"] else ""),
+    ])  # fmt: skip
+
+
+POINTS = ["task", "protocol", "method", "method_title", "settings", "varied", "control", "ok", "stale", "front",
+          "lstm_parameters_mean", "lstm_parameters_half_width", "ratio_lstm_parameters", "baseline",
+          "test_accuracy_mean", "test_accuracy_half_width"]  # fmt: skip
+
+
+def accuracy_vs_size(task: str, groups: pd.DataFrame, looks: dict[str, Look]) -> Plot:
+    """Test accuracy against LSTM parameters: every run group, the dense band, the Pareto front."""
+    kind = "accuracy_vs_size"
+    here = groups[(groups["task"] == task) & groups["test_accuracy_mean"].notna()]
+    sized = here[here["lstm_parameters_mean"] > 0].sort_values(["control", "method", "lstm_parameters_mean"])
+    flat = here[here["lstm_parameters_mean"] == 0].sort_values("validation_accuracy_mean", ascending=False)
+    if here.empty:
+        return nothing(kind, "No run of this task has finished.", POINTS, task)
+    with style():
+        figure = new_figure(6, 4.3)
+        axes = figure.add_subplot()
+        axes.set_xscale("log")
+        _limits(axes, sized, here)
+        _reference_lines(axes, sized, flat, looks)
+        _fronts(axes, sized, looks)
+        hovers = _markers(axes, sized, looks)
+        axes.set_xlabel("LSTM parameters (log scale)")
+        released = (here["protocol"] == "as_released").any()
+        axes.set_title("Test accuracy, %" + (" (hollow: as released, best test epoch)" if released else ""),
+                       loc="left", fontsize=8)  # fmt: skip
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
+        _ratio_axis(axes, sized)
+        figure.legend(handles=_legend(sized, looks), loc="outside lower left", ncols=3, handlelength=2.6)
+        return plot(kind, figure, pd.concat([sized, flat.head(1)])[POINTS], hovers, task)
+
+
+def _limits(axes, sized: pd.DataFrame, here: pd.DataFrame) -> None:
+    """Limits from the means. Bars may leave the picture: two seeds have intervals wider than the data."""
+    low, high = here["test_accuracy_mean"].min(), here["test_accuracy_mean"].max()
+    room = max(0.01, 0.12 * (high - low))
+    half = here["test_accuracy_half_width"].fillna(0).clip(upper=2 * room)
+    axes.set_ylim((here["test_accuracy_mean"] - half).min() - room / 2,
+                  min((here["test_accuracy_mean"] + half).max() + room / 2, 1 + room / 4))  # fmt: skip
+    sizes = sized["lstm_parameters_mean"] if len(sized) else pd.Series([1.0, 10.0])
+    spread = max((sizes.max() / sizes.min()) ** 0.06, 1.3)
+    axes.set_xlim(sizes.min() / spread, sizes.max() * spread)
+    axes.xaxis.set_major_locator(LogLocator(10, numticks=12))
+    if sizes.max() / sizes.min() < 30:  # less than two decades: powers of ten alone would leave one label
+        axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5), numticks=12))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: formats.count(x)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _reference_lines(axes, sized: pd.DataFrame, flat: pd.DataFrame, looks: dict[str, Look]) -> None:
+    """The dense model with its band; the best model without a recurrence. Labelled at the right, outside the axes."""
+    dense = sized[sized["method"] == DENSE].sort_values("validation_accuracy_mean", ascending=False)
+    lines = [(dense.iloc[0], (0, (6, 3)), "dense")] if len(dense) else []
+    lines += [(flat.iloc[0], (0, (1, 2)), "no\nrecurrence")] if len(flat) else []
+    bottom, top = axes.get_ylim()
+    taken: list[float] = []
+    for group, dashes, words in lines:
+        mean, half = group["test_accuracy_mean"], group["test_accuracy_half_width"]
+        colour = INK if words == "dense" else looks[group["method"]].colour
+        axes.axhline(mean, color=colour, lw=0.9, ls=dashes, zorder=1)
+        if not formats.absent(half):
+            axes.axhspan(max(mean - half, bottom), min(mean + half, top), color=GRID, alpha=0.6, lw=0, zorder=0.5)
+        place = mean
+        if taken and abs(place - taken[0]) < 0.14 * (top - bottom):  # two labels of up to three lines must not meet
+            place = taken[0] - 0.14 * (top - bottom)
+        taken.append(place)
+        axes.annotate(f"{words}\n{formats.percent(mean)}", (1.01, place), xycoords=("axes fraction", "data"),
+                      va="center", color=colour, fontsize=7.5, annotation_clip=False)  # fmt: skip
+
+
+def _fronts(axes, sized: pd.DataFrame, looks: dict[str, Look]) -> None:
+    """The front of all means as a pale step line, each method's own front as a thin one."""
+    for _, some in sized.groupby("protocol"):
+        front = some[some["front"]].sort_values("lstm_parameters_mean")
+        axes.step(front["lstm_parameters_mean"], front["test_accuracy_mean"], where="post", color="#c9d1d9", lw=3.5,
+                  solid_joinstyle="round", zorder=1.5)  # fmt: skip
+    for (method, _), some in sized.groupby(["method", "protocol"]):
+        own = some[pareto_front(some["lstm_parameters_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy())]
+        own = own.sort_values("lstm_parameters_mean")
+        look = looks[method]
+        axes.plot(own["lstm_parameters_mean"], own["test_accuracy_mean"], color=look.colour, ls=look.line, lw=0.9,
+                  alpha=0.75, zorder=2)  # fmt: skip
+
+
+def _markers(axes, sized: pd.DataFrame, looks: dict[str, Look]) -> dict[str, str]:
+    """Bars and markers; returns the hover text of each marker."""
+    left = axes.get_xlim()[0]
+    hovers = {}
+    for method, some in sized.groupby("method", sort=False):
+        look = looks[method]
+        x, y = some["lstm_parameters_mean"], some["test_accuracy_mean"]
+        x_half, y_half = some["lstm_parameters_half_width"].fillna(0), some["test_accuracy_half_width"].fillna(0)
+        faint = {"color": look.colour, "lw": 0.8, "alpha": 0.45, "zorder": 2.5}
+        axes.vlines(x, y - y_half, y + y_half, **faint)
+        axes.hlines(y, np.maximum(x - x_half, left / 10), x + x_half, **faint)
+    for number, group in enumerate(sized.to_dict("records")):
+        look = looks[group["method"]]
+        gid = f"point-{number}"
+        hollow = group["protocol"] == "as_released"
+        axes.plot(group["lstm_parameters_mean"], group["test_accuracy_mean"], marker=look.marker, ms=5, ls="none",
+                  mfc="white" if hollow else look.colour, mec=look.colour if hollow else "white",
+                  mew=1 if hollow else 0.5, zorder=3 if group["control"] else 4, gid=gid)  # fmt: skip
+        hovers[gid] = hover(group)
+    return hovers
+
+
+def _ratio_axis(axes, sized: pd.DataFrame) -> None:
+    """The same axis as ratios, where the task has one baseline."""
+    sizes = sized["baseline_lstm_total"].dropna().unique()
+    if len(sizes) != 1 or not sizes[0] > 0:
+        return
+    low, high = axes.get_xlim()
+    ratios = [r for p in range(8) for r in (10**p,) if low <= sizes[0] / r <= high]
+    if len(ratios) < 3:
+        ratios = [b * 10**p for p in range(8) for b in (1, 2, 5) if low <= sizes[0] / (b * 10**p) <= high]
+    top = axes.twiny()
+    top.set_xscale("log")
+    top.set_xlim(low, high)
+    top.set_xticks([sizes[0] / ratio for ratio in ratios], [formats.ratio(ratio) for ratio in ratios])
+    top.set_xticks([], minor=True)
+    top.tick_params(length=0, labelcolor=SOFT, labelsize=7.5, pad=1)
+    top.grid(False)
+    top.spines[:].set_visible(False)
+    top.set_zorder(axes.get_zorder() - 1)  # markers of the main axes stay on top, for hovering
+    axes.patch.set_visible(False)
+
+
+def _legend(sized: pd.DataFrame, looks: dict[str, Look]) -> list[Line2D]:
+    names = sized.drop_duplicates("method").sort_values(["control", "method"])
+    return [
+        Line2D([], [], color=looks[m].colour, ls=looks[m].line, marker=looks[m].marker, ms=5, lw=0.9, mec="white", mew=0.5,
+               label=formats.clean(title if len(title) <= 26 else title[:25] + "…"))
+        for m, title in zip(names["method"], names["method_label"], strict=True)
+    ]  # fmt: skip

@@ -1,0 +1,168 @@
+"""Records of an experiment -> one table of runs, and one of everything that has no result to show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from squeezebench.record import RECORD_NAME, Record, RecordError, read_record
+from squeezebench.report.names import read_plan
+
+GROUP = ["task", "protocol", "method", "settings"]  # a run group is these, over seeds
+PROBLEM_COLUMNS = ["kind", "task", "method", "settings", "seed", "reason", "path", "folder"]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All that the report knows.
+
+    `runs` has one row for each valid record (see `_row`). `problems` has one row for each run without a usable
+    result: kind is failed, skipped, missing (planned, no record), damaged (a record that cannot be trusted) or
+    duplicate (the same run found twice; counted once). Failed and skipped runs are in `runs` as well.
+    """
+
+    folder: Path
+    runs: pd.DataFrame
+    problems: pd.DataFrame
+    plan: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> list[str]:
+        """Every task that was planned or ran."""
+        planned = {run["task"] for run in self.plan.get("runs", [])}
+        return sorted(planned | set(self.runs["task"]))
+
+
+def gather(folder: Path, plan: Path | None = None) -> Gathered:
+    """Read every record below `folder/runs`; hold it against the plan where there is one."""
+    if plan is None and (folder / "plan.json").is_file():
+        plan = folder / "plan.json"
+    planned = read_plan(plan) if plan else {}
+    by_path = {Path(run["path"]).as_posix(): run for run in planned.get("runs", [])}
+
+    rows, problems = [], []
+    for path in sorted((folder / "runs").rglob(RECORD_NAME)):
+        place = path.parent.relative_to(folder).as_posix()
+        promised = by_path.get(place)
+        try:
+            record = read_record(path)
+            _is_the_promised_run(record, promised)
+        except RecordError as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            problems.append(_problem("damaged", promised or _guess(place), reason, place))
+        else:
+            rows.append(_row(record, place, promised is not None, planned.get("engine_digest", "")))
+    present = {row["path"] for row in rows} | {problem["path"] for problem in problems}
+    for place, run in by_path.items():
+        if place not in present:
+            problems.append(_problem("missing", run, "planned, but there is no record: not run yet, or stopped", place))
+
+    # A frame without rows still has its columns, so that nothing downstream asks whether anything ran.
+    columns = list(_row(_EMPTY, "", False, ""))
+    runs = pd.DataFrame(rows, columns=columns)
+    runs, duplicates = _without_duplicates(runs)
+    problems += duplicates
+    for run in runs[runs["status"] != "ok"].itertuples():
+        problems.append(_problem(run.status, run._asdict(), run.reason, run.path))
+    return Gathered(folder, runs, pd.DataFrame(problems, columns=PROBLEM_COLUMNS), planned)
+
+
+def _is_the_promised_run(record: Record, promised: dict | None) -> None:
+    """A record in a planned place must be of the planned run, else the plan's run has no result."""
+    for key in ("task", "method", "seed") if promised else ():
+        if getattr(record, key) != promised[key]:
+            raise RecordError(f"the record in this place is of another run ({key} {getattr(record, key)!r})")
+
+
+def _guess(place: str) -> dict[str, Any]:
+    """What a damaged, unplanned record was of, as far as its folder's name (runs/task/method/...) tells."""
+    parts = [*place.split("/")[1:], "?", "?"]
+    return {"task": parts[0], "method": parts[1]}
+
+
+def _problem(kind: str, run: dict, reason: str | None, place: str) -> dict[str, Any]:
+    settings = run.get("varied", run.get("settings", {}))
+    return {
+        "kind": kind,
+        "task": run.get("task", "?"),
+        "method": run.get("method", "?"),
+        "settings": settings if isinstance(settings, str) else canonical(settings),
+        "seed": run.get("seed"),
+        "reason": reason or "no reason recorded",
+        "path": place,
+        "folder": place.rpartition("/")[0],
+    }
+
+
+def _without_duplicates(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[dict]]:
+    """The same run twice would count as two seeds: keep the planned one, else the first by path."""
+    runs = runs.sort_values(["planned", "path"], ascending=[False, True], kind="stable")
+    again = runs.duplicated([*GROUP, "seed"], keep="first")
+    extra = [
+        _problem("duplicate", run._asdict(), "the same run is recorded in another folder; counted once", run.path)
+        for run in runs[again].itertuples()
+    ]
+    return runs[~again].sort_values("path").reset_index(drop=True), extra
+
+
+def canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _row(record: Record, place: str, planned: bool, engine_digest: str) -> dict[str, Any]:
+    """One record as one flat row. Missing numbers stay missing (NaN), they are never 0."""
+    counts, baseline, cost, kept = record.counts, record.baseline, record.cost, record.kept
+    origin = record.provenance
+    return {
+        "path": place,
+        "folder": place.rpartition("/")[0],
+        **{key: getattr(record, key) for key in ("status", "reason", "experiment", "protocol", "task", "method")},
+        "title": record.method_title or record.method,
+        "settings": canonical(record.settings),
+        "varied": canonical(record.varied),
+        "seed": record.seed,
+        "control": record.control,
+        "planned": planned,
+        "stale": bool(engine_digest) and origin.engine_digest != engine_digest,
+        **{name: number(value) for name, value in record.accuracy},
+        **{f"count_{name}": number(getattr(counts, name, None)) for name in _COUNTS},
+        **{f"baseline_{name}": number(baseline and getattr(baseline.counts, name)) for name in _COUNTS},
+        "baseline": baseline.name if baseline else "",
+        "kept_inputs": number(kept.inputs),
+        "of_inputs": number(kept.of_inputs),
+        "kept_hidden": number(None if kept.hidden is None else sum(kept.hidden)),
+        "of_hidden": number(None if kept.of_hidden is None else sum(kept.of_hidden)),
+        "bytes": number(cost and cost.bytes),
+        "macs": number(cost and cost.macs),
+        "latency_ms": number(cost and cost.latency_ms.get("1")),
+        "dense_latency_ms": number(cost and cost.dense_latency_ms.get("1")),
+        "train_seconds": number(record.seconds.train),
+        "total_seconds": number(record.seconds.total),
+        "stages": ", ".join(_stages(record)),
+        "test_size": number(record.test_size),
+        "confusion": record.confusion,
+        "class_names": record.class_names,
+        "notes": record.notes,
+        **{key: getattr(origin, key) for key in _ORIGIN},
+    }
+
+
+_COUNTS = ("input_to_hidden", "hidden_to_hidden", "bias", "mask_vectors", "lstm_total", "head", "model_total")
+_ORIGIN = ("squeezebench", "inputs_digest", "engine_digest", "method_digest", "split_digest", "start_digest",
+           "packages", "python", "machine", "device", "threads", "finished")  # fmt: skip
+_EMPTY = Record(status="skipped", task="", method="", settings={}, seed=0)
+
+
+def number(value: float | None) -> float:
+    """A float for pandas; None becomes NaN, 0 stays 0."""
+    return float("nan") if value is None else float(value)
+
+
+def _stages(record: Record) -> Iterator[str]:
+    for stage in record.stages:
+        yield f"{stage.name} {stage.epochs}" + (" (shared)" if stage.shared else "")

@@ -1,0 +1,188 @@
+"""The other figures: accuracy lost at each ratio over all tasks, accuracy per class, training curves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from squeezebench.report import formats
+from squeezebench.report.compare import DENSE, SMALLER
+from squeezebench.report.figures import Plot, hover, nothing, plot
+from squeezebench.report.gather import GROUP, Gathered
+from squeezebench.report.palette import MARKERS, Look
+from squeezebench.report.statistics import ENOUGH_SEEDS
+from squeezebench.report.svg import INK, SOFT, new_figure, style
+
+LOST = ["task", "protocol", "bracket", "method", "method_title", "settings", "control", "ratio_lstm_parameters",
+        "dense_n", "dense_difference", "dense_half_width"]  # fmt: skip
+SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#cfe3f1", "#5aa2cf", "#0a4f80"])
+
+
+def difference_vs_ratio(chosen: pd.DataFrame, looks: dict[str, Look]) -> Plot:
+    """Test accuracy minus dense at each bracket: a panel per method, a line per task."""
+    kind = "difference_vs_ratio"
+    shown = chosen[(chosen["dense_n"] > 0) & (chosen["protocol"] == chosen["protocol"].min())]
+    shown = shown.drop_duplicates([*GROUP])  # one group may be the pick of several brackets: one point
+    methods = list(shown.sort_values(["control", "method"])["method"].unique())
+    if not methods:
+        return nothing(kind, "No finished setting can be compared with a dense run.", LOST)
+    tasks = sorted(shown["task"].unique())
+    markers = {task: MARKERS[index % len(MARKERS)] for index, task in enumerate(tasks)}
+    hovers: dict[str, str] = {}
+    with style():
+        columns = min(3, len(methods))
+        rows = -(-len(methods) // columns)
+        figure = new_figure(9, 1.9 * rows + 0.6)
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        low = shown["dense_difference"].min()
+        for axes, method in zip(grid.flat, methods, strict=False):
+            axes.set_xscale("log")
+            axes.axhline(0, color=INK, lw=0.8, ls=(0, (6, 3)))
+            if method != SMALLER:
+                for _, control in shown[shown["method"] == SMALLER].groupby("task"):
+                    control = control.sort_values("ratio_lstm_parameters")
+                    axes.plot(control["ratio_lstm_parameters"], control["dense_difference"], color="#c9d1d9", lw=1.2)
+            for task, some in shown[shown["method"] == method].groupby("task"):
+                _lost(axes, some.sort_values("ratio_lstm_parameters"), looks[method], markers[task], hovers)
+            title = shown.loc[shown["method"] == method, "method_label"].iloc[0]
+            axes.set_title(formats.clean(title[:40]), loc="left", fontsize=8, color=looks[method].colour)
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:+g}".replace("-", formats.MINUS)))
+            axes.xaxis.set_major_locator(LogLocator(10, numticks=12))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: formats.ratio(x)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        grid[0, 0].set_ylim(1.15 * low - 0.005, max(0.02, shown["dense_difference"].max() * 1.3))
+        for axes in grid.flat[len(methods) :]:
+            axes.set_visible(False)
+        for axes in grid.flat[len(methods) - columns : len(methods)]:
+            axes.tick_params(labelbottom=True)
+        figure.supylabel("Points to dense", fontsize=8)
+        figure.supxlabel("Ratio of LSTM parameters (log scale)", fontsize=8)
+        handles = [Line2D([], [], color=SOFT, marker=markers[t], ms=5, lw=0.9, label=formats.clean(t[:40])) for t in tasks]
+        handles.append(Line2D([], [], color="#c9d1d9", lw=1.2, label="small_dense, same tasks"))
+        figure.legend(handles=handles, loc="outside upper left", ncols=4)
+        return plot(kind, figure, shown[LOST], hovers)
+
+
+def _lost(axes, some: pd.DataFrame, look: Look, marker: str, hovers: dict[str, str]) -> None:
+    x, y = some["ratio_lstm_parameters"], some["dense_difference"]
+    half = some["dense_half_width"].where(some["dense_n"] >= ENOUGH_SEEDS).fillna(0)
+    axes.plot(x, y, color=look.colour, lw=0.9, alpha=0.7)
+    axes.vlines(x, y - half, y + half, color=look.colour, lw=0.8, alpha=0.4)
+    for group in some.to_dict("records"):
+        gid = f"point-{len(hovers)}"
+        axes.plot(group["ratio_lstm_parameters"], group["dense_difference"], marker=marker, ms=4.5, ls="none",
+                  color=look.colour, mec="white", mew=0.5, gid=gid)  # fmt: skip
+        paired = f"{formats.points(group['dense_difference'])} points to dense"
+        if group["dense_n"] >= ENOUGH_SEEDS:
+            paired = f"{formats.points_interval(group['dense_difference'], group['dense_half_width'])} points to dense"
+        hovers[gid] = f"{group['task']}\n{hover(group)}\n{paired} ({formats.plural(group['dense_n'], 'paired seed')})"
+
+
+def best_per_method(task: str, groups: pd.DataFrame) -> pd.DataFrame:
+    """The group of each method that is best on validation."""
+    here = groups[(groups["task"] == task) & groups["validation_accuracy_mean"].notna()]
+    best = here.sort_values("validation_accuracy_mean", ascending=False, kind="stable").drop_duplicates("method")
+    return best.sort_values(["control", "method"])
+
+
+def per_class(task: str, groups: pd.DataFrame, gathered: Gathered) -> Plot:
+    """Recall of each class, one row per method."""
+    kind, columns = "per_class", ["task", "method", "settings", "class", "accuracy", "seeds"]
+    lines = []
+    for _, group in best_per_method(task, groups).iterrows():
+        runs = _runs_of(group, gathered)
+        runs = runs[runs["confusion"].notna()]
+        shapes = {np.shape(matrix) for matrix in runs["confusion"]}
+        if len(shapes) != 1 or len(shape := shapes.pop()) != 2 or shape[0] != shape[1]:
+            continue  # none recorded, or not of one task
+        matrices = np.array(runs["confusion"].tolist(), float)  # (seeds, classes, classes)
+        with np.errstate(invalid="ignore"):
+            recall = np.diagonal(matrices, axis1=1, axis2=2) / matrices.sum(axis=2)
+        names = runs["class_names"].iloc[0]
+        names = names if len(names) == shape[0] else [str(index) for index in range(shape[0])]
+        label = group["method_label"]
+        lines += [(label, group["method"], group["settings"], str(n), v, len(runs), position)
+                  for position, (n, v) in enumerate(zip(names, recall.mean(axis=0), strict=True))]  # fmt: skip
+    if not lines:
+        return nothing(kind, "No finished run of this task recorded a confusion matrix.", columns, task)
+    table = pd.DataFrame(lines, columns=["label", "method", "settings", "class", "accuracy", "seeds", "position"])
+    values = table.pivot(index="method", columns="position", values="accuracy").loc[table["method"].unique()]
+    classes = table.drop_duplicates("position").sort_values("position")["class"].tolist()
+    with style():
+        figure = new_figure(9, 1.1 + 0.27 * len(values))
+        axes = figure.add_subplot()
+        axes.grid(False)
+        axes.pcolormesh(values.to_numpy(), cmap=SHADES, vmin=0, vmax=1, edgecolors="white", linewidth=1.2)
+        axes.invert_yaxis()
+        if len(classes) <= 24:
+            for (row, column), value in np.ndenumerate(values.to_numpy()):
+                text = formats.NONE if np.isnan(value) else f"{100 * value:.0f}"
+                axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7.5,
+                          color="white" if value > 0.6 else INK)  # fmt: skip
+        labels = [formats.clean(name[:18]) for name in classes]
+        turned = max(map(len, labels)) * len(labels) > 110
+        axes.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=90 if turned else 0, fontsize=7)
+        if len(labels) > 60:  # a name for each would be unreadable; the CSV has them all
+            axes.set_xticks([])
+            axes.set_xlabel(f"{len(labels)} classes")
+        titles = table.drop_duplicates("method")["label"]
+        axes.set_yticks(np.arange(len(values)) + 0.5, [formats.clean(title[:32]) for title in titles])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title("Correct, % of each class", loc="left", fontsize=8)
+        return plot(kind, figure, table.assign(task=task)[columns], {}, task)
+
+
+def training(task: str, groups: pd.DataFrame, gathered: Gathered, looks: dict[str, Look]) -> Plot:
+    """Validation accuracy by epoch: one seed of each method's best group on validation."""
+    kind, columns = "training", ["task", "method", "settings", "seed", "stage", "epoch", "validation_accuracy"]
+    curves = []
+    for _, group in best_per_method(task, groups).iterrows():
+        runs = _runs_of(group, gathered).sort_values("seed")
+        curve = read_history(gathered, runs["path"].iloc[0]) if len(runs) else None
+        if curve is not None:
+            names = {"task": task, "method": group["method"], "settings": group["settings"]}
+            curves.append((group, curve.assign(seed=runs["seed"].iloc[0], **names)))
+    if not curves:
+        return nothing(kind, "No finished run of this task left a history.csv.", columns, task)
+    with style():
+        figure = new_figure(6, 3.6)
+        axes = figure.add_subplot()
+        for group, curve in curves:
+            look = looks[group["method"]]
+            axes.plot(curve["epoch"], curve["validation_accuracy"], color=look.colour, lw=1.1,
+                      ls="-" if group["method"] == DENSE else look.line,
+                      label=formats.clean(group["method_label"][:26]))  # fmt: skip
+            starts = curve[(curve["stage"] != curve["stage"].shift()) & (curve.index > 0)]
+            axes.plot(starts["epoch"], starts["validation_accuracy"], marker="|", ms=7, ls="none", color=look.colour)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_title("Validation accuracy, %", loc="left", fontsize=8)
+        axes.set_xlabel("Epoch (stages end to end)")
+        figure.legend(loc="outside lower left", ncols=3, handlelength=2.6)
+        return plot(kind, figure, pd.concat([curve for _, curve in curves])[columns], {}, task)
+
+
+def read_history(gathered: Gathered, place: str) -> pd.DataFrame | None:
+    """stage, epoch (counted over all stages) and validation accuracy; None where there is no such file to draw."""
+    try:
+        history = pd.read_csv(gathered.folder / place / "history.csv")
+        history = history.dropna(subset=["stage", "epoch", "validation_accuracy"])
+        history = history.astype({"epoch": int, "validation_accuracy": float}).reset_index(drop=True)
+    except (OSError, ValueError, KeyError):
+        return None  # optional, and never worth losing the report for
+    if history.empty:
+        return None
+    history["epoch"] = np.arange(1, len(history) + 1)  # one row per epoch with a validation
+    return history[["stage", "epoch", "validation_accuracy"]]
+
+
+def _runs_of(group: pd.Series, gathered: Gathered) -> pd.DataFrame:
+    runs = gathered.runs
+    same = runs["status"] == "ok"
+    for key in GROUP:
+        same &= runs[key] == group[key]
+    return runs[same]

@@ -1,0 +1,113 @@
+"""Means, intervals, run groups and Pareto fronts. Whole columns at a time: thousands of records take seconds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from squeezebench.report.gather import GROUP, Gathered
+from squeezebench.report.labels import settings_labels
+
+LEVEL = 0.95
+ENOUGH_SEEDS = 3  # below this the report makes no comparison, it says "not enough seeds"
+
+# What a group has a mean and an interval of, and its name in groups.csv.
+MEASURED = {
+    "test": "test_accuracy",
+    "test_final_epoch": "test_accuracy_final_epoch",
+    "validation": "validation_accuracy",
+    "train": "train_accuracy",
+    "count_lstm_total": "lstm_parameters",
+    "count_input_to_hidden": "input_to_hidden_parameters",
+    "count_model_total": "model_parameters",
+    "kept_inputs": "kept_inputs",
+    "kept_hidden": "kept_hidden",
+    "bytes": "bytes",
+    "macs": "macs",
+    "latency_ms": "latency_ms_batch_1",
+    "dense_latency_ms": "dense_latency_ms_batch_1",
+    "train_seconds": "train_seconds",
+}
+_RATIOS = {"lstm_total": "lstm_parameters", "input_to_hidden": "input_to_hidden_parameters",
+           "model_total": "model_parameters"}  # fmt: skip
+
+
+def half_width(deviation: pd.Series, n: pd.Series) -> pd.Series:
+    """Half of the 95 % t interval of a mean of n values; missing where n < 2 (one value has no interval)."""
+    n = n.where(n >= 2)
+    return stats.t.ppf((1 + LEVEL) / 2, n - 1) * deviation / np.sqrt(n)
+
+
+def run_groups(gathered: Gathered) -> pd.DataFrame:
+    """One row per run group (task, protocol, method, settings), its numbers over the seeds that finished."""
+    runs = gathered.runs
+    by_group = runs.groupby(GROUP, sort=True)
+    first = by_group[["title", "control", "varied", "baseline", "folder"]].first()
+    groups = first.rename(columns={"title": "method_title"})
+    groups["seeds"] = by_group["seed"].agg(lambda seeds: " ".join(map(str, sorted(seeds))))
+    for status in ("ok", "failed", "skipped"):
+        groups[status] = (runs["status"] == status).groupby([runs[key] for key in GROUP]).sum()
+    groups["missing"] = _missing(gathered.problems).reindex(groups["folder"]).fillna(0).astype(int).to_numpy()
+    groups["stale"] = by_group["stale"].sum()
+    groups["unplanned"] = (~by_group["planned"].any()) & bool(gathered.plan)
+
+    finished = runs[runs["status"] == "ok"].groupby(GROUP, sort=True)
+    for column, name in MEASURED.items():
+        n = finished[column].count()
+        groups[f"{name}_mean"] = finished[column].mean()
+        groups[f"{name}_half_width"] = half_width(finished[column].std(), n)
+    for column in ("of_inputs", "of_hidden", *(f"baseline_{rule}" for rule in _RATIOS)):
+        groups[column] = finished[column].mean()
+    for rule, name in _RATIOS.items():
+        # The ratio of the means, not the mean of the ratios: one seed that collapsed must not set the ratio.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            groups[f"ratio_{name}"] = groups[f"baseline_{rule}"] / groups[f"{name}_mean"]
+    groups = groups.reset_index()
+    groups["method_label"] = groups["method"].map(method_labels(runs))
+    groups["settings_label"] = settings_labels(groups)
+    groups["front"] = False
+    for _, some in groups[groups["ok"] > 0].groupby(["task", "protocol"]):
+        groups.loc[some.index, "front"] = pareto_front(
+            some["lstm_parameters_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy()
+        )
+    return groups
+
+
+def _missing(problems: pd.DataFrame) -> pd.Series:
+    """Planned runs without a trusted record, by the folder that holds the seeds of their group."""
+    return problems[problems["kind"].isin(["missing", "damaged"])].groupby("folder").size()
+
+
+def method_labels(runs: pd.DataFrame) -> dict[str, str]:
+    """A method's title; with its name where two methods share a title."""
+    titles = runs.groupby("method")["title"].first()
+    shared = titles.duplicated(keep=False)
+    return {name: f"{title} ({name})" if shared[name] else title for name, title in titles.items()}
+
+
+def pareto_front(sizes: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
+    """True for each point that no other point beats: none is as small and as accurate, and better in one of them."""
+    sizes, accuracies = np.asarray(sizes, float), np.asarray(accuracies, float)
+    front = np.zeros(len(sizes), bool)
+    best, best_size = -np.inf, np.nan
+    for index in np.lexsort((-accuracies, sizes)):  # by size, the more accurate first
+        size, accuracy = sizes[index], accuracies[index]
+        if np.isnan(size) or np.isnan(accuracy):
+            continue
+        if accuracy > best or (accuracy == best and size == best_size):
+            front[index] = True
+            best, best_size = accuracy, size
+    return front
+
+
+def flattery(gathered: Gathered) -> pd.DataFrame:
+    """For groups run `as_released`: test accuracy of the best test epoch minus that of the final epoch, by seed."""
+    runs = gathered.runs
+    released = runs[(runs["status"] == "ok") & (runs["protocol"] == "as_released")]
+    released = released.assign(flattered=released["test"] - released["test_final_epoch"])
+    by_group = released.groupby(GROUP, sort=True)
+    table = by_group[["test", "test_final_epoch", "flattered"]].mean()
+    table["n"] = by_group["flattered"].count()
+    table["half_width"] = half_width(by_group["flattered"].std(), table["n"])
+    return table.reset_index()

@@ -1,0 +1,142 @@
+"""Plain-words statements per task, computed from the groups. Their sentences are in `report/captions.yaml`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from squeezebench.report import formats
+from squeezebench.report.compare import DENSE, SMALLER
+from squeezebench.report.statistics import ENOUGH_SEEDS
+from squeezebench.report.words import captions
+
+MARGIN = 0.01  # "within one point of dense"
+RATIO = 10.0
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One statement; `kind` is what it is about, `settled` is False where the data do not decide it."""
+
+    kind: str
+    text: str
+    settled: bool = True
+
+
+def headlines(task: str, groups: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
+    """What can be said of one task. `groups` is every compared group, `chosen` the settings picked on validation."""
+    words = captions()["headlines"]
+    here = groups[(groups["task"] == task) & (groups["ok"] > 0)]
+    chosen = chosen[chosen["task"] == task]
+    if here.empty:
+        return [Headline("reference", words["nothing"], settled=False)]
+    found = []
+    dense = here[here["method"] == DENSE].sort_values("validation_accuracy_mean", ascending=False)
+    if dense.empty:
+        found.append(Headline("reference", words["no_dense"], settled=False))
+    else:
+        found.append(_reference(dense.iloc[0]))
+        found += _at_ratio(here, chosen)
+        found += _smallest_within(here, dense.iloc[0])
+    found += _equal_size(here, chosen)
+    return found
+
+
+def _facts(group: pd.Series) -> dict[str, str]:
+    """The words every sentence about a group may use."""
+    kind = " (a control)" if group["control"] else ""
+    released = ", as released" if group["protocol"] == "as_released" else ""
+    label = "" if group["settings_label"] == "defaults" else f" with {group['settings_label']}"
+    return {
+        "method": f"{group['method_label']}{kind}{released}",
+        "settings": label,
+        "accuracy": formats.percent_interval(group["test_accuracy_mean"], group["test_accuracy_half_width"]),
+        "seeds": formats.plural(int(group["ok"]), "seed"),
+        "parameters": formats.count(group["lstm_parameters_mean"]),
+        "ratio": formats.ratio(group["ratio_lstm_parameters"]),
+    }
+
+
+def _reference(dense: pd.Series) -> Headline:
+    return Headline("reference", captions()["headlines"]["reference"].format(**_facts(dense)))
+
+
+def within(group: pd.Series) -> tuple[str, bool]:
+    """Whether a group is within one point of dense, in words, and whether its interval settles it."""
+    words = captions()["within"]
+    n, mean, half = int(group["dense_n"]), group["dense_difference"], group["dense_half_width"]
+    if n < ENOUGH_SEEDS:
+        return words["not_enough_seeds"].format(n=formats.plural(n, "paired seed")), False
+    difference = formats.points_interval(mean, half)
+    if mean - half > 0:
+        key = "above"
+    elif mean - half >= -MARGIN:
+        key = "within"
+    elif mean + half < -MARGIN:
+        key = "below"
+    else:
+        key = "undecided_within" if mean >= -MARGIN else "undecided_below"
+    return words[key].format(difference=difference), not key.startswith("undecided")
+
+
+def _at_ratio(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
+    """The best picked setting at ten times or more, best by validation."""
+    words = captions()["headlines"]
+    able = chosen[chosen["bracket"] == RATIO]
+    if able.empty:
+        return [Headline("at_ratio", words["none_at_ratio"], settled=False)]
+    best = here.loc[able["validation_accuracy_mean"].idxmax()]
+    verdict, settled = within(best)
+    return [Headline("at_ratio", words["at_ratio"].format(**_facts(best), verdict=verdict), settled)]
+
+
+def _smallest_within(here: pd.DataFrame, dense: pd.Series) -> list[Headline]:
+    """The smallest group whose validation accuracy is within one point of dense; its test accuracy is then read."""
+    words = captions()["headlines"]
+    most = min(ENOUGH_SEEDS, int(here["ok"].max()))
+    ratio = here["ratio_lstm_parameters"]
+    able = here[(ratio > 1) & (ratio < math.inf) & (here["ok"] >= most)]
+    able = able[able["protocol"] == dense["protocol"]]
+    able = able[able["validation_accuracy_mean"] >= dense["validation_accuracy_mean"] - MARGIN]
+    if able.empty:
+        return [Headline("smallest", words["none_smallest"])]
+    smallest = able.loc[able["ratio_lstm_parameters"].idxmax()]
+    verdict, settled = within(smallest)
+    return [Headline("smallest", words["smallest"].format(**_facts(smallest), verdict=verdict), settled)]
+
+
+def _equal_size(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
+    """Whether any method beats a small dense model of equal or larger size, corrected for how often that was asked."""
+    words = captions()["equal_size"]
+    methods = here[~here["control"].astype(bool) & ~here["method"].isin([DENSE, SMALLER])]
+    if methods.empty:
+        return []
+    if not (here["method"] == SMALLER).any():
+        return [Headline("equal_size", words["no_control"], settled=False)]
+    picked = methods[methods.index.isin(chosen.index) & methods["small_group"].notna()]
+    tested = picked[picked["small_n"] >= ENOUGH_SEEDS]
+    if tested.empty:
+        key = "none_comparable" if picked.empty else "not_enough_seeds"
+        return [Headline("equal_size", words[key], settled=False)]
+    facts = {"comparisons": formats.plural(len(tested), "comparison")}
+    sure = tested[(tested["small_p_holm"] < 0.05) & (tested["small_difference"] > 0)]
+    worse = tested[(tested["small_p_holm"] < 0.05) & (tested["small_difference"] < 0)]
+    likely = tested[tested["small_difference"] - tested["small_half_width"] > 0]
+    if len(sure):
+        return [Headline("equal_size", words["beaten"].format(**facts, list=_listed(sure)))]
+    if len(likely):
+        return [Headline("equal_size", words["uncorrected"].format(**facts, list=_listed(likely)), settled=False)]
+    facts["worse"] = words["worse"].format(list=_listed(worse)) if len(worse) else ""
+    return [Headline("equal_size", words["not_beaten"].format(**facts), settled=False)]
+
+
+def _listed(groups: pd.DataFrame) -> str:
+    """`VIB-LSTM at 33.2× (+1.2 [0.3, 2.1])`, the best setting of each method."""
+    best = groups.sort_values("small_difference", ascending=False).drop_duplicates("method_label")
+    return "; ".join(
+        f"{group['method_label']} at {formats.ratio(group['ratio_lstm_parameters'])} "
+        f"({formats.points_interval(group['small_difference'], group['small_half_width'])})"
+        for _, group in best.iterrows()
+    )

@@ -1,0 +1,178 @@
+"""The tables of the report: which columns they have and how each reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from squeezebench.report import formats
+from squeezebench.report.gather import Gathered
+from squeezebench.report.statistics import ENOUGH_SEEDS, MEASURED, flattery
+from squeezebench.report.tables import Cell, Column, Table, number_column, text_column
+from squeezebench.report.words import captions
+
+Row = dict[str, Any]
+
+
+def marks(row: Row) -> tuple[str, ...]:
+    """What a reader must know about a group wherever it appears."""
+    found = ["control"] if row["control"] else []
+    found += ["as released"] if row["protocol"] == "as_released" else []
+    found += [f"{int(row['stale'])} stale"] if row["stale"] else []
+    found += ["not in the plan"] if row["unplanned"] else []
+    return tuple(found)
+
+
+def _method(row: Row) -> Cell:
+    label = formats.clean(row["method_label"])
+    return Cell(label, marks=marks(row), note="" if row["method"] in label else formats.clean(row["method"]))
+
+
+def _seeds(row: Row) -> Cell:
+    """`3`, or `2 of 3` with what became of the rest."""
+    parts = {kind: int(row[kind]) for kind in ("failed", "skipped", "missing") if row[kind]}
+    ok, wanted = int(row["ok"]), int(row["ok"]) + sum(parts.values())
+    note = ", ".join(f"{number} {kind}" for kind, number in parts.items())
+    return Cell(f"{ok}{formats.NBSP}of{formats.NBSP}{wanted}" if parts else str(ok), ok, note=note)
+
+
+def _accuracy(key: str):
+    def cell(row: Row) -> Cell:
+        mean, half = row[f"{key}_mean"], row[f"{key}_half_width"]
+        note = "one seed, no interval" if not formats.absent(mean) and formats.absent(half) else ""
+        return Cell(formats.percent_interval(mean, half), None if formats.absent(mean) else mean, note=note)
+
+    return cell
+
+
+def _ratio(row: Row) -> Cell:
+    value = row["ratio_lstm_parameters"]
+    note = f"vs {formats.clean(row['baseline'])}" if row["baseline"] and not formats.absent(value) else ""
+    return Cell(formats.ratio(value), None if formats.absent(value) else value, note=note)
+
+
+def _kept(which: str):
+    def cell(row: Row) -> Cell:
+        kept = row[f"{which}_mean"]
+        of = row["of_inputs" if which == "kept_inputs" else "of_hidden"]
+        return Cell(formats.units(kept, of), None if formats.absent(kept) else kept)
+
+    return cell
+
+
+def _latency(row: Row) -> Cell:
+    own, dense = row["latency_ms_batch_1_mean"], row["dense_latency_ms_batch_1_mean"]
+    note = "" if formats.absent(dense) else f"dense {formats.amount(dense)}"
+    return Cell(formats.amount(own), None if formats.absent(own) else own, note=note)
+
+
+def groups_table(groups: pd.DataFrame) -> Table:
+    """Every run group."""
+    hints = captions()["hints"]
+    columns = [
+        text_column("Task", "task"),
+        Column("Method", _method),
+        text_column("Settings", "settings_label"),
+        Column("Seeds", _seeds, numeric=True, hint=hints["seeds"]),
+        Column("Test accuracy", _accuracy("test_accuracy"), numeric=True, hint=hints["interval"]),
+        Column("Validation", _accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False),
+        number_column("LSTM parameters", "lstm_parameters_mean", formats.count, hint=hints["lstm_parameters"]),
+        Column("Ratio (LSTM parameters)", _ratio, numeric=True, hint=hints["ratio"]),
+        number_column("Whole model", "model_parameters_mean", formats.count, hint=hints["model"], tex=False),
+        Column("Inputs kept", _kept("kept_inputs"), numeric=True, tex=False),
+        Column("Hidden kept", _kept("kept_hidden"), numeric=True, tex=False),
+        number_column("On disk", "bytes_mean", formats.size, hint=hints["bytes"], tex=False),
+        number_column("MACs", "macs_mean", formats.count, hint=hints["macs"], tex=False),
+        Column("Latency, ms", _latency, numeric=True, hint=hints["latency"], tex=False),
+        number_column("Training, s", "train_seconds_mean", formats.amount, hint=hints["seconds"], tex=False),
+    ]
+    return Table("groups", columns, groups, _raw(groups), captions()["tables"]["groups"])
+
+
+def _raw(groups: pd.DataFrame) -> dict[str, str]:
+    """Columns of groups.csv, all of them with every digit."""
+    hidden = {"dense_group", "small_group", "folder", "method_label", "settings_label"}
+    hidden |= {name for name in groups if name.startswith(("dense_", "small_")) and "latency" not in name}
+    return {name: name for name in groups if name not in hidden}
+
+
+def _difference(which: str, names: pd.Series):
+    """The paired difference of a group to its partner, with the partner's name below it."""
+
+    def cell(row: Row) -> Cell:
+        partner, n = row[f"{which}_group"], int(row[f"{which}_n"])
+        if formats.absent(partner):
+            return Cell(formats.NONE)
+        note = names[partner]
+        mean, half = row[f"{which}_difference"], row[f"{which}_half_width"]
+        if n < ENOUGH_SEEDS:
+            return Cell("not enough seeds", note=f"{note}, {formats.plural(n, 'pair')}")
+        return Cell(formats.points_interval(mean, half), float(mean), note=note)
+
+    return cell
+
+
+def selected_table(chosen: pd.DataFrame, groups: pd.DataFrame) -> Table:
+    """Per task, method and bracket the setting picked on validation, against dense and small dense."""
+    hints = captions()["hints"]
+    names = "vs " + groups["settings_label"] + ", " + groups["ratio_lstm_parameters"].map(formats.ratio)
+    dense_names = "vs " + groups["method_label"] + groups["settings_label"].map(
+        lambda label: "" if label == "defaults" else f" {label}"
+    )
+    columns = [
+        text_column("Task", "task"),
+        Column("At least", lambda row: Cell(formats.ratio(row["bracket"]), row["bracket"]), numeric=True),
+        Column("Method", _method),
+        text_column("Settings picked", "settings_label"),
+        Column("Seeds", _seeds, numeric=True, hint=hints["seeds"], tex=False),
+        Column("Ratio (LSTM parameters)", _ratio, numeric=True, hint=hints["ratio"]),
+        Column("Validation", _accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False),
+        Column("Test accuracy", _accuracy("test_accuracy"), numeric=True, hint=hints["interval"]),
+        Column("Points to dense", _difference("dense", dense_names), numeric=True, hint=hints["dense"]),
+        Column("Points to small_dense", _difference("small", names), numeric=True, hint=hints["small"]),
+    ]
+    frame = chosen.copy()
+    for which in ("dense", "small"):
+        partner = frame[f"{which}_group"]
+        for part in ("method", "settings", "lstm_parameters_mean"):
+            frame[f"{which}_partner_{part}"] = partner.map(groups[part])
+    raw = ["task", "protocol", "bracket", "method", "method_title", "control", "settings", "varied", "seeds", "ok",
+           "stale", "lstm_parameters_mean", "ratio_lstm_parameters", "baseline", "validation_accuracy_mean",
+           "validation_accuracy_half_width", "test_accuracy_mean", "test_accuracy_half_width",
+           *(f"{which}_{part}" for which in ("dense", "small") for part in
+             ("partner_method", "partner_settings", "partner_lstm_parameters_mean", "n", "difference", "half_width",
+              "p")), "small_p_holm"]  # fmt: skip
+    return Table("selected", columns, frame, {name: name for name in raw}, captions()["tables"]["selected"])
+
+
+def flattery_table(gathered: Gathered, groups: pd.DataFrame) -> Table:
+    """What `as_released` adds: best test epoch minus final epoch."""
+    keys = ["task", "protocol", "method", "settings"]
+    names = [*keys, "method_label", "settings_label", "control", "stale", "unplanned"]
+    frame = flattery(gathered).merge(groups[names], on=keys, how="left")
+
+    def flattered(row: Row) -> Cell:
+        if formats.absent(row["half_width"]):
+            return Cell(formats.points(row["flattered"]), row["flattered"], note="one seed, no interval")
+        return Cell(formats.points_interval(row["flattered"], row["half_width"]), row["flattered"])
+
+    columns = [
+        text_column("Task", "task"),
+        Column("Method", _method),
+        text_column("Settings", "settings_label"),
+        number_column("Seeds", "n", lambda n: f"{n:.0f}"),
+        number_column("Best test epoch", "test", formats.percent),
+        number_column("Final epoch", "test_final_epoch", formats.percent),
+        Column("Flattered by, points", flattered, numeric=True),
+    ]
+    raw = {name: name for name in frame if not name.endswith("_label")}
+    return Table("flattery", columns, frame, raw, captions()["tables"]["flattery"])
+
+
+def runs_table(gathered: Gathered) -> Table:
+    """Every record in one line, where its file is: what each figure can be traced to."""
+    kept = ["path", "status", "reason", "task", "protocol", "method", "settings", "seed", "control", "stale", "planned",
+            *MEASURED, "baseline", "baseline_lstm_total", "inputs_digest", "engine_digest", "method_digest",
+            "split_digest", "machine", "threads", "finished"]  # fmt: skip
+    return Table("runs", [], gathered.runs, {name: name for name in kept})

@@ -1,0 +1,103 @@
+"""The dense start: the dense model of a task, cell, width and seed, trained once and shared by every method.
+
+Its epochs are counted in the budget of each run that uses it. It is a file under `starts/`, named by the digest of
+all that decides it; whoever needs it first trains it, the others wait for the lock and read it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+from torch import nn
+
+from . import provenance
+from .method import Method, RecurrentSettings, TaskInfo, dense_classifier
+from .record import Stage, digest_of, write_atomically
+from .task import Task
+from .training import Trainer, seed_everything
+
+if TYPE_CHECKING:
+    from .run import RunSpec
+
+SHARED = tuple(RecurrentSettings.model_fields)  # the settings that describe the dense model
+
+
+@dataclass(frozen=True)
+class Start:
+    """A trained dense classifier and how it came about."""
+
+    model: nn.Module
+    digest: str
+    stage: Stage
+
+
+class _Dense(Method):
+    name = "dense-start"
+
+    def build(self, task: TaskInfo) -> nn.Module:
+        return dense_classifier(task, self.settings)
+
+
+def recurrent_settings(settings: RecurrentSettings) -> RecurrentSettings:
+    """The part of a method's settings that describes the dense model."""
+    return RecurrentSettings(**{name: getattr(settings, name) for name in SHARED})
+
+
+def start_digest(spec: RunSpec, settings: RecurrentSettings, epochs: int) -> str:
+    """Names the start of a run: runs with equal digests share it."""
+    return digest_of(
+        {
+            "task": spec.task.model_dump(mode="json"),
+            "fingerprint": spec.fingerprint,
+            "seed": spec.seed,
+            "engine": provenance.engine_digest(),
+            "training": spec.training.model_dump(mode="json") | {"epochs": epochs},
+            "model": recurrent_settings(settings).model_dump(mode="json"),
+        }
+    )
+
+
+def dense_start(
+    folder: Path, spec: RunSpec, settings: RecurrentSettings, task: Task, info: TaskInfo, epochs: int, progress: bool
+) -> Start:
+    """The start of a run, found in `folder` or trained now."""
+    digest = start_digest(spec, settings, epochs)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{digest[:20]}.safetensors"
+    with FileLock(path.with_suffix(".lock")):
+        found = _read(path, info, settings)
+        if found is None:
+            found = _train(path, spec, settings, task, info, epochs, progress)
+    return Start(found[0], digest, found[1].model_copy(update={"shared": True}))
+
+
+def _read(path: Path, info: TaskInfo, settings: RecurrentSettings) -> tuple[nn.Module, Stage] | None:
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            stage = Stage.model_validate_json(file.metadata()["stage"])
+        model = dense_classifier(info, recurrent_settings(settings))
+        model.load_state_dict(load(path.read_bytes()))
+    except (SafetensorError, ValueError, RuntimeError, KeyError):  # damaged: train it again
+        return None
+    return model, stage
+
+
+def _train(path, spec, settings, task, info, epochs, progress) -> tuple[nn.Module, Stage]:
+    seed_everything(spec.seed)
+    method = _Dense(recurrent_settings(settings))
+    trainer = Trainer(method, task, spec.training, spec.seed, progress)
+    model = trainer.train(method.build(info), epochs).cpu()
+    stage = trainer.stages[0].model_copy(update={"name": "dense start"})
+    state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    write_atomically(path, save(state, metadata={"stage": json.dumps(stage.model_dump())}))
+    return model, stage
+
+

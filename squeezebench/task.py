@@ -1,0 +1,258 @@
+"""A task: sequences (N, T, D) with labels, lengths and a split, ready for training in batches.
+
+    TaskSpec (an entry of an experiment's `tasks:`) -> Dataset (what a source delivers) -> Task (for the runs)
+
+Arrays stay where they are: `Dataset.x` may be a memory map larger than RAM, and a `Task` reads from it
+batch by batch unless the normalised float32 copy is small. Only numpy is used here; the engine turns
+batches into tensors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from squeezebench.errors import InputError
+from squeezebench.splits import Split, make_split
+from squeezebench.tasks import source_module
+from squeezebench.tasks._checks import check_classes_in_train, check_dataset
+from squeezebench.tasks._frames import choose_steps
+from squeezebench.tasks._normalise import Affine, fit
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+CACHE_BYTES = 1 << 30  # a task whose normalised float32 arrays need at most this much is converted once
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a source delivers, before the split.
+
+    `x` is raw (any integer, float or bool dtype); the feature is `x * scale` where `scale` is given. Steps
+    of a sequence past its `length` are padding: their content is never read (they may even be NaN).
+    """
+
+    name: str  # how error messages call it: a file's path, an archive's name
+    x: np.ndarray  # (N, T, D), may be np.memmap
+    y: np.ndarray  # (N,) int64, 0..C-1
+    classes: tuple[str, ...]  # C names
+    length: np.ndarray | None = None  # (N,) int64, 1..T; None: every sequence has T steps
+    group: np.ndarray | None = (
+        None  # (N,) integers or strings: sequences that must stay on one side of a split
+    )
+    subset: np.ndarray | None = None  # (N,) "train", "validation", "test", or "" for unused
+    scale: np.ndarray | None = None  # (D,) factor per feature
+    origin: str = ""  # citation, address or file digest
+
+
+class TaskSpec(BaseModel):
+    """One entry of an experiment's `tasks:`; `source` is a file of squeezebench/tasks (default: the name)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names folders, records and figures"
+    )
+    source: str = Field(description="the data source, see `squeezebench tasks`")
+    options: dict[str, Any] = Field(default={}, description="the source's own options")
+    split: Literal["official", "random", "group"] | None = Field(
+        default=None, description="split rule; null: the source's own default"
+    )
+    test_share: float = Field(default=0.3, gt=0, lt=1, description="of all sequences; unused where official")
+    validation_share: float = Field(default=0.2, gt=0, lt=1, description="of the sequences outside test")
+    split_seed: int = Field(default=0, ge=0, description="fixes the test part of random and group splits")
+    frames: int | None = Field(default=None, ge=1, description="use this many steps of each sequence")
+    sampling: Literal["uniform", "random"] = Field(
+        default="uniform",
+        description="random: one step of each equal segment, drawn anew per epoch in training",
+    )
+    normalise: Literal["none", "std", "standard"] = Field(
+        default="standard",
+        description="by statistics of the training part: overall std, or mean and std per feature",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _source_is_the_name(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "source" not in value and "name" in value:
+            return {**value, "source": value["name"]}
+        return value
+
+    @model_validator(mode="after")
+    def _random_needs_frames(self) -> TaskSpec:
+        if self.sampling == "random" and self.frames is None:
+            raise ValueError("sampling: random needs frames (how many steps to draw)")
+        return self
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences ready for a model: zero past `length`, normalised."""
+
+    x: np.ndarray  # (B, T, D) float32, C-contiguous
+    length: np.ndarray | None  # (B,) int64, 1..T; None: all have T steps
+    y: np.ndarray  # (B,) int64
+
+
+class Task:
+    """A data set with its split, frame choice and normalisation. Made by `load_task`."""
+
+    kind = "sequence"
+
+    def __init__(self, spec: TaskSpec, data: Dataset, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
+        self.name = spec.name
+        self.classes = data.classes
+        self.origin = data.origin
+        self.split_digest = split.digest
+        self.inputs = data.x.shape[2]
+        self.steps = spec.frames or data.x.shape[1]
+        self._data = data
+        self._rows = {part: split.part(part) for part in PARTS}
+        self._random = spec.sampling == "random"
+        self._frames = spec.frames
+        self._length = np.full(len(data.y), data.x.shape[1]) if data.length is None else data.length
+        used = np.concatenate([self._rows[part] for part in PARTS])
+        self.has_lengths = bool((self._length[used] < self.steps).any())
+        self._affine: Affine = fit(
+            spec.normalise, data, self._rows["train"], None if self._random else spec.frames
+        )
+        self._keep_in_memory = self._float32_bytes() <= cache_bytes
+        self._cache: dict[Part, np.ndarray] = {}
+
+    def size(self, part: Part) -> int:
+        """How many sequences `part` has."""
+        return len(self._rows[part])
+
+    def labels(self, part: Part) -> np.ndarray:
+        """Class indices (n,) int64 of `part`, in the order that `batch` positions count in."""
+        return self._data.y[self._rows[part]]
+
+    def batch(self, part: Part, positions: Any, generator: np.random.Generator | None = None) -> Batch:
+        """Sequences at `positions` (0..size-1) of `part`.
+
+        With a `generator` the steps of the training part are drawn where the spec says `sampling: random`;
+        without one, and in the other parts, they are always the uniform choice.
+        Raises IndexError for positions outside the part.
+        """
+        positions = np.asarray(positions, dtype=np.int64).reshape(-1)
+        rows = self._rows[part][positions]
+        drawing = generator if self._all_steps(part) else None
+        steps, length = choose_steps(self._length[rows], self.steps, self._frames, drawing)
+        if not self._keep_in_memory:
+            x = self._read(rows, steps)
+        elif self._all_steps(part):
+            x = self._cached(part)[positions[:, None], steps]
+        else:
+            x = self._cached(part)[positions]
+        _clear_padding(x, length)
+        return Batch(x, length if self.has_lengths else None, self._data.y[rows])
+
+    def _all_steps(self, part: Part) -> bool:
+        """Training with random steps needs every step in memory; everything else only the chosen ones."""
+        return self._random and part == "train"
+
+    def _cached(self, part: Part) -> np.ndarray:
+        """The normalised part in memory, (n, steps or T, D) float32, converted in pieces on first use."""
+        if part not in self._cache:
+            rows = self._rows[part]
+            if self._all_steps(part):
+                steps = np.broadcast_to(np.arange(self._data.x.shape[1]), (len(rows), self._data.x.shape[1]))
+            else:
+                steps, _ = choose_steps(self._length[rows], self.steps, self._frames, None)
+            out = np.empty((*steps.shape, self.inputs), np.float32)
+            piece = max(1, (16 << 20) // (4 * max(1, steps.shape[1] * self.inputs)))
+            for start in range(0, len(rows), piece):
+                some = slice(start, start + piece)
+                out[some] = self._read(rows[some], steps[some])
+            self._cache[part] = out
+        return self._cache[part]
+
+    def _read(self, rows: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """(B,), (B, F) -> (B, F, D): only the chosen steps are touched on disk."""
+        raw = self._data.x[rows[:, None], steps]
+        return self._affine.apply(np.asarray(raw))
+
+    def _float32_bytes(self) -> int:
+        steps = sum(
+            self.size(part) * (self._data.x.shape[1] if self._all_steps(part) else self.steps)
+            for part in PARTS
+        )
+        return 4 * self.inputs * steps
+
+
+def _clear_padding(x: np.ndarray, length: np.ndarray) -> None:
+    """Zero past the end in place (an assignment, so that NaN in the padding goes as well)."""
+    steps = x.shape[1]
+    if (length < steps).any():
+        x[np.arange(steps)[None, :] >= length[:, None]] = 0.0
+
+
+def load_task(spec: TaskSpec, seed: int = 0, cache_bytes: int = CACHE_BYTES) -> Task:
+    """Load, check, split and normalise. `seed` is the run's: it rotates the validation part and nothing else.
+
+    Raises InputError, in one line, for everything that can be wrong with the data or the spec.
+    """
+    if seed < 0:
+        raise InputError(f"task {spec.name}: seed is {seed}; seeds are 0 or more")
+    module = source_module(spec.source)
+    options = parse_options(spec)
+    stamp = module.stamp(options) if hasattr(module, "stamp") else ""
+    data = _dataset(spec.source, options.model_dump_json(), stamp)
+    if spec.frames is not None and spec.frames > data.x.shape[1]:
+        raise InputError(
+            f"task {spec.name}: frames is {spec.frames}, but {data.name} has {data.x.shape[1]} steps"
+        )
+    split = make_split(
+        data, spec.split or module.DEFAULT_SPLIT, test_share=spec.test_share,
+        validation_share=spec.validation_share, split_seed=spec.split_seed, seed=seed,
+    )  # fmt: skip
+    check_classes_in_train(data, split)
+    return Task(spec, data, split, cache_bytes)
+
+
+def parse_options(spec: TaskSpec) -> BaseModel:
+    """The spec's options as its source's own `Options`. Raises InputError naming the wrong option."""
+    model = source_module(spec.source).Options
+    try:
+        return model.model_validate(spec.options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "options"
+        known = ", ".join(model.model_fields) or "none"
+        raise InputError(
+            f"task {spec.name}: option {where} of source {spec.source}: {first['msg']} (its options: {known})"
+        ) from None
+
+
+@lru_cache(maxsize=1)
+def _dataset(source: str, options: str, stamp: str) -> Dataset:
+    """Load and check once per process: the seeds of a job share the data set. `stamp` is part of the key."""
+    module = source_module(source)
+    try:
+        data = module.load(module.Options.model_validate_json(options))
+    except MemoryError:
+        raise InputError(
+            f"{source}: the data do not fit in memory; a folder of .npy files (source: file) is memory-mapped"
+        ) from None
+    check_dataset(data)
+    return data
+
+
+def task_spec(text: str) -> TaskSpec:
+    """The command line's short form: `digits`, `file:PATH`, `ucr:NAME` (main option after a colon)."""
+    source, colon, value = text.partition(":")
+    module = source_module(source)
+    if not colon:
+        return TaskSpec(name=source)
+    main = getattr(module, "MAIN_OPTION", None)
+    if main is None or not value:
+        takes = f"takes its {main} after the colon" if main else "takes nothing after its name"
+        raise InputError(f"task {text!r}: source {source} {takes}")
+    stem = PurePath(value).stem if main == "path" else value
+    name = "".join(c if (c.isascii() and c.isalnum()) or c in "._-" else "-" for c in stem).strip("._-")
+    return TaskSpec(name=name or source, source=source, options={main: value})

@@ -1,0 +1,141 @@
+"""Reading named arrays from an .npz or a folder of .npy, without ever loading a pickle.
+
+Headers are read first: an array of Python objects is refused before any of its content is touched,
+whichever name it has. Only the arrays that a data set can have are read, each once; the `x` of a folder is
+memory-mapped.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from squeezebench.errors import InputError
+
+REQUIRED = {"x": "(N, T, D) features", "y": "(N,) labels"}
+OPTIONAL = ("scale", "subset", "length", "group", "name", "classes", "action")
+DIGEST_WHOLE = 256 << 20  # larger files are digested by their size and evenly spaced blocks
+BLOCK = 1 << 20
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
+
+Arrays = dict[str, np.ndarray]
+
+
+def read_npz(path: Path) -> Arrays:
+    """The known arrays of an .npz (compressed or not)."""
+    _check_is_zip(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name[:-4]: name for name in archive.namelist() if name.endswith(".npy")}
+            for name, member in members.items():
+                with archive.open(member) as file:
+                    _refuse_objects(path, name, file)
+            arrays = {}
+            for name in _wanted(path, list(members)):
+                with archive.open(members[name]) as file:
+                    arrays[name] = npy.read_array(file, allow_pickle=False)
+            return arrays
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(f"{path}: truncated or damaged .npz ({_one_line(error)}); write it again") from None
+
+
+def read_folder(path: Path) -> Arrays:
+    """The known arrays of a folder of .npy files; `x` stays on disk (memory-mapped, read only)."""
+    files = {file.stem: file for file in sorted(path.glob("*.npy"))}
+    if not files:
+        raise InputError(f"{path}: no .npy file in this folder; x.npy and y.npy are required")
+    arrays = {}
+    for name in _wanted(path, list(files)):
+        file = files[name]
+        try:
+            with file.open("rb") as opened:
+                shape = _refuse_objects(path, name, opened)
+            on_disk = name == "x" and 0 not in shape  # an empty array cannot be mapped
+            arrays[name] = np.load(file, mmap_mode="r" if on_disk else None, allow_pickle=False)
+        except InputError:
+            raise
+        except DAMAGE as error:
+            raise InputError(
+                f"{file}: truncated or damaged .npy ({_one_line(error)}); write it again"
+            ) from None
+    return arrays
+
+
+def digest_of_file(path: Path) -> str:
+    """`sha256:...` of the content; over 256 MiB `sampled-sha256:...` of the size and 64 blocks of 1 MiB."""
+    sha = hashlib.sha256()
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= DIGEST_WHOLE:
+            while block := file.read(BLOCK):
+                sha.update(block)
+            return f"sha256:{sha.hexdigest()}"
+        sha.update(str(size).encode())
+        for start in np.linspace(0, size - BLOCK, 64).astype(int):
+            file.seek(int(start))
+            sha.update(file.read(BLOCK))
+    return f"sampled-sha256:{sha.hexdigest()}"
+
+
+def _check_is_zip(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if start[:2] == b"PK":
+        return
+    if start == b"\x93NUMPY":
+        problem = "is a single .npy array; an .npz with x and y, or a folder with x.npy and y.npy, is needed"
+    elif start[:1] == b"\x80":
+        problem = "is a pickle; pickles can run code and are never loaded; save with numpy.savez"
+    elif not start:
+        problem = "is empty; an .npz with x and y is needed"
+    else:
+        problem = "is not an .npz file; save with numpy.savez (or give a folder of .npy files, or a .parquet)"
+    raise InputError(f"{path}: {problem}")
+
+
+def _refuse_objects(path: Path, name: str, file: IO[bytes]) -> tuple[int, ...]:
+    """Read the header only; (shape) of the array."""
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"{name}: .npy format version {version}")
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise InputError(
+            f"{path}: array {name} holds pickled Python objects, which can run code and are never loaded; "
+            "save plain numbers or fixed-width strings"
+        )
+    return shape
+
+
+def _wanted(path: Path, names: list[str]) -> list[str]:
+    """The known names among `names`. Raises InputError for a missing one and for a near miss."""
+    for name, what in REQUIRED.items():
+        if name not in names:
+            raise InputError(
+                f"{path}: there is no array {name}, {what}; it has: {', '.join(names) or 'nothing'}"
+            )
+    known = [*REQUIRED, *OPTIONAL]
+    for name in names:
+        near = difflib.get_close_matches(name, [one for one in OPTIONAL if one not in names], n=1, cutoff=0.8)
+        if name not in known and near:
+            raise InputError(
+                f"{path}: unknown array {name}; did you mean {near[0]}? (known: {', '.join(known)})"
+            )
+    return [name for name in known if name in names]
+
+
+def _one_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,180 @@
+"""Plausible synthetic records, for tests of the report and for measuring how it scales.
+
+`python tests/synthetic_records.py FOLDER --records 2000` makes an experiment that `build_report` can read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import random
+from pathlib import Path
+
+from squeezebench.record import Record, digest_of
+
+TASKS = {"digits": (8, 64, 10), "japanese_vowels": (12, 64, 9), "basic_motions": (6, 64, 4)}  # inputs, hidden, classes
+METHODS = {  # title, control, knob, accuracy lost per factor of ten in size, noise
+    "dense": ("Dense", True, None, 0.0, 0.006),
+    "small_dense": ("Smaller dense", True, "hidden", 0.040, 0.008),
+    "pooled_linear": ("Mean-pooled, linear", True, None, 0.0, 0.004),
+    "random_units": ("Random units", True, "keep", 0.085, 0.016),
+    "magnitude": ("Magnitude", True, "keep", 0.055, 0.010),
+    "vib_lstm": ("VIB-LSTM", False, "beta", 0.018, 0.008),
+    "iss": ("ISS", False, "strength", 0.030, 0.009),
+    "tt_lstm": ("TT-LSTM", False, "rank", 0.045, 0.010),
+}
+ENGINE = "e" * 64
+
+
+def counts(inputs: int, hidden: int, classes: int) -> dict[str, int]:
+    """A standard LSTM with a linear head; hidden 0 is a model without a recurrence."""
+    lstm = 4 * hidden * (inputs + hidden + 2)
+    head = (hidden or inputs) * classes + classes
+    return {
+        "input_to_hidden": 4 * hidden * inputs,
+        "hidden_to_hidden": 4 * hidden * hidden,
+        "bias": 8 * hidden,
+        "lstm_total": lstm,
+        "head": head,
+        "model_total": lstm + head,
+    }
+
+
+def record(task: str, method: str, step: int, seed: int, steps: int = 5, **changed) -> Record:
+    """One finished run; `step` walks along the method's grid from large to small."""
+    inputs, width, classes = TASKS[task]
+    title, control, knob, loss, noise = METHODS[method]
+    dice = random.Random(f"{task} {method} {step} {seed}")
+    base = counts(inputs, width, classes)
+    position = (step + 1) / steps
+    hidden = {"dense": width, "pooled_linear": 0}.get(method, max(1, round(width * 10 ** (-1.3 * position))))
+    kept_inputs = inputs
+    if method in ("vib_lstm", "iss") and hidden > 1:
+        hidden = max(1, hidden + dice.choice((-1, 0, 0, 1)))
+        kept_inputs = max(1, round(inputs * (1 - 0.5 * position)))
+    own = counts(kept_inputs, hidden, classes)
+    top = {"digits": 0.955, "japanese_vowels": 0.972, "basic_motions": 0.93}[task]
+    shrink = math.log10(base["lstm_total"] / own["lstm_total"]) if own["lstm_total"] else 0.0
+    accuracy = top - loss * shrink**1.6 - (0.19 if method == "pooled_linear" else 0)
+    test = min(1.0, max(1 / classes, accuracy + dice.gauss(0, noise)))
+    value = {"hidden": hidden, "keep": round(1 - 0.9 * position, 6), "beta": 0.01 * 4**step,
+             "strength": 1e-5 * 3**step, "rank": 2 * (steps - step)}.get(knob)  # fmt: skip
+    varied = {knob: value} if knob else {}
+    size = 40 * classes
+    right = [round(size / classes * min(1, max(0, test + dice.gauss(0, 0.05)))) for _ in range(classes)]
+    confusion = [
+        [right[i] if i == j else (size // classes - right[i]) * (j == (i + 1) % classes) for j in range(classes)]
+        for i in range(classes)
+    ]
+    content = {
+        "status": "ok",
+        "experiment": "synthetic",
+        "task": task,
+        "method": method,
+        "method_title": title,
+        "settings": {"learning_rate": 0.001, "cell": "lstm"} | varied,
+        "varied": varied,
+        "seed": seed,
+        "control": control,
+        "training": {"epochs": 30, "batch_size": 32},
+        "accuracy": {
+            "train": min(1.0, test + 0.02),
+            "validation": min(1.0, accuracy + dice.gauss(0, noise)),
+            "test": test,
+        },
+        "class_names": [f"class {i}" for i in range(classes)],
+        "confusion": confusion,
+        "test_size": size,
+        "counts": own,
+        "kept": {"inputs": kept_inputs, "hidden": [hidden], "of_inputs": inputs, "of_hidden": [width]},
+        "baseline": {"name": f"dense {width}", "counts": base},
+        "ratio": {
+            "lstm_total": base["lstm_total"] / own["lstm_total"] if own["lstm_total"] else None,
+            "model_total": base["model_total"] / own["model_total"],
+        },
+        "cost": {
+            "bytes": 4 * own["model_total"] + 600,
+            "macs": 8 * own["lstm_total"] + own["head"],
+            "latency_ms": {"1": 0.1 + own["lstm_total"] * 1e-5, "10": 0.3 + own["lstm_total"] * 4e-5},
+            "dense_latency_ms": {"1": 0.1 + base["lstm_total"] * 1e-5, "10": 0.3 + base["lstm_total"] * 4e-5},
+        },
+        "stages": [
+            {"name": "compress", "epochs": 20, "steps": 400, "seconds": 3.1},
+            {"name": "fine-tune", "epochs": 10, "steps": 200, "seconds": 1.4},
+        ],
+        "seconds": {"train": 4.5 + dice.random(), "total": 6.0 + dice.random()},
+        "provenance": {
+            "squeezebench": "0.1.0",
+            "inputs_digest": hashlib.sha256(f"{task}{method}{varied}{seed}".encode()).hexdigest(),
+            "engine_digest": ENGINE,
+            "method_digest": hashlib.sha256(method.encode()).hexdigest(),
+            "split_digest": hashlib.sha256(task.encode()).hexdigest(),
+            "packages": {"torch": "2.13.0", "numpy": "2.3.5", "pandas": "2.3.3"},
+            "python": "3.11.2",
+            "machine": "Linux x86_64, 2 cores",
+            "threads": 1,
+            "finished": f"2026-01-0{1 + seed % 9}T12:00:00Z",
+        },
+    }
+    return Record.model_validate(content | changed)
+
+
+def write(folder: Path, one: Record, place: str | None = None) -> Path:
+    """Write a record where the engine would; without fsync, so that thousands take seconds."""
+    label = digest_of(one.settings)[:8]
+    place = place or f"runs/{one.task}/{one.method}/{label}/seed-{one.seed}"
+    content = one.model_dump(mode="json")
+    content["digest"] = digest_of(content)
+    path = folder / place / "record.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, sort_keys=True))
+    return path
+
+
+def history(folder: Path, one: Record) -> None:
+    """A history.csv beside a record: two stages, accuracy rising."""
+    lines = ["stage,epoch,step,loss,penalty,validation_accuracy,kept_inputs,kept_hidden"]
+    for stage, epochs in (("compress", 20), ("fine-tune", 10)):
+        for epoch in range(1, epochs + 1):
+            rise = 1 - math.exp(-epoch / 4)
+            accuracy = one.accuracy.validation * (rise if stage == "compress" else 0.97 + 0.03 * rise)
+            lines.append(f"{stage},{epoch},{20 * epoch},{1.2 - rise:.4f},0.1,{accuracy:.4f},,")
+    (folder / "history.csv").write_text("\n".join(lines) + "\n")
+
+
+def make(folder: Path, *, tasks=tuple(TASKS), methods=tuple(METHODS), steps: int = 5, seeds: int = 3) -> list[Record]:
+    """A whole experiment with its plan; returns its records."""
+    records, planned = [], []
+    for task in tasks:
+        for method in methods:
+            for step in range(steps if METHODS[method][2] else 1):
+                for seed in range(seeds):
+                    one = record(task, method, step, seed, steps)
+                    path = write(folder, one, f"runs/{task}/{method}/{step}-{digest_of(one.settings)[:8]}/seed-{seed}")
+                    if seed == 0:
+                        history(path.parent, one)
+                    records.append(one)
+                    planned.append({"task": task, "method": method, "settings": one.varied, "seed": seed,
+                                    "path": path.parent.relative_to(folder).as_posix()})  # fmt: skip
+    plan = {
+        "experiment": "synthetic",
+        "description": "Made-up records that look like a small experiment.",
+        "protocol": "sound",
+        "config": {"seeds": seeds},
+        "engine_digest": ENGINE,
+        "runs": planned,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "plan.json").write_text(json.dumps(plan, indent=1))
+    return records
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--records", type=int, default=300)
+    wanted = parser.parse_args()
+    grids = len(TASKS) * sum(bool(knob) for _, _, knob, _, _ in METHODS.values()) * 3
+    print(len(make(wanted.folder, steps=max(1, round(wanted.records / grids)))), "records")
