@@ -51,4 +51,4 @@ class ISS(Method):
             return model
         threshold = self.settings.threshold if self.settings.definition == "group_norm" else 0.0
         units = [above(norms, threshold) for norms in unit_square_norms(model)]
-        return select_units(model, torch.arange(model.inputs), units)
+        return select_units(model, None, units)

@@ -2,7 +2,7 @@
 
 import torch
 
-from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, knob
+from squeezebench.method import Method, RecurrentSettings, Stage, closed_form, dense_classifier, knob
 from squeezebench.nn import RecurrentClassifier, RecurrentLayer, SparseMap, select_units
 from squeezebench.nn.groups import input_square_norms, largest, unit_square_norms
 
@@ -33,6 +33,20 @@ class Magnitude(Method):
     def build(self, task):
         return dense_classifier(task, self.settings)
 
+    def closed_form(self, task):
+        s = self.settings
+        if s.structure == "unit":
+            part = lambda units, keep: max(1, round(keep * units))  # noqa: E731
+            return closed_form(part(task.inputs, s.keep_inputs), [part(s.hidden, s.keep)] * s.layers, s.cell)
+        whole = closed_form(task.inputs, [s.hidden] * s.layers, s.cell)
+        rows = whole["bias"] // 2
+        reads = [task.inputs] + [s.hidden] * (s.layers - 1)
+        gates = rows // (s.hidden * s.layers)
+        stored = lambda weights, o: 2 * max(1, round(s.keep * weights)) + o + 1  # values, columns, row pointers  # noqa: E731
+        w = sum(stored(gates * s.hidden * d, gates * s.hidden) for d in reads)
+        u = s.layers * stored(gates * s.hidden**2, gates * s.hidden)
+        return whole | {"input_to_hidden": w, "hidden_to_hidden": u, "lstm_total": w + u + whole["bias"]}
+
     def after_step(self, model):
         if self.clock.stage == "prune" and self.clock.step % self.settings.every == 0:
             self._choose(model, self.clock.progress)
@@ -41,6 +55,7 @@ class Magnitude(Method):
     def end_stage(self, model, stage):
         if stage.name == "prune":
             self._choose(model, 1.0)
+            self._apply(model)
             if self.settings.structure == "unit":
                 model = select_units(model, self.inputs, self.units)
                 self.zeros = []

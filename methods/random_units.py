@@ -2,7 +2,7 @@
 
 import torch
 
-from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, knob
+from squeezebench.method import Method, RecurrentSettings, Stage, closed_form, dense_classifier, knob
 from squeezebench.nn import select_units
 
 
@@ -30,5 +30,13 @@ class RandomUnits(Method):
         inputs = self._draw(dense.inputs, self.settings.keep_inputs)
         return select_units(dense, inputs, [self._draw(h, self.settings.keep) for h in dense.hidden])
 
+    def closed_form(self, task):
+        s = self.settings
+        return closed_form(_part(task.inputs, s.keep_inputs), [_part(s.hidden, s.keep)] * s.layers, s.cell)
+
     def _draw(self, units, part):
-        return torch.randperm(units)[: max(1, round(part * units))].sort().values
+        return torch.randperm(units)[: _part(units, part)].sort().values
+
+
+def _part(units, part):
+    return max(1, round(part * units))

@@ -1,8 +1,8 @@
 """The control that compression has to beat: the same cell, narrower, from scratch, for the same budget."""
 
-from pydantic import PositiveFloat, PositiveInt, model_validator
+from pydantic import PositiveFloat, PositiveInt
 
-from squeezebench.method import Method, RecurrentSettings, dense_classifier, knob
+from squeezebench.method import Method, RecurrentSettings, closed_form, dense_classifier, knob
 
 
 class SmallDense(Method):
@@ -13,14 +13,10 @@ class SmallDense(Method):
     control = True
 
     class Settings(RecurrentSettings):
-        width: PositiveInt | None = knob(None, "hidden units")
-        ratio: PositiveFloat | None = knob(None, "at least this many times fewer recurrent parameters than dense", search=(2, 500))
-
-        @model_validator(mode="after")
-        def _one_of_them(self):
-            if (self.width is None) == (self.ratio is None):
-                raise ValueError("give either width or ratio")
-            return self
+        width: PositiveInt | None = knob(None, "hidden units; none: by ratio")
+        ratio: PositiveFloat = knob(
+            10.0, "at least this many times fewer recurrent parameters than dense", search=(2, 500)
+        )
 
     def skip(self, task):
         if self._width(task) < 1:
@@ -29,6 +25,9 @@ class SmallDense(Method):
 
     def build(self, task):
         return dense_classifier(task, self.settings.model_copy(update={"hidden": self._width(task)}))
+
+    def closed_form(self, task):
+        return closed_form(task.inputs, [self._width(task)] * self.settings.layers, self.settings.cell)
 
     def _width(self, task):
         s = self.settings
@@ -41,6 +40,4 @@ class SmallDense(Method):
         return width
 
     def _count(self, inputs, hidden):
-        gates = {"lstm": 4, "gru": 3}[self.settings.cell]
-        reads = [inputs] + [hidden] * (self.settings.layers - 1)
-        return sum(gates * hidden * (d + hidden + 2) for d in reads)
+        return closed_form(inputs, [hidden] * self.settings.layers, self.settings.cell)["lstm_total"]

@@ -2,8 +2,6 @@
 
 from typing import Literal
 
-import torch
-
 from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, knob
 from squeezebench.nn import GATES, BottleneckMask, compact_masked, select_units
 from squeezebench.nn.groups import above, unit_group_lasso, unit_square_norms
@@ -91,5 +89,5 @@ class VIBLSTM(Method):
             return compact_masked(model, keep_factors=self.settings.finalise == "vectors")
         if stage.name == "group lasso":
             units = [above(norms, self.settings.group_threshold) for norms in unit_square_norms(model)]
-            return select_units(model, torch.arange(model.inputs), units)
+            return select_units(model, None, units)
         return model

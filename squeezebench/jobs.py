@@ -16,9 +16,10 @@ from .discovery import MethodFile, find_methods, load
 from .errors import InputError
 from .experiment import Plan, PlannedRun
 from .record import Record, write_atomically
-from .run import RunSpec, describe, execute, settings_of
+from .run import RunSpec, execute, settings_of
 from .start import dense_start
 from .task import load_task
+from .training import describe
 
 
 def _read(path: Path) -> Plan:

@@ -162,6 +162,13 @@ class Method:
         """Called after each stage; may return another module, which the next stage trains."""
         return model
 
+    # --- what is counted
+    def closed_form(self, task: TaskInfo) -> dict[str, int]:
+        """The counts a formula gives for the settings, before data decide what is kept: `squeezebench count`
+        compares them with those of the constructed module. Keys as in record.Counts."""
+        s = self.settings
+        return closed_form(task.inputs, [s.hidden] * s.layers, s.cell)
+
     # --- what is scored
     def compact(self, model: nn.Module) -> nn.Module:
         """The deployable module: removed units physically gone. It needs `spec()` and `from_spec(spec)`."""
@@ -179,6 +186,19 @@ class Method:
         if maker is None:
             raise ValueError(f"no class {spec['class']!r} in {cls.__module__} or squeezebench.nn")
         return maker.from_spec(spec)
+
+
+def closed_form(
+    inputs: int, hidden: list[int], cell: str = "lstm", input_to_hidden: int | None = None
+) -> dict[str, int]:
+    """4h(d + h + 2) for each LSTM layer (GRU: 3h(...)), taken apart; `input_to_hidden` where layer 1 has another map."""
+    gates = {"lstm": 4, "gru": 3}[cell]
+    reads = [inputs, *hidden[:-1]]
+    w = [gates * h * d for d, h in zip(reads, hidden, strict=True)]
+    if input_to_hidden is not None:
+        w[0] = input_to_hidden
+    u, b = sum(gates * h * h for h in hidden), sum(2 * gates * h for h in hidden)
+    return {"input_to_hidden": sum(w), "hidden_to_hidden": u, "bias": b, "lstm_total": sum(w) + u + b}
 
 
 def dense_classifier(task: TaskInfo, settings: RecurrentSettings) -> nn.Module:

@@ -35,7 +35,7 @@ from .record import (
 )
 from .start import dense_start
 from .task import Task, TaskSpec, load_task
-from .training import Trainer, TrainingSettings, accuracy, predict, seed_everything
+from .training import Trainer, TrainingSettings, accuracy, describe, pick_device, predict
 
 log = logging.getLogger("squeezebench")
 
@@ -77,13 +77,6 @@ def settings_of(method: type[Method], given: dict[str, Any], where: str) -> Any:
         name = ".".join(map(str, first["loc"])) or "settings"
         message = first["msg"].removeprefix("Value error, ")
         raise InputError(f"{where}: {method.name}: {name} = {first['input']!r}: {message}") from None
-
-
-def describe(task: Task) -> TaskInfo:
-    """What methods may know of a task."""
-    return TaskInfo(
-        task.name, task.kind, task.inputs, task.steps, len(task.classes), task.has_lengths, task.size("train")
-    )
 
 
 def kept_record(spec: RunSpec, method: MethodFile, folder: Path) -> Record | None:
@@ -194,16 +187,12 @@ class _Run:
             first = max(1, round(share * epochs))
             start = dense_start(self.starts, spec, method.settings, task, info, first, self.progress)
             epochs -= first
-        seed_everything(spec.seed)
-        model = method.build(info)
-        if start:
-            seed_everything(spec.seed + 1)  # the same bits whether the start was trained now or found
-            model = method.adopt(model, start.model)
         self.best = None
-        trainer = Trainer(method, task, spec.training, spec.seed, self.progress)
+        watch = None
         if spec.protocol == "as_released":
-            trainer.per_epoch = lambda model, last: self._watch_test(model, last, task, trainer.device)
-        return trainer.train(model, epochs), trainer, start
+            watch = lambda model, last: self._watch_test(model, last, task, pick_device(spec.training))  # noqa: E731
+        trainer = Trainer(method, task, spec.training, spec.seed, self.progress, per_epoch=watch)
+        return trainer.run(start.model if start else None, epochs), trainer, start
 
     def _watch_test(self, model, last: bool, task: Task, device) -> dict[str, float]:
         """The released codes' habit, for `as_released` only: keep the epoch that is best on the test part."""

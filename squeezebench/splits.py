@@ -144,7 +144,8 @@ def _grouped(
     """(n,) bool: whole groups whose classes add up to about `share` of each class.
 
     Each draw goes through the groups in random order and takes one where that brings the class counts
-    nearer to their targets and leaves no class without a group outside.
+    nearer to their targets and leaves `leave` groups of every class outside (2 where validation is still to
+    be cut off). The first draw that is balanced enough is taken, otherwise the best.
     """
     names, group_of = np.unique(groups, return_inverse=True)
     table = np.zeros((len(names), int(labels.max()) + 1))  # (G, C) sequences
@@ -165,13 +166,15 @@ def _grouped(
     return best[1][group_of]
 
 
-def _draw(table: np.ndarray, totals: np.ndarray, share: float, generator: np.random.Generator, leave: int) -> np.ndarray:
+def _draw(
+    table: np.ndarray, totals: np.ndarray, share: float, generator: np.random.Generator, leave: int
+) -> np.ndarray:
     """(G,) bool: one greedy pass; at least one group where any may be taken at all."""
     chosen = np.zeros(len(table), bool)
     part = np.zeros_like(totals)
     has = table > 0
     outside = has.sum(0)  # (C,) groups of each class that are not taken
-    least = np.clip(outside - 1, 1, leave) * (totals > 0)
+    least = np.clip(outside - 1, 1, leave)
     distance = np.inf  # the first group that may be taken is taken: a part is never empty for being small
     for group in generator.permutation(len(table)):
         new = part + table[group]

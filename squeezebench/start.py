@@ -20,7 +20,7 @@ from . import provenance
 from .method import Method, RecurrentSettings, TaskInfo, dense_classifier
 from .record import Stage, digest_of, write_atomically
 from .task import Task
-from .training import Trainer, seed_everything
+from .training import Trainer
 
 if TYPE_CHECKING:
     from .run import RunSpec
@@ -37,7 +37,9 @@ class Start:
     stage: Stage
 
 
-class _Dense(Method):
+class DenseStart(Method):
+    """The method that trains a start."""
+
     name = "dense-start"
 
     def build(self, task: TaskInfo) -> nn.Module:
@@ -73,7 +75,7 @@ def dense_start(
     with FileLock(path.with_suffix(".lock")):
         found = _read(path, info, settings)
         if found is None:
-            found = _train(path, spec, settings, task, info, epochs, progress)
+            found = _train(path, spec, settings, task, epochs, progress)
     return Start(found[0], digest, found[1].model_copy(update={"shared": True}))
 
 
@@ -90,11 +92,10 @@ def _read(path: Path, info: TaskInfo, settings: RecurrentSettings) -> tuple[nn.M
     return model, stage
 
 
-def _train(path, spec, settings, task, info, epochs, progress) -> tuple[nn.Module, Stage]:
-    seed_everything(spec.seed)
-    method = _Dense(recurrent_settings(settings))
+def _train(path, spec, settings, task, epochs, progress) -> tuple[nn.Module, Stage]:
+    method = DenseStart(recurrent_settings(settings))
     trainer = Trainer(method, task, spec.training, spec.seed, progress)
-    model = trainer.train(method.build(info), epochs).cpu()
+    model = trainer.run(None, epochs).cpu()
     stage = trainer.stages[0].model_copy(update={"name": "dense start"})
     state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     write_atomically(path, save(state, metadata={"stage": json.dumps(stage.model_dump())}))

@@ -175,7 +175,7 @@ class Task:
     def _read(self, rows: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """(B,), (B, F) -> (B, F, D): only the chosen steps are touched on disk."""
         raw = self._data.x[rows[:, None], steps]
-        return self._affine.apply(np.asarray(raw))
+        return self._affine.apply(np.ascontiguousarray(raw))
 
     def _float32_bytes(self) -> int:
         steps = sum(

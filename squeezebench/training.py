@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from . import record
-from .method import Method, Stage
+from .method import Method, Stage, TaskInfo
 from .task import Task
 
 EVALUATION_BATCH = 256
@@ -59,6 +59,13 @@ class History:
                 writer = csv.DictWriter(file, names, restval="")
                 writer.writeheader()
                 writer.writerows(self.rows)
+
+
+def describe(task: Task) -> TaskInfo:
+    """What methods may know of a task."""
+    return TaskInfo(
+        task.name, task.kind, task.inputs, task.steps, len(task.classes), task.has_lengths, task.size("train")
+    )
 
 
 def seed_everything(seed: int) -> None:
@@ -139,8 +146,14 @@ class Trainer:
         self.device = pick_device(self.settings)
         self.order = np.random.default_rng([self.seed, 0x5EED])  # order of data: the same for every method
 
-    def train(self, model: nn.Module, epochs: int) -> nn.Module:
-        """Run all stages of the method in `epochs` epochs."""
+    def run(self, start: nn.Module | None, epochs: int) -> nn.Module:
+        """Build the module, adopt the dense start where there is one, and train all stages in `epochs` epochs."""
+        info = describe(self.task)
+        seed_everything(self.seed)
+        model = self.method.build(info)
+        if start is not None:
+            seed_everything(self.seed + 1)  # the same bits whether the start was trained now or found
+            model = self.method.adopt(model, start)
         stages = self.method.stages()
         model.to(self.device)
         for number, (stage, count) in enumerate(zip(stages, divide_epochs(stages, epochs), strict=True)):

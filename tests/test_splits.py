@@ -1,4 +1,4 @@
-"""Splits: disjoint, complete, stratified, whole groups, rotating validation and a test part that never moves."""
+"""Splits: disjoint, complete, stratified, whole groups; validation rotates and the test part never moves."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ def dataset(y, group=None, subset=None) -> Dataset:
 def labelled(draw):
     """2 to 5 classes with 3 to 40 examples each, shuffled."""
     counts = draw(st.lists(st.integers(3, 40), min_size=2, max_size=5))
-    return np.random.default_rng(draw(st.integers(0, 99))).permutation(np.repeat(np.arange(len(counts)), counts))
+    return np.random.default_rng(draw(st.integers(0, 99))).permutation(
+        np.repeat(np.arange(len(counts)), counts)
+    )
 
 
 @st.composite
 def grouped(draw):
-    """Every class in at least 4 groups of 1 to 6 sequences; groups belong to one class or cross all of them."""
+    """Every class in at least 4 groups of 1 to 6 sequences; groups belong to one class or to all."""
     classes, groups = draw(st.integers(2, 4)), draw(st.integers(4, 10))
     generator = np.random.default_rng(draw(st.integers(0, 99)))
     y, group = [], []
@@ -57,7 +59,12 @@ def assert_partition(split, rows):
 @given(labelled(), SHARES, SHARES, st.integers(0, 5), st.integers(0, 5))
 def test_random_split_is_a_stratified_partition(y, test_share, validation_share, split_seed, seed):
     split = make_split(
-        dataset(y), "random", test_share=test_share, validation_share=validation_share, split_seed=split_seed, seed=seed
+        dataset(y),
+        "random",
+        test_share=test_share,
+        validation_share=validation_share,
+        split_seed=split_seed,
+        seed=seed,
     )
     assert_partition(split, np.arange(len(y)))
     for label in np.unique(y):
@@ -161,13 +168,33 @@ def test_validation_has_about_its_share():
     ("data", "rule", "message"),
     [
         (dataset([0, 1] * 5), "official", "there is no official split"),
-        (dataset([0, 1] * 5, subset=["train"] * 10), "official", "subset has no test part; mark its sequences"),
+        (
+            dataset([0, 1] * 5, subset=["train"] * 10),
+            "official",
+            "subset has no test part; mark its sequences",
+        ),
         (dataset([0, 1] * 5, subset=["test"] * 10), "official", "subset has no train part"),
         (dataset([0, 1] * 5), "group", "needs groups"),
-        (dataset([0] * 9 + [1] * 2), "random", "class 'c1' has 2 example(s); a random split needs at least 3"),
-        (dataset([0, 1] * 5, group=np.zeros(10, int)), "group", "too few groups per class to cut a test part off"),
-        (dataset([0, 1] * 4, group=np.arange(8) // 4), "group", "too few groups per class to cut a validation part"),
-        (dataset([0, 1, 0, 1], subset=["train", "train", "test", "test"]), "official", "too few examples per class"),
+        (
+            dataset([0] * 9 + [1] * 2),
+            "random",
+            "class 'c1' has 2 example(s); a random split needs at least 3",
+        ),
+        (
+            dataset([0, 1] * 5, group=np.zeros(10, int)),
+            "group",
+            "too few groups per class to cut a test part off",
+        ),
+        (
+            dataset([0, 1] * 4, group=np.arange(8) // 4),
+            "group",
+            "too few groups per class to cut a validation part",
+        ),
+        (
+            dataset([0, 1, 0, 1], subset=["train", "train", "test", "test"]),
+            "official",
+            "too few examples per class",
+        ),
     ],
 )
 def test_what_cannot_be_split_is_refused_in_one_line(data, rule, message):

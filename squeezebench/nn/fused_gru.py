@@ -116,7 +116,7 @@ class MaskedGRU(torch.autograd.Function):
 
         dU = db = dm = dh0 = None
         if need[1]:
-            dU = recurrent_gradient(du, hidden, h0, ctx.low)
+            dU = recurrent_gradient(du, hidden, h0, U, ctx.low)
         if need[2]:
             db = du[:, :, 2 * H :].sum((0, 1))
         if need[3]:

@@ -110,7 +110,7 @@ class MaskedLSTM(torch.autograd.Function):
 
         dU = dz = dh0 = None
         if need[1]:
-            dU = recurrent_gradient(da, hidden, h0, ctx.low)
+            dU = recurrent_gradient(da, hidden, h0, U, ctx.low)
         if need[2]:
             dz = _mask_gradient(s, c, tanh_c, z, dh, dc)
         if need[3]:
@@ -147,13 +147,13 @@ def _mask_gradient(s: Tensor, c: Tensor, tanh_c: Tensor, z: Tensor, dh: Tensor, 
     return torch.cat((z_g * r, dz_f, z_i * r, dz_o), 1)
 
 
-def recurrent_gradient(da: Tensor, hidden: Tensor, h0: Tensor | None, low: torch.dtype | None) -> Tensor:
+def recurrent_gradient(da, hidden, h0: Tensor | None, U: Tensor, low: torch.dtype | None) -> Tensor:
     """``sum_t da_t^T h_{t-1}``: da (T, B, K), hidden (T, B, H) -> (K, H)."""
     h_prev, da_h = (hidden[:-1], da[1:]) if h0 is None else (torch.cat((h0[None], hidden[:-1])), da)
     da_h, h_prev = da_h.flatten(0, 1), h_prev.flatten(0, 1)
     if low is None:
-        return weight_gradient(da_h, h_prev)
-    return weight_gradient(da_h.to(low), h_prev.to(low)).to(da.dtype)
+        return weight_gradient(da_h, h_prev, U)
+    return weight_gradient(da_h.to(low), h_prev.to(low), U).to(da.dtype)
 
 
 def second_derivative(reference: Callable, inputs: list, need: tuple, upstream: tuple) -> list[Tensor | None]:

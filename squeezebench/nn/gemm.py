@@ -5,8 +5,8 @@ Three facts, measured, make up the gain over ``F.linear`` in float32 on one thre
 * oneDNN's product, reached through the private operator ``mkldnn._linear_pointwise``, outruns the default BLAS on
   large matrices. It reorders its *second* operand first, so for few rows we compute ``(W x^T)^T``: the few rows
   are reordered and the large weight is read in place (2x at 16 x 2048 x 8192).
-* A weight gradient of hundreds of megabytes costs as much in page faults as in arithmetic. We ask the kernel for
-  huge pages.
+* Fresh memory for a gradient of hundreds of megabytes costs as much, in page faults, as its arithmetic. We keep the
+  memory from one step to the next, and use it again once nobody else does.
 * The BLAS prefers wide results: a tall, small gradient is computed transposed.
 
 Everything is guarded (device, dtype, build, :func:`plain`); behind it stands ``F.linear``.
@@ -14,24 +14,26 @@ Everything is guarded (device, dtype, build, :func:`plain`); behind it stands ``
 
 from __future__ import annotations
 
-import ctypes
-import mmap
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from threading import Lock
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry, register_flop_formula
+from torch.utils.weak import WeakIdKeyDictionary
 
 _PLAIN: ContextVar[bool] = ContextVar("squeezebench_plain", default=False)
 _ONEDNN_FROM = 1 << 20  # elements of the weight; below, the default BLAS has less overhead per call
 _TRANSPOSE_FROM_STEPS = 10  # a transposed copy of a large weight costs about as much as it saves in 8 products
-_HUGE_FROM = 1 << 24  # bytes; smaller blocks come from the heap, whose pages are there already
+_KEEP_FROM = 1 << 24  # bytes; smaller blocks come from the heap, whose pages are there already
 _TALL_UP_TO = 1 << 18  # elements of a gradient that is cheap to transpose
+
+_STORAGES = WeakIdKeyDictionary()  # weight -> {role: storage}
+_LOCK = Lock()
 
 
 @contextmanager
@@ -94,7 +96,7 @@ class _Linear(torch.autograd.Function):
             dw = dy.t() @ x.reshape(-1, x.shape[-1]) if need_weight else None
         else:
             dx = _product(dy, weight.t()).view_as(x) if need_x else None
-            dw = weight_gradient(dy, x.reshape(-1, x.shape[-1])) if need_weight else None
+            dw = weight_gradient(dy, x.reshape(-1, x.shape[-1]), weight) if need_weight else None
         if need_bias:
             db = dy.sum(0)
         return dx, dw, db
@@ -111,15 +113,14 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _onednn_linear(x, weight, bias)
 
 
-def weight_gradient(dy: Tensor, x: Tensor) -> Tensor:
-    """``dy^T x``: dy (N, K), x (N, D) -> (K, D), contiguous."""
+def weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """``dy^T x``, the gradient of weight: dy (N, K), x (N, D) -> (K, D), contiguous."""
     rows, columns = dy.shape[1], x.shape[1]
-    if dy.device.type == "cpu":
-        if rows * columns * dy.element_size() >= _HUGE_FROM:
-            return torch.mm(dy.t(), x, out=_advise_huge_pages(dy.new_empty(rows, columns)))
-        if rows > columns and rows * columns <= _TALL_UP_TO:
-            return torch.mm(x.t(), dy).t().contiguous()
-    return torch.mm(dy.t(), x)
+    if dy.device.type != "cpu" or dy.dtype != weight.dtype:
+        return torch.mm(dy.t(), x)
+    if rows > columns and rows * columns <= _TALL_UP_TO:
+        return torch.mm(x.t(), dy).t().contiguous()
+    return torch.mm(dy.t(), x, out=_kept(weight, "gradient", rows, columns))
 
 
 # ------------------------------------------------------------------------------------------------- one step at a time
@@ -138,7 +139,7 @@ def step_product(
     direct = weight.is_contiguous()
     worth_it = direct or steps >= _TRANSPOSE_FROM_STEPS
     if worth_it and 8 * rows <= min(weight.shape) and _onednn(weight):
-        w = weight if direct else _advise_huge_pages(weight.new_empty(weight.shape)).copy_(weight)
+        w = weight if direct else _kept(weight._base, "transposed", *weight.shape).copy_(weight)
         return lambda a, x, out: torch.add(a, _onednn_linear(w, x).t(), out=out)
     w_t, addmm = weight.t(), torch.addmm
     return lambda a, x, out: addmm(a, x, w_t, out=out)
@@ -183,25 +184,26 @@ def _onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     return _onednn_operator()(x, weight, bias, "none", [], "")
 
 
-@cache
-def _madvise() -> Callable[[int, int, int], int] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    function = getattr(ctypes.CDLL(None), "madvise", None)
-    if function is not None:
-        function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    return function
+# ------------------------------------------------------------------------------------------------------------- memory
 
 
-def _advise_huge_pages(x: Tensor) -> Tensor:
-    """Ask Linux to back fresh memory with 2 MB pages: a hint, without effect on values. Returns x."""
-    size = x.numel() * x.element_size()
-    madvise = _madvise()
-    if size >= _HUGE_FROM and madvise is not None:
-        page, huge_page_advice = mmap.PAGESIZE, 14  # MADV_HUGEPAGE
-        start = -(-x.data_ptr() // page) * page
-        madvise(start, (x.data_ptr() + size - start) // page * page, huge_page_advice)
-    return x
+def _kept(owner: Tensor, role: str, rows: int, columns: int) -> Tensor:
+    """An uninitialised (rows, columns) matrix, from the memory that this role had last time if nobody uses it still.
+
+    The memory lives as long as the owner. Somebody is any tensor or view other than what we hold, ``.grad`` included.
+    """
+    size = rows * columns * owner.element_size()
+    count = getattr(torch._C, "_storage_Use_Count", None)
+    if size < _KEEP_FROM or count is None or owner.device.type != "cpu":
+        return owner.new_empty(rows, columns)
+    with _LOCK:
+        storages = _STORAGES.setdefault(owner, {})
+        storage = storages.get(role)
+        if storage is not None and storage.nbytes() == size and count(storage._cdata) == 1:
+            return owner.new_empty(0).set_(storage, 0, (rows, columns))
+        fresh = owner.new_empty(rows, columns)
+        storages[role] = fresh.untyped_storage()
+        return fresh
 
 
 def _requires_grad(x: Tensor | None) -> bool:

@@ -61,12 +61,14 @@ def _dense(weight: Tensor) -> DenseMap:
 
 
 def select_units(
-    model: RecurrentClassifier, inputs: Tensor, hidden: list[Tensor], keep_factors: bool = False
+    model: RecurrentClassifier, inputs: Tensor | None, hidden: list[Tensor], keep_factors: bool = False
 ) -> RecurrentClassifier:
     """A dense copy of `model` that has only the inputs `inputs` (d,) and the units `hidden[l]` (h_l,) of each layer.
 
+    `inputs` None: all of them.
     Masks that fold exactly are folded; the others are dropped, or with `keep_factors` kept as fixed vectors.
     """
+    inputs = torch.arange(model.inputs) if inputs is None else inputs
     before = model.input_mask.deterministic().detach() if model.input_mask is not None else None
     reads, scale = inputs, before  # what the current layer reads, and the factor on it
     layers: list[RecurrentLayer] = []

@@ -23,12 +23,13 @@ class SparseMap(nn.Module):
     @classmethod
     def from_dense(cls, weight: Tensor) -> SparseMap:
         """weight (O, D): its non-zero entries."""
-        csr = weight.detach().cpu().to_sparse_csr()
-        new = cls(weight.shape[1], weight.shape[0], csr.values().numel())
+        weight = weight.detach().cpu()
+        row, column = weight.nonzero(as_tuple=True)
+        new = cls(weight.shape[1], weight.shape[0], len(row))
         with torch.no_grad():
-            new.values.copy_(csr.values())
-        new.columns.copy_(csr.col_indices())
-        new.rows.copy_(csr.crow_indices())
+            new.values.copy_(weight[row, column])
+        new.columns.copy_(column)
+        new.rows[1:] = torch.bincount(row, minlength=len(weight)).cumsum(0)
         return new
 
     def dense(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""The report: reads records, writes one self-contained page with its tables and figures. Never imports torch."""
+"""The report: reads records, writes one self-contained page, tables and figures. Never imports torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ __all__ = ["build_report", "outputs"]
 
 
 def build_report(folder: Path, *, plan: Path | None = None) -> Path:
-    """Read `folder/runs/**/record.json`, write `report.html`, `tables/` and `figures/` there; return the page.
+    """Read `folder/runs/**/record.json`, write `report.html`, `tables/` and `figures/` there; return the
+    page.
 
     `plan` names the runs that should exist; without it, `folder/plan.json` is used where there is one.
     """
@@ -21,5 +22,6 @@ def build_report(folder: Path, *, plan: Path | None = None) -> Path:
 
 
 def outputs(plan: Path | Mapping) -> list[str]:
-    """The files `build_report` will write for this plan, relative to its folder; cheap, nothing heavy imported."""
+    """The files `build_report` will write for this plan, relative to its folder; cheap, nothing heavy
+    imported."""
     return output_files(run["task"] for run in read_plan(plan)["runs"])

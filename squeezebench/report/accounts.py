@@ -30,7 +30,11 @@ def problems_table(gathered: Gathered) -> Table:
         first=("path", "min"),
     ).reset_index()
     order = table["kind"].map(KINDS.index)
-    table = table.assign(order=order).sort_values(["order", "task", "method", "settings", "reason"]).drop(columns="order")
+    table = (
+        table.assign(order=order)
+        .sort_values(["order", "task", "method", "settings", "reason"])
+        .drop(columns="order")
+    )
     columns = [
         text_column("What", "kind"),
         text_column("Task", "task"),
@@ -53,20 +57,23 @@ def provenance_table(gathered: Gathered) -> Table:
         for value, number in values[values.astype(str) != ""].value_counts().sort_index().items():
             lines.append((what, str(value), int(number)))
 
-    for what, column in (("Machine", "machine"), ("Device", "device"), ("Threads", "threads"), ("Python", "python"),
-                         ("squeezebench", "squeezebench"), ("Engine digest", "engine_digest")):  # fmt: skip
-        count(what, runs[column])
+    for column in ("machine", "device", "threads", "python", "squeezebench", "engine_digest"):
+        count(column.replace("_", " "), runs[column])
     for method, some in runs.groupby("method"):
-        count(f"Method digest, {method}", some["method_digest"])
+        count(f"method digest, {method}", some["method_digest"])
     for task, some in runs.groupby("task"):
-        count(f"Split digest, {task}", some["split_digest"])
-    packages = pd.DataFrame([(n, v) for row in runs["packages"] for n, v in row.items()], columns=["name", "version"])
+        count(f"split digest, {task}", some["split_digest"])
+    packages = pd.DataFrame(
+        [(n, v) for row in runs["packages"] for n, v in row.items()], columns=["name", "version"]
+    )
     for name, some in packages.groupby("name"):
-        count(f"Package {name}", some["version"])
+        count(f"package {name}", some["version"])
     frame = pd.DataFrame(lines, columns=["what", "value", "records"])
     columns = [
         text_column("What", "what"),
         text_column("Value", "value"),
         Column("Records", lambda row: Cell(f"{row['records']:,}", row["records"]), numeric=True),
     ]
-    return Table("provenance", columns, frame, {name: name for name in frame}, captions()["tables"]["provenance"])
+    return Table(
+        "provenance", columns, frame, {name: name for name in frame}, captions()["tables"]["provenance"]
+    )

@@ -7,12 +7,9 @@ import pandas as pd
 from scipy import stats
 
 from squeezebench.report.gather import GROUP, Gathered
-from squeezebench.report.statistics import ENOUGH_SEEDS, half_width
+from squeezebench.report.statistics import DENSE, ENOUGH_SEEDS, SMALLER, half_width
 
-DENSE = "dense"  # the uncompressed reference
-SMALLER = "small_dense"  # the control that every method has to beat: a dense model of the same size
-BRACKETS = [base * 10**power for power in range(7) for base in (1, 2, 5) if base * 10**power != 1]
-BRACKETS = [bracket for bracket in BRACKETS if not str(bracket).startswith("2") or bracket == 2]  # 2 5 10 50 100 ...
+BRACKETS = [2, *(base * 10**power for power in range(7) for base in (5, 10))]  # 2 5 10 50 100 500 ...
 
 
 def compared(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
@@ -28,15 +25,21 @@ def compared(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
 
 
 def paired_differences(groups: pd.DataFrame, partner: pd.Series, gathered: Gathered) -> pd.DataFrame:
-    """Test accuracy minus the partner group's, by seed: n, mean, half width of the 95 % t interval, p of the t test.
+    """Test accuracy minus the partner group's, by seed: n, mean, half width of the 95 % t interval, p of
+    the t test.
 
-    Seeds that only one of the two finished are left out, so n can be smaller than either group's number of seeds.
+    Seeds that only one of the two finished are left out, so n can be smaller than either group's number
+    of seeds.
     """
     number = pd.Series(groups.index, index=pd.MultiIndex.from_frame(groups[GROUP]))
     runs = gathered.runs[gathered.runs["status"] == "ok"]
-    runs = runs.assign(group=number.reindex(pd.MultiIndex.from_frame(runs[GROUP])).to_numpy())[["group", "seed", "test"]]
+    runs = runs.assign(group=number.reindex(pd.MultiIndex.from_frame(runs[GROUP])).to_numpy())[
+        ["group", "seed", "test"]
+    ]
     runs = runs.assign(partner=runs["group"].map(partner))
-    both = runs.merge(runs, left_on=["partner", "seed"], right_on=["group", "seed"], suffixes=("", "_partner"))
+    both = runs.merge(
+        runs, left_on=["partner", "seed"], right_on=["group", "seed"], suffixes=("", "_partner")
+    )
     both["difference"] = both["test"] - both["test_partner"]
     by_group = both.groupby("group")["difference"]
     pairs = pd.DataFrame({"n": by_group.count(), "difference": by_group.mean()}).reindex(groups.index)
@@ -50,7 +53,8 @@ def paired_differences(groups: pd.DataFrame, partner: pd.Series, gathered: Gathe
 
 
 def _dense_partners(groups: pd.DataFrame) -> pd.Series:
-    """For each group the dense group of its task and protocol: of its baseline's size, then best on validation."""
+    """For each group the dense group of its task and protocol: of its baseline's size, then best on
+    validation."""
     partner = pd.Series(np.nan, index=groups.index)
     dense = groups[(groups["method"] == DENSE) & (groups["ok"] > 0)]
     dense = dense.sort_values("validation_accuracy_mean", ascending=False, kind="stable")
@@ -64,12 +68,17 @@ def _dense_partners(groups: pd.DataFrame) -> pd.Series:
 
 
 def _small_partners(groups: pd.DataFrame) -> pd.Series:
-    """For each group the smallest small_dense group that has at least as many LSTM parameters (ties: validation)."""
+    """For each group the smallest small_dense group that has at least as many LSTM parameters (ties:
+    validation)."""
     partner = pd.Series(np.nan, index=groups.index)
     small = groups[(groups["method"] == SMALLER) & (groups["ok"] > 0)]
     small = small.sort_values(["lstm_parameters_mean", "validation_accuracy_mean"], ascending=[True, False])
     for key, candidates in small.groupby(["task", "protocol"], sort=False):
-        here = (groups["task"] == key[0]) & (groups["protocol"] == key[1]) & ~groups["method"].isin([SMALLER, DENSE])
+        here = (
+            (groups["task"] == key[0])
+            & (groups["protocol"] == key[1])
+            & ~groups["method"].isin([SMALLER, DENSE])
+        )
         here &= groups["lstm_parameters_mean"] > 0  # a model without an LSTM has no size on this scale
         sizes = candidates["lstm_parameters_mean"].to_numpy()
         place = np.searchsorted(sizes, groups.loc[here, "lstm_parameters_mean"].to_numpy(), side="left")
@@ -79,15 +88,17 @@ def _small_partners(groups: pd.DataFrame) -> pd.Series:
 
 
 def selected(groups: pd.DataFrame) -> pd.DataFrame:
-    """For each task, method and bracket the group with the best mean validation accuracy among those at least that
-    much smaller than their baseline. Test accuracy plays no part. Where a task has groups with three seeds, groups
-    with fewer do not compete: a single lucky seed would win."""
+    """For each task, method and bracket the group with the best mean validation accuracy among those at
+    least that much smaller than their baseline. Test accuracy plays no part. Where a task has groups with
+    three seeds, groups with fewer do not compete: a single lucky seed would win."""
     able = groups[(groups["ok"] > 0) & groups["validation_accuracy_mean"].notna()]
     able = able[np.isfinite(able["ratio_lstm_parameters"])]  # no LSTM, no ratio of LSTM parameters
     most = able.groupby(["task", "protocol"])["ok"].transform("max").clip(upper=ENOUGH_SEEDS)
     able = able[able["ok"] >= most]
     able = able.sort_values(
-        ["validation_accuracy_mean", "lstm_parameters_mean", "settings"], ascending=[False, True, True], kind="stable"
+        ["validation_accuracy_mean", "lstm_parameters_mean", "settings"],
+        ascending=[False, True, True],
+        kind="stable",
     )
     keys = ["task", "protocol", "method"]
     picks = []
@@ -108,7 +119,8 @@ def holm(p: pd.Series) -> pd.Series:
 
 
 def _holm_by_task(groups: pd.DataFrame) -> pd.Series:
-    """One family per task and protocol: the picked settings of every method that is no control, against small_dense."""
+    """One family per task and protocol: the picked settings of every method that is no control, against
+    small_dense."""
     family = selected(groups).index.unique()
     tested = groups.loc[family]
     tested = tested[~tested["control"].astype(bool) & (tested["small_n"] >= ENOUGH_SEEDS)]

@@ -11,10 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from squeezebench.report import formats
-from squeezebench.report.compare import DENSE
 from squeezebench.report.names import slug
 from squeezebench.report.palette import Look
-from squeezebench.report.statistics import pareto_front
+from squeezebench.report.statistics import DENSE, pareto_front
 from squeezebench.report.svg import GRID, INK, SOFT, new_figure, render, style
 from squeezebench.report.words import captions
 
@@ -31,6 +30,10 @@ class Plot:
     empty: bool = False
 
     @property
+    def wide(self) -> bool:
+        return float(self.svg.split('data-width="', 1)[1].split('"')[0]) > 700
+
+    @property
     def caption(self) -> str:
         return captions()["figures"][self.kind]["caption"]
 
@@ -38,7 +41,9 @@ class Plot:
         return self.points.to_csv(index=False, lineterminator="\n")
 
 
-def plot(kind: str, figure: Figure, points: pd.DataFrame, hovers: dict[str, str], task: str = "", empty=False) -> Plot:
+def plot(
+    kind: str, figure: Figure, points: pd.DataFrame, hovers: dict[str, str], task: str = "", empty=False
+) -> Plot:
     """Finish a drawn figure under its stable name."""
     name = f"{kind}_{slug(task)}" if task else kind
     title = captions()["figures"][kind]["title"].format(task=task)
@@ -61,13 +66,14 @@ def hover(group: pd.Series) -> str:
         f"{group['method_label']}: {group['settings_label']}",
         f"test {formats.percent_interval(group['test_accuracy_mean'], group['test_accuracy_half_width'])}"
         f" ({formats.plural(int(group['ok']), 'seed')}{interval}){released}",
-        f"{formats.count(group['lstm_parameters_mean'])} LSTM parameters, {formats.ratio(group['ratio_lstm_parameters'])}"
+        f"{formats.count(group['lstm_parameters_mean'])} LSTM parameters, "
+        f"{formats.ratio(group['ratio_lstm_parameters'])}"
         + (f" vs {group['baseline']}" if group["baseline"] else ""),
     ])  # fmt: skip
 
 
-POINTS = ["task", "protocol", "method", "method_title", "settings", "varied", "control", "ok", "stale", "front",
-          "lstm_parameters_mean", "lstm_parameters_half_width", "ratio_lstm_parameters", "baseline",
+POINTS = ["task", "protocol", "method", "method_title", "settings", "varied", "control", "ok", "stale",
+          "front", "lstm_parameters_mean", "lstm_parameters_half_width", "ratio_lstm_parameters", "baseline",
           "test_accuracy_mean", "test_accuracy_half_width"]  # fmt: skip
 
 
@@ -110,12 +116,13 @@ def _limits(axes, sized: pd.DataFrame, here: pd.DataFrame) -> None:
     axes.xaxis.set_major_locator(LogLocator(10, numticks=12))
     if sizes.max() / sizes.min() < 30:  # less than two decades: powers of ten alone would leave one label
         axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5), numticks=12))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: formats.count(x)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: formats.tick(x)))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _reference_lines(axes, sized: pd.DataFrame, flat: pd.DataFrame, looks: dict[str, Look]) -> None:
-    """The dense model with its band; the best model without a recurrence. Labelled at the right, outside the axes."""
+    """The dense model with its band; the best model without a recurrence. Labelled at the right, outside the
+    axes."""
     dense = sized[sized["method"] == DENSE].sort_values("validation_accuracy_mean", ascending=False)
     lines = [(dense.iloc[0], (0, (6, 3)), "dense")] if len(dense) else []
     lines += [(flat.iloc[0], (0, (1, 2)), "no\nrecurrence")] if len(flat) else []
@@ -126,9 +133,13 @@ def _reference_lines(axes, sized: pd.DataFrame, flat: pd.DataFrame, looks: dict[
         colour = INK if words == "dense" else looks[group["method"]].colour
         axes.axhline(mean, color=colour, lw=0.9, ls=dashes, zorder=1)
         if not formats.absent(half):
-            axes.axhspan(max(mean - half, bottom), min(mean + half, top), color=GRID, alpha=0.6, lw=0, zorder=0.5)
+            axes.axhspan(
+                max(mean - half, bottom), min(mean + half, top), color=GRID, alpha=0.6, lw=0, zorder=0.5
+            )
         place = mean
-        if taken and abs(place - taken[0]) < 0.14 * (top - bottom):  # two labels of up to three lines must not meet
+        if taken and abs(place - taken[0]) < 0.14 * (
+            top - bottom
+        ):  # two labels of up to three lines must not meet
             place = taken[0] - 0.14 * (top - bottom)
         taken.append(place)
         axes.annotate(f"{words}\n{formats.percent(mean)}", (1.01, place), xycoords=("axes fraction", "data"),
@@ -139,14 +150,16 @@ def _fronts(axes, sized: pd.DataFrame, looks: dict[str, Look]) -> None:
     """The front of all means as a pale step line, each method's own front as a thin one."""
     for _, some in sized.groupby("protocol"):
         front = some[some["front"]].sort_values("lstm_parameters_mean")
-        axes.step(front["lstm_parameters_mean"], front["test_accuracy_mean"], where="post", color="#c9d1d9", lw=3.5,
-                  solid_joinstyle="round", zorder=1.5)  # fmt: skip
+        axes.step(front["lstm_parameters_mean"], front["test_accuracy_mean"], where="post", lw=3.5,
+                  color="#c9d1d9", solid_joinstyle="round", zorder=1.5)  # fmt: skip
     for (method, _), some in sized.groupby(["method", "protocol"]):
-        own = some[pareto_front(some["lstm_parameters_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy())]
+        own = some[
+            pareto_front(some["lstm_parameters_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy())
+        ]
         own = own.sort_values("lstm_parameters_mean")
         look = looks[method]
-        axes.plot(own["lstm_parameters_mean"], own["test_accuracy_mean"], color=look.colour, ls=look.line, lw=0.9,
-                  alpha=0.75, zorder=2)  # fmt: skip
+        axes.plot(own["lstm_parameters_mean"], own["test_accuracy_mean"], color=look.colour, ls=look.line,
+                  lw=0.9, alpha=0.75, zorder=2)  # fmt: skip
 
 
 def _markers(axes, sized: pd.DataFrame, looks: dict[str, Look]) -> dict[str, str]:
@@ -156,7 +169,10 @@ def _markers(axes, sized: pd.DataFrame, looks: dict[str, Look]) -> dict[str, str
     for method, some in sized.groupby("method", sort=False):
         look = looks[method]
         x, y = some["lstm_parameters_mean"], some["test_accuracy_mean"]
-        x_half, y_half = some["lstm_parameters_half_width"].fillna(0), some["test_accuracy_half_width"].fillna(0)
+        x_half, y_half = (
+            some["lstm_parameters_half_width"].fillna(0),
+            some["test_accuracy_half_width"].fillna(0),
+        )
         faint = {"color": look.colour, "lw": 0.8, "alpha": 0.45, "zorder": 2.5}
         axes.vlines(x, y - y_half, y + y_half, **faint)
         axes.hlines(y, np.maximum(x - x_half, left / 10), x + x_half, **faint)
@@ -164,8 +180,8 @@ def _markers(axes, sized: pd.DataFrame, looks: dict[str, Look]) -> dict[str, str
         look = looks[group["method"]]
         gid = f"point-{number}"
         hollow = group["protocol"] == "as_released"
-        axes.plot(group["lstm_parameters_mean"], group["test_accuracy_mean"], marker=look.marker, ms=5, ls="none",
-                  mfc="white" if hollow else look.colour, mec=look.colour if hollow else "white",
+        axes.plot(group["lstm_parameters_mean"], group["test_accuracy_mean"], marker=look.marker, ms=5,
+                  ls="none", mfc="white" if hollow else look.colour, mec=look.colour if hollow else "white",
                   mew=1 if hollow else 0.5, zorder=3 if group["control"] else 4, gid=gid)  # fmt: skip
         hovers[gid] = hover(group)
     return hovers
@@ -183,7 +199,7 @@ def _ratio_axis(axes, sized: pd.DataFrame) -> None:
     top = axes.twiny()
     top.set_xscale("log")
     top.set_xlim(low, high)
-    top.set_xticks([sizes[0] / ratio for ratio in ratios], [formats.ratio(ratio) for ratio in ratios])
+    top.set_xticks([sizes[0] / ratio for ratio in ratios], [formats.ratio_tick(ratio) for ratio in ratios])
     top.set_xticks([], minor=True)
     top.tick_params(length=0, labelcolor=SOFT, labelsize=7.5, pad=1)
     top.grid(False)
@@ -193,9 +209,10 @@ def _ratio_axis(axes, sized: pd.DataFrame) -> None:
 
 
 def _legend(sized: pd.DataFrame, looks: dict[str, Look]) -> list[Line2D]:
-    names = sized.drop_duplicates("method").sort_values(["control", "method"])
+    names = sized.drop_duplicates("method")
+    names = names.assign(last=names["method"] != DENSE).sort_values(["last", "control", "method"])
     return [
-        Line2D([], [], color=looks[m].colour, ls=looks[m].line, marker=looks[m].marker, ms=5, lw=0.9, mec="white", mew=0.5,
-               label=formats.clean(title if len(title) <= 26 else title[:25] + "…"))
+        Line2D([], [], color=looks[m].colour, ls=looks[m].line, marker=looks[m].marker, ms=5, lw=0.9,
+               mec="white", mew=0.5, label=formats.clean(title if len(title) <= 26 else title[:25] + "…"))
         for m, title in zip(names["method"], names["method_label"], strict=True)
     ]  # fmt: skip

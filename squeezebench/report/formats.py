@@ -64,6 +64,16 @@ def count(value: float | None) -> str:
     return f"{value:.0f}"
 
 
+def tick(value: float) -> str:
+    """`count` for an axis, whose round numbers need no digits after the point: 1 k, 10 k."""
+    return re.sub(r"\.0+(?=\D|$)", "", count(value))
+
+
+def ratio_tick(value: float) -> str:
+    """A round ratio: 10×."""
+    return f"{value:,.0f}×"
+
+
 def size(value: float | None) -> str:
     """Bytes, in powers of 1000."""
     if absent(value):
@@ -102,7 +112,10 @@ def setting(value: Any) -> str:
 
 def settings(values: dict[str, Any]) -> str:
     """The knobs that tell a run group from the defaults, in words."""
-    return ", ".join(f"{key}{NBSP}={NBSP}{setting(value)}" for key, value in sorted(values.items())) or "defaults"
+    return (
+        ", ".join(f"{key}{NBSP}={NBSP}{setting(value)}" for key, value in sorted(values.items()))
+        or "defaults"
+    )
 
 
 def digest(value: str) -> str:

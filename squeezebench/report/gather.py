@@ -21,9 +21,9 @@ PROBLEM_COLUMNS = ["kind", "task", "method", "settings", "seed", "reason", "path
 class Gathered:
     """All that the report knows.
 
-    `runs` has one row for each valid record (see `_row`). `problems` has one row for each run without a usable
-    result: kind is failed, skipped, missing (planned, no record), damaged (a record that cannot be trusted) or
-    duplicate (the same run found twice; counted once). Failed and skipped runs are in `runs` as well.
+    `runs` has one row for each valid record (see `_row`). `problems` has one row for each run without a
+    usable result: kind is failed, skipped, missing (planned, no record), damaged (a record that cannot be
+    trusted) or duplicate (the same run found twice; counted once). Failed and skipped runs are in both.
     """
 
     folder: Path
@@ -60,7 +60,9 @@ def gather(folder: Path, plan: Path | None = None) -> Gathered:
     present = {row["path"] for row in rows} | {problem["path"] for problem in problems}
     for place, run in by_path.items():
         if place not in present:
-            problems.append(_problem("missing", run, "planned, but there is no record: not run yet, or stopped", place))
+            problems.append(
+                _problem("missing", run, "planned, but there is no record: not run yet, or stopped", place)
+            )
 
     # A frame without rows still has its columns, so that nothing downstream asks whether anything ran.
     columns = list(_row(_EMPTY, "", False, ""))
@@ -104,7 +106,9 @@ def _without_duplicates(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[dict]]:
     runs = runs.sort_values(["planned", "path"], ascending=[False, True], kind="stable")
     again = runs.duplicated([*GROUP, "seed"], keep="first")
     extra = [
-        _problem("duplicate", run._asdict(), "the same run is recorded in another folder; counted once", run.path)
+        _problem(
+            "duplicate", run._asdict(), "the same run is recorded in another folder; counted once", run.path
+        )
         for run in runs[again].itertuples()
     ]
     return runs[~again].sort_values("path").reset_index(drop=True), extra
@@ -121,7 +125,10 @@ def _row(record: Record, place: str, planned: bool, engine_digest: str) -> dict[
     return {
         "path": place,
         "folder": place.rpartition("/")[0],
-        **{key: getattr(record, key) for key in ("status", "reason", "experiment", "protocol", "task", "method")},
+        **{
+            key: getattr(record, key)
+            for key in ("status", "reason", "experiment", "protocol", "task", "method")
+        },
         "title": record.method_title or record.method,
         "settings": canonical(record.settings),
         "varied": canonical(record.varied),

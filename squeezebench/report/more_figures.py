@@ -9,15 +9,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from squeezebench.report import formats
-from squeezebench.report.compare import DENSE, SMALLER
 from squeezebench.report.figures import Plot, hover, nothing, plot
 from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.palette import MARKERS, Look
-from squeezebench.report.statistics import ENOUGH_SEEDS
+from squeezebench.report.statistics import DENSE, ENOUGH_SEEDS, SMALLER
 from squeezebench.report.svg import INK, SOFT, new_figure, style
 
-LOST = ["task", "protocol", "bracket", "method", "method_title", "settings", "control", "ratio_lstm_parameters",
-        "dense_n", "dense_difference", "dense_half_width"]  # fmt: skip
+LOST = ["task", "protocol", "bracket", "method", "method_title", "settings", "control",
+        "ratio_lstm_parameters", "dense_n", "dense_difference", "dense_half_width"]  # fmt: skip
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#cfe3f1", "#5aa2cf", "#0a4f80"])
 
 
@@ -44,14 +43,18 @@ def difference_vs_ratio(chosen: pd.DataFrame, looks: dict[str, Look]) -> Plot:
             if method != SMALLER:
                 for _, control in shown[shown["method"] == SMALLER].groupby("task"):
                     control = control.sort_values("ratio_lstm_parameters")
-                    axes.plot(control["ratio_lstm_parameters"], control["dense_difference"], color="#c9d1d9", lw=1.2)
+                    axes.plot(
+                        control["ratio_lstm_parameters"], control["dense_difference"], color="#c9d1d9", lw=1.2
+                    )
             for task, some in shown[shown["method"] == method].groupby("task"):
                 _lost(axes, some.sort_values("ratio_lstm_parameters"), looks[method], markers[task], hovers)
             title = shown.loc[shown["method"] == method, "method_label"].iloc[0]
             axes.set_title(formats.clean(title[:40]), loc="left", fontsize=8, color=looks[method].colour)
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:+g}".replace("-", formats.MINUS)))
+            axes.yaxis.set_major_formatter(
+                FuncFormatter(lambda y, _: f"{100 * y:+g}".replace("-", formats.MINUS) if y else "0")
+            )
             axes.xaxis.set_major_locator(LogLocator(10, numticks=12))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: formats.ratio(x)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: formats.ratio_tick(x)))
             axes.xaxis.set_minor_formatter(NullFormatter())
         grid[0, 0].set_ylim(1.15 * low - 0.005, max(0.02, shown["dense_difference"].max() * 1.3))
         for axes in grid.flat[len(methods) :]:
@@ -60,7 +63,10 @@ def difference_vs_ratio(chosen: pd.DataFrame, looks: dict[str, Look]) -> Plot:
             axes.tick_params(labelbottom=True)
         figure.supylabel("Points to dense", fontsize=8)
         figure.supxlabel("Ratio of LSTM parameters (log scale)", fontsize=8)
-        handles = [Line2D([], [], color=SOFT, marker=markers[t], ms=5, lw=0.9, label=formats.clean(t[:40])) for t in tasks]
+        handles = [
+            Line2D([], [], color=SOFT, marker=markers[t], ms=5, lw=0.9, label=formats.clean(t[:40]))
+            for t in tasks
+        ]
         handles.append(Line2D([], [], color="#c9d1d9", lw=1.2, label="small_dense, same tasks"))
         figure.legend(handles=handles, loc="outside upper left", ncols=4)
         return plot(kind, figure, shown[LOST], hovers)
@@ -75,16 +81,19 @@ def _lost(axes, some: pd.DataFrame, look: Look, marker: str, hovers: dict[str, s
         gid = f"point-{len(hovers)}"
         axes.plot(group["ratio_lstm_parameters"], group["dense_difference"], marker=marker, ms=4.5, ls="none",
                   color=look.colour, mec="white", mew=0.5, gid=gid)  # fmt: skip
-        paired = f"{formats.points(group['dense_difference'])} points to dense"
+        paired = formats.points(group["dense_difference"])
         if group["dense_n"] >= ENOUGH_SEEDS:
-            paired = f"{formats.points_interval(group['dense_difference'], group['dense_half_width'])} points to dense"
-        hovers[gid] = f"{group['task']}\n{hover(group)}\n{paired} ({formats.plural(group['dense_n'], 'paired seed')})"
+            paired = formats.points_interval(group["dense_difference"], group["dense_half_width"])
+        seeds = formats.plural(group["dense_n"], "paired seed")
+        hovers[gid] = f"{group['task']}\n{hover(group)}\n{paired} points to dense ({seeds})"
 
 
 def best_per_method(task: str, groups: pd.DataFrame) -> pd.DataFrame:
     """The group of each method that is best on validation."""
     here = groups[(groups["task"] == task) & groups["validation_accuracy_mean"].notna()]
-    best = here.sort_values("validation_accuracy_mean", ascending=False, kind="stable").drop_duplicates("method")
+    best = here.sort_values("validation_accuracy_mean", ascending=False, kind="stable").drop_duplicates(
+        "method"
+    )
     return best.sort_values(["control", "method"])
 
 
@@ -103,25 +112,28 @@ def per_class(task: str, groups: pd.DataFrame, gathered: Gathered) -> Plot:
             recall = np.diagonal(matrices, axis1=1, axis2=2) / matrices.sum(axis=2)
         names = runs["class_names"].iloc[0]
         names = names if len(names) == shape[0] else [str(index) for index in range(shape[0])]
-        label = group["method_label"]
-        lines += [(label, group["method"], group["settings"], str(n), v, len(runs), position)
-                  for position, (n, v) in enumerate(zip(names, recall.mean(axis=0), strict=True))]  # fmt: skip
+        which = (group["method_label"], group["method"], group["settings"])
+        for position, (name, value) in enumerate(zip(names, recall.mean(axis=0), strict=True)):
+            lines.append((*which, str(name), value, len(runs), position))
     if not lines:
         return nothing(kind, "No finished run of this task recorded a confusion matrix.", columns, task)
-    table = pd.DataFrame(lines, columns=["label", "method", "settings", "class", "accuracy", "seeds", "position"])
+    table = pd.DataFrame(
+        lines, columns=["label", "method", "settings", "class", "accuracy", "seeds", "position"]
+    )
     values = table.pivot(index="method", columns="position", values="accuracy").loc[table["method"].unique()]
     classes = table.drop_duplicates("position").sort_values("position")["class"].tolist()
     with style():
-        figure = new_figure(9, 1.1 + 0.27 * len(values))
+        figure = new_figure(6 if len(classes) <= 12 else 9, 0.9 + 0.25 * len(values))
         axes = figure.add_subplot()
         axes.grid(False)
-        axes.pcolormesh(values.to_numpy(), cmap=SHADES, vmin=0, vmax=1, edgecolors="white", linewidth=1.2)
+        low = min(0.9, np.nanmin(values.to_numpy()))  # shades span the values, so that a weak class is seen
+        axes.pcolormesh(values.to_numpy(), cmap=SHADES, vmin=low, vmax=1, edgecolors="white", linewidth=1.2)
         axes.invert_yaxis()
         if len(classes) <= 24:
             for (row, column), value in np.ndenumerate(values.to_numpy()):
                 text = formats.NONE if np.isnan(value) else f"{100 * value:.0f}"
-                axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7.5,
-                          color="white" if value > 0.6 else INK)  # fmt: skip
+                axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7,
+                          color="white" if value > low + 0.75 * (1 - low) else INK)  # fmt: skip
         labels = [formats.clean(name[:18]) for name in classes]
         turned = max(map(len, labels)) * len(labels) > 110
         axes.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=90 if turned else 0, fontsize=7)
@@ -138,7 +150,10 @@ def per_class(task: str, groups: pd.DataFrame, gathered: Gathered) -> Plot:
 
 def training(task: str, groups: pd.DataFrame, gathered: Gathered, looks: dict[str, Look]) -> Plot:
     """Validation accuracy by epoch: one seed of each method's best group on validation."""
-    kind, columns = "training", ["task", "method", "settings", "seed", "stage", "epoch", "validation_accuracy"]
+    kind, columns = (
+        "training",
+        ["task", "method", "settings", "seed", "stage", "epoch", "validation_accuracy"],
+    )
     curves = []
     for _, group in best_per_method(task, groups).iterrows():
         runs = _runs_of(group, gathered).sort_values("seed")
@@ -157,7 +172,9 @@ def training(task: str, groups: pd.DataFrame, gathered: Gathered, looks: dict[st
                       ls="-" if group["method"] == DENSE else look.line,
                       label=formats.clean(group["method_label"][:26]))  # fmt: skip
             starts = curve[(curve["stage"] != curve["stage"].shift()) & (curve.index > 0)]
-            axes.plot(starts["epoch"], starts["validation_accuracy"], marker="|", ms=7, ls="none", color=look.colour)
+            axes.plot(
+                starts["epoch"], starts["validation_accuracy"], marker="|", ms=7, ls="none", color=look.colour
+            )
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title("Validation accuracy, %", loc="left", fontsize=8)
@@ -167,7 +184,8 @@ def training(task: str, groups: pd.DataFrame, gathered: Gathered, looks: dict[st
 
 
 def read_history(gathered: Gathered, place: str) -> pd.DataFrame | None:
-    """stage, epoch (counted over all stages) and validation accuracy; None where there is no such file to draw."""
+    """stage, epoch (counted over all stages) and validation accuracy; None where there is no such file to
+    draw."""
     try:
         history = pd.read_csv(gathered.folder / place / "history.csv")
         history = history.dropna(subset=["stage", "epoch", "validation_accuracy"])

@@ -1,4 +1,4 @@
-"""Names of the files a report writes. Imports nothing heavy: the workflow asks for them while it is parsed."""
+"""Names of the files a report writes. Imports nothing heavy: the workflow asks while it is parsed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def slug(name: str) -> str:
 
 def figure_names(tasks: Iterable[str]) -> list[str]:
     """Names (without folder and suffix) of every figure of a report on `tasks`."""
-    return [*SHARED_FIGURES, *(f"{kind}_{slug(task)}" for task in sorted(set(tasks)) for kind in TASK_FIGURES)]
+    return [
+        *SHARED_FIGURES,
+        *(f"{kind}_{slug(task)}" for task in sorted(set(tasks)) for kind in TASK_FIGURES),
+    ]
 
 
 def output_files(tasks: Iterable[str]) -> list[str]:
@@ -42,7 +45,8 @@ def table_suffixes(name: str) -> tuple[str, ...]:
 
 
 def read_plan(plan: Path | Mapping) -> dict:
-    """A plan (`plan.json` or its content) with the keys the report uses; one clear line where it is not a plan."""
+    """A plan (`plan.json` or its content) with the keys the report uses; one clear line where it is not a
+    plan."""
     where = plan if isinstance(plan, Path) else "plan"
     if isinstance(plan, Path):
         try:

@@ -1,4 +1,5 @@
-"""The page: everything the report says in one self-contained HTML file, with its tables and figures beside it."""
+"""The page: everything the report says in one self-contained HTML file, with its tables and figures beside
+it."""
 
 from __future__ import annotations
 
@@ -77,9 +78,13 @@ def build(folder: Path, *, plan: Path | None = None) -> Path:
         for number, task in enumerate(gathered.tasks, 1)
     ]
     _write_tables(folder / "tables", tables)
-    _write_figures(folder / "figures", [difference, *(p for t in tasks for p in (t.size, t.classes, t.training))])
+    _write_figures(
+        folder / "figures", [difference, *(p for t in tasks for p in (t.size, t.classes, t.training))]
+    )
 
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
     page = environment.from_string(template).render(
         title=formats.clean(_experiment(gathered)),
         overview=overview(gathered),
@@ -106,7 +111,9 @@ def _svg(plot: Plot) -> Markup:
 
 def _experiment(gathered: Gathered) -> str:
     named = [name for name in gathered.runs["experiment"].unique() if name]
-    return gathered.plan.get("experiment") or (named[0] if len(named) == 1 else gathered.folder.resolve().name)
+    return gathered.plan.get("experiment") or (
+        named[0] if len(named) == 1 else gathered.folder.resolve().name
+    )
 
 
 def _protocols(gathered: Gathered) -> list[str]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from squeezebench.report.compare import DENSE
+from squeezebench.report.statistics import DENSE
 from squeezebench.report.svg import INK
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # safe for colour-blind readers
-GREYS = ["#3f4a56", "#7a8591", "#59636e", "#98a2ad"]
+GREYS = ["#4a5560", "#8a949e", "#6b7580"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "p", "h", "<", ">"]
 CONTROL_MARKERS = ["s", "^", "v", "D", "P", "X"]
 DASHES = [(0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (2, 2))]

@@ -1,4 +1,4 @@
-"""Means, intervals, run groups and Pareto fronts. Whole columns at a time: thousands of records take seconds."""
+"""Means, intervals, run groups, Pareto fronts. Whole columns at a time: thousands of records take seconds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.labels import settings_labels
 
 LEVEL = 0.95
+DENSE = "dense"  # the uncompressed reference
+SMALLER = "small_dense"  # the control that every method has to beat: a dense model of the same size
 ENOUGH_SEEDS = 3  # below this the report makes no comparison, it says "not enough seeds"
 
 # What a group has a mean and an interval of, and its name in groups.csv.
@@ -64,6 +66,7 @@ def run_groups(gathered: Gathered) -> pd.DataFrame:
         with np.errstate(divide="ignore", invalid="ignore"):
             groups[f"ratio_{name}"] = groups[f"baseline_{rule}"] / groups[f"{name}_mean"]
     groups = groups.reset_index()
+    groups = groups.iloc[_reading_order(groups)].reset_index(drop=True)
     groups["method_label"] = groups["method"].map(method_labels(runs))
     groups["settings_label"] = settings_labels(groups)
     groups["front"] = False
@@ -72,6 +75,22 @@ def run_groups(gathered: Gathered) -> pd.DataFrame:
             some["lstm_parameters_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy()
         )
     return groups
+
+
+def _reading_order(groups: pd.DataFrame) -> np.ndarray:
+    """By task: dense first, then methods by name, then controls; within each from large to small."""
+    size = -groups["lstm_parameters_mean"].fillna(0)
+    released, compressed = groups["protocol"] != "sound", groups["method"] != DENSE
+    keys = [
+        groups["settings"],
+        size,
+        groups["method"],
+        groups["control"],
+        compressed,
+        released,
+        groups["task"],
+    ]
+    return np.lexsort(keys)  # the last key is the first that counts
 
 
 def _missing(problems: pd.DataFrame) -> pd.Series:
@@ -87,7 +106,8 @@ def method_labels(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def pareto_front(sizes: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
-    """True for each point that no other point beats: none is as small and as accurate, and better in one of them."""
+    """True for each point that no other point beats: none is as small and as accurate, and better in one of
+    them."""
     sizes, accuracies = np.asarray(sizes, float), np.asarray(accuracies, float)
     front = np.zeros(len(sizes), bool)
     best, best_size = -np.inf, np.nan
@@ -102,7 +122,8 @@ def pareto_front(sizes: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
 
 
 def flattery(gathered: Gathered) -> pd.DataFrame:
-    """For groups run `as_released`: test accuracy of the best test epoch minus that of the final epoch, by seed."""
+    """For groups run `as_released`: test accuracy of the best test epoch minus that of the final epoch, by
+    seed."""
     runs = gathered.runs
     released = runs[(runs["status"] == "ok") & (runs["protocol"] == "as_released")]
     released = released.assign(flattered=released["test"] - released["test_final_epoch"])

@@ -12,10 +12,10 @@ import pandas as pd
 from squeezebench.report import formats
 
 _TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "×": r"$\times$", "±": r"$\pm$", "≥": r"$\geq$", formats.MINUS: "$-$", formats.NBSP: "~",
-    formats.NONE: "--", "\n": " ",
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", "×": r"$\times$", "±": r"$\pm$", "≥": r"$\geq$", formats.MINUS: "$-$",
+    formats.NBSP: "~", formats.NONE: "--", "\n": " ",
 }  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def tex(text: str) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the page: its text, what it sorts by where that is a number, small marks and a second line."""
+    """One cell of the page: its text, the number it sorts by, small marks and a second line."""
 
     text: str
     sort: float | None = None
@@ -36,7 +36,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: `cell` makes the cell from a row. `tex` columns go into the LaTeX table (a page is narrow)."""
+    """A column: `cell` makes the cell from a row. `tex` columns go into LaTeX (paper is narrow)."""
 
     title: str
     cell: Callable[[dict[str, Any]], Cell]
@@ -82,11 +82,13 @@ class Table:
                  for row in self.frame.to_dict("records")]  # fmt: skip
         head = " & ".join(tex(column.title) for column in chosen) + r" \\"
         if len(lines) > 40:
-            top = [rf"\begin{{longtable}}{{{spec}}}", rf"\caption{{{tex(self.caption)}}}\\", r"\toprule", head,
-                   r"\midrule", r"\endhead"]  # fmt: skip
-            return "\n".join(["% needs: booktabs, longtable", *top, *lines, r"\bottomrule", r"\end{longtable}", ""])
-        top = [r"\begin{table}", r"\centering", rf"\caption{{{tex(self.caption)}}}", rf"\begin{{tabular}}{{{spec}}}",
-               r"\toprule", head, r"\midrule"]  # fmt: skip
+            top = [rf"\begin{{longtable}}{{{spec}}}", rf"\caption{{{tex(self.caption)}}}\\", r"\toprule",
+                   head, r"\midrule", r"\endhead"]  # fmt: skip
+            return "\n".join(
+                ["% needs: booktabs, longtable", *top, *lines, r"\bottomrule", r"\end{longtable}", ""]
+            )
+        top = [r"\begin{table}", r"\centering", rf"\caption{{{tex(self.caption)}}}",
+               rf"\begin{{tabular}}{{{spec}}}", r"\toprule", head, r"\midrule"]  # fmt: skip
         end = [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
         return "\n".join(["% needs: booktabs", *top, *lines, *end])
 

@@ -1,4 +1,4 @@
-"""Plain-words statements per task, computed from the groups. Their sentences are in `report/captions.yaml`."""
+"""Plain-words statements per task, computed from the groups. The sentences are in `report/captions.yaml`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from squeezebench.report import formats
-from squeezebench.report.compare import DENSE, SMALLER
-from squeezebench.report.statistics import ENOUGH_SEEDS
+from squeezebench.report.statistics import DENSE, ENOUGH_SEEDS, SMALLER
 from squeezebench.report.words import captions
 
 MARGIN = 0.01  # "within one point of dense"
@@ -26,7 +25,8 @@ class Headline:
 
 
 def headlines(task: str, groups: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
-    """What can be said of one task. `groups` is every compared group, `chosen` the settings picked on validation."""
+    """What can be said of one task. `groups` is every compared group, `chosen` the settings picked on
+    validation."""
     words = captions()["headlines"]
     here = groups[(groups["task"] == task) & (groups["ok"] > 0)]
     chosen = chosen[chosen["task"] == task]
@@ -46,7 +46,7 @@ def headlines(task: str, groups: pd.DataFrame, chosen: pd.DataFrame) -> list[Hea
 
 def _facts(group: pd.Series) -> dict[str, str]:
     """The words every sentence about a group may use."""
-    kind = " (a control)" if group["control"] else ""
+    kind = " (a control)" if group["control"] and group["method"] != DENSE else ""
     released = ", as released" if group["protocol"] == "as_released" else ""
     label = "" if group["settings_label"] == "defaults" else f" with {group['settings_label']}"
     return {
@@ -93,7 +93,8 @@ def _at_ratio(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
 
 
 def _smallest_within(here: pd.DataFrame, dense: pd.Series) -> list[Headline]:
-    """The smallest group whose validation accuracy is within one point of dense; its test accuracy is then read."""
+    """The smallest group whose validation accuracy is within one point of dense; its test accuracy is then
+    read."""
     words = captions()["headlines"]
     most = min(ENOUGH_SEEDS, int(here["ok"].max()))
     ratio = here["ratio_lstm_parameters"]
@@ -108,7 +109,8 @@ def _smallest_within(here: pd.DataFrame, dense: pd.Series) -> list[Headline]:
 
 
 def _equal_size(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
-    """Whether any method beats a small dense model of equal or larger size, corrected for how often that was asked."""
+    """Whether any method beats a small dense model of equal or larger size, corrected for how often that was
+    asked."""
     words = captions()["equal_size"]
     methods = here[~here["control"].astype(bool) & ~here["method"].isin([DENSE, SMALLER])]
     if methods.empty:
@@ -127,7 +129,9 @@ def _equal_size(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
     if len(sure):
         return [Headline("equal_size", words["beaten"].format(**facts, list=_listed(sure)))]
     if len(likely):
-        return [Headline("equal_size", words["uncorrected"].format(**facts, list=_listed(likely)), settled=False)]
+        return [
+            Headline("equal_size", words["uncorrected"].format(**facts, list=_listed(likely)), settled=False)
+        ]
     facts["worse"] = words["worse"].format(list=_listed(worse)) if len(worse) else ""
     return [Headline("equal_size", words["not_beaten"].format(**facts), settled=False)]
 

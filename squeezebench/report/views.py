@@ -24,9 +24,18 @@ def marks(row: Row) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _bare(name: str) -> str:
+    """Letters and digits alone: `vib_lstm` under the title VIB-LSTM would say nothing new."""
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
 def _method(row: Row) -> Cell:
     label = formats.clean(row["method_label"])
-    return Cell(label, marks=marks(row), note="" if row["method"] in label else formats.clean(row["method"]))
+    return Cell(
+        label,
+        marks=marks(row),
+        note="" if _bare(row["method"]) in _bare(label) else formats.clean(row["method"]),
+    )
 
 
 def _seeds(row: Row) -> Cell:
@@ -76,8 +85,12 @@ def groups_table(groups: pd.DataFrame) -> Table:
         text_column("Settings", "settings_label"),
         Column("Seeds", _seeds, numeric=True, hint=hints["seeds"]),
         Column("Test accuracy", _accuracy("test_accuracy"), numeric=True, hint=hints["interval"]),
-        Column("Validation", _accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False),
-        number_column("LSTM parameters", "lstm_parameters_mean", formats.count, hint=hints["lstm_parameters"]),
+        Column(
+            "Validation", _accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False
+        ),
+        number_column(
+            "LSTM parameters", "lstm_parameters_mean", formats.count, hint=hints["lstm_parameters"]
+        ),
         Column("Ratio (LSTM parameters)", _ratio, numeric=True, hint=hints["ratio"]),
         number_column("Whole model", "model_parameters_mean", formats.count, hint=hints["model"], tex=False),
         Column("Inputs kept", _kept("kept_inputs"), numeric=True, tex=False),
@@ -117,17 +130,23 @@ def selected_table(chosen: pd.DataFrame, groups: pd.DataFrame) -> Table:
     """Per task, method and bracket the setting picked on validation, against dense and small dense."""
     hints = captions()["hints"]
     names = "vs " + groups["settings_label"] + ", " + groups["ratio_lstm_parameters"].map(formats.ratio)
-    dense_names = "vs " + groups["method_label"] + groups["settings_label"].map(
-        lambda label: "" if label == "defaults" else f" {label}"
+    dense_names = (
+        "vs "
+        + groups["method_label"]
+        + groups["settings_label"].map(lambda label: "" if label == "defaults" else f" {label}")
     )
     columns = [
         text_column("Task", "task"),
-        Column("At least", lambda row: Cell(formats.ratio(row["bracket"]), row["bracket"]), numeric=True),
+        Column(
+            "At least", lambda row: Cell(formats.ratio_tick(row["bracket"]), row["bracket"]), numeric=True
+        ),
         Column("Method", _method),
         text_column("Settings picked", "settings_label"),
         Column("Seeds", _seeds, numeric=True, hint=hints["seeds"], tex=False),
         Column("Ratio (LSTM parameters)", _ratio, numeric=True, hint=hints["ratio"]),
-        Column("Validation", _accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False),
+        Column(
+            "Validation", _accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False
+        ),
         Column("Test accuracy", _accuracy("test_accuracy"), numeric=True, hint=hints["interval"]),
         Column("Points to dense", _difference("dense", dense_names), numeric=True, hint=hints["dense"]),
         Column("Points to small_dense", _difference("small", names), numeric=True, hint=hints["small"]),
@@ -137,12 +156,12 @@ def selected_table(chosen: pd.DataFrame, groups: pd.DataFrame) -> Table:
         partner = frame[f"{which}_group"]
         for part in ("method", "settings", "lstm_parameters_mean"):
             frame[f"{which}_partner_{part}"] = partner.map(groups[part])
-    raw = ["task", "protocol", "bracket", "method", "method_title", "control", "settings", "varied", "seeds", "ok",
-           "stale", "lstm_parameters_mean", "ratio_lstm_parameters", "baseline", "validation_accuracy_mean",
-           "validation_accuracy_half_width", "test_accuracy_mean", "test_accuracy_half_width",
+    raw = ["task", "protocol", "bracket", "method", "method_title", "control", "settings", "varied", "seeds",
+           "ok", "stale", "lstm_parameters_mean", "ratio_lstm_parameters", "baseline",
+           "validation_accuracy_mean", "validation_accuracy_half_width", "test_accuracy_mean", "test_accuracy_half_width",
            *(f"{which}_{part}" for which in ("dense", "small") for part in
-             ("partner_method", "partner_settings", "partner_lstm_parameters_mean", "n", "difference", "half_width",
-              "p")), "small_p_holm"]  # fmt: skip
+             ("partner_method", "partner_settings", "partner_lstm_parameters_mean", "n", "difference",
+              "half_width", "p")), "small_p_holm"]  # fmt: skip
     return Table("selected", columns, frame, {name: name for name in raw}, captions()["tables"]["selected"])
 
 
@@ -172,7 +191,7 @@ def flattery_table(gathered: Gathered, groups: pd.DataFrame) -> Table:
 
 def runs_table(gathered: Gathered) -> Table:
     """Every record in one line, where its file is: what each figure can be traced to."""
-    kept = ["path", "status", "reason", "task", "protocol", "method", "settings", "seed", "control", "stale", "planned",
-            *MEASURED, "baseline", "baseline_lstm_total", "inputs_digest", "engine_digest", "method_digest",
-            "split_digest", "machine", "threads", "finished"]  # fmt: skip
+    kept = ["path", "status", "reason", "task", "protocol", "method", "settings", "seed", "control", "stale",
+            "planned", *MEASURED, "baseline", "baseline_lstm_total", "inputs_digest", "engine_digest",
+            "method_digest", "split_digest", "machine", "threads", "finished"]  # fmt: skip
     return Table("runs", [], gathered.runs, {name: name for name in kept})

@@ -18,8 +18,8 @@ def asset(name: str) -> str:
     path = ASSETS / name
     if not path.is_file():
         raise InputError(
-            f"{path}: not found. The report's template, style and words live in the folder `report` at the root of "
-            "the repository; run squeezebench from a checkout (pip install -e .)"
+            f"{path}: not found. The report's template, style and words live in the folder `report` at the "
+            "root of the repository; run squeezebench from a checkout (pip install -e .)"
         )
     return path.read_text(encoding="utf-8")
 

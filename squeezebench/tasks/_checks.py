@@ -35,21 +35,24 @@ def check_classes_in_train(data: Dataset, split: Split) -> None:
         )
 
 
-def _check_shapes(data: Dataset) -> None:
-    shape = data.x.shape
+def check_features(where: str, x: np.ndarray) -> None:
+    """(N, T, D), none of them 0, of numbers."""
+    shape = x.shape
     if len(shape) != 3:
-        raise InputError(
-            f"{data.name}: x has shape {shape}; it must be (N, T, D): sequences, steps, features"
-        )
+        raise InputError(f"{where}: x has shape {shape}; it must be (N, T, D): sequences, steps, features")
     for axis, size in zip(("N (sequences)", "T (steps)", "D (features)"), shape, strict=True):
         if size == 0:
-            raise InputError(f"{data.name}: x has shape {shape}: {axis} is 0; it must be at least 1")
-    if data.x.dtype.kind not in "biuf":
-        raise InputError(f"{data.name}: x has dtype {data.x.dtype}; it must be integer or float")
+            raise InputError(f"{where}: x has shape {shape}: {axis} is 0; it must be at least 1")
+    if x.dtype.kind not in "biuf":
+        raise InputError(f"{where}: x has dtype {x.dtype}; it must be integer or float")
+
+
+def _check_shapes(data: Dataset) -> None:
+    check_features(data.name, data.x)
     for name in ("y", "length", "group", "subset"):
         array = getattr(data, name)
         if array is not None:
-            check_rows(data.name, name, array, shape[0])
+            check_rows(data.name, name, array, len(data.x))
 
 
 def check_rows(where: str, name: str, array: np.ndarray, sequences: int) -> None:
@@ -109,7 +112,9 @@ def _check_finite(data: Dataset) -> None:
     for start in range(0, len(rows), piece):
         some = rows[start : start + piece]
         numbers = np.asarray(data.x[some])
-        bad = ~(np.abs(numbers) <= LARGEST)  # true for NaN as well
+        bad = ~np.isfinite(numbers)
+        if numbers.dtype.itemsize > 4:
+            bad |= np.abs(numbers) > LARGEST
         if data.length is not None:
             bad &= (np.arange(steps) < data.length[some][:, None])[:, :, None]
         if bad.any():

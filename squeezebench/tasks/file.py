@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from squeezebench.errors import InputError
 from squeezebench.task import Dataset
 from squeezebench.tasks._arrays import Arrays, digest_of_file, read_folder, read_npz
-from squeezebench.tasks._checks import check_rows
+from squeezebench.tasks._checks import check_features, check_rows
 from squeezebench.tasks._parquet import read_parquet
 
 DEFAULT_SPLIT = None  # by the arrays that are there
@@ -61,8 +61,9 @@ def load(options: Options) -> Dataset:
     path = Path(options.path).expanduser()
     where = options.path
     arrays = _read(path)
+    check_features(where, arrays["x"])
     for name in ("y", "subset", "length", "group", "name"):
-        if name in arrays and arrays["x"].ndim == 3:  # any other x is refused by check_dataset
+        if name in arrays:
             check_rows(where, name, arrays[name], len(arrays["x"]))
     subset = _subset(where, arrays["subset"]) if "subset" in arrays else None
     used = np.ones(len(arrays["y"]), bool) if subset is None else subset != ""
@@ -118,8 +119,8 @@ def _labels(where: str, arrays: Arrays, used: np.ndarray) -> tuple[np.ndarray, t
     y = _text(arrays["y"])
     if y.dtype.kind not in "biuU":
         raise InputError(f"{where}: y has dtype {y.dtype}; labels must be integers or strings")
-    if y.ndim != 1 or not used.any():
-        raise InputError(f"{where}: y has shape {y.shape} and {int(used.sum())} used labels; it must be (N,)")
+    if not used.any():
+        raise InputError(f"{where}: subset marks every sequence as unused; use 1 or train, 2 or test")
     found, codes = np.unique(y[used], return_inverse=True)
     names = _class_names(where, arrays, len(found))
     if names is None:

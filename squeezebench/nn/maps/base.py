@@ -73,7 +73,7 @@ class TensorMap(LinearMap):
 
     def plan(self, rows: int) -> contraction.Plan:
         """The order in which `rows` rows are contracted."""
-        return contraction.plan_for(self.network, 1 << max(rows - 1, 0).bit_length(), self.max_elements)
+        return contraction.plan_for(self.network, contraction.bucket(rows), self.max_elements)
 
     def _apply_rows(self, x: Tensor) -> Tensor:
         return contraction.apply(self.network, x, self.tensors(), self.max_elements)

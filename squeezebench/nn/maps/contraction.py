@@ -80,20 +80,34 @@ def apply(net: Network, x: Tensor, cores: Sequence[Tensor], max_elements: int = 
     Rows are taken in blocks so that no intermediate exceeds `max_elements` (on a CPU: the cache). Where the
     intermediates kept for the backward pass would exceed it all together, they are computed again instead.
     """
+    kind = x.device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return _apply(net, x, cores, max_elements, x.dtype)
+    with torch.autocast(kind, enabled=False):  # not every contraction is on autocast's list: cast by hand
+        return _apply(net, x, cores, max_elements, torch.get_autocast_dtype(kind))
+
+
+def _apply(net: Network, x: Tensor, cores: Sequence[Tensor], max_elements: int, dtype: torch.dtype) -> Tensor:
     rows = x.shape[0]
-    plan = plan_for(net, 1 << max(rows - 1, 0).bit_length(), max_elements)
+    plan = plan_for(net, bucket(rows), max_elements)
     front = plan.front(*(cores[i] for i in plan.front_cores)).reshape(plan.suffix_size, -1)
-    rest = [cores[i] for i in plan.rest_cores]
+    operands = [front, *(cores[i] for i in plan.rest_cores)]
+    if dtype != x.dtype:
+        x, operands = x.to(dtype), [operand.to(dtype) for operand in operands]
+
     limit = min(CACHE_BLOCK, max_elements) if x.device.type == "cpu" else max_elements
     block = max(1, limit // plan.row_peak)
     if rows <= block:
-        return _block(plan, x, front, *rest)
-    block = -(-rows // -(-rows // block))  # equal blocks
+        return _block(plan, x, *operands)
+    parts = x.split(-(-rows // -(-rows // block)))  # equal blocks
     if torch.is_grad_enabled() and rows * plan.row_total > max_elements:
-        parts = [checkpoint(_block, plan, part, front, *rest, use_reentrant=False) for part in x.split(block)]
-    else:
-        parts = [_block(plan, part, front, *rest) for part in x.split(block)]
-    return torch.cat(parts)
+        return torch.cat([checkpoint(_block, plan, part, *operands, use_reentrant=False) for part in parts])
+    return torch.cat([_block(plan, part, *operands) for part in parts])
+
+
+def bucket(rows: int) -> int:
+    """The number of rows that is planned for: the next power of two."""
+    return 1 << max(rows - 1, 0).bit_length()
 
 
 def _block(plan: Plan, x: Tensor, front: Tensor, *rest: Tensor) -> Tensor:
@@ -115,9 +129,9 @@ def plan_for(net: Network, rows: int, max_elements: int = MAX_ELEMENTS) -> Plan:
     """The cheapest plan for this many rows whose front fits into `max_elements`."""
     plans = [_plan(net, rows, suffix, group) for suffix, group in _candidates(net)]
     fitting = [plan for plan in plans if plan.front_size <= max_elements]
-    return (
-        min(fitting, key=lambda plan: plan.cost) if fitting else min(plans, key=lambda plan: plan.front_size)
-    )
+    if not fitting:
+        return min(plans, key=lambda plan: plan.front_size)
+    return min(fitting, key=lambda plan: plan.cost)
 
 
 def _candidates(net: Network) -> Iterator[tuple[str, frozenset[int]]]:
@@ -166,13 +180,13 @@ def _plan(net: Network, rows: int, suffix: str, group: frozenset[int]) -> Plan:
     opened = _open(net, suffix, group)
     sizes_with_rows = (*net.sizes, (ROW, rows))
 
-    front, build, _, _ = _expression([net.cores[i] for i in front_cores], suffix + opened, net.sizes)
+    front, build, _, _ = _expression(tuple(net.cores[i] for i in front_cores), suffix + opened, net.sizes)
     size_of = lambda word: prod(sizes[ltr] for ltr in word)  # noqa: E731
     z_elements = size_of(prefix) * size_of(opened)
     first = rows * (size_of(net.inputs) * size_of(opened) + WRITE * z_elements)
     rest, after, peak, total = None, 0.0, rows, 0
     if rest_cores:
-        words = [ROW + prefix + opened, *(net.cores[i] for i in rest_cores)]
+        words = (ROW + prefix + opened, *(net.cores[i] for i in rest_cores))
         rest, after, peak, total = _expression(words, ROW + net.outputs, sizes_with_rows)
     return Plan(
         suffix=suffix,
@@ -190,8 +204,9 @@ def _plan(net: Network, rows: int, suffix: str, group: frozenset[int]) -> Plan:
     )
 
 
+@lru_cache(maxsize=1024)
 def _expression(
-    words: Sequence[str], output: str, sizes: tuple[tuple[str, int], ...]
+    words: tuple[str, ...], output: str, sizes: tuple[tuple[str, int], ...]
 ) -> tuple[Callable[..., Tensor], float, int, int]:
     """The pairwise contraction of `words` into `output`: (callable, cost, largest and summed intermediates)."""
     size = dict(sizes)

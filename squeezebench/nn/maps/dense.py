@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..gemm import linear
 from .base import LinearMap, check_weight, default_std, random_cores, set_cores
 from .modes import check_modes
 
@@ -38,7 +38,7 @@ class DenseMap(LinearMap):
         return built
 
     def _apply_rows(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight)
+        return linear(x, self.weight)
 
     def dense(self) -> Tensor:
         return self.weight

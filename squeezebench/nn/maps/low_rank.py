@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..gemm import linear
 from .base import LinearMap, check_weight, default_std, random_cores, set_cores
 from .decomposition import leading_basis
 from .modes import check_modes, check_rank
@@ -56,7 +56,7 @@ class LowRankMap(LinearMap):
         return built
 
     def _apply_rows(self, x: Tensor) -> Tensor:
-        return F.linear(F.linear(x, self.V), self.U)
+        return linear(linear(x, self.V), self.U)
 
     def dense(self) -> Tensor:
         return self.U @ self.V

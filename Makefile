@@ -1,0 +1,32 @@
+# Two commands, each works first: `make quick` and `make test`. Both create .venv themselves.
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+READY := $(VENV)/.ready-$(shell cksum requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
+
+.PHONY: quick test test-long lint clean
+
+quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
+	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml
+	@echo "open results/quick/report.html"
+
+test: $(READY) lint  ## the whole test suite
+	$(BIN)/python -m pytest
+
+test-long: $(READY)  ## tests that take minutes each
+	$(BIN)/python -m pytest -m long
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+$(READY):
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "squeezebench needs Python 3.11 or later; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.ready-* && touch $@
+
+clean:
+	rm -rf $(VENV) results/quick results/smoke

@@ -1,0 +1,214 @@
+"""The contract every method keeps, plugins included: `squeezebench check NAME_OR_FILE`, and tests/contract.
+
+Each check is one function that raises AssertionError with what is wrong. All of them look at one small made-up task
+of variable length, trained for a few epochs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .counting import KEYS, construct
+from .discovery import MethodFile, find_methods, load, pick
+from .errors import InputError
+from .measurement import count, load_model, save_model
+from .method import Method
+from .splits import make_split
+from .start import DenseStart, recurrent_settings
+from .task import Dataset, Task, TaskSpec
+from .training import Trainer, TrainingSettings, describe
+
+TRAINING = TrainingSettings(epochs=12, batch_size=8, learning_rate=5e-3)
+INPUTS, STEPS, CLASSES, HIDDEN = 6, 7, 3, 8
+
+
+def tiny_task() -> Task:
+    """60 sequences (up to 7, 6) of 3 classes that differ in the direction of a drift, of variable length."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % CLASSES
+    length = rng.integers(3, STEPS + 1, 60)
+    directions = rng.normal(size=(CLASSES, INPUTS))
+    x = directions[y][:, None] * np.arange(1, STEPS + 1)[:, None] / STEPS + 0.3 * rng.normal(size=(60, STEPS, INPUTS))
+    data = Dataset("made up", x.astype(np.float32), y, ("a", "b", "c"), length=length)
+    spec = TaskSpec(name="contract", source="made-up")
+    return Task(spec, data, make_split(data, "random", test_share=0.3, validation_share=0.2, split_seed=0, seed=0))
+
+
+@dataclass
+class Case:
+    """One method, built and trained once, for all checks to look at."""
+
+    method_class: type[Method]
+    settings: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self.task = tiny_task()
+        self.info = describe(self.task)
+
+    def new(self) -> Method:
+        given = {"hidden": HIDDEN} if "hidden" in self.method_class.Settings.model_fields else {}
+        return self.method_class(self.method_class.Settings(**(given | self.settings)))
+
+    def train(self, seed: int = 0) -> tuple[Method, nn.Module]:
+        """A method and its trained module (not compacted)."""
+        method, start = self.new(), None
+        share = method.start_share()
+        if share:
+            dense = DenseStart(recurrent_settings(method.settings))
+            start = Trainer(dense, self.task, TRAINING, seed).run(None, 4)
+        return method, Trainer(method, self.task, TRAINING, seed).run(start, TRAINING.epochs - (4 if share else 0))
+
+    @cached_property
+    def trained(self) -> tuple[Method, nn.Module, nn.Module]:
+        method, model = self.train()
+        return method, model, method.compact(model).eval()
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        batch = self.task.batch("test", np.arange(8))
+        return torch.from_numpy(batch.x), torch.from_numpy(batch.length)
+
+
+def describes_itself(case: Case) -> None:
+    """Title, docstring and source are given; every knob is described and its default is valid."""
+    method = case.method_class
+    assert method.title and method.__doc__, "give the class a docstring and a title"
+    assert method.paper, "give the source in `paper`"
+    for name, field in method.Settings.model_fields.items():
+        assert field.description, f"knob {name} has no description"
+
+
+def builds(case: Case) -> None:
+    """build gives a module that maps (B, T, D) to finite logits (B, classes)."""
+    logits = case.new().build(case.info)(*case.batch())
+    assert logits.shape == (8, CLASSES), f"logits have shape {tuple(logits.shape)}, not {(8, CLASSES)}"
+    assert torch.isfinite(logits).all(), "logits of a fresh module are not finite"
+
+
+def trains(case: Case) -> None:
+    """Training leaves every parameter finite."""
+    _, model, _ = case.trained
+    for name, parameter in model.named_parameters():
+        assert torch.isfinite(parameter).all(), f"{name} is not finite after training"
+
+
+def penalty_is_differentiable(case: Case) -> None:
+    """The penalty of each penalised stage has finite gradients."""
+    method = case.new()
+    model = method.build(case.info)
+    for stage in method.stages():
+        method.clock.stage, method.clock.step, method.clock.examples = stage.name, 1, 10
+        value = method.penalty(model) if stage.penalised else 0.0
+        if isinstance(value, Tensor) and value.requires_grad:
+            value.backward()
+        assert np.isfinite(float(value)), f"penalty of stage {stage.name} is {float(value)}"
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all(), f"gradient of {name} is not finite"
+
+
+def compact_is_what_was_trained(case: Case) -> None:
+    """The compact module gives the trained module's evaluation output."""
+    method, model, compact = case.trained
+    with torch.no_grad():
+        gap = (compact(*case.batch()) - model.eval()(*case.batch())).abs().max().item()
+    assert gap <= method.compact_tolerance, f"logits differ by {gap:.2g}, more than {method.compact_tolerance:g}"
+
+
+def counts_agree(case: Case) -> None:
+    """Counted = stored: every parameter is counted once; the closed form gives the constructed module's counts."""
+    _, _, compact = case.trained
+    counts = count(compact)
+    parameters = sum(p.numel() for p in compact.parameters())
+    assert counts.model_total >= parameters, f"{parameters} parameters, only {counts.model_total} counted"
+    assert counts.lstm_total + counts.head == counts.model_total, "the parts do not sum to the total"
+    method = case.new()
+    formula, made = method.closed_form(case.info), count(construct(method, case.info)).model_dump()
+    for key in KEYS:
+        assert formula[key] == made[key], f"{key}: closed form {formula[key]}, constructed {made[key]}"
+
+
+def survives_saving(case: Case) -> None:
+    """Saved and loaded, the compact module gives the same bits."""
+    method, _, compact = case.trained
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        save_model(path, compact)
+        loaded = load_model(path, method.restore)
+    with torch.no_grad():
+        assert torch.equal(loaded(*case.batch()), compact(*case.batch())), "logits changed"
+    assert count(loaded) == count(compact), "counts changed"
+
+
+def same_seed_same_bits(case: Case) -> None:
+    """Training twice from one seed gives identical parameters; another seed gives others."""
+    first = case.trained[1].state_dict()
+    again = case.train()[1].state_dict()
+    for name, value in first.items():
+        assert torch.equal(value, again[name]), f"{name} differs between two runs of the same seed"
+    other = case.train(seed=1)[1].state_dict()
+    same = all(v.shape == other[k].shape and torch.equal(v, other[k]) for k, v in first.items() if k in other)
+    assert not same, "the seed has no influence"
+
+
+def honours_lengths(case: Case) -> None:
+    """What follows the last valid step cannot change the logits, in the trained and in the compact module."""
+    x, length = case.batch()
+    noisy = x.clone()
+    noisy[torch.arange(x.shape[1]) >= length[:, None]] = 7.0
+    for name, model in zip(("trained", "compact"), case.trained[1:], strict=True):
+        with torch.no_grad():
+            gap = (model.eval()(x, length) - model(noisy, length)).abs().max().item()
+        assert gap <= 1e-6, f"{name} module: padding changes the logits by {gap:.2g}"
+
+
+CHECKS: tuple[Callable[[Case], None], ...] = (
+    describes_itself,
+    builds,
+    trains,
+    penalty_is_differentiable,
+    compact_is_what_was_trained,
+    counts_agree,
+    survives_saving,
+    same_seed_same_bits,
+    honours_lengths,
+)
+
+
+def case_of(name_or_file: str, plugins: list[str | Path] = (), settings: dict[str, Any] | None = None) -> Case:
+    """The case of a method given by name or by file. Raises InputError where it cannot be loaded."""
+    path = Path(name_or_file)
+    known = find_methods(plugins)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        same = [file for file in known.values() if file.path == path.resolve()]
+        file = same[0] if same else MethodFile(path.stem, path.resolve())
+    else:
+        file = pick(known, name_or_file)
+    return Case(load(file), settings or {})
+
+
+def check_method(name_or_file: str, plugins: list[str | Path] = ()) -> Iterator[tuple[str, str | None]]:
+    """(check, None or what is wrong), one after the other. A method that skips the task yields one line."""
+    case = case_of(name_or_file, plugins)
+    if reason := case.new().skip(case.info):
+        yield f"skips the contract's task ({reason})", None
+        return
+    for check in CHECKS:
+        title = check.__name__.replace("_", " ")
+        try:
+            check(case)
+        except AssertionError as error:
+            yield title, str(error)
+        except Exception as error:
+            yield title, f"{type(error).__name__}: {error}"
+        else:
+            yield title, None

@@ -1,0 +1,533 @@
+"""The report: every number traced to its records, nothing dropped in silence, text escaped, same input same bytes."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import html.parser
+import io
+import json
+import math
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from synthetic_records import ENGINE, history, make, record, write
+
+from squeezebench.errors import InputError
+from squeezebench.report import build_report, formats, outputs, words
+from squeezebench.report.compare import compared, holm, selected
+from squeezebench.report.gather import gather
+from squeezebench.report.statistics import pareto_front, run_groups
+from squeezebench.report.tables import tex
+from squeezebench.report.verdicts import headlines
+
+KEY = ("task", "protocol", "method", "settings")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """A small experiment with its report; read only."""
+    folder = tmp_path_factory.mktemp("results") / "synthetic"
+    make(folder, tasks=("digits", "basic_motions"), steps=3)
+    build_report(folder, plan=None)
+    return folder
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def contents(folder: Path) -> dict[tuple, list[dict]]:
+    """The raw JSON of every record, by run group: read without the report's own code."""
+    groups: dict[tuple, list[dict]] = {}
+    for path in sorted(folder.glob("runs/**/record.json")):
+        one = json.loads(path.read_text())
+        settings = json.dumps(one["settings"], sort_keys=True, separators=(",", ":"))
+        groups.setdefault((one["task"], one["protocol"], one["method"], settings), []).append(one)
+    return groups
+
+
+def mean_and_half(values: list[float]) -> tuple[float, float]:
+    half = math.nan
+    if len(values) > 1:
+        half = stats.t(len(values) - 1).ppf(0.975) * statistics.stdev(values) / math.sqrt(len(values))
+    return statistics.fmean(values), half
+
+
+def close(text: str, value: float) -> bool:
+    return (text == "" and math.isnan(value)) or math.isclose(float(text), value, rel_tol=1e-9, abs_tol=1e-12)
+
+
+# --- every number
+
+
+FIELDS = {
+    "test_accuracy": lambda r: r["accuracy"]["test"],
+    "validation_accuracy": lambda r: r["accuracy"]["validation"],
+    "train_accuracy": lambda r: r["accuracy"]["train"],
+    "lstm_parameters": lambda r: r["counts"]["lstm_total"],
+    "input_to_hidden_parameters": lambda r: r["counts"]["input_to_hidden"],
+    "model_parameters": lambda r: r["counts"]["model_total"],
+    "kept_inputs": lambda r: r["kept"]["inputs"],
+    "kept_hidden": lambda r: sum(r["kept"]["hidden"]),
+    "bytes": lambda r: r["cost"]["bytes"],
+    "macs": lambda r: r["cost"]["macs"],
+    "latency_ms_batch_1": lambda r: r["cost"]["latency_ms"]["1"],
+    "dense_latency_ms_batch_1": lambda r: r["cost"]["dense_latency_ms"]["1"],
+    "train_seconds": lambda r: r["seconds"]["train"],
+}
+
+
+def test_every_number_of_the_groups_table_comes_from_the_records(built):
+    records = contents(built)
+    rows = {tuple(row[key] for key in KEY): row for row in read_csv(built / "tables/groups.csv")}
+    assert rows.keys() == records.keys()
+    for key, runs in records.items():
+        row = rows[key]
+        assert row["seeds"] == " ".join(str(seed) for seed in sorted(run["seed"] for run in runs))
+        assert (int(row["ok"]), int(row["failed"]), int(row["missing"])) == (len(runs), 0, 0)
+        for name, field in FIELDS.items():
+            mean, half = mean_and_half([field(run) for run in runs])
+            assert close(row[f"{name}_mean"], mean), (key, name)
+            assert close(row[f"{name}_half_width"], half), (key, name)
+        base = statistics.fmean(run["baseline"]["counts"]["lstm_total"] for run in runs)
+        size = statistics.fmean(run["counts"]["lstm_total"] for run in runs)
+        assert float(row["ratio_lstm_parameters"]) == pytest.approx(base / size if size else math.inf)
+
+
+def test_settings_are_picked_on_validation_and_differences_are_paired_by_seed(built):
+    records = contents(built)
+
+    def mean(key, field):
+        return statistics.fmean(FIELDS[field](run) for run in records[key])
+
+    def paired(key, other):
+        mine, theirs = (
+            {run["seed"]: FIELDS["test_accuracy"](run) for run in records[k]} for k in (key, other)
+        )
+        return mean_and_half([mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())])
+
+    def ratio(key):
+        size = mean(key, "lstm_parameters")
+        return records[key][0]["baseline"]["counts"]["lstm_total"] / size if size else math.nan
+
+    rows = read_csv(built / "tables/selected.csv")
+    assert {row["bracket"] for row in rows} >= {"2", "5", "10"}
+    for row in rows:
+        key = tuple(row[name] for name in KEY)
+        able = [k for k in records if (k[0], k[2]) == (key[0], key[2]) and ratio(k) >= float(row["bracket"])]
+        assert key == max(able, key=lambda k: mean(k, "validation_accuracy"))
+        dense = next(k for k in records if k[0] == key[0] and k[2] == "dense")
+        for value, name in zip(paired(key, dense), ("dense_difference", "dense_half_width"), strict=True):
+            assert close(row[name], value)
+        larger = [k for k in records if k[0] == key[0] and k[2] == "small_dense"
+                  and mean(k, "lstm_parameters") >= mean(key, "lstm_parameters")]  # fmt: skip
+        if key[2] != "small_dense" and larger:
+            control = min(larger, key=lambda k: mean(k, "lstm_parameters"))
+            assert row["small_partner_settings"] == control[3]
+            for value, name in zip(
+                paired(key, control), ("small_difference", "small_half_width"), strict=True
+            ):
+                assert close(row[name], value)
+        else:
+            assert row["small_partner_settings"] == "" and row["small_difference"] == ""
+    combinations = {(row["task"], row["bracket"], row["method"]) for row in rows}
+    assert len(combinations) == len(rows), "one pick for each task, bracket and method"
+
+
+def test_figures_plot_the_numbers_of_the_groups_table(built):
+    groups = {tuple(row[key] for key in KEY): row for row in read_csv(built / "tables/groups.csv")}
+    points = read_csv(built / "figures/accuracy_vs_size_digits.csv")
+    assert len(points) == sum(row["task"] == "digits" for row in groups.values())
+    for point in points:
+        row = groups[tuple(point[key] for key in KEY)]
+        for name in ("test_accuracy_mean", "test_accuracy_half_width", "lstm_parameters_mean", "front"):
+            assert point[name] == row[name]
+    svg = (built / "figures/accuracy_vs_size_digits.svg").read_text(encoding="utf-8")
+    titles = [e.text for e in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}title")]
+    vib = next(row for row in groups.values() if (row["task"], row["method"]) == ("digits", "vib_lstm"))
+    accuracy = formats.percent_interval(
+        float(vib["test_accuracy_mean"]), float(vib["test_accuracy_half_width"])
+    )
+    assert any(t.startswith("VIB-LSTM: beta") and accuracy in t for t in titles)
+    assert (
+        "no recurrence" in " ".join(ElementTree.fromstring(svg).itertext()).replace("\n", " ")
+        or "recurrence" in svg
+    )
+
+
+def test_per_class_accuracy_is_the_mean_diagonal_of_the_confusion(built):
+    rows = [r for r in read_csv(built / "figures/per_class_digits.csv") if r["method"] == "iss"]
+    runs = contents(built)["digits", "sound", "iss", rows[0]["settings"]]
+    for index, row in enumerate(rows):
+        values = [run["confusion"][index][index] / sum(run["confusion"][index]) for run in runs]
+        assert float(row["accuracy"]) == pytest.approx(statistics.fmean(values))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([1.0, 2, 3, 5, math.nan]), st.sampled_from([0.1, 0.2, 0.3, math.nan])),
+        max_size=9,
+    )
+)
+def test_the_pareto_front_is_what_nothing_beats(points):
+    front = pareto_front(np.array([p[0] for p in points]), np.array([p[1] for p in points]))
+    real = [p for p in points if not any(map(math.isnan, p))]
+
+    def beaten(p):
+        return any(q[0] <= p[0] and q[1] >= p[1] and q != p for q in real)
+
+    assert front.tolist() == [p in real and not beaten(p) for p in points]
+
+
+def test_holm_is_the_step_down_correction():
+    corrected = holm(pd.Series([0.01, 0.04, 0.03, np.nan]))
+    assert corrected[:3].tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert math.isnan(corrected[3])
+
+
+# --- what is said in words
+
+
+def verdict_of(tmp_path: Path, accuracies: dict[str, list[float]]) -> dict[str, str]:
+    """Headlines of a task where each method has one setting and these test accuracies by seed."""
+    for method, values in accuracies.items():
+        for seed, value in enumerate(values):
+            accuracy = {"train": 1.0, "validation": value, "test": value}
+            step = {"small_dense": 1, "vib_lstm": 2}.get(method, 0)
+            one = record("digits", method, step, seed, accuracy=accuracy)
+            if method == "vib_lstm":  # one size for all seeds
+                one = one.model_copy(update={"counts": record("digits", method, step, 0).counts})
+            write(tmp_path, one)
+    gathered = gather(tmp_path)
+    groups = compared(run_groups(gathered), gathered)
+    return {headline.kind: headline.text for headline in headlines("digits", groups, selected(groups))}
+
+
+DENSE = [0.950, 0.952, 0.948, 0.951]
+
+
+def test_a_method_that_loses_nothing_and_beats_the_control_is_called_so(tmp_path):
+    said = verdict_of(tmp_path, {
+        "dense": DENSE, "small_dense": [v - 0.1 for v in (0.951, 0.950, 0.949, 0.952)],
+        "vib_lstm": [v - 0.004 + e for v, e in zip(DENSE, (0.001, -0.001, 0.0005, 0), strict=True)],
+    })  # fmt: skip
+    assert "VIB-LSTM" in said["at_ratio"] and "That is within 1 point of dense" in said["at_ratio"]
+    assert said["equal_size"].startswith("Better than small_dense of equal or larger size, after Holm's")
+
+
+def test_a_method_that_loses_much_is_called_so(tmp_path):
+    vib = [v - 0.2 + e for v, e in zip(DENSE, (0.001, -0.001, 0.0005, 0), strict=True)]
+    said = verdict_of(tmp_path, {"dense": DENSE, "small_dense": [0.93, 0.931, 0.929, 0.93], "vib_lstm": vib})
+    assert said["equal_size"].startswith("No method is shown to beat small_dense")
+    assert "Shown to be worse: VIB-LSTM" in said["equal_size"]
+    assert "Smaller dense (a control)" in said["at_ratio"] or "10×" in said["at_ratio"]
+
+
+def test_two_seeds_are_not_enough_for_a_statement(tmp_path):
+    said = verdict_of(tmp_path, {"dense": DENSE[:2], "small_dense": [0.93, 0.931], "vib_lstm": [0.94, 0.945]})
+    assert "Not enough seeds (2 paired seeds)" in said["at_ratio"]
+    assert said["equal_size"].startswith("Not enough seeds")
+
+
+def test_one_seed_has_no_interval_and_says_so(tmp_path):
+    make(tmp_path, tasks=("digits",), steps=2, seeds=1)
+    page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
+    assert "one seed, no interval" in page and "not enough seeds" in page.lower()
+    assert {row["test_accuracy_half_width"] for row in read_csv(tmp_path / "tables/groups.csv")} == {""}
+
+
+# --- nothing is dropped in silence
+
+
+def problems(folder: Path) -> dict[str, list[dict[str, str]]]:
+    found: dict[str, list[dict[str, str]]] = {}
+    for row in read_csv(folder / "tables/problems.csv"):
+        found.setdefault(row["kind"], []).append(row)
+    return found
+
+
+def test_failed_skipped_missing_damaged_stale_and_duplicate_runs_are_shown(tmp_path):
+    make(tmp_path, tasks=("digits",), steps=2)
+    runs = tmp_path / "runs/digits"
+    vib, iss = sorted((runs / "vib_lstm").iterdir())[0], sorted((runs / "iss").iterdir())[0]
+    shutil.rmtree(vib / "seed-0")
+    (vib / "seed-1/record.json").write_text('{"status": "ok"')
+    altered = json.loads((vib / "seed-2/record.json").read_text())
+    altered["accuracy"]["test"] = 1.0
+    (vib / "seed-2/record.json").write_text(json.dumps(altered))
+    shutil.copytree(iss / "seed-0", runs / "iss/copy/seed-0")
+    shutil.copytree(iss / "seed-0", runs / "magnitude" / sorted((runs / "magnitude").iterdir())[0].name / "seed-0",
+                    dirs_exist_ok=True)  # fmt: skip
+
+    def put(method, step, seed, **changed):
+        one = record("digits", method, step, seed, 2, **changed)
+        place = next(p["path"] for p in json.loads((tmp_path / "plan.json").read_text())["runs"]
+                     if (p["method"], p["seed"], p["settings"]) == (method, seed, one.varied))  # fmt: skip
+        write(tmp_path, one, place)
+
+    empty = {"accuracy": {}, "counts": None, "confusion": None, "cost": None}
+    put("tt_lstm", 0, 1, status="failed", reason="loss is NaN at step 12", **empty)
+    put("random_units", 1, 0, status="skipped", reason="needs two layers", **empty)
+    old = record("digits", "small_dense", 0, 0).provenance.model_copy(update={"engine_digest": "0" * 64})
+    put("small_dense", 0, 0, provenance=old.model_dump())
+
+    page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
+    found = problems(tmp_path)
+    assert [row["reason"] for row in found["failed"]] == ["loss is NaN at step 12"]
+    assert [row["reason"] for row in found["skipped"]] == ["needs two layers"]
+    assert [(row["method"], row["seeds"]) for row in found["missing"]] == [("vib_lstm", "0")]
+    assert sorted(row["reason"].split(" (")[0] for row in found["damaged"]) == [
+        "content does not match its digest",
+        "not a complete JSON file",
+        "the record in this place is of another run",
+    ]
+    assert [row["method"] for row in found["stale"]] == ["small_dense"]
+    assert len(found["duplicate"]) == 1
+    for kind in found:
+        assert re.search(rf"<b>\d+</b> {kind}", page), f"{kind} runs are counted on the first screen"
+    groups = read_csv(tmp_path / "tables/groups.csv")
+    of = {(row["method"], row["folder"] if "folder" in row else row["varied"]): row for row in groups}
+    assert sum(int(row["ok"]) for row in groups) == len(list(tmp_path.glob("runs/**/record.json"))) - 6
+    assert any(row["failed"] == "1" and row["ok"] == "2" for row in of.values())
+    assert any(row["stale"] == "1" for row in of.values()) and "1 stale" in page
+    assert str(tmp_path) not in page, "reasons carry no path of this machine"
+
+
+def test_a_folder_without_any_record_still_makes_a_page(tmp_path):
+    page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
+    assert "No run was found" in page
+
+
+def test_a_plan_of_which_nothing_has_run_yet(tmp_path):
+    make(tmp_path, tasks=("digits",), steps=1)
+    shutil.rmtree(tmp_path / "runs")
+    page = build_report(tmp_path, plan=tmp_path / "plan.json").read_text(encoding="utf-8")
+    assert "No run of this task has finished." in page
+    assert sum(int(row["runs"]) for row in problems(tmp_path)["missing"]) == 24
+    for path in outputs(tmp_path / "plan.json"):
+        assert (tmp_path / path).is_file()
+
+
+def test_only_failed_runs(tmp_path):
+    for seed in range(3):
+        write(tmp_path, record("digits", "iss", 0, seed, status="failed", reason="out of memory", accuracy={},
+                               counts=None, confusion=None, cost=None, baseline=None))  # fmt: skip
+    page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
+    assert "out of memory" in page and "0 of 3".replace(" ", formats.NBSP) in page
+
+
+def test_a_damaged_history_costs_only_its_curve(tmp_path):
+    make(tmp_path, tasks=("digits",), methods=("dense", "iss"), steps=1, seeds=1)
+    for path in tmp_path.glob("runs/digits/iss/*/seed-0/history.csv"):
+        path.write_bytes(b"\xff\xfe\x00,,,\n1")
+    build_report(tmp_path, plan=None)
+    assert {row["method"] for row in read_csv(tmp_path / "figures/training_digits.csv")} == {"dense"}
+
+
+# --- protocols
+
+
+def test_as_released_runs_are_marked_and_never_compared_with_sound_ones(tmp_path):
+    make(tmp_path, tasks=("digits",), methods=("dense", "small_dense"), steps=2)
+    gained = []
+    for seed in range(3):
+        test = 0.95 + 0.002 * seed
+        accuracy = {"validation": 0.94, "test": test, "test_final_epoch": test - 0.01 * (seed + 1)}
+        gained.append(0.01 * (seed + 1))
+        write(tmp_path, record("digits", "vib_lstm", 1, seed, protocol="as_released", accuracy=accuracy))
+    page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
+    assert '<span class="mark warn">as released</span>' in page
+    (row,) = read_csv(tmp_path / "tables/flattery.csv")
+    mean, half = mean_and_half(gained)
+    assert close(row["flattered"], mean) and close(row["half_width"], half)
+    picked = [r for r in read_csv(tmp_path / "tables/selected.csv") if r["method"] == "vib_lstm"]
+    assert picked and all(r["dense_difference"] == "" and r["dense_n"] == "0" for r in picked)
+    assert "as released, best test epoch" in (tmp_path / "figures/accuracy_vs_size_digits.svg").read_text()
+
+
+# --- the page
+
+
+class Reader(html.parser.HTMLParser):
+    """Every tag with its attributes, and the text of scripts."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1][0] == "script" and self.get_starttag_text() == "<script>":
+            self.scripts.append(data)
+
+
+EVIL = "<script>alert(1)</script>\"'&$x_1$\u0000]]>"
+
+
+def test_text_from_plugins_tasks_and_configs_is_escaped(tmp_path):
+    for seed in range(3):
+        for method in ("dense", "evil"):
+            base = record("digits", "vib_lstm", 1, seed)
+            write(tmp_path, base.model_copy(update={
+                "task": EVIL, "method": method, "method_title": EVIL, "class_names": [EVIL] * 10, "experiment": EVIL,
+                "varied": {EVIL: EVIL}, "baseline": base.baseline.model_copy(update={"name": EVIL}),
+            }), f"runs/t/{method}/seed-{seed}")  # fmt: skip
+    write(
+        tmp_path, record("digits", "iss", 0, 0, status="failed", reason=EVIL, task=EVIL), "runs/t/iss/seed-0"
+    )
+    page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
+    assert "alert(1)" in page and "<script>alert" not in page and "\0" not in page
+    reader = Reader(page)
+    assert [tag for tag, _ in reader.tags].count("script") == 1
+    assert not any(name.startswith("on") for _, attributes in reader.tags for name in attributes)
+    for path in tmp_path.glob("figures/*.svg"):
+        ElementTree.fromstring(path.read_text(encoding="utf-8"))  # well formed, whatever the titles hold
+    written = sorted(
+        p.relative_to(tmp_path).as_posix()
+        for folder in ("tables", "figures")
+        for p in (tmp_path / folder).iterdir()
+    )
+    assert all(re.fullmatch(r"\w+/[\w-]+\.\w+", name) for name in written), written
+
+
+def test_the_page_loads_nothing_and_runs_only_its_own_script(built):
+    page = (built / "report.html").read_text(encoding="utf-8")
+    reader = Reader(page)
+    policy = next(a["content"] for tag, a in reader.tags if a.get("http-equiv") == "Content-Security-Policy")
+    own = base64.b64encode(hashlib.sha256("".join(reader.scripts).encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'") and f"script-src 'sha256-{own}'" in policy
+    assert not {"img", "link", "iframe", "object", "base"} & {tag for tag, _ in reader.tags}
+    for _, attributes in reader.tags:
+        for name in ("href", "src", "xlink:href"):
+            target = attributes.get(name, "#")
+            assert target.startswith("#") or (built / target).is_file(), target
+    assert not re.search(r"url\((?!#)|@import", page)
+
+
+def test_ids_are_unique_and_inner_links_lead_somewhere(built):
+    reader = Reader((built / "report.html").read_text(encoding="utf-8"))
+    ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = [attributes[n][1:] for _, attributes in reader.tags for n in ("href", "xlink:href") if n in attributes
+             and attributes[n].startswith("#")]  # fmt: skip
+    assert set(links) <= set(ids)
+
+
+def test_tables_and_figures_are_accessible(built):
+    reader = Reader((built / "report.html").read_text(encoding="utf-8"))
+    by_tag: dict[str, list[dict]] = {}
+    for tag, attributes in reader.tags:
+        by_tag.setdefault(tag, []).append(attributes)
+    assert len(by_tag["table"]) == len(by_tag["caption"]) and all(a.get("scope") for a in by_tag["th"])
+    assert all(a.get("role") == "img" and a.get("aria-label") for a in by_tag["svg"])
+    assert len(by_tag["h1"]) == 1 and by_tag["html"] == [{"lang": "en"}]
+
+
+def test_the_same_records_make_the_same_bytes(built, tmp_path):
+    again = tmp_path / "synthetic"
+    shutil.copytree(built / "runs", again / "runs")
+    shutil.copy(built / "plan.json", again)
+    build_report(again, plan=None)
+    for path in outputs(built / "plan.json"):
+        assert (built / path).read_bytes() == (again / path).read_bytes(), path
+
+
+def test_the_files_written_are_the_files_announced(built):
+    written = {
+        p.relative_to(built).as_posix() for p in built.rglob("*") if p.is_file() and "runs" not in p.parts
+    }
+    assert written == {*outputs(built / "plan.json"), "plan.json"}
+
+
+def test_latex_is_escaped_and_rounded(built):
+    assert tex("a_b & 50 % {x} 3× \\") == r"a\_b \& 50 \% \{x\} 3$\times$ \textbackslash{}"
+    text = (built / "tables/selected.tex").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.endswith(r"\\") and not line.startswith(r"\caption")]
+    assert len({line.count(" & ") for line in rows}) == 1 and r"\toprule" in text
+    assert text.isascii()
+
+
+@pytest.mark.parametrize(("function", "value", "text"), [
+    (formats.count, 812, "812"), (formats.count, 12_345, "12.3 k"), (formats.count, 999_999, "1.00 M"),
+    (formats.count, 9_441_280, "9.44 M"), (formats.tick, 10_000, "10 k"), (formats.ratio, 33.24, "33.2×"),
+    (formats.ratio, 16_360, "16,400×"), (formats.ratio, math.inf, "no LSTM"), (formats.percent, 0.9412, "94.1 %"),
+    (formats.points, -0.0004, "0.0"), (formats.points, 0.012, "+1.2"), (formats.percent, None, "–"),
+    (formats.setting, 1e-05, "1e-05"), (formats.setting, True, "yes"),
+])  # fmt: skip
+def test_numbers_read_as_people_write_them(function, value, text):
+    assert function(value).replace(formats.NBSP, " ") == text
+
+
+# --- what it costs, and errors
+
+
+def fresh(code: str) -> set[str]:
+    """Names of the modules that a fresh interpreter has loaded after `code`."""
+    run = [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"]
+    root = Path(__file__).parents[1]
+    return set(subprocess.run(run, check=True, capture_output=True, text=True, cwd=root).stdout.split())
+
+
+def test_the_report_never_imports_torch_and_outputs_nothing_heavy(built):
+    code = f"from pathlib import Path; from squeezebench.report import build_report; build_report(Path({str(built)!r}), plan=None)"
+    assert not {"torch", "aeon", "sklearn", "matplotlib.pyplot"} & fresh(code)
+    light = fresh(
+        f"from pathlib import Path; from squeezebench.report import outputs; outputs(Path({str(built)!r}) / 'plan.json')"
+    )
+    assert not {"pandas", "numpy", "matplotlib", "jinja2", "pydantic"} & light
+
+
+def test_two_thousand_records_in_thirty_seconds_and_ten_megabytes(tmp_path):
+    assert len(make(tmp_path, steps=37)) >= 2000
+    start = time.monotonic()
+    page = build_report(tmp_path, plan=None)
+    assert time.monotonic() - start < 30
+    assert page.stat().st_size < 10_000_000
+
+
+def test_clear_errors(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="no such folder"):
+        build_report(tmp_path / "nowhere", plan=None)
+    (tmp_path / "plan.json").write_text('{"runs": [{"task": "digits"}]}')
+    with pytest.raises(InputError, match=r"runs\[0\] lacks one of method, path, seed, task"):
+        build_report(tmp_path, plan=None)
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(InputError, match="not a complete JSON file"):
+        outputs(tmp_path / "plan.json")
+    monkeypatch.setattr(words, "ASSETS", tmp_path / "report")
+    with pytest.raises(InputError, match="folder `report` at the root of the repository"):
+        build_report(tmp_path, plan=None)
+
+
+def test_equal_labels_are_told_apart_by_the_settings_they_differ_in(tmp_path):
+    for rate in (0.1, 0.01):
+        one = record("digits", "iss", 0, 0)
+        write(tmp_path, one.model_copy(update={"settings": {**one.settings, "learning_rate": rate}}))
+    groups = run_groups(gather(tmp_path))
+    assert [label.replace(formats.NBSP, " ") for label in groups["settings_label"]] == [
+        "learning_rate = 0.01, strength = 1e-05",
+        "learning_rate = 0.1, strength = 1e-05",
+    ]
+
+
+def test_synthetic_records_are_of_the_engine_the_plan_names(built):
+    assert json.loads((built / "plan.json").read_text())["engine_digest"] == ENGINE
+    assert callable(history)
