@@ -2,9 +2,9 @@
 
     python -m benchmarks.tensor_maps [--threads 1] [--rows 96 8 1024] [--repeats 9] [--no-peers] [--json FILE]
 
-First each map alone, for N rows, against `torch.nn.Linear`; then as the input-to-hidden part of an LSTM, against
-`torch.nn.LSTM` as it comes and with oneDNN off. No gradient of x is asked for: x is data. The layers of `tednet` and
-`tltorch` of the same shape and ranks take part where they are installed.
+First each map alone, for N rows, against `torch.nn.Linear`; then as the input-to-hidden part of an LSTM,
+against `torch.nn.LSTM` as it comes and with oneDNN off. No gradient of x is asked for: x is data. The layers
+of `tednet` and `tltorch` of the same shape and ranks take part where they are installed.
 """
 
 from __future__ import annotations

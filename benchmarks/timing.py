@@ -1,4 +1,4 @@
-"""Timing for the benchmarks: variants interleaved in one process, medians with their spread, ratios to a reference.
+"""Timing for the benchmarks: variants interleaved in one process, medians with spread, ratios.
 
 Interleaving matters more than repeating: a slow minute of a shared machine then falls on every variant alike.
 """

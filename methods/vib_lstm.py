@@ -2,9 +2,12 @@
 
 from typing import Literal
 
-from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, knob
-from squeezebench.nn import GATES, BottleneckMask, compact_masked, select_units
+from pydantic import PositiveInt
+
+from squeezebench.method import Method, Stage, closed_form, dense_classifier, knob
+from squeezebench.nn import GATES, BottleneckMask, compact_masked, select_units, surviving_inputs, surviving_units
 from squeezebench.nn.groups import above, unit_group_lasso, unit_square_norms
+from squeezebench.tensor_method import TensorSettings, choice, tensorise
 
 
 class VIBLSTM(Method):
@@ -21,7 +24,11 @@ class VIBLSTM(Method):
     title = "VIB-LSTM"
     paper = "Srivastava, Dutta et al., A VIB Based Method to Compress Sequential Networks for HAR, WACV 2021"
 
-    class Settings(RecurrentSettings):
+    class Settings(TensorSettings):
+        map: Literal["dense", "tt", "tr", "bt", "ht", "low_rank"] = knob("dense", "form of the input-to-hidden matrix")
+        ring_rank: PositiveInt | None = knob(None, "of map tr: the bond that closes the ring; none: rank")
+        inner_rank: PositiveInt | None = knob(None, "of map ht: rank of the tree's inner nodes; none: rank")
+        blocks: PositiveInt = knob(2, "of map bt: Tucker blocks")
         mask_features: bool = knob(True, "mask on the inputs (Eq. 12)")
         mask_gates: bool = knob(True, "masks on the gates (Eq. 8)")
         beta: float = knob(1.0, "weight of the gate KL terms (Eq. 15)", search=(0.05, 20.0), ge=0)
@@ -58,6 +65,8 @@ class VIBLSTM(Method):
     def build(self, task):
         s = self.settings
         model = dense_classifier(task, s)
+        if s.map != "dense":
+            model = tensorise(model, choice(s.map, s))
         mask = lambda units: BottleneckMask(units, s.noise, s.evaluate_with, s.threshold)  # noqa: E731
         if s.mask_features:
             model.input_mask = mask(model.inputs)
@@ -65,6 +74,22 @@ class VIBLSTM(Method):
             for layer in model.layers:
                 layer.gate_masks.update({gate: mask(layer.hidden) for gate in GATES[layer.cell]})
         return model
+
+    def adopt(self, model, dense):
+        if self.settings.map != "dense":
+            dense = tensorise(dense, choice(self.settings.map, self.settings), from_weights=True)
+        return super().adopt(model, dense)
+
+    def closed_form(self, task):
+        s = self.settings
+        gates = len(GATES[s.cell])
+        stored = dense = gates * s.hidden * task.inputs
+        if s.map != "dense":
+            cores = choice(s.map, s).count(task.inputs, s.hidden, gates) + task.inputs * s.mask_features  # and z_v
+            stored = {"cores": cores, "dense": dense, "smaller": min(cores, dense)}[s.compact_to]
+        counts = closed_form(task.inputs, [s.hidden] * s.layers, s.cell, input_to_hidden=stored)
+        vectors = 2 * s.hidden * s.layers if s.mask_gates and s.finalise == "vectors" else 0  # z_i z_g and z_f; z_r and z_z
+        return counts | {"lstm_total": counts["lstm_total"] + vectors}
 
     def parameter_groups(self, model):
         masks = [p for m in model.masks() for p in m.parameters()]
@@ -84,10 +109,13 @@ class VIBLSTM(Method):
             total = total + beta_features * model.input_mask.kl()
         return scale * ramp * total
 
+    def observe(self, model):
+        return {"kept_inputs": len(surviving_inputs(model)), "kept_hidden": sum(map(len, surviving_units(model)))}
+
     def end_stage(self, model, stage):
         if stage.name == "compress":
-            return compact_masked(model, keep_factors=self.settings.finalise == "vectors")
+            return compact_masked(model, self.settings.finalise == "vectors", self.settings.compact_to)
         if stage.name == "group lasso":
             units = [above(norms, self.settings.group_threshold) for norms in unit_square_norms(model)]
-            return select_units(model, None, units)
+            return select_units(model, None, units, map_form=self.settings.compact_to)
         return model

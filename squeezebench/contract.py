@@ -109,7 +109,8 @@ def penalty_is_differentiable(case: Case) -> None:
         value = method.penalty(model) if stage.penalised else 0.0
         if isinstance(value, Tensor) and value.requires_grad:
             value.backward()
-        assert np.isfinite(float(value)), f"penalty of stage {stage.name} is {float(value)}"
+        found = value.item() if isinstance(value, Tensor) else value
+        assert np.isfinite(found), f"penalty of stage {stage.name} is {found}"
     for name, parameter in model.named_parameters():
         assert parameter.grad is None or torch.isfinite(parameter.grad).all(), f"gradient of {name} is not finite"
 
@@ -122,6 +123,15 @@ def compact_is_what_was_trained(case: Case) -> None:
     assert gap <= method.compact_tolerance, f"logits differ by {gap:.2g}, more than {method.compact_tolerance:g}"
 
 
+def _uncounted(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Buffers outside the counts, but for running statistics and the indices of the inputs that are read."""
+    for place, module in model.named_modules():
+        if not isinstance(module, nn.modules.batchnorm._NormBase):
+            for name, buffer in module.named_buffers(recurse=False):
+                if name not in (*getattr(module, "counted_buffers", ()), "input_index"):
+                    yield f"{place}.{name}".strip("."), buffer
+
+
 def counts_agree(case: Case) -> None:
     """Counted = stored: every parameter is counted once; the closed form gives the constructed module's counts."""
     _, _, compact = case.trained
@@ -129,6 +139,8 @@ def counts_agree(case: Case) -> None:
     parameters = sum(p.numel() for p in compact.parameters())
     assert counts.model_total >= parameters, f"{parameters} parameters, only {counts.model_total} counted"
     assert counts.lstm_total + counts.head == counts.model_total, "the parts do not sum to the total"
+    for name, buffer in _uncounted(compact):
+        raise AssertionError(f"buffer {name} holds {buffer.numel()} numbers that nobody counts; see counted_buffers")
     method = case.new()
     formula, made = method.closed_form(case.info), count(construct(method, case.info)).model_dump()
     for key in KEYS:

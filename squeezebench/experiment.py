@@ -39,6 +39,7 @@ class Experiment(BaseModel):
     seeds: list[NonNegativeInt] = [0, 1, 2]
     training: dict[str, Any] = {}
     model: dict[str, Any] = {}
+    features: str | None = None  # stands for ${features} in the options of tasks: the path of the user's own data
     plugins: list[str] = []  # method files or folders of them; a method that `methods` does not list joins as it is
     runs_per_job: PositiveInt = 1000  # runs of one method on one task that share a process (cluster: 1)
 
@@ -46,7 +47,15 @@ class Experiment(BaseModel):
         """Task name -> its entry, in the file's order."""
         if isinstance(self.tasks, list):
             return {name: {} for name in self.tasks}
-        return {name: dict(entry or {}) for name, entry in self.tasks.items()}
+        return {name: self._filled(name, dict(entry or {})) for name, entry in self.tasks.items()}
+
+    def _filled(self, name: str, entry: dict[str, Any]) -> dict[str, Any]:
+        options = entry.get("options")
+        if isinstance(options, dict) and "${features}" in map(str, options.values()):
+            if self.features is None:
+                raise InputError(f"{self.name}: tasks: {name}: needs the path of its data: --config features=PATH")
+            entry["options"] = {k: self.features if v == "${features}" else v for k, v in options.items()}
+        return entry
 
 
 class PlannedRun(BaseModel):

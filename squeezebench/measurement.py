@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from .nn import RecurrentLayer, plain
-from .record import Cost, Counts
+from .record import Cost, Counts, write_atomically
 
 
 def lstm_count(inputs: int, hidden: int, gates: int = 4) -> int:
@@ -65,20 +66,12 @@ def count(model: nn.Module) -> Counts:
 def save_model(path: Path, model: nn.Module) -> int:
     """Write the compact module (weights and the spec that rebuilds it) as safetensors. Returns bytes on disk."""
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        save_file(state, temporary, metadata={"spec": json.dumps(model.spec())})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, save(state, metadata={"spec": json.dumps(model.spec())}))
     return path.stat().st_size
 
 
 def load_model(path: Path, restore: Callable[[dict], nn.Module]) -> nn.Module:
     """The module saved at `path`; `restore` is the method's. No code is read from the file."""
-    from safetensors import safe_open
-
     with safe_open(path, framework="pt") as file:
         spec = json.loads(file.metadata()["spec"])
     model = restore(spec)
@@ -110,7 +103,7 @@ class DenseReference(nn.Module):
 
 @torch.no_grad()
 def latency(
-    models: dict[str, nn.Module], inputs: int, steps: int, batches: tuple[int, ...] = (1, 10), seconds: float = 0.15
+    models: dict[str, nn.Module], inputs: int, steps: int, batches: tuple[int, ...] = (1, 10), seconds: float = 0.05
 ) -> dict[str, dict[str, float]]:
     """Median milliseconds of a forward pass, one thread, the models interleaved: {model: {batch size: ms}}."""
     threads = torch.get_num_threads()

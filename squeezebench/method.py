@@ -158,6 +158,10 @@ class Method:
     def after_step(self, model: nn.Module) -> None:
         """Called after each optimiser step."""
 
+    def observe(self, model: nn.Module) -> dict[str, float]:
+        """Extra columns of history.csv, asked for after each epoch."""
+        return {}
+
     def end_stage(self, model: nn.Module, stage: Stage) -> nn.Module:
         """Called after each stage; may return another module, which the next stage trains."""
         return model

@@ -188,6 +188,7 @@ class Trainer:
                 "penalty": penalty,
                 "validation_accuracy": accuracy(model, self.task, "validation", self.device),
             }
+            row |= self.method.observe(model)
             row |= self.per_epoch(model, last) if self.per_epoch else {}
             self.history.rows.append(row)
             bar.set_postfix(loss=f"{loss:.3g}", validation=f"{row['validation_accuracy']:.3f}")

@@ -49,4 +49,5 @@ def _data(config: dict[str, Any]) -> list[Any]:
         for entry in (tasks.values() if isinstance(tasks, dict) else [])
         if isinstance(entry, dict) and isinstance(entry.get("options"), dict) and "path" in entry["options"]
     ]
+    paths += [Path(str(config["features"]))] if config.get("features") else []
     return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] if p.exists() else [str(p)] for p in paths]

@@ -1,4 +1,4 @@
-"""Linear maps: published counts, equality with the dense matrix, gradients, memory, initialisation, decomposition."""
+"""Linear maps: published counts, equality with the dense matrix, gradients, memory, start, decomposition."""
 
 import itertools
 import json
@@ -27,7 +27,11 @@ PUBLISHED = {  # UCF11 end to end, 57,600 -> 256, four gates: (class, its argume
     "dense": (DenseMap, (57_600, 1024), 58_982_400),
     "tt": (TensorTrainMap, ((8, 20, 20, 18), gate_modes((4, 4, 4, 4), 4), 4), 3_360),
     "bt": (BlockTermMap, ((8, 20, 20, 18), gate_modes((4, 4, 4, 4), 4), 4, 2), 3_392),
-    "tr": (TensorRingMap, ((4, 2, 5, 8, 6, 5, 3, 2), gate_modes((4, 4, 2, 4, 2), 4), (10,) + (5,) * 12), 1_725),
+    "tr": (
+        TensorRingMap,
+        ((4, 2, 5, 8, 6, 5, 3, 2), gate_modes((4, 4, 2, 4, 2), 4), (10,) + (5,) * 12),
+        1_725,
+    ),
     "ht": (HierarchicalTuckerMap, ((8, 10, 10, 9, 8), gate_modes((4, 4, 2, 4, 2), 4), 4, 5), 1_245),
 }
 SMALL = {
@@ -292,7 +296,24 @@ def test_low_rank_start_is_the_truncated_svd():
     torch.manual_seed(7)
     weight = torch.randn(16, 24, dtype=torch.float64)
     tail = torch.linalg.svdvals(weight)[5:].norm()
-    assert (LowRankMap.from_dense(weight, 5).dense() - weight).norm().item() == pytest.approx(tail.item(), rel=1e-6)
+    assert (LowRankMap.from_dense(weight, 5).dense() - weight).norm().item() == pytest.approx(
+        tail.item(), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", ["tt", "bt"])
+def test_decomposition_is_as_good_as_tensorly(name):
+    decomposition = pytest.importorskip("tensorly.decomposition")
+    weight = torch.randn(16, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+    paired = weight.reshape(4, 2, 2, 4, 3, 2).permute(3, 0, 4, 1, 5, 2).reshape(16, 6, 4).numpy()
+    if name == "tt":
+        module = TensorTrainMap.from_dense(weight, (4, 3, 2), (4, 2, 2), (5, 3))
+        theirs = decomposition.tensor_train(paired, [1, 5, 3, 1]).to_tensor()
+    else:
+        module = BlockTermMap.from_dense(weight, (4, 3, 2), (4, 2, 2), (5, 3, 3))
+        theirs = decomposition.tucker(paired, [5, 3, 3]).to_tensor()
+    error = (module.dense() - weight).norm().item()
+    assert error < 1.02 * ((theirs - paired) ** 2).sum() ** 0.5
 
 
 @pytest.mark.parametrize(
@@ -320,16 +341,22 @@ def test_truncated_decomposition_beats_nothing_and_trains_on(name, arguments):
         (lambda: TensorTrainMap((4, 4), (4, 4), 0), r"ranks must be an integer between 1 and 16 .*got 0"),
         (lambda: TensorTrainMap((2, 2, 2), (1, 2, 2), (3, 2)), r"ranks\[0\] must be .* between 1 and 2"),
         (lambda: TensorTrainMap((2, 2, 2), (2, 2, 2), (2, 2, 2)), r"one integer or 2 of them, got 3"),
-        (lambda: TensorTrainMap((4, 4), (4, 4, 4), 2), r"as many as each other; fill .* modes of 1"),
+        (lambda: TensorTrainMap((4, 4), (4, 4, 4), 2), r"as many; fill .* modes of 1"),
         (lambda: TensorRingMap((4, 2), (4,), (9, 2, 2)), r"ranks\[0\] must be .* between 1 and"),
         (lambda: BlockTermMap((2, 2), (2, 2), (5, 1)), r"ranks\[0\] must be .* between 1 and 4"),
         (lambda: BlockTermMap((2, 2), (2, 2), 2, 0), r"blocks must be at least 1, got 0"),
         (lambda: HierarchicalTuckerMap((4,), (4,), 1, 1), r"at least 2 modes, got 1"),
-        (lambda: HierarchicalTuckerMap((4, 4, 4), (4, 4, 4), 2, (5,)), r"inner_ranks\[0\] must be .* 1 and 4"),
+        (
+            lambda: HierarchicalTuckerMap((4, 4, 4), (4, 4, 4), 2, (5,)),
+            r"inner_ranks\[0\] must be .* 1 and 4",
+        ),
         (lambda: LowRankMap(8, 6, 7), r"rank must be an integer between 1 and 6 .*got 7"),
         (lambda: LowRankMap(8, 6, 2, std=0.0), r"std must be positive"),
         (lambda: build("tt")(torch.zeros(2, 23)), r"x must end in 24 features \(D\), got shape \(2, 23\)"),
-        (lambda: TensorTrainMap.from_dense(torch.zeros(4, 4), (4, 4), (4, 4), 2), r"weight must be \(16, 16\)"),
+        (
+            lambda: TensorTrainMap.from_dense(torch.zeros(4, 4), (4, 4), (4, 4), 2),
+            r"weight must be \(16, 16\)",
+        ),
         (
             lambda: TensorRingMap.from_dense(torch.zeros(8, 8), (4, 2), (4, 2), (4, 4, 4, 4)),
             r"ranks\[0\] \* ranks\[2\] must be at most min\(D, O\) = 8 .*got 4 \* 4 = 16",

@@ -3,19 +3,26 @@
 from .bottleneck import BottleneckMask
 from .classifier import RecurrentClassifier, recurrent_classifier
 from .layer import GATES, RecurrentLayer
+from .maps import JointHidden, JointInput, LowRankMap
 from .recurrence import plain
 from .segments import TemporalSegments
 from .sparse import SparseMap
-from .shrink import compact_masked, select_units, surviving_inputs, surviving_units
+from .tensorise import MapChoice
+from .shrink import compact_masked, keep_smaller, select_units, surviving_inputs, surviving_units
 
 __all__ = [
     "GATES",
     "BottleneckMask",
+    "JointHidden",
+    "JointInput",
+    "LowRankMap",
+    "MapChoice",
     "RecurrentClassifier",
     "RecurrentLayer",
     "SparseMap",
     "TemporalSegments",
     "compact_masked",
+    "keep_smaller",
     "plain",
     "recurrent_classifier",
     "select_units",

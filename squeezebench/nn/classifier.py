@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .bottleneck import BottleneckMask
 from .layer import GATES, Cell, RecurrentLayer
-from .maps import DenseMap, map_from_spec
+from .maps import DenseMap, JointHidden, map_from_spec
 from .segments import TemporalSegments
 
 
@@ -93,15 +93,13 @@ class RecurrentClassifier(nn.Module):
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> RecurrentClassifier:
         """An unmasked module of the given shapes (the compact form; masks are never stored)."""
-        layers = [
-            RecurrentLayer(
-                map_from_spec(layer["input_map"]),
-                map_from_spec(layer["hidden_map"]),
-                spec["cell"],
-                factors={k: torch.ones(n) for k, n in layer["factors"].items()},
-            )
-            for layer in spec["layers"]
-        ]
+        layers = []
+        for layer in spec["layers"]:
+            read = map_from_spec(layer["input_map"])
+            joint = layer["hidden_map"]["map"] == "joint_hidden"
+            recur = JointHidden(read) if joint else map_from_spec(layer["hidden_map"])
+            factors = {k: torch.ones(n) for k, n in layer["factors"].items()}
+            layers.append(RecurrentLayer(read, recur, spec["cell"], factors=factors))
         index = None if spec["input_index"] is None else torch.zeros(spec["input_index"], dtype=torch.int32)
         front = None if spec["front"] is None else TemporalSegments(**spec["front"])
         head = nn.Linear(layers[-1].hidden, spec["classes"])

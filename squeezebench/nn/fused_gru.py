@@ -93,7 +93,7 @@ class MaskedGRU(torch.autograd.Function):
         dh, du = torch.empty_like(hidden), torch.empty_like(s)
         carry, total = torch.zeros_like(dh[0]), torch.empty_like(dh[0])
 
-        add_product = step_product(U.t(), len(dh[0]), len(s), ctx.low)
+        add_product = step_product(U, s.shape[1], len(s), ctx.low, transposed=True)
         du_next = None
         steps = zip(
             dhidden.unbind(0), dh.unbind(0), dh.unsqueeze(2).unbind(0), z.unbind(0), r.unbind(0),

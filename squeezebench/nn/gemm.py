@@ -28,7 +28,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 _PLAIN: ContextVar[bool] = ContextVar("squeezebench_plain", default=False)
 _ONEDNN_FROM = 1 << 20  # elements of the weight; below, the default BLAS has less overhead per call
-_TRANSPOSE_FROM_STEPS = 10  # a transposed copy of a large weight costs about as much as it saves in 8 products
+_TRANSPOSE_FROM_STEPS = 5  # a transposed copy of a large weight costs what it saves in about 4 products
 _KEEP_FROM = 1 << 24  # bytes; smaller blocks come from the heap, whose pages are there already
 _TALL_UP_TO = 1 << 18  # elements of a gradient that is cheap to transpose
 
@@ -127,22 +127,23 @@ def weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def step_product(
-    weight: Tensor, rows: int, steps: int, low: torch.dtype | None = None
+    weight: Tensor, rows: int, steps: int, low: torch.dtype | None = None, *, transposed: bool = False
 ) -> Callable[[Tensor, Tensor, Tensor], object]:
-    """A function ``(a, x, out)`` that writes ``a + x W^T`` to ``out``, to be called ``steps`` times.
+    """A function ``(a, x, out)`` that writes ``a + x W^T`` (transposed: ``a + x W``), to be called ``steps`` times.
 
-    weight (K, D), x (rows, D), a and out (rows, K); ``low`` is the dtype of the product where it is not that of x.
+    weight (K, D), x (rows, D), a and out (rows, K); transposed: x (rows, K), a and out (rows, D).
+    ``low`` is the dtype of the product where it is not that of x.
     """
     if low is not None and low != weight.dtype:
-        w_low = weight.to(low).t()
-        return lambda a, x, out: torch.add(a, torch.mm(x.to(low), w_low), out=out)
-    direct = weight.is_contiguous()
-    worth_it = direct or steps >= _TRANSPOSE_FROM_STEPS
+        right = weight.to(low) if transposed else weight.to(low).t()
+        return lambda a, x, out: torch.add(a, torch.mm(x.to(low), right), out=out)
+    worth_it = steps >= _TRANSPOSE_FROM_STEPS if transposed else weight.is_contiguous()
     if worth_it and 8 * rows <= min(weight.shape) and _onednn(weight):
-        w = weight if direct else _kept(weight._base, "transposed", *weight.shape).copy_(weight)
-        return lambda a, x, out: torch.add(a, _onednn_linear(w, x).t(), out=out)
-    w_t, addmm = weight.t(), torch.addmm
-    return lambda a, x, out: addmm(a, x, w_t, out=out)
+        K, D = weight.shape
+        left = _kept(weight, "transposed", D, K).copy_(weight.t()) if transposed else weight
+        return lambda a, x, out: torch.add(a, _onednn_linear(left, x).t(), out=out)
+    right, addmm = weight if transposed else weight.t(), torch.addmm
+    return lambda a, x, out: addmm(a, x, right, out=out)
 
 
 # -------------------------------------------------------------------------------------------- what the machine offers

@@ -83,13 +83,22 @@ class RecurrentLayer(nn.Module):
         width = self.hidden
         masks = self.gate_factors(x.shape[1], x.shape[0])
         weight_hh = self.hidden_map.dense()
-        gates = self.input_map(x) + self.bias_ih
         if self.cell == "lstm":
-            hidden, _ = lstm_recurrence(gates + self.bias_hh, weight_hh, masks)
-        else:
+            gates = self.input_map(x) + (self.bias_ih + self.bias_hh)
+            run = lambda g, z, state: lstm_recurrence(g, weight_hh, z, *state)  # noqa: E731
+        else:  # b_hn sits inside r * (U_n h + b_hn) and cannot join the input products
             rz = torch.cat([self.bias_hh[: 2 * width], self.bias_hh.new_zeros(width)])
-            hidden, _ = gru_recurrence(gates + rz, weight_hh, self.bias_hh[2 * width :], masks)
-        return hidden
+            gates = self.input_map(x) + (self.bias_ih + rz)
+            run = lambda g, z, state: gru_recurrence(g, weight_hh, self.bias_hh[2 * width :], z, *state)  # noqa: E731
+        if masks is None or all(z is None or z.dim() < 3 for z in masks):
+            return run(gates, masks, ())[0]
+        hidden, state = [], ()
+        for t in range(len(gates)):  # noise of its own at each step: one step at a time
+            now = tuple(z[t] if z is not None and z.dim() == 3 else z for z in masks)
+            h, state = run(gates[t : t + 1], now, state)
+            state = state if isinstance(state, tuple) else (state,)
+            hidden.append(h)
+        return torch.cat(hidden)
 
 
 def gate_rows(keep: Tensor, gates: int, hidden: int) -> Tensor:

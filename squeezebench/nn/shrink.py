@@ -12,12 +12,18 @@ stay as two counted vectors.
 
 from __future__ import annotations
 
+import copy
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from .classifier import RecurrentClassifier
 from .layer import GATES, RecurrentLayer, gate_rows
 from .maps import DenseMap
+from .maps.selected import SelectedMap
+
+MapForm = Literal["cores", "dense", "smaller"]
 
 
 def removable(layer: RecurrentLayer) -> Tensor:
@@ -52,6 +58,30 @@ def surviving_inputs(model: RecurrentClassifier) -> Tensor:
     return keep.nonzero().flatten()
 
 
+def _selected(whole: nn.Module, columns: Tensor, rows: Tensor, scale: Tensor | None, form: MapForm) -> nn.Module:
+    """Columns and rows of an input map, its columns scaled. A matrix is cut; cores can only be kept whole.
+
+    form: `cores`, `dense` (materialised and cut), or `smaller`: whichever stores fewer numbers.
+    """
+    all_columns, all_rows = len(columns) == whole.in_features, len(rows) == whole.out_features
+    if isinstance(whole, SelectedMap):  # a selection of a selection is one of the whole
+        raise ValueError("an input map that was cut once cannot be cut again; use map_form dense")
+    stored = sum(p.numel() for p in whole.parameters())
+    stored += (0 if all_columns else len(columns)) + (0 if all_rows else len(rows)) + (scale is not None) * len(columns)
+    smaller = form == "smaller" and len(rows) * len(columns) <= stored
+    if isinstance(whole, DenseMap) or form == "dense" or smaller:
+        weight = whole.dense().detach()
+        return _dense((weight if scale is None else weight * scale)[rows][:, columns])
+    if scale is None and all_columns and all_rows:
+        return whole
+    return SelectedMap(
+        whole,
+        None if all_columns else columns,
+        None if all_rows else rows,
+        None if scale is None else scale[columns],
+    )
+
+
 def _dense(weight: Tensor) -> DenseMap:
     rows, columns = weight.shape
     new = DenseMap(columns, rows)
@@ -61,11 +91,15 @@ def _dense(weight: Tensor) -> DenseMap:
 
 
 def select_units(
-    model: RecurrentClassifier, inputs: Tensor | None, hidden: list[Tensor], keep_factors: bool = False
+    model: RecurrentClassifier,
+    inputs: Tensor | None,
+    hidden: list[Tensor],
+    keep_factors: bool = False,
+    map_form: MapForm = "dense",
 ) -> RecurrentClassifier:
-    """A dense copy of `model` that has only the inputs `inputs` (d,) and the units `hidden[l]` (h_l,) of each layer.
+    """A copy of `model` that has only the inputs `inputs` (d,) and the units `hidden[l]` (h_l,) of each layer.
 
-    `inputs` None: all of them.
+    `inputs` None: all of them. map_form: what becomes of an input map in tensor form, see `_selected`.
     Masks that fold exactly are folded; the others are dropped, or with `keep_factors` kept as fixed vectors.
     """
     inputs = torch.arange(model.inputs) if inputs is None else inputs
@@ -78,11 +112,10 @@ def select_units(
         out = masks.pop("o" if layer.cell == "lstm" else "n", None)  # folds into whatever reads h
         rows = gate_rows(keep, len(GATES[layer.cell]), layer.hidden)
         with torch.no_grad():
-            w, u = layer.input_map.dense(), layer.hidden_map.dense()
-            w = (w if scale is None else w * scale)[rows][:, reads]
+            u = layer.hidden_map.dense()
             u = (u if out is None else u * out)[rows][:, keep]
             small = RecurrentLayer(
-                _dense(w),
+                _selected(layer.input_map, reads, rows, scale, map_form),
                 _dense(u),
                 layer.cell,
                 factors=_merged(masks, fixed, keep) if keep_factors or fixed else None,
@@ -118,6 +151,17 @@ def _merged(masks: dict[str, Tensor], fixed: dict[str, Tensor], keep: Tensor) ->
     return {k: v[keep] for k, v in product.items() if not bool((v[keep] == 1).all())}
 
 
-def compact_masked(model: RecurrentClassifier, keep_factors: bool = False) -> RecurrentClassifier:
+def compact_masked(
+    model: RecurrentClassifier, keep_factors: bool = False, map_form: MapForm = "dense"
+) -> RecurrentClassifier:
     """The compact form that a model's own masks define."""
-    return select_units(model, surviving_inputs(model), surviving_units(model), keep_factors)
+    return select_units(model, surviving_inputs(model), surviving_units(model), keep_factors, map_form)
+
+
+def keep_smaller(model: RecurrentClassifier, map_form: MapForm) -> RecurrentClassifier:
+    """`model` with the first layer's map as cores, as a dense matrix, or as whichever stores fewer numbers."""
+    model = copy.deepcopy(model)
+    layer = model.layers[0]
+    everything = torch.arange(layer.inputs), torch.arange(layer.input_map.out_features)
+    layer.input_map = _selected(layer.input_map, *everything, None, map_form)
+    return model

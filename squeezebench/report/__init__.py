@@ -22,6 +22,5 @@ def build_report(folder: Path, *, plan: Path | None = None) -> Path:
 
 
 def outputs(plan: Path | Mapping) -> list[str]:
-    """The files `build_report` will write for this plan, relative to its folder; cheap, nothing heavy
-    imported."""
+    """The files `build_report` will write for this plan, relative to its folder; imports nothing heavy."""
     return output_files(run["task"] for run in read_plan(plan)["runs"])

@@ -25,11 +25,9 @@ def compared(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
 
 
 def paired_differences(groups: pd.DataFrame, partner: pd.Series, gathered: Gathered) -> pd.DataFrame:
-    """Test accuracy minus the partner group's, by seed: n, mean, half width of the 95 % t interval, p of
-    the t test.
+    """Test accuracy minus the partner group's, by seed: n, mean, half of the 95 % interval, t test's p.
 
-    Seeds that only one of the two finished are left out, so n can be smaller than either group's number
-    of seeds.
+    Seeds that only one of the two finished are left out: n can be smaller than either number of seeds.
     """
     number = pd.Series(groups.index, index=pd.MultiIndex.from_frame(groups[GROUP]))
     runs = gathered.runs[gathered.runs["status"] == "ok"]
@@ -53,8 +51,7 @@ def paired_differences(groups: pd.DataFrame, partner: pd.Series, gathered: Gathe
 
 
 def _dense_partners(groups: pd.DataFrame) -> pd.Series:
-    """For each group the dense group of its task and protocol: of its baseline's size, then best on
-    validation."""
+    """Each group's dense group of one task and protocol: of its baseline's size, or best on validation."""
     partner = pd.Series(np.nan, index=groups.index)
     dense = groups[(groups["method"] == DENSE) & (groups["ok"] > 0)]
     dense = dense.sort_values("validation_accuracy_mean", ascending=False, kind="stable")
@@ -68,8 +65,7 @@ def _dense_partners(groups: pd.DataFrame) -> pd.Series:
 
 
 def _small_partners(groups: pd.DataFrame) -> pd.Series:
-    """For each group the smallest small_dense group that has at least as many LSTM parameters (ties:
-    validation)."""
+    """For each group the smallest small_dense group with at least as many LSTM parameters."""
     partner = pd.Series(np.nan, index=groups.index)
     small = groups[(groups["method"] == SMALLER) & (groups["ok"] > 0)]
     small = small.sort_values(["lstm_parameters_mean", "validation_accuracy_mean"], ascending=[True, False])
@@ -119,8 +115,7 @@ def holm(p: pd.Series) -> pd.Series:
 
 
 def _holm_by_task(groups: pd.DataFrame) -> pd.Series:
-    """One family per task and protocol: the picked settings of every method that is no control, against
-    small_dense."""
+    """One family per task and protocol: the picked settings of all methods but controls."""
     family = selected(groups).index.unique()
     tested = groups.loc[family]
     tested = tested[~tested["control"].astype(bool) & (tested["small_n"] >= ENOUGH_SEEDS)]

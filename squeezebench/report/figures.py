@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from squeezebench.report import formats
 from squeezebench.report.names import slug
 from squeezebench.report.palette import Look
-from squeezebench.report.statistics import DENSE, pareto_front
+from squeezebench.report.statistics import DENSE, leading_protocol, pareto_front
 from squeezebench.report.svg import GRID, INK, SOFT, new_figure, render, style
 from squeezebench.report.words import captions
 
@@ -38,7 +38,7 @@ class Plot:
         return captions()["figures"][self.kind]["caption"]
 
     def csv(self) -> str:
-        return self.points.to_csv(index=False, lineterminator="\n")
+        return formats.clean(self.points.to_csv(index=False, lineterminator="\n"))
 
 
 def plot(
@@ -121,8 +121,7 @@ def _limits(axes, sized: pd.DataFrame, here: pd.DataFrame) -> None:
 
 
 def _reference_lines(axes, sized: pd.DataFrame, flat: pd.DataFrame, looks: dict[str, Look]) -> None:
-    """The dense model with its band; the best model without a recurrence. Labelled at the right, outside the
-    axes."""
+    """The dense model with its band and the best model without a recurrence, labelled at the right."""
     dense = sized[sized["method"] == DENSE].sort_values("validation_accuracy_mean", ascending=False)
     lines = [(dense.iloc[0], (0, (6, 3)), "dense")] if len(dense) else []
     lines += [(flat.iloc[0], (0, (1, 2)), "no\nrecurrence")] if len(flat) else []
@@ -148,18 +147,16 @@ def _reference_lines(axes, sized: pd.DataFrame, flat: pd.DataFrame, looks: dict[
 
 def _fronts(axes, sized: pd.DataFrame, looks: dict[str, Look]) -> None:
     """The front of all means as a pale step line, each method's own front as a thin one."""
-    for _, some in sized.groupby("protocol"):
-        front = some[some["front"]].sort_values("lstm_parameters_mean")
-        axes.step(front["lstm_parameters_mean"], front["test_accuracy_mean"], where="post", lw=3.5,
-                  color="#c9d1d9", solid_joinstyle="round", zorder=1.5)  # fmt: skip
+    sound = leading_protocol(sized)
+    front = sound[sound["front"]].sort_values("lstm_parameters_mean")
+    axes.step(front["lstm_parameters_mean"], front["test_accuracy_mean"], where="post", lw=3.5,
+              color="#c9d1d9", solid_joinstyle="round", zorder=1.5)  # fmt: skip
     for (method, _), some in sized.groupby(["method", "protocol"]):
-        own = some[
-            pareto_front(some["lstm_parameters_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy())
-        ]
-        own = own.sort_values("lstm_parameters_mean")
+        some = some.sort_values("lstm_parameters_mean")
+        x, y = some["lstm_parameters_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy()
+        own = pareto_front(x, y)
         look = looks[method]
-        axes.plot(own["lstm_parameters_mean"], own["test_accuracy_mean"], color=look.colour, ls=look.line,
-                  lw=0.9, alpha=0.75, zorder=2)  # fmt: skip
+        axes.plot(x[own], y[own], color=look.colour, ls=look.line, lw=0.9, alpha=0.75, zorder=2)
 
 
 def _markers(axes, sized: pd.DataFrame, looks: dict[str, Look]) -> dict[str, str]:

@@ -65,8 +65,9 @@ def gather(folder: Path, plan: Path | None = None) -> Gathered:
             )
 
     # A frame without rows still has its columns, so that nothing downstream asks whether anything ran.
-    columns = list(_row(_EMPTY, "", False, ""))
-    runs = pd.DataFrame(rows, columns=columns)
+    kinds = {name: type(value) for name, value in _row(_EMPTY, "", False, "").items()}
+    runs = pd.DataFrame(rows, columns=list(kinds))
+    runs = runs.astype({name: kind for name, kind in kinds.items() if kind in (float, int, bool)})
     runs, duplicates = _without_duplicates(runs)
     problems += duplicates
     for run in runs[runs["status"] != "ok"].itertuples():

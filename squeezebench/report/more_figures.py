@@ -12,7 +12,7 @@ from squeezebench.report import formats
 from squeezebench.report.figures import Plot, hover, nothing, plot
 from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.palette import MARKERS, Look
-from squeezebench.report.statistics import DENSE, ENOUGH_SEEDS, SMALLER
+from squeezebench.report.statistics import DENSE, ENOUGH_SEEDS, SMALLER, leading_protocol
 from squeezebench.report.svg import INK, SOFT, new_figure, style
 
 LOST = ["task", "protocol", "bracket", "method", "method_title", "settings", "control",
@@ -23,7 +23,7 @@ SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#cfe3f1", "#5a
 def difference_vs_ratio(chosen: pd.DataFrame, looks: dict[str, Look]) -> Plot:
     """Test accuracy minus dense at each bracket: a panel per method, a line per task."""
     kind = "difference_vs_ratio"
-    shown = chosen[(chosen["dense_n"] > 0) & (chosen["protocol"] == chosen["protocol"].min())]
+    shown = leading_protocol(chosen[chosen["dense_n"] > 0])
     shown = shown.drop_duplicates([*GROUP])  # one group may be the pick of several brackets: one point
     methods = list(shown.sort_values(["control", "method"])["method"].unique())
     if not methods:
@@ -89,11 +89,13 @@ def _lost(axes, some: pd.DataFrame, look: Look, marker: str, hovers: dict[str, s
 
 
 def best_per_method(task: str, groups: pd.DataFrame) -> pd.DataFrame:
-    """The group of each method that is best on validation."""
+    """The group of each method that is best on validation, among its sound ones where it has any."""
     here = groups[(groups["task"] == task) & groups["validation_accuracy_mean"].notna()]
-    best = here.sort_values("validation_accuracy_mean", ascending=False, kind="stable").drop_duplicates(
+    here = here.sort_values(["protocol", "validation_accuracy_mean"], ascending=False, kind="stable")
+    best = here.drop_duplicates(
         "method"
-    )
+    ).copy()  # "sound" sorts behind "as_released": descending, it is first
+    best["method_label"] += best["protocol"].map({"sound": "", "as_released": " (as released)"})
     return best.sort_values(["control", "method"])
 
 
@@ -184,8 +186,7 @@ def training(task: str, groups: pd.DataFrame, gathered: Gathered, looks: dict[st
 
 
 def read_history(gathered: Gathered, place: str) -> pd.DataFrame | None:
-    """stage, epoch (counted over all stages) and validation accuracy; None where there is no such file to
-    draw."""
+    """Stage, epoch (counted over all stages), validation accuracy; None where there is nothing to draw."""
     try:
         history = pd.read_csv(gathered.folder / place / "history.csv")
         history = history.dropna(subset=["stage", "epoch", "validation_accuracy"])

@@ -45,8 +45,7 @@ def table_suffixes(name: str) -> tuple[str, ...]:
 
 
 def read_plan(plan: Path | Mapping) -> dict:
-    """A plan (`plan.json` or its content) with the keys the report uses; one clear line where it is not a
-    plan."""
+    """A plan (`plan.json` or its content), checked for the keys that the report uses."""
     where = plan if isinstance(plan, Path) else "plan"
     if isinstance(plan, Path):
         try:

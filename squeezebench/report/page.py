@@ -1,5 +1,4 @@
-"""The page: everything the report says in one self-contained HTML file, with its tables and figures beside
-it."""
+"""The page: everything the report says in one self-contained HTML file, tables and figures beside it."""
 
 from __future__ import annotations
 
@@ -100,7 +99,7 @@ def build(folder: Path, *, plan: Path | None = None) -> Path:
         css=Markup(css),
         svg=_svg,
     )
-    write_atomically(folder / PAGE, page.encode("utf-8", errors="replace"))
+    write_atomically(folder / PAGE, formats.clean(page).lstrip().encode())
     return folder / PAGE
 
 

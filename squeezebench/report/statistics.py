@@ -77,6 +77,12 @@ def run_groups(gathered: Gathered) -> pd.DataFrame:
     return groups
 
 
+def leading_protocol(groups: pd.DataFrame) -> pd.DataFrame:
+    """The groups of the sound protocol; those run as released only where there is nothing else."""
+    sound = groups["protocol"] == "sound"
+    return groups[sound] if sound.any() else groups
+
+
 def _reading_order(groups: pd.DataFrame) -> np.ndarray:
     """By task: dense first, then methods by name, then controls; within each from large to small."""
     size = -groups["lstm_parameters_mean"].fillna(0)
@@ -106,8 +112,7 @@ def method_labels(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def pareto_front(sizes: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
-    """True for each point that no other point beats: none is as small and as accurate, and better in one of
-    them."""
+    """True for each point that no other is as small and as accurate as, and better than in one of them."""
     sizes, accuracies = np.asarray(sizes, float), np.asarray(accuracies, float)
     front = np.zeros(len(sizes), bool)
     best, best_size = -np.inf, np.nan
@@ -122,8 +127,7 @@ def pareto_front(sizes: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
 
 
 def flattery(gathered: Gathered) -> pd.DataFrame:
-    """For groups run `as_released`: test accuracy of the best test epoch minus that of the final epoch, by
-    seed."""
+    """For groups run `as_released`: test accuracy of the best test epoch minus the final epoch's, by seed."""
     runs = gathered.runs
     released = runs[(runs["status"] == "ok") & (runs["protocol"] == "as_released")]
     released = released.assign(flattered=released["test"] - released["test_final_epoch"])

@@ -1,5 +1,4 @@
-"""Figures as SVG text: the same style for all, the same bytes every time, hover titles, ids that may share a
-page."""
+"""Figures as SVG text: one style, the same bytes every time, hover titles, ids that may share a page."""
 
 from __future__ import annotations
 

@@ -12,10 +12,10 @@ import pandas as pd
 from squeezebench.report import formats
 
 _TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
-    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}", "×": r"$\times$", "±": r"$\pm$", "≥": r"$\geq$", formats.MINUS: "$-$",
-    formats.NBSP: "~", formats.NONE: "--", "\n": " ",
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "×": r"$\times$", "±": r"$\pm$", "≥": r"$\geq$", "\n": " ",
+    formats.MINUS: "$-$", formats.NBSP: "~", formats.NONE: "--",
 }  # fmt: skip
 
 
@@ -72,7 +72,8 @@ class Table:
         return [[column.cell(row) for column in self.columns] for row in self.frame.to_dict("records")]
 
     def csv(self) -> str:
-        return self.frame[list(self.raw)].rename(columns=self.raw).to_csv(index=False, lineterminator="\n")
+        frame = self.frame[list(self.raw)].rename(columns=self.raw)
+        return formats.clean(frame.to_csv(index=False, lineterminator="\n"))
 
     def tex(self) -> str:
         """A booktabs table; a longtable where it would not fit one page."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from squeezebench.report import formats
-from squeezebench.report.statistics import DENSE, ENOUGH_SEEDS, SMALLER
+from squeezebench.report.statistics import DENSE, ENOUGH_SEEDS, SMALLER, leading_protocol
 from squeezebench.report.words import captions
 
 MARGIN = 0.01  # "within one point of dense"
@@ -25,11 +25,13 @@ class Headline:
 
 
 def headlines(task: str, groups: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
-    """What can be said of one task. `groups` is every compared group, `chosen` the settings picked on
-    validation."""
+    """What can be said of one task, by its sound runs where it has any.
+
+    `groups` is every compared group, `chosen` the settings picked on validation.
+    """
     words = captions()["headlines"]
-    here = groups[(groups["task"] == task) & (groups["ok"] > 0)]
-    chosen = chosen[chosen["task"] == task]
+    here = leading_protocol(groups[(groups["task"] == task) & (groups["ok"] > 0)])
+    chosen = chosen[chosen.index.isin(here.index)]
     if here.empty:
         return [Headline("reference", words["nothing"], settled=False)]
     found = []
@@ -93,8 +95,7 @@ def _at_ratio(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
 
 
 def _smallest_within(here: pd.DataFrame, dense: pd.Series) -> list[Headline]:
-    """The smallest group whose validation accuracy is within one point of dense; its test accuracy is then
-    read."""
+    """The smallest group that is within one point of dense on validation; then its test accuracy."""
     words = captions()["headlines"]
     most = min(ENOUGH_SEEDS, int(here["ok"].max()))
     ratio = here["ratio_lstm_parameters"]
@@ -109,8 +110,7 @@ def _smallest_within(here: pd.DataFrame, dense: pd.Series) -> list[Headline]:
 
 
 def _equal_size(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
-    """Whether any method beats a small dense model of equal or larger size, corrected for how often that was
-    asked."""
+    """Whether any method beats a small dense model of equal or larger size, corrected for many questions."""
     words = captions()["equal_size"]
     methods = here[~here["control"].astype(bool) & ~here["method"].isin([DENSE, SMALLER])]
     if methods.empty:

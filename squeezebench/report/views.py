@@ -110,14 +110,14 @@ def _raw(groups: pd.DataFrame) -> dict[str, str]:
     return {name: name for name in groups if name not in hidden}
 
 
-def _difference(which: str, names: pd.Series):
+def _difference(which: str, names: dict[int, str]):
     """The paired difference of a group to its partner, with the partner's name below it."""
 
     def cell(row: Row) -> Cell:
         partner, n = row[f"{which}_group"], int(row[f"{which}_n"])
         if formats.absent(partner):
             return Cell(formats.NONE)
-        note = names[partner]
+        note = formats.clean(names[int(partner)])
         mean, half = row[f"{which}_difference"], row[f"{which}_half_width"]
         if n < ENOUGH_SEEDS:
             return Cell("not enough seeds", note=f"{note}, {formats.plural(n, 'pair')}")
@@ -129,12 +129,11 @@ def _difference(which: str, names: pd.Series):
 def selected_table(chosen: pd.DataFrame, groups: pd.DataFrame) -> Table:
     """Per task, method and bracket the setting picked on validation, against dense and small dense."""
     hints = captions()["hints"]
-    names = "vs " + groups["settings_label"] + ", " + groups["ratio_lstm_parameters"].map(formats.ratio)
-    dense_names = (
-        "vs "
-        + groups["method_label"]
-        + groups["settings_label"].map(lambda label: "" if label == "defaults" else f" {label}")
-    )
+    small_names, dense_names = {}, {}
+    for index, row in zip(groups.index, groups.to_dict("records"), strict=True):
+        label = row["settings_label"]
+        small_names[index] = f"vs {label}, {formats.ratio(row['ratio_lstm_parameters'])}"
+        dense_names[index] = f"vs {row['method_label']}" + ("" if label == "defaults" else f" {label}")
     columns = [
         text_column("Task", "task"),
         Column(
@@ -149,7 +148,7 @@ def selected_table(chosen: pd.DataFrame, groups: pd.DataFrame) -> Table:
         ),
         Column("Test accuracy", _accuracy("test_accuracy"), numeric=True, hint=hints["interval"]),
         Column("Points to dense", _difference("dense", dense_names), numeric=True, hint=hints["dense"]),
-        Column("Points to small_dense", _difference("small", names), numeric=True, hint=hints["small"]),
+        Column("Points to small_dense", _difference("small", small_names), numeric=True, hint=hints["small"]),
     ]
     frame = chosen.copy()
     for which in ("dense", "small"):
@@ -158,7 +157,8 @@ def selected_table(chosen: pd.DataFrame, groups: pd.DataFrame) -> Table:
             frame[f"{which}_partner_{part}"] = partner.map(groups[part])
     raw = ["task", "protocol", "bracket", "method", "method_title", "control", "settings", "varied", "seeds",
            "ok", "stale", "lstm_parameters_mean", "ratio_lstm_parameters", "baseline",
-           "validation_accuracy_mean", "validation_accuracy_half_width", "test_accuracy_mean", "test_accuracy_half_width",
+           "validation_accuracy_mean", "validation_accuracy_half_width",
+           "test_accuracy_mean", "test_accuracy_half_width",
            *(f"{which}_{part}" for which in ("dense", "small") for part in
              ("partner_method", "partner_settings", "partner_lstm_parameters_mean", "n", "difference",
               "half_width", "p")), "small_p_holm"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What every map is: a linear function of the last axis, without a bias, that knows its dense matrix and its spec."""
+"""What every map is: a linear function of the last axis, without a bias, with a dense matrix and a spec."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class TensorMap(LinearMap):
 
 
 def default_std(in_features: int, out_features: int, std: float | None) -> float:
-    """The standard deviation of W's entries at initialisation: Glorot's sqrt(2 / (D + O)) where none is given."""
+    """The standard deviation of W's entries at the start: Glorot's sqrt(2 / (D + O)) where none is given."""
     if std is None:
         return sqrt(2 / (in_features + out_features))
     if not std > 0:
@@ -94,9 +94,9 @@ def default_std(in_features: int, out_features: int, std: float | None) -> float
 def random_cores(cores: Iterable[nn.Parameter], terms: int, std: float) -> None:
     """Fill the cores so that each entry of W has mean 0 and variance std^2.
 
-    An entry of W is a sum of `terms` products (one per value of the bonds) with one independent factor from each of
-    K cores, so its variance is terms * v^K. Uniform entries: a product of many of them has lighter tails than one
-    of normal entries, so single draws stay closer to that variance.
+    An entry of W is a sum of `terms` products (one per value of the bonds) with one independent factor from
+    each of K cores, so its variance is terms * v^K. Uniform entries: a product of many of them has lighter
+    tails than one of normal entries, so single draws stay closer to that variance.
     """
     cores = list(cores)
     variance = (std**2 / terms) ** (1 / len(cores))
@@ -105,7 +105,7 @@ def random_cores(cores: Iterable[nn.Parameter], terms: int, std: float) -> None:
 
 
 def spread_ranks(name: str, ranks: int | Sequence[int], limits: Sequence[int]) -> tuple[int, ...]:
-    """One rank per limit. An integer is a rank for all, lowered where a bond allows less; a sequence is exact."""
+    """One rank per limit: an integer for all, lowered where one allows less; a sequence is exact."""
     if isinstance(ranks, Integral):
         rank = check_rank(name, ranks, max(limits))
         return tuple(min(rank, limit) for limit in limits)

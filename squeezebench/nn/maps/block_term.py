@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from .base import TensorMap, check_weight, default_std, random_cores, set_cores, spread_ranks
 from .contraction import letters
-from .decomposition import paired, same_norms
+from .decomposition import paired, project, same_norms, tucker
 from .modes import check_pairs
 
 
 class BlockTermMap(TensorMap):
     """W = sum_{n=1..N} G_n x_1 A_n^(1) x_2 ... x_d A_n^(d), a sum of N Tucker blocks.
 
-    All blocks are stacked: `core` is (N, R_1 .. R_d) and factor k is (N, I_k, J_k, R_k). `ranks` are R_1 .. R_d, or
-    one integer for all (lowered where I_k J_k is less).
+    All blocks are stacked: `core` is (N, R_1 .. R_d) and factor k is (N, I_k, J_k, R_k). `ranks` are R_1 ..
+    R_d, or one integer for all (lowered where I_k J_k is less).
     """
 
     name = "bt"
@@ -69,22 +69,19 @@ class BlockTermMap(TensorMap):
         ranks: int | Sequence[int],
         blocks: int = 1,
     ) -> BlockTermMap:
-        """Blocks fitted greedily: each is the Tucker decomposition (tensorly) of what the earlier ones leave over.
+        """Blocks fitted greedily: each is the Tucker decomposition of what the earlier ones leave.
 
-        Exact with one block of full ranks. Greedy is not the best fit of N blocks together; fine-tuning moves on.
+        Exact with one block of full ranks. Greedy is not the best fit of N blocks together; fine-tuning
+        moves on from there.
         """
-        from tensorly.decomposition import tucker  # heavy, and needed here only
-
         built = cls(in_modes, out_modes, ranks, blocks)
-        rest = paired(
-            check_weight(weight, built.in_features, built.out_features), built.in_modes, built.out_modes
-        )
+        W = check_weight(weight, built.in_features, built.out_features)
+        rest = paired(W, built.in_modes, built.out_modes)
         fitted = []
         for _ in range(built.blocks):
-            core, factors = tucker(rest.cpu().numpy(), rank=list(built.ranks), init="svd", n_iter_max=10)
-            block = [torch.from_numpy(array.copy()).to(rest) for array in (core, *factors)]
-            rest = rest - _tucker_tensor(block)
-            fitted.append(same_norms(block))
+            core, factors = tucker(rest, built.ranks)
+            rest = rest - project(core, [factor.T for factor in factors])
+            fitted.append(same_norms([core, *factors]))
         stacked = [torch.stack(parts) for parts in zip(*fitted, strict=True)]
         shapes = [p.shape for p in built.parameters()]
         set_cores(
@@ -99,13 +96,6 @@ class BlockTermMap(TensorMap):
             "ranks": list(self.ranks),
             "blocks": self.blocks,
         }
-
-
-def _tucker_tensor(block: Sequence[Tensor]) -> Tensor:
-    tensor, *factors = block
-    for factor in factors:  # contracts the first axis and appends the new one: after all, in order
-        tensor = torch.tensordot(tensor, factor, dims=([0], [1]))
-    return tensor
 
 
 def _checked(

@@ -1,16 +1,17 @@
-"""Planned contractions: y = x W^T where W is a network of small cores, without building W unless that is cheapest.
+"""Planned contractions: y = x W^T, W a network of small cores that is built only where that is cheapest.
 
-Everything depends on the order. At the published shapes a bad order costs 40 to 80 times a good one, so the order
-is chosen once per (network, power of two of the number of rows) by an estimate of its cost, and kept.
+Everything depends on the order. At the published shapes a bad order costs 40 to 80 times a good one, so the
+order is chosen once per (network, power of two of the number of rows) by an estimate of its cost, and kept.
 
 The input x is by far the largest tensor here, so it is touched exactly once and never permuted. A plan is
 
-    front   some cores are merged into one matrix over the *last* k input modes     (prod of k modes, open letters)
+    front   some cores are merged into one matrix over the *last* k input modes: (k modes, open letters)
     z       = x @ front, with x only viewed as (rows * other modes, prod of k modes)
     rest    z is contracted with the remaining cores
 
-and the candidates are every k, with the cores of those modes alone or with neighbours whose absorption narrows the
-front, and "all cores", which is the dense matrix. Orders inside `front` and `rest` come from opt_einsum.
+and the candidates are every k, with the cores of those modes alone or with neighbours whose absorption
+narrows the front, and "all cores", which is the dense matrix. Orders inside `front` and `rest` come from
+opt_einsum.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def _absorb(net: Network, sizes: dict[str, int], suffix: str, group: frozenset[i
 
 
 def _open(net: Network, suffix: str, group: Iterable[int]) -> str:
-    """Letters of the group's cores that are still needed after the cores are merged; outputs in their order."""
+    """Letters of the group's cores that are still needed once they are merged; outputs in their order."""
     group = set(group)
     inside = "".join(net.cores[i] for i in sorted(group))
     outside = {ltr for i, word in enumerate(net.cores) if i not in group for ltr in word}
@@ -208,7 +209,7 @@ def _plan(net: Network, rows: int, suffix: str, group: frozenset[int]) -> Plan:
 def _expression(
     words: tuple[str, ...], output: str, sizes: tuple[tuple[str, int], ...]
 ) -> tuple[Callable[..., Tensor], float, int, int]:
-    """The pairwise contraction of `words` into `output`: (callable, cost, largest and summed intermediates)."""
+    """The pairwise contraction of `words` into `output`: callable, cost, largest and summed intermediates."""
     size = dict(sizes)
     search = opt_einsum.DynamicProgramming(minimize=f"combo-{WRITE}")
     path = search([frozenset(word) for word in words], frozenset(output), size) or [(0,)]

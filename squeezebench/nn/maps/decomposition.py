@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 def leading_basis(matrix: Tensor, rank: int) -> Tensor:
-    """Orthonormal (rows, rank): the leading left singular vectors of `matrix`, completed where it has fewer columns.
+    """Orthonormal (rows, rank): the leading left singular vectors, completed where there are fewer columns.
 
-    From the eigenvectors of the smaller Gram matrix, since the other side can be hundreds of thousands long. In
-    float64 that resolves singular values down to 1e-8 of the largest, far below what any truncation keeps, and the
-    basis itself is orthonormal to rounding, so that nothing is lost at full rank.
+    From the eigenvectors of the smaller Gram matrix, since the other side can be hundreds of thousands long.
+    In float64 that resolves singular values down to 1e-8 of the largest, far below what any truncation keeps,
+    and the basis itself is orthonormal to rounding, so that nothing is lost at full rank.
     """
     rows, columns = matrix.shape
     if rows <= columns:
@@ -29,7 +29,7 @@ def leading_basis(matrix: Tensor, rank: int) -> Tensor:
 
 
 def tensor_train(tensor: Tensor, ranks: Sequence[int]) -> list[Tensor]:
-    """TT-SVD (Oseledets 2011, Algorithm 1): one core (r_{k-1}, size_k, r_k) per axis; `ranks` are r_1 .. r_{d-1}."""
+    """TT-SVD (Oseledets 2011, Algorithm 1): a core (r_{k-1}, size_k, r_k) per axis, `ranks` r_1 .. r_{d-1}"""
     cores, left, rest = [], 1, tensor
     for size, rank in zip(tensor.shape[:-1], ranks, strict=True):
         rest = rest.reshape(left * size, -1)
@@ -37,6 +37,37 @@ def tensor_train(tensor: Tensor, ranks: Sequence[int]) -> list[Tensor]:
         cores.append(basis.reshape(left, size, rank))
         rest, left = basis.T @ rest, rank
     return [*cores, rest.reshape(left, tensor.shape[-1], 1)]
+
+
+def tucker(tensor: Tensor, ranks: Sequence[int], sweeps: int = 3) -> tuple[Tensor, list[Tensor]]:
+    """Core and one orthonormal frame (size_k, r_k) per axis: HOSVD, then `sweeps` of orthogonal iteration.
+
+    De Lathauwer et al. 2000. Each sweep fits the frame of every axis to the tensor projected on the others.
+    """
+    axes = range(tensor.dim())
+    frames = [leading_basis(unfold(tensor, k), ranks[k]) for k in axes]
+    for _ in range(sweeps):
+        for k in axes:
+            others = project(tensor, [frame if axis != k else None for axis, frame in enumerate(frames)])
+            frames[k] = leading_basis(unfold(others, k), ranks[k])
+    return project(tensor, frames), frames
+
+
+def unfold(tensor: Tensor, axis: int) -> Tensor:
+    """(size of the axis, all others)."""
+    return tensor.movedim(axis, 0).reshape(tensor.shape[axis], -1)
+
+
+def project(tensor: Tensor, frames: Sequence[Tensor | None]) -> Tensor:
+    """Each axis contracted with the rows of its frame (size_k, r_k); None leaves the axis as it is."""
+    for axis in sorted(range(tensor.dim()), key=lambda axis: _shrinks(frames[axis])):
+        if frames[axis] is not None:
+            tensor = torch.tensordot(tensor, frames[axis], dims=([axis], [0])).movedim(-1, axis)
+    return tensor
+
+
+def _shrinks(frame: Tensor | None) -> float:
+    return 1.0 if frame is None else frame.shape[1] / frame.shape[0]
 
 
 def paired(weight: Tensor, in_modes: Sequence[int], out_modes: Sequence[int]) -> Tensor:

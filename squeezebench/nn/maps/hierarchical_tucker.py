@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 from .base import TensorMap, check_weight, default_std, random_cores, set_cores, spread_ranks
 from .contraction import letters
-from .decomposition import leading_basis, paired, same_norms
+from .decomposition import leading_basis, paired, project, same_norms, unfold
 from .modes import check_pairs, check_rank
 
 
 class HierarchicalTuckerMap(TensorMap):
     """A binary tree over the d pairs of modes, halved at every node (the left half is the smaller one).
 
-    Leaf k is a frame U_k (r_k, m_k, n_k); each inner node is a transfer tensor (r_parent, r_left, r_right), the root
-    (r_left, r_right) since its r_parent is 1. `leaf_ranks` are r_1 .. r_d. `inner_ranks` are the r_parent of the
-    inner nodes below the root, in pre-order (node, left half, right half). One integer stands for all of a kind and
-    is lowered where a node cannot carry as much.
+    Leaf k is a frame U_k (r_k, m_k, n_k); each inner node is a transfer tensor (r_parent, r_left, r_right),
+    the root (r_left, r_right) since its r_parent is 1. `leaf_ranks` are r_1 .. r_d. `inner_ranks` are the
+    r_parent of the inner nodes below the root, in pre-order (node, left half, right half). One integer stands
+    for all of a kind and is lowered where a node cannot carry as much.
 
     FDHT is this map with D + H input features: input-to-hidden and hidden-to-hidden as one matrix.
     """
@@ -86,18 +86,15 @@ class HierarchicalTuckerMap(TensorMap):
     ) -> HierarchicalTuckerMap:
         """Truncated HOSVD from the leaves to the root (Grasedyck 2010); exact at the highest ranks.
 
-        Each leaf keeps the leading left singular vectors of its unfolding. The tensor is projected on them, and each
-        inner node, deepest first, does the same for the pair of axes of its two children.
+        Each leaf keeps the leading left singular vectors of its unfolding. The tensor is projected on them,
+        and each inner node, deepest first, does the same for the pair of axes of its two children.
         """
         built = cls(in_modes, out_modes, leaf_ranks, inner_ranks)
         core = paired(
             check_weight(weight, built.in_features, built.out_features), built.in_modes, built.out_modes
         )
-        frames = []
-        for k, (rank, size) in enumerate(zip(built.leaf_ranks, core.shape, strict=True)):
-            frames.append(leading_basis(core.movedim(k, 0).reshape(size, -1), rank))
-        for frame in frames:  # contracts the first axis and appends the new one: after all, in order
-            core = torch.tensordot(core, frame, dims=([0], [0]))
+        frames = [leading_basis(unfold(core, k), rank) for k, rank in enumerate(built.leaf_ranks)]
+        core = project(core, frames)
 
         nodes = tree(len(built.in_modes))
         transfers: dict[int, Tensor] = {}
@@ -126,7 +123,7 @@ class HierarchicalTuckerMap(TensorMap):
 
 @dataclass(frozen=True)
 class Node:
-    """An inner node over the modes start .. stop-1; its children by index: below d a leaf, else d + inner node."""
+    """An inner node over modes start .. stop-1; children by index: below d a leaf, else d + inner node."""
 
     start: int
     stop: int
@@ -181,7 +178,7 @@ def _checked(
 def _bounded_by_children(
     nodes: Sequence[Node], leaf_ranks: tuple[int, ...], ranks: Sequence[int], exact: bool
 ) -> tuple[int, ...]:
-    """Inner ranks of at most r_left r_right: an exact one that is larger is an error, any other is lowered."""
+    """Inner ranks of at most r_left r_right: a larger one is an error if exact, and is lowered otherwise."""
     d, ranks = len(leaf_ranks), list(ranks)
     for k in reversed(range(1, len(nodes))):  # children before their parent
         left, right = (leaf_ranks[c] if c < d else ranks[c - d - 1] for c in (nodes[k].left, nodes[k].right))

@@ -1,4 +1,4 @@
-"""Low-rank matrix factorisation (Grachev et al. 2017, arXiv 1708.05963; Winata et al. 2019, arXiv 1908.09982)."""
+"""Low-rank factorisation (Grachev et al. 2017, arXiv 1708.05963; Winata et al. 2019, arXiv 1908.09982)."""
 
 from __future__ import annotations
 

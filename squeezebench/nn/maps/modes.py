@@ -1,15 +1,15 @@
-"""Modes and ranks: integers into balanced modes, checks with a helpful message, the rank that a budget allows."""
+"""Modes and ranks: integers into balanced modes, checks with helpful messages, the rank of a budget."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from math import prod
 from numbers import Integral
 
 
 def balanced_modes(size: int, order: int) -> tuple[int, ...]:
-    """`order` integers that multiply to `size` and are as equal as its divisors allow (least sum), largest first.
+    """`order` integers that multiply to `size`, as equal as its divisors allow (least sum), largest first.
 
     57,600 with four modes is 16 * 16 * 15 * 15; a prime leaves ones: 13 with three modes is 13 * 1 * 1.
     """
@@ -18,7 +18,7 @@ def balanced_modes(size: int, order: int) -> tuple[int, ...]:
     return _least_sum(size, order, size)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _least_sum(size: int, order: int, highest: int) -> tuple[int, ...] | None:
     """The factors of `size`, each at most `highest`, in descending order; None where there are none."""
     if order == 1:
@@ -50,7 +50,7 @@ def gate_modes(hidden_modes: Sequence[int], gates: int) -> tuple[int, ...]:
 
 
 def check_modes(name: str, modes: Sequence[int], size: int | None = None) -> tuple[int, ...]:
-    """The modes as a tuple; ValueError unless they are positive integers (and multiply to `size`, where given)."""
+    """The modes as a tuple; ValueError unless positive integers (that multiply to `size`, where given)."""
     modes = tuple(int(m) if isinstance(m, Integral) else m for m in modes)
     if not modes or any(not isinstance(m, int) or m < 1 for m in modes):
         raise ValueError(f"{name} must be integers of at least 1, got {_product(modes)}")
@@ -68,7 +68,7 @@ def check_pairs(in_modes: Sequence[int], out_modes: Sequence[int]) -> tuple[tupl
     in_modes, out_modes = check_modes("in_modes", in_modes), check_modes("out_modes", out_modes)
     if len(in_modes) != len(out_modes):
         raise ValueError(
-            f"in_modes {_product(in_modes)} and out_modes {_product(out_modes)} must be as many as each other; "
+            f"in_modes {_product(in_modes)} and out_modes {_product(out_modes)} must be as many; "
             f"fill the shorter one with modes of 1"
         )
     return in_modes, out_modes

@@ -18,8 +18,9 @@ from .modes import check_modes, check_rank
 class TensorRingMap(TensorMap):
     """W(i_1..i_n, j_1..j_m) = Trace(U_1[i_1] ... U_n[i_n] V_1[j_1] ... V_m[j_m]), one core per mode.
 
-    Core k is (R_{k-1}, mode_k, R_k), the n input cores first; R_{n+m} = R_0 closes the ring. `ranks` are
-    R_0 .. R_{n+m-1}, so ranks[0] is the ring closure and ranks[n] joins inputs to outputs; or one integer for all.
+    Core k is (R_{k-1}, mode_k, R_k), the n input cores first; R_{n+m} = R_0 closes the ring. `ranks` are R_0
+    .. R_{n+m-1}, so ranks[0] is the ring closure and ranks[n] joins inputs to outputs; or one integer for
+    all.
     """
 
     name = "tr"
@@ -60,8 +61,8 @@ class TensorRingMap(TensorMap):
     ) -> TensorRingMap:
         """The ring cut at R_0 and at R_n: a truncated SVD of rank R_0 R_n, then TT-SVD of both halves.
 
-        The usual TR-SVD (tensorly's) starts at the first mode and needs R_0 R_1 <= I_1, which the published ranks
-        break (50 > 4); this cut needs R_0 R_n <= min(D, O) and works for them.
+        The usual TR-SVD (tensorly's) starts at the first mode and needs R_0 R_1 <= I_1, which the published
+        ranks break (50 > 4); this cut needs R_0 R_n <= min(D, O) and works for them.
         """
         built = cls(in_modes, out_modes, ranks)
         W = check_weight(weight, built.in_features, built.out_features)
@@ -69,7 +70,7 @@ class TensorRingMap(TensorMap):
         closing, joining = R[0], R[n]
         if closing * joining > min(W.shape):
             raise ValueError(
-                f"ranks[0] * ranks[{n}] must be at most min(D, O) = {min(W.shape)} to start from a dense weight, "
+                f"ranks[0] * ranks[{n}] must be at most min(D, O) = {min(W.shape)} for a dense start, "
                 f"got {closing} * {joining} = {closing * joining}"
             )
         U = leading_basis(W, closing * joining)  # (O, R_0 R_n)

@@ -1,4 +1,4 @@
-"""Tensor Train (Yang, Krompass, Tresp, ICML 2017, arXiv 1707.01786; the matrix form of Novikov et al. 2015)."""
+"""Tensor Train (Yang, Krompass, Tresp, ICML 2017, arXiv 1707.01786; the form of Novikov et al. 2015)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from .modes import check_pairs, check_rank
 class TensorTrainMap(TensorMap):
     """W(j, i) = G_1[j_1, i_1] G_2[j_2, i_2] ... G_d[j_d, i_d] with j over input and i over output modes.
 
-    Core k is (r_{k-1}, m_k, n_k, r_k) with r_0 = r_d = 1. `ranks` are the d - 1 bonds between cores, or one integer
-    for all of them (lowered at the ends, where a bond cannot carry more than the modes on its shorter side).
+    Core k is (r_{k-1}, m_k, n_k, r_k) with r_0 = r_d = 1. `ranks` are the d - 1 bonds between cores, or one
+    integer for all of them (lowered at the ends, where a bond cannot carry more than the modes on its shorter
+    side).
     """
 
     name = "tt"
@@ -61,7 +62,7 @@ class TensorTrainMap(TensorMap):
     def from_dense(
         cls, weight: Tensor, in_modes: Sequence[int], out_modes: Sequence[int], ranks: int | Sequence[int]
     ) -> TensorTrainMap:
-        """TT-SVD of the weight (O, D); exact at the highest ranks, within sqrt(d - 1) of the best otherwise."""
+        """TT-SVD of the weight (O, D); exact at the highest ranks, else within sqrt(d - 1) of the best."""
         built = cls(in_modes, out_modes, ranks)
         tensor = paired(
             check_weight(weight, built.in_features, built.out_features), built.in_modes, built.out_modes

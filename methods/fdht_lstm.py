@@ -1,0 +1,41 @@
+"""FDHT-LSTM: all gate matrices, input-to-hidden and hidden-to-hidden, as one hierarchical Tucker map."""
+
+from pydantic import PositiveInt
+
+from squeezebench.method import Method, closed_form, dense_classifier, knob
+from squeezebench.nn import GATES, JointHidden, JointInput
+from squeezebench.tensor_method import TensorSettings, choice
+
+
+class FDHTLSTM(Method):
+    """One map (D + H) -> 4H is integrated first and decomposed then ("fully decomposed").
+
+    The source's modes, ranks and training are not public; the modes here factorise D + H (`in_modes`) and H. What is
+    counted as input-to-hidden is the whole map; hidden-to-hidden stores nothing of its own.
+    """
+
+    title = "FDHT-LSTM"
+    paper = "Yin et al., Towards Extremely Compact RNNs for Video Recognition with Fully Decomposed HT, CVPR 2021"
+
+    class Settings(TensorSettings):
+        inner_rank: PositiveInt | None = knob(None, "rank of the tree's inner nodes; none: rank")
+        compact_to: str = knob("cores", "the joint map is kept as cores", pattern="^cores$")
+
+    def skip(self, task):
+        return "one layer only: the joint map spans one layer's matrices" if self.settings.layers > 1 else super().skip(task)
+
+    def build(self, task):
+        model = dense_classifier(task, self.settings)
+        layer = model.layers[0]
+        # the map is made for D + H inputs; its entries then have the variance that a dense start would have
+        whole = choice("ht", self.settings).random(layer.inputs + layer.hidden, layer.hidden, len(GATES[layer.cell]))
+        layer.input_map = JointInput(whole, layer.hidden)
+        layer.hidden_map = JointHidden(layer.input_map)
+        return model
+
+    def closed_form(self, task):
+        s = self.settings
+        gates = len(GATES[s.cell])
+        cores = choice("ht", s).count(task.inputs + s.hidden, s.hidden, gates)
+        counts = closed_form(task.inputs, [s.hidden], s.cell, input_to_hidden=cores)
+        return counts | {"hidden_to_hidden": 0, "lstm_total": cores + counts["bias"]}

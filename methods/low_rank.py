@@ -1,0 +1,49 @@
+"""Low-rank factorisation of the trained matrices by truncated SVD, then fine-tuning."""
+
+from pydantic import PositiveInt
+
+from squeezebench.method import Method, RecurrentSettings, Stage, closed_form, dense_classifier, knob
+from squeezebench.nn import GATES, LowRankMap
+
+
+class LowRank(Method):
+    """W = U V with r (m + n) parameters, for input-to-hidden and hidden-to-hidden; worth it for r < m n / (m + n)."""
+
+    title = "low rank (SVD)"
+    paper = "Grachev et al., Neural Networks Compression for Language Modeling (2017); Winata et al. (2019)"
+
+    class Settings(RecurrentSettings):
+        rank: PositiveInt = knob(4, "rank of each factorisation; a matrix that would grow stays dense", search=[1, 2, 4, 8, 16])
+        hidden_to_hidden: bool = knob(True, "factorise hidden-to-hidden as well")
+
+    def start_share(self):
+        return 0.4
+
+    def stages(self):
+        return [Stage("fine-tune", 1.0)]
+
+    def build(self, task):
+        return dense_classifier(task, self.settings)
+
+    def adopt(self, model, dense):
+        for layer in dense.layers:
+            layer.input_map = self._factorise(layer.input_map)
+            if self.settings.hidden_to_hidden:
+                layer.hidden_map = self._factorise(layer.hidden_map)
+        return dense
+
+    def _factorise(self, dense_map):
+        if self._stored(dense_map.in_features, dense_map.out_features) == dense_map.weight.numel():
+            return dense_map
+        return LowRankMap.from_dense(dense_map.weight.detach(), self.settings.rank)
+
+    def _stored(self, inputs, outputs):
+        return min(inputs * outputs, self.settings.rank * (inputs + outputs))
+
+    def closed_form(self, task):
+        s = self.settings
+        rows = len(GATES[s.cell]) * s.hidden
+        counts = closed_form(task.inputs, [s.hidden] * s.layers, s.cell)
+        w = sum(self._stored(d, rows) for d in [task.inputs] + [s.hidden] * (s.layers - 1))
+        u = s.layers * self._stored(s.hidden, rows) if s.hidden_to_hidden else counts["hidden_to_hidden"]
+        return counts | {"input_to_hidden": w, "hidden_to_hidden": u, "lstm_total": w + u + counts["bias"]}

@@ -1,0 +1,46 @@
+"""Input-to-hidden and hidden-to-hidden of one layer as parts of one map (Yin et al., CVPR 2021: FDHT-LSTM)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class JointInput(nn.Module):
+    """(..., D) -> (..., O): the first D columns of a map (D + H) -> O. It owns the map."""
+
+    def __init__(self, whole: nn.Module, hidden: int) -> None:
+        super().__init__()
+        self.whole, self.hidden = whole, hidden
+        self.in_features, self.out_features = whole.in_features - hidden, whole.out_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.whole(nn.functional.pad(x, (0, self.hidden)))
+
+    def dense(self) -> Tensor:
+        """(O, D)."""
+        return self.whole.dense()[:, : self.in_features]
+
+    def spec(self) -> dict[str, Any]:
+        return {"map": "joint", "whole": self.whole.spec(), "hidden": self.hidden}
+
+
+class JointHidden(nn.Module):
+    """(..., H) -> (..., O): the last H columns of a JointInput's map. It stores nothing itself."""
+
+    def __init__(self, owner: JointInput) -> None:
+        super().__init__()
+        self._owner = (owner,)  # a tuple, so that the shared parameters are registered, saved and counted once
+        self.in_features, self.out_features = owner.hidden, owner.out_features
+
+    def dense(self) -> Tensor:
+        """(O, H): the map applied to the H unit vectors, which is cheaper than its whole matrix."""
+        whole = self._owner[0].whole
+        parameter = next(whole.parameters())
+        units = torch.eye(self.in_features, dtype=parameter.dtype, device=parameter.device)
+        return whole(nn.functional.pad(units, (whole.in_features - self.in_features, 0))).T
+
+    def spec(self) -> dict[str, Any]:
+        return {"map": "joint_hidden"}

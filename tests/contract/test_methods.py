@@ -1,0 +1,380 @@
+"""The contract: every method that is found, in every variant of its settings, keeps every check of it.
+
+And each check is worth something: a method made wrong on purpose fails it.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from squeezebench.contract import CHECKS, Case, check_method
+from squeezebench.discovery import find_methods, load
+from squeezebench.method import Method, RecurrentSettings, dense_classifier
+from squeezebench.nn import RecurrentClassifier
+
+SHARED = {  # of every method that has these knobs
+    "gru": {"cell": "gru"},
+    "two layers": {"layers": 2},
+    "segments": {"front": "segments"},
+    "segments_bn two layers gru": {"front": "segments_bn", "layers": 2, "cell": "gru"},
+    "dropout": {"input_dropout": 0.2, "dropout": 0.3},
+    "one unit": {"hidden": 1},
+}
+OWN = {
+    "vib_lstm": {
+        "vectors": {"finalise": "vectors"},
+        "vectors gru": {"finalise": "vectors", "cell": "gru"},
+        "vectors two layers": {"finalise": "vectors", "layers": 2},
+        "per_step": {"noise": "per_step"},
+        "per_step gru": {"noise": "per_step", "cell": "gru"},
+        "first_batch": {"noise": "first_batch"},
+        "hard": {"evaluate_with": "hard"},
+        "hard vectors": {"evaluate_with": "hard", "finalise": "vectors"},
+        "group lasso": {"group_lasso": 0.05, "group_threshold": 8.0},
+        "group lasso vectors": {"group_lasso": 0.05, "group_threshold": 8.0, "finalise": "vectors"},
+        "features only": {"mask_gates": False},
+        "gates only": {"mask_features": False},
+        "no masks": {"mask_features": False, "mask_gates": False},
+        "scratch": {"start": "scratch"},
+        "prunes": {"beta": 30.0, "ramp": 0.0, "mask_learning_rate": 50.0},
+        "prunes segments": {"beta": 30.0, "ramp": 0.0, "mask_learning_rate": 50.0, "front": "segments"},
+        "prunes vectors two layers": {
+            "beta": 30.0,
+            "ramp": 0.0,
+            "mask_learning_rate": 50.0,
+            "finalise": "vectors",
+            "layers": 2,
+        },
+        "eq15": {"scale": "eq15"},
+        "released": {"scale": "released"},
+    },
+    "iss": {
+        "element": {"definition": "element", "threshold": 0.05},
+        "element two layers": {"definition": "element", "threshold": 0.05, "layers": 2},
+        "scratch": {"start": "scratch"},
+        "prunes": {"strength": 1.0, "threshold": 9.0},
+    },
+    "magnitude": {
+        "inputs": {"keep_inputs": 0.5},
+        "inputs segments": {"keep_inputs": 0.5, "front": "segments"},
+        "element": {"structure": "element"},
+        "element gru": {"structure": "element", "cell": "gru"},
+        "element two layers": {"structure": "element", "layers": 2},
+        "element segments": {"structure": "element", "front": "segments"},
+        "keeps all": {"keep": 1.0},
+        "element keeps all": {"structure": "element", "keep": 1.0},
+    },
+    "random_units": {
+        "inputs": {"keep_inputs": 0.5},
+        "inputs segments": {"keep_inputs": 0.5, "front": "segments"},
+    },
+    "small_dense": {"width": {"width": 3}},
+}
+
+
+def cases() -> list[tuple[str, str]]:
+    """(method, its settings as JSON) of every method that is found; the ids are for readers."""
+    found = []
+    for name, file in find_methods().items():
+        knobs = set(load(file).Settings.model_fields)
+        shared = {label: given for label, given in SHARED.items() if set(given) <= knobs}
+        for label, given in ({"defaults": {}} | shared | OWN.get(name, {})).items():
+            found.append(pytest.param(name, json.dumps(given), id=f"{name}-{label}".replace(" ", "_")))
+    return found
+
+
+@cache
+def case(name: str, settings: str) -> Case:
+    """Trained once for all checks."""
+    return Case(load(find_methods()[name]), json.loads(settings))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(("name", "settings"), cases())
+def test_method(name, settings, check):
+    one = case(name, settings)
+    if reason := one.new().skip(one.info):
+        pytest.skip(reason)
+    check(one)
+
+
+def test_the_variants_named_here_are_of_methods_that_exist():
+    assert set(OWN) <= set(find_methods())
+
+
+def test_the_variants_that_should_prune_do():
+    """Otherwise their checks of the compact module would look at nothing."""
+    for name in ("vib_lstm", "iss"):
+        compact = case(name, json.dumps(OWN[name]["prunes"])).trained[2]
+        assert compact.hidden[0] < 8, name
+
+
+# ---------------------------------------------------------------------- methods made wrong on purpose
+
+
+class Good(Method):
+    """A dense classifier: nothing wrong with it."""
+
+    name = "good"
+    title = "good"
+    paper = "made up"
+
+    def build(self, task):
+        return dense_classifier(task, self.settings)
+
+
+class CompactIsAnother(Good):
+    """Scores another module than the one it trained."""
+
+    def compact(self, model):
+        other = RecurrentClassifier.from_spec(model.spec())
+        other.load_state_dict(model.state_dict())
+        nn.init.zeros_(other.head.weight)
+        return other
+
+
+class LastStepWhateverTheLength(RecurrentClassifier):
+    def forward(self, x, length=None):
+        return super().forward(x)
+
+
+class IgnoresLengths(Good):
+    """Classifies the last step, padding or not."""
+
+    def build(self, task):
+        model = super().build(task)
+        model.__class__ = LastStepWhateverTheLength
+        return model
+
+    @classmethod
+    def restore(cls, spec):
+        return LastStepWhateverTheLength.from_spec(spec)
+
+
+class Unseeded(Good):
+    """Draws from a generator that nobody seeds."""
+
+    def build(self, task):
+        model = super().build(task)
+        with torch.no_grad():
+            model.head.weight.add_(float(np.random.default_rng().normal()))
+        return model
+
+
+class SeedIsIgnored(Good):
+    """Learns nothing from anything."""
+
+    def build(self, task):
+        model = super().build(task)
+        for parameter in model.parameters():
+            nn.init.constant_(parameter, 0.1)
+        return model
+
+    def parameter_groups(self, model):
+        return [{"params": list(model.parameters()), "scale": 0.0}]
+
+
+class Diverges(Good):
+    """Its penalty leaves the finite numbers."""
+
+    def penalty(self, model):
+        return model.head.weight.sum() * float("nan")
+
+
+class LeavesNaN(Good):
+    """A parameter that the loss does not see becomes NaN."""
+
+    def build(self, task):
+        model = super().build(task)
+        model.extra = nn.Parameter(torch.zeros(1))
+        return model
+
+    def after_step(self, model):
+        nn.init.constant_(model.extra, float("nan"))
+
+
+class RootOfZero(Good):
+    """The gradient of a square root at 0 is infinite."""
+
+    def build(self, task):
+        model = super().build(task)
+        nn.init.zeros_(model.head.weight)
+        return model
+
+    def penalty(self, model):
+        return model.head.weight.square().sum().sqrt()
+
+
+class WrongFormula(Good):
+    """Counts one bias vector."""
+
+    def closed_form(self, task):
+        counts = super().closed_form(task)
+        half = counts["bias"] // 2
+        return counts | {"bias": half, "lstm_total": counts["lstm_total"] - half}
+
+
+class WithATensor(RecurrentClassifier):
+    """A classifier with a bias that is neither parameter nor buffer."""
+
+    aside = torch.zeros(1)
+
+    def forward(self, x, length=None):
+        return super().forward(x, length) + self.aside
+
+
+class NotSavedFully(Good):
+    """A part of the module is not in its state."""
+
+    def compact(self, model):
+        other = WithATensor.from_spec(model.spec())
+        other.load_state_dict(model.state_dict())
+        other.aside = model.head.bias.detach() * 1.0
+        with torch.no_grad():
+            other.head.bias.zero_()
+        return other
+
+    @classmethod
+    def restore(cls, spec):
+        return WithATensor.from_spec(spec)
+
+
+class InABuffer(RecurrentClassifier):
+    """The weights of the head are a buffer, which no rule counts."""
+
+    def __init__(self, *parts, **more):
+        super().__init__(*parts, **more)
+        weight = self.head.weight.detach().clone()
+        del self.head.weight
+        self.head.register_buffer("weight", weight)
+
+
+class HidesParameters(Good):
+    """Weights that are stored and used, but not counted."""
+
+    def compact(self, model):
+        other = self.restore(model.spec())
+        other.load_state_dict(model.state_dict())
+        return other
+
+    @classmethod
+    def restore(cls, spec):
+        return InABuffer.from_spec(spec)
+
+
+class WrongShape(Good):
+    """One class too many."""
+
+    def build(self, task):
+        model = super().build(task)
+        model.head = nn.Linear(model.hidden[-1], task.classes + 1)
+        return model
+
+
+class NoDocstring(Good):
+    pass
+
+
+class NoSource(Good):
+    """Says nothing of where it comes from."""
+
+    paper = ""
+
+
+class NamelessKnob(Good):
+    """A knob without a description."""
+
+    class Settings(RecurrentSettings):
+        strength: float = 1.0
+
+
+class BuildsNothing(Method):
+    """Forgets build."""
+
+    name = title = paper = "no build"
+
+
+NoDocstring.__doc__ = None
+
+WRONG = {  # class -> (the check that must fail, what it must say)
+    CompactIsAnother: ("compact_is_what_was_trained", "logits differ"),
+    IgnoresLengths: ("honours_lengths", "padding changes the logits"),
+    Unseeded: ("same_seed_same_bits", "differs between two runs of the same seed"),
+    SeedIsIgnored: ("same_seed_same_bits", "the seed has no influence"),
+    Diverges: ("trains", "Diverged: "),
+    LeavesNaN: ("trains", "extra is not finite"),
+    RootOfZero: ("penalty_is_differentiable", "gradient of head.weight is not finite"),
+    WrongFormula: ("counts_agree", "closed form"),
+    NotSavedFully: ("survives_saving", "logits changed"),
+    HidesParameters: ("counts_agree", "nobody counts"),
+    WrongShape: ("builds", "logits have shape"),
+    NoDocstring: ("describes_itself", "docstring"),
+    NoSource: ("describes_itself", "paper"),
+    NamelessKnob: ("describes_itself", "knob strength"),
+    BuildsNothing: ("builds", "does not define build"),
+}
+
+
+def problems(method: type[Method]) -> dict[str, str]:
+    """The checks that `method` fails, with what they say."""
+    found, one = {}, Case(method, {})
+    for check in CHECKS:
+        try:
+            check(one)
+        except Exception as error:
+            found[check.__name__] = f"{type(error).__name__}: {error}"
+    return found
+
+
+def test_a_method_with_nothing_wrong_passes():
+    assert problems(Good) == {}
+
+
+@pytest.mark.parametrize("method", WRONG, ids=lambda method: method.__name__)
+def test_a_wrong_method_fails_its_check(method):
+    check, words = WRONG[method]
+    found = problems(method)
+    assert check in found and words in found[check], found
+    if method not in (
+        Diverges,
+        LeavesNaN,
+        RootOfZero,
+        WrongShape,
+        BuildsNothing,
+    ):  # these cannot go on to the others
+        assert set(found) == {check}, found
+
+
+def test_every_check_is_seen_to_fail():
+    assert {check for check, _ in WRONG.values()} == {check.__name__ for check in CHECKS}
+
+
+def test_check_method_goes_on_after_a_failure(tmp_path):
+    path = tmp_path / "broken_formula.py"
+    path.write_text(
+        '"""A method."""\nfrom squeezebench.method import Method, dense_classifier\n\n\n'
+        'class Broken(Method):\n    """Counts nothing."""\n\n    title = paper = "broken"\n\n'
+        "    def build(self, task):\n        return dense_classifier(task, self.settings)\n\n"
+        "    def closed_form(self, task):\n        raise RuntimeError('no formula')\n"
+    )
+    found = dict(check_method(str(path)))
+    assert len(found) == len(CHECKS)
+    assert found.pop("counts agree") == "RuntimeError: no formula"
+    assert set(found.values()) == {None}
+
+
+def test_a_method_that_skips_the_contracts_task_says_so(tmp_path):
+    path = tmp_path / "for_video.py"
+    path.write_text(
+        "from squeezebench.method import Method\n\n\n"
+        'class ForVideo(Method):\n    """For video."""\n\n    title = paper = "v"\n    kinds = ("video",)\n'
+    )
+    assert list(check_method(str(path))) == [
+        ("skips the contract's task (is for video tasks, not sequence)", None)
+    ]

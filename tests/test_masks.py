@@ -1,0 +1,283 @@
+"""Bottleneck masks: what noise, keeping and compacting mean, and the trap in the released code's reading."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from squeezebench.discovery import find_methods, load
+from squeezebench.nn import (
+    GATES,
+    BottleneckMask,
+    TemporalSegments,
+    compact_masked,
+    recurrent_classifier,
+    surviving_inputs,
+    surviving_units,
+)
+from squeezebench.nn.shrink import removable
+from squeezebench.task import load_task, task_spec
+from squeezebench.training import Trainer, TrainingSettings
+
+INPUTS, HIDDEN, CLASSES, STEPS, BATCH = 7, 9, 4, 6, 5
+FOLDABLE = {"lstm": "o", "gru": "n"}
+
+
+def mask(units: int, off=(), **settings) -> BottleneckMask:
+    """A mask whose mu differs from 1 everywhere; units in `off` fall under the threshold."""
+    new = BottleneckMask(units, **settings)
+    with torch.no_grad():
+        new.mu.copy_(torch.linspace(0.5, 1.7, units))
+        new.log_var.fill_(-6.0)
+        new.log_var[list(off)] = 6.0
+    return new
+
+
+def masked(
+    cell: str,
+    layers: int = 1,
+    front: str | None = None,
+    letters: str = "",
+    off=(1, 4),
+    features=(0, 3),
+    **settings,
+):
+    """A classifier of random weights and statistics; masks on gates `letters` and (unless None) inputs."""
+    torch.manual_seed(1)
+    segments = None if front is None else TemporalSegments(INPUTS, 3, pool=front == "segments")
+    model = recurrent_classifier(INPUTS, HIDDEN, CLASSES, cell, layers, segments)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+        for norm in segments.norms if segments else ():
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2.0)
+    for layer in model.layers:
+        layer.gate_masks.update({letter: mask(HIDDEN, off, **settings) for letter in letters})
+    if features is not None:
+        model.input_mask = mask(INPUTS, features, **settings)
+    return model.eval()
+
+
+def batch():
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(BATCH, STEPS, INPUTS, generator=generator), torch.tensor([6, 1, 3, 4, 2])
+
+
+def gap(model, compact) -> float:
+    with torch.no_grad():
+        return (compact.eval()(*batch()) - model.eval()(*batch())).abs().max().item()
+
+
+# ---------------------------------------------------------------------- compact = masked
+
+
+@pytest.mark.parametrize("evaluate_with", ["mean", "hard"])
+@pytest.mark.parametrize("front", [None, "segments", "segments_bn"])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_masks_that_fold_leave_a_standard_cell_with_the_same_output(cell, layers, front, evaluate_with):
+    model = masked(cell, layers, front, FOLDABLE[cell], evaluate_with=evaluate_with)
+    compact = compact_masked(model)
+    assert compact.hidden == [HIDDEN - 2] * layers and compact.inputs == INPUTS - 2
+    assert not compact.masks() and not any(layer.factors for layer in compact.layers)
+    assert gap(model, compact) < 1e-6
+
+
+@pytest.mark.parametrize("front", [None, "segments", "segments_bn"])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_with_its_vectors_kept_every_mask_is_reproduced(cell, layers, front):
+    model = masked(cell, layers, front, GATES[cell])
+    compact = compact_masked(model, keep_factors=True)
+    assert compact.hidden == [HIDDEN - 2] * layers
+    assert all(
+        set(layer.factors) == {"lstm": {"i", "f"}, "gru": {"r", "z"}}[cell] for layer in compact.layers
+    )
+    assert gap(model, compact) < 1e-6
+
+
+def test_a_standard_cell_cannot_absorb_the_masks_inside_the_recursion():
+    model = masked("lstm", letters="ifgo")
+    assert gap(model, compact_masked(model)) > 1e-3  # why fine-tuning follows, and why vectors can be kept
+
+
+def test_masks_at_one_change_nothing():
+    plain, model = masked("lstm", features=None), masked("lstm", letters="ifgo", off=(), features=())
+    for each in model.masks():
+        torch.nn.init.ones_(each.mu)
+    assert gap(plain, model) < 1e-6
+    assert gap(plain, compact_masked(model)) < 1e-6
+
+
+def test_a_second_compaction_reads_the_inputs_of_the_first():
+    model = masked("lstm", letters="o")
+    once = compact_masked(model)
+    once.input_mask = mask(once.inputs, off=(2,))
+    twice = compact_masked(once)
+    assert twice.inputs == INPUTS - 3 and gap(once, twice) < 1e-6
+
+
+# ---------------------------------------------------------------------- which units can go
+
+
+@pytest.mark.parametrize(
+    ("cell", "letter", "goes"),
+    [
+        ("lstm", "i", True),
+        ("lstm", "g", True),
+        ("lstm", "o", True),
+        ("lstm", "f", False),
+        ("gru", "n", True),
+        ("gru", "r", False),
+        ("gru", "z", False),
+    ],
+)
+def test_a_unit_goes_only_with_a_gate_that_silences_it(cell, letter, goes):
+    model = masked(cell, letters=letter, off=(1, 4), features=None)
+    expected = [j for j in range(HIDDEN) if not (goes and j in (1, 4))]
+    assert surviving_units(model)[0].tolist() == expected
+    assert gap(model, compact_masked(model, keep_factors=True)) < 1e-6  # and so the removal is exact
+
+
+def test_gates_that_silence_different_units_remove_their_union():
+    model = masked("lstm", features=None)
+    model.layers[0].gate_masks.update(
+        {"i": mask(HIDDEN, (0,)), "g": mask(HIDDEN, (2,)), "f": mask(HIDDEN, (5,))}
+    )
+    assert removable(model.layers[0]).nonzero().flatten().tolist() == [0, 2]
+
+
+def test_the_last_unit_and_the_last_input_stay():
+    model = masked("lstm", layers=2, letters="ifgo", off=range(HIDDEN), features=range(INPUTS))
+    compact = compact_masked(model)
+    assert compact.hidden == [1, 1] and compact.inputs == 1
+    assert surviving_units(model)[0].tolist() == [HIDDEN - 1]  # where mu, and so alpha, is largest
+    assert surviving_inputs(model).tolist() == [INPUTS - 1]
+    assert torch.isfinite(compact(*batch())).all()
+
+
+def test_without_masks_everything_stays():
+    model = masked("lstm", features=None)
+    compact = compact_masked(model)
+    assert compact.hidden == [HIDDEN] and compact.input_index is None and gap(model, compact) < 1e-6
+
+
+# ---------------------------------------------------------------------- one mask
+
+
+def test_kl_is_the_papers_formula_with_its_gradients():
+    one = mask(5).double()
+    mu, variance = one.mu.detach(), one.log_var.detach().exp()
+    expected = torch.log1p(mu**2 / variance).sum()
+    assert one.kl().item() == pytest.approx(expected.item(), rel=1e-5)
+    one.kl().backward()
+    both = mu**2 + variance
+    assert torch.allclose(one.mu.grad, 2 * mu / both, rtol=1e-4)  # d/dmu log(1 + mu^2 / s^2)
+    assert torch.allclose(one.log_var.grad, -(mu**2) / both, rtol=1e-4)  # always widens sigma
+
+
+def test_kl_stays_finite_where_sigma_has_collapsed():
+    one = mask(3)
+    torch.nn.init.constant_(one.log_var, -200.0)
+    one.kl().backward()
+    assert (
+        torch.isfinite(one.kl())
+        and torch.isfinite(one.mu.grad).all()
+        and torch.isfinite(one.log_var.grad).all()
+    )
+
+
+def test_a_unit_is_kept_iff_its_signal_to_noise_exceeds_the_threshold():
+    one = BottleneckMask(4, threshold=4.0)
+    with torch.no_grad():
+        one.mu.copy_(torch.tensor([2.1, 1.9, -2.1, 0.0]))
+        one.log_var.zero_()
+    assert one.keep().tolist() == [True, False, True, False]
+    assert one.deterministic().tolist() == pytest.approx([2.1, 0.0, -2.1, 0.0])
+    one.evaluate_with = "hard"
+    assert one.deterministic().tolist() == [1.0, 0.0, 1.0, 0.0]
+
+
+def test_noise_per_sequence_is_one_draw_for_each_sequence_shared_over_time():
+    one = mask(6, noise="per_sequence").train()
+    first, second = one(3, 8), one(3, 8)
+    assert first.shape == (3, 6)  # no time axis: every step of a sequence is multiplied by the same numbers
+    assert not torch.equal(first, second) and not torch.equal(first[0], first[1])
+
+
+def test_noise_per_step_is_drawn_at_each_step():
+    drawn = mask(6, noise="per_step").train()(3, 8)
+    assert drawn.shape == (8, 3, 6)
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_noise_first_batch_is_drawn_once_and_never_again():
+    one = mask(6, noise="first_batch").train()
+    assert not torch.equal(one(3, 8), one.mu.expand(3, 6))
+    for _ in range(3):
+        assert torch.equal(one(3, 8), one.mu)
+
+
+def test_noise_has_the_stated_mean_and_variance():
+    torch.manual_seed(0)
+    one = mask(2).train()
+    with torch.no_grad():
+        one.log_var.copy_(torch.tensor([-1.0, 1.0]))
+        drawn = one(200_000, 1)
+    assert torch.allclose(drawn.mean(0), one.mu, atol=0.02)
+    assert torch.allclose(drawn.var(0), one.log_var.exp(), rtol=0.02)
+
+
+@pytest.mark.parametrize("noise", ["per_sequence", "per_step", "first_batch"])
+def test_evaluation_is_deterministic_whatever_the_noise(noise):
+    model = masked("lstm", letters="ifgo", noise=noise)
+    assert torch.equal(model(*batch()), model(*batch()))
+
+
+@pytest.mark.parametrize("noise", ["per_sequence", "per_step", "first_batch"])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_every_noise_trains_masks_and_weights(cell, noise):
+    model = masked(cell, letters=GATES[cell], off=(), features=(), noise=noise).train()
+    model(*batch()).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+# ---------------------------------------------------------------------- the trap
+
+
+def compressed_digits(noise: str):
+    """(masks after the compress stage, its history) of VIB-LSTM on digits, 8 epochs from scratch."""
+    base = load(find_methods()["vib_lstm"])
+    found = []
+
+    class Watched(base):
+        def end_stage(self, model, stage):
+            if stage.name == "compress":
+                found.extend(model.masks())
+            return super().end_stage(model, stage)
+
+    knobs = {"start": "scratch", "ramp": 0.0, "compress_share": 0.8, "mask_learning_rate": 20.0}
+    method = Watched(base.Settings(hidden=24, beta=1.0, noise=noise, **knobs))
+    training = TrainingSettings(epochs=10, batch_size=64, learning_rate=5e-3, schedule="constant")
+    trainer = Trainer(method, load_task(task_spec("digits")), training, 0)
+    trainer.run(None, training.epochs)
+    return found, [row for row in trainer.history.rows if row["stage"] == "compress"]
+
+
+def test_noise_drawn_once_prunes_everything_while_the_training_loss_stays_small():
+    """The degenerate optimum of the released code's reading: without noise sigma grows for free."""
+    masks, history = compressed_digits("first_batch")
+    kept = sum(int(m.keep().sum()) for m in masks) / sum(m.units for m in masks)
+    median = torch.cat([m.alpha().detach() for m in masks]).median().item()
+    assert kept < 0.05 and median < 1.0
+    assert history[-1]["loss"] < 0.5  # mean cross-entropy of ten classes; chance is 2.3
+    assert history[-1]["validation_accuracy"] < 0.2  # with the pruned masks nothing is left to evaluate
+
+    masks, history = compressed_digits("per_sequence")  # the same beta with noise in every batch
+    kept = sum(int(m.keep().sum()) for m in masks) / sum(m.units for m in masks)
+    median = torch.cat([m.alpha().detach() for m in masks]).median().item()
+    assert kept > 0.4 and median > 1.0
+    assert history[-1]["loss"] < 0.7 and history[-1]["validation_accuracy"] > 0.7
