@@ -1,9 +1,10 @@
-"""Training and inference time of the recurrences against torch.nn.LSTM and torch.nn.GRU, side by side in one process.
+"""The recurrences against torch.nn.LSTM and torch.nn.GRU: training and inference, in one process.
 
     python -m benchmarks.recurrence [--threads 1] [--repeats 15] [--only 32x32x64x128] [--json FILE]
 
-A training step is input linear + recurrence, forward + backward, float32, with gradients for all weights and masks;
-x needs none, as with features from disk, except in the row with a feature mask. Ratios are of medians in one run.
+A training step is input linear + recurrence, forward + backward, float32, with gradients for all weights and
+masks; x needs none, as with features from disk, except in the rows with a feature mask. Ratios are of medians
+in one run.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if __package__ in (None, ""):
 from benchmarks.timing import compare, machine, print_table, write_json
 from squeezebench.nn.recurrence import gru_recurrence, linear, lstm_recurrence, plain
 
-# B, T, D, H: cached features of UCF11; raw frames of UCF11, end to end; a small model, where the overhead is all
+# B, T, D, H: cached features of UCF11; its raw frames, end to end; a small model, where overhead shows
 SHAPES = [(16, 8, 2048, 2048), (16, 6, 57600, 256), (32, 32, 64, 128)]
 COMPACT = (46, 9, 8)  # D, H, T of the compact VIB-LSTM of UCF11
 Step = Callable[[], object]
@@ -67,7 +68,6 @@ def lstm_variants(B: int, T: int, D: int, H: int, device: str) -> dict[str, Step
         return lstm_recurrence(linear(v, w_ih, b_ih + b_hh), w_hh, masks)[0]
 
     masked = training_step(lambda: ours(masks), [*weights, *masks], upstream)
-    with_feature_mask = [*weights, *masks, feature_mask]
     reference = training_step(lambda: lstm(x)[0], weights, upstream)
     reference_dx = training_step(lambda: lstm(x * feature_mask)[0], [*weights, feature_mask], upstream)
     variants = {
@@ -75,7 +75,9 @@ def lstm_variants(B: int, T: int, D: int, H: int, device: str) -> dict[str, Step
         "masked, ours": masked,
         "unmasked, ours": training_step(lambda: ours(), weights, upstream),
         "masked, plain autograd": in_plain(masked),
-        "feature mask + masked, ours": training_step(lambda: ours(masks, feature_mask), with_feature_mask, upstream),
+        "feature mask + masked, ours": training_step(
+            lambda: ours(masks, feature_mask), [*weights, *masks, feature_mask], upstream
+        ),
         "feature mask + nn.LSTM": reference_dx,
     }
     if device == "cpu":
@@ -151,7 +153,8 @@ def many(step: Step, count: int) -> Step:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=15, help="rounds; small shapes take ten times as many")
     parser.add_argument("--only", metavar="BxTxDxH", help="one shape instead of all")
@@ -163,7 +166,8 @@ def main(argv: list[str] | None = None) -> None:
     results = []
 
     def report(title: str, variants: dict[str, Step], repeats: int, reference: str, scale: int = 1) -> None:
-        timings = compare({k: many(v, scale) if scale > 1 else v for k, v in variants.items()}, repeats=repeats)
+        variants = {name: many(step, scale) for name, step in variants.items()}
+        timings = compare(variants, repeats=repeats)
         print_table(title, timings, reference)
         results.append({"title": title, "reference": reference, "calls": scale, "timings": timings})
 

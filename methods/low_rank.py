@@ -4,6 +4,7 @@ from pydantic import PositiveInt
 
 from squeezebench.method import Method, RecurrentSettings, Stage, closed_form, dense_classifier, knob
 from squeezebench.nn import GATES, LowRankMap
+from squeezebench.nn.maps import check_rank
 
 
 class LowRank(Method):
@@ -23,6 +24,8 @@ class LowRank(Method):
         return [Stage("fine-tune", 1.0)]
 
     def build(self, task):
+        rows = len(GATES[self.settings.cell]) * self.settings.hidden
+        check_rank("rank", self.settings.rank, max(min(task.inputs, rows), self.settings.hidden))
         return dense_classifier(task, self.settings)
 
     def adopt(self, model, dense):

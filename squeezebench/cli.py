@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,20 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options) or 0
+        status = options.command(options) or 0
+        sys.stdout.flush()
+        return status
     except InputError as error:
         print(f"squeezebench: {error}", file=sys.stderr)
         return BAD_INPUT
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"squeezebench: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("squeezebench: interrupted; finished runs are kept, call again to go on", file=sys.stderr)
         return 130
@@ -110,9 +121,11 @@ def _run(options: argparse.Namespace) -> int:
     from .discovery import find_methods, load, pick
     from .experiment import _validated, fingerprint
     from .run import RunSpec, execute, settings_of
-    from .task import task_spec
+    from .task import load_task, task_spec
     from .training import TrainingSettings
 
+    if options.threads < 1:
+        raise InputError(f"--threads {options.threads}: give at least 1")
     torch.set_num_threads(options.threads)
     file = pick(find_methods(options.plugins), options.method)
     varied = assignments(options.set, "--set")
@@ -130,6 +143,7 @@ def _run(options: argparse.Namespace) -> int:
         training=_validated(TrainingSettings, assignments(options.train, "--train"), "--train"),
         model=shared,
     )
+    load_task(task, options.seed)  # what is wrong with the data is the user's to know, not a failed run
     record = execute(spec, file, options.out, options.out / "starts", progress=sys.stderr.isatty())
     if record.status == "ok":
         print(
@@ -225,11 +239,13 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from .experiment import check_experiment, make_plan, read_experiment
+    from .experiment import check_experiment, load_yaml, make_plan, read_experiment
     from .record import write_atomically
 
     where = str(options.experiment)
     if options.config_from_stdin:
+        if options.experiment.is_file():
+            load_yaml(options.experiment)  # Snakemake's reader lets a key that is given twice pass
         content = {"name": options.experiment.stem} | json.load(sys.stdin)
         experiment = check_experiment(content, where)
     else:

@@ -44,8 +44,8 @@ def count_method(
     try:
         made = count(construct(method, task)).model_dump()
         formula = method.closed_form(task)
-    except ValueError as error:
-        raise InputError(f"{name}: {error}") from None
+    except (ValueError, MemoryError, RuntimeError) as error:  # RuntimeError: torch's way to be out of memory
+        raise InputError(f"{name}: {' '.join(str(error).split())[:200]}") from None
     made = {key: made[key] for key in KEYS}
     return {
         "method": name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,19 +48,21 @@ def find_methods(plugins: Iterable[str | Path] = ()) -> dict[str, MethodFile]:
     A plugin may not take the name of another method: its rows could not be told apart.
     """
     found: dict[str, MethodFile] = {}
-    for path in sorted(OWN_METHODS.glob("[!_]*.py")):
+    for path in sorted(OWN_METHODS.glob("[!_.]*.py")):
         found[path.stem] = MethodFile(path.stem, path)
     for entry in entry_points(group=ENTRY_POINTS):
         _add(found, MethodFile(entry.name, None, entry), f"entry point {entry.value}")
     for plugin in map(Path, plugins):
         if not plugin.exists():
             raise InputError(f"plugins: {plugin} does not exist (a method file, or a folder of method files)")
-        for path in sorted(plugin.glob("[!_]*.py")) if plugin.is_dir() else [plugin]:
+        for path in sorted(plugin.glob("[!_.]*.py")) if plugin.is_dir() else [plugin]:
             _add(found, MethodFile(path.stem, path.resolve()), str(path))
     return found
 
 
 def _add(found: dict[str, MethodFile], file: MethodFile, where: str) -> None:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", file.name):
+        raise InputError(f"{where}: {file.name!r} cannot name a method; use letters, digits, _ and -")
     if file.name in found and found[file.name] != file:
         raise InputError(f"{where}: a method named {file.name!r} exists already; rename the file")
     found[file.name] = file

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 
 from .discovery import MethodFile, find_methods, load, near_matches, pick
 from .errors import InputError
@@ -42,6 +50,13 @@ class Experiment(BaseModel):
     features: str | None = None  # stands for ${features} in the options of tasks: the path of the user's own data
     plugins: list[str] = []  # method files or folders of them; a method that `methods` does not list joins as it is
     runs_per_job: PositiveInt = 1000  # runs of one method on one task that share a process (cluster: 1)
+
+    @field_validator("tasks", "seeds")
+    @classmethod
+    def _each_once(cls, values: Any) -> Any:
+        if twice := [value for value in values if isinstance(values, list) and values.count(value) > 1]:
+            raise ValueError(f"{twice[0]} is given twice")
+        return values
 
     def task_entries(self) -> dict[str, dict[str, Any]]:
         """Task name -> its entry, in the file's order."""
@@ -100,16 +115,33 @@ class Plan(BaseModel):
     jobs: list[str]
 
 
-def read_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Experiment:
-    """Read and check an experiment file; `overrides` replace top-level keys (Snakemake's --config)."""
+class _UniqueKeys(yaml.SafeLoader):
+    """A key that is given twice would silently lose what the first one says."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(path: Path) -> Any:
+    """What a YAML file holds. Raises InputError in one line."""
     try:
-        content = yaml.safe_load(path.read_text())
+        return yaml.load(path.read_text("utf-8"), _UniqueKeys)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, or no such date
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
+
+
+def read_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Experiment:
+    """Read and check an experiment file; `overrides` replace top-level keys (Snakemake's --config)."""
+    content = load_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: an experiment is a mapping with the keys {', '.join(Experiment.model_fields)}")
     return check_experiment({"name": path.stem} | content | (overrides or {}), str(path))
@@ -131,7 +163,7 @@ def _validated(model: type[BaseModel], content: dict[str, Any], where: str) -> A
         return model.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) if str(part).isprintable() else repr(part) for part in first["loc"])
         given = f" (got {first['input']!r})" if not isinstance(first["input"], dict | list) else ""
         if first["type"] == "extra_forbidden":
             allowed = near_matches(place.rsplit(".", 1)[-1], model.model_fields)
@@ -156,16 +188,16 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
         planned, method = _method(file)
         methods[name] = planned
         for task_name, task in tasks.items():
-            grid = list(_grid(given, method, f"{where}: methods"))
+            grid = list(_grid(given, f"{where}: methods: {name}"))
             points = [_point(point, method, task, f"{where}: methods") for point in grid] if method else [({}, {})]
             cells = [(*point, seed) for point in _unique(points) for seed in experiment.seeds]
             for number, (settings, varied, seed) in enumerate(cells):
                 folder = f"runs/{task_name}/{name}/{_slug(varied, settings)}/seed-{seed}"
-                job = f"{task_name}/{name}/{number // experiment.runs_per_job}"  # completed by a digest below
+                job = f"{task_name}/{name}/{number // experiment.runs_per_job}"  # a digest takes its place below
                 runs.append(PlannedRun(task=task_name, method=name, settings=settings, varied=varied, seed=seed, path=folder, job=job))
     if not runs:
         raise InputError(f"{where}: no runs: give at least one task, one method and one seed")
-    runs = _named_jobs(runs, tasks)
+    runs = _named_jobs(runs, tasks, experiment.protocol)
     needing = {run.task for run in runs if methods[run.method].needs_start}
     return Plan(
         experiment=experiment.name,
@@ -182,14 +214,14 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
     )
 
 
-def _named_jobs(runs: list[PlannedRun], tasks: dict[str, PlannedTask]) -> list[PlannedRun]:
-    """Complete each job's name by a digest of what it runs, so that an edited experiment reruns what it changes."""
+def _named_jobs(runs: list[PlannedRun], tasks: dict[str, PlannedTask], protocol: str) -> list[PlannedRun]:
+    """Name each job by a digest of what it runs, so that an edited experiment reruns what it changes, and only that."""
     members: dict[str, list[PlannedRun]] = {}
     for run in runs:
         members.setdefault(run.job, []).append(run)
-    shared = {name: digest_of(task.model_dump(mode="json")) for name, task in tasks.items()}
+    shared = {name: [protocol, task.model_dump(mode="json")] for name, task in tasks.items()}
     names = {
-        job: f"{job}-{digest_of([shared[some[0].task], [(run.settings, run.seed) for run in some]])[:8]}"
+        job: f"{job.rpartition('/')[0]}/{digest_of([shared[some[0].task], [(r.settings, r.seed) for r in some]])[:12]}"
         for job, some in members.items()
     }
     return [run.model_copy(update={"job": names[run.job]}) for run in runs]
@@ -197,12 +229,22 @@ def _named_jobs(runs: list[PlannedRun], tasks: dict[str, PlannedTask]) -> list[P
 
 def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) -> PlannedTask:
     here = f"{where}: tasks: {name}"
-    own = {key: entry.pop(key, None) or {} for key in TASK_KEYS}
+    own = {key: entry.pop(key) for key in TASK_KEYS if entry.get(key) is not None}
+    for key, value in own.items():
+        if not isinstance(value, dict):
+            raise InputError(f"{here}: {key}: give a mapping (got {value!r})")
+    own = {key: own.get(key, {}) for key in TASK_KEYS}
+    if "name" in entry:
+        raise InputError(f"{here}: unknown key 'name'; a task is named by its key under `tasks`, its data by `source`")
     spec = _validated(TaskSpec, {"name": name} | entry, here)
-    parse_options(spec)
+    try:
+        parse_options(spec)
+        data = fingerprint(spec)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
     training = _validated(TrainingSettings, experiment.training | own["training"], f"{where}: training")
     model = _validated(RecurrentSettings, experiment.model | own["model"], f"{where}: model")
-    return PlannedTask(spec=spec, fingerprint=fingerprint(spec), training=training, model=model)
+    return PlannedTask(spec=spec, fingerprint=data, training=training, model=model)
 
 
 def fingerprint(spec: TaskSpec) -> str:
@@ -211,7 +253,9 @@ def fingerprint(spec: TaskSpec) -> str:
     path = spec.options.get("path")
     if path is None:
         return ""
-    path, digest = Path(path), sha256()
+    path, digest = Path(path).expanduser(), sha256()
+    if not path.exists():
+        raise InputError(f"task {spec.name}: {path}: no such file or folder")
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
             size = file.stat().st_size
@@ -233,14 +277,16 @@ def _method(file: MethodFile) -> tuple[PlannedMethod, type[Method] | None]:
     return PlannedMethod(path=path, digest=file.digest, needs_start=needs), method
 
 
-def _grid(given: Any, method: type[Method] | None, where: str) -> Iterator[dict[str, Any]]:
+def _grid(given: Any, where: str) -> Iterator[dict[str, Any]]:
     """Points of one method's entry: a mapping whose lists are grids, or a list of such mappings."""
+    if given == []:
+        raise InputError(f"{where} is an empty list; give at least one mapping of settings")
     for entry in given if isinstance(given, list) else [given or {}]:
         axes = []
         for name, value in entry.items():
             values = value if isinstance(value, list) else [value]
             if not values:
-                raise InputError(f"{where}: {method.name if method else ''}: {name} is an empty list; give at least one value")
+                raise InputError(f"{where}: {name} is an empty list; give at least one value")
             axes.append([(name, v) for v in values])
         for point in itertools.product(*axes):
             yield dict(point)

@@ -23,9 +23,14 @@ from .training import describe
 
 
 def _read(path: Path) -> Plan:
-    content = json.loads(path.read_bytes())
-    content.pop("key", None)
-    return Plan.model_validate(content)
+    try:
+        content = json.loads(path.read_bytes())
+        content.pop("key", None)
+        return Plan.model_validate(content)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, AttributeError):
+        raise InputError(f"{path}: not a plan that `squeezebench plan` wrote") from None
 
 
 def spec_of(plan: Plan, run: PlannedRun) -> RunSpec:

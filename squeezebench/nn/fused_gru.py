@@ -24,7 +24,7 @@ from .gemm import step_product
 
 
 class MaskedGRU(torch.autograd.Function):
-    """gates (T, B, 3H), U (3H, H), b_hn (H,) or None, m (B, 3H) or None, h0 (B, H) or None -> hidden (T, B, H).
+    """gates (T, B, 3H), U (3H, H); b_hn (H,), m (B, 3H), h0 (B, H) or None each -> hidden (T, B, H).
 
     ``low`` and ``reference`` as in :class:`~squeezebench.nn.fused_lstm.MaskedLSTM`.
     """
@@ -97,16 +97,18 @@ class MaskedGRU(torch.autograd.Function):
         du_next = None
         steps = zip(
             dhidden.unbind(0), dh.unbind(0), dh.unsqueeze(2).unbind(0), z.unbind(0), r.unbind(0),
-            J_r.unbind(0), J_n.unbind(0), J[:, :, H:].unflatten(2, (2, H)).unbind(0), J[:, :, : 2 * H].unbind(0),
-            du.unbind(0), du[:, :, : 2 * H].unbind(0), du[:, :, 2 * H :].unbind(0), strict=True,
+            J_r.unbind(0), J_n.unbind(0), J[:, :, H:].unflatten(2, (2, H)).unbind(0),
+            J[:, :, : 2 * H].unbind(0), du.unbind(0), du[:, :, : 2 * H].unbind(0),
+            du[:, :, 2 * H :].unbind(0), strict=True,
         )  # fmt: skip
-        for dhidden_t, dh_t, dh_2, z_t, r_t, da_r, da_n, da_zn, da_rz, du_t, du_rz, du_n in reversed(list(steps)):
+        for step in reversed(list(steps)):
+            dhidden_t, dh_t, dh_t_as_1, z_t, r_t, da_r, da_n, da_zn, da_rz, du_t, du_rz, du_n = step
             if du_next is None:
                 dh_t.copy_(dhidden_t)
             else:
                 torch.add(dhidden_t, carry, out=total)
                 add_product(total, du_next, dh_t)
-            da_zn.mul_(dh_2)
+            da_zn.mul_(dh_t_as_1)  # (B, 2, H), (B, 1, H)
             da_r.mul_(da_n)
             du_rz.copy_(da_rz)
             torch.mul(r_t, da_n, out=du_n)
@@ -126,4 +128,3 @@ class MaskedGRU(torch.autograd.Function):
             dh0 = torch.empty_like(h0)
             add_product(carry, du[0], dh0)
         return da if need[0] else None, dU, db, dm, dh0, None, None
-

@@ -1,4 +1,4 @@
-"""The masked LSTM with its derivative written by hand: as few operations in each step as we know how to reach.
+"""The masked LSTM with its derivative written by hand: few operations a step, the rest for all steps at once.
 
 Forward (Eq. 8 of Srivastava et al., "A variational information bottleneck based method to compress sequential
 networks for human action recognition", WACV 2021), with s the gates before and z the masks:
@@ -11,8 +11,8 @@ Backward, with dh and dc the running gradients and a the sums that enter the non
     dc_t = F_{t+1} ⊙ dc_{t+1} + K_t ⊙ dh_t           F = z_f s_f ,  K = z_o s_o (1 - tanh²(c))
     da_t = J_t ⊙ (dc_t, dc_t, dc_t, dh_t)            J = the local slopes of the gates i, f, g, o
 
-F, K and J do not depend on dh and dc, so they are computed for all steps at once, before the loop; the gradients of U
-and of the masks are sums over the steps, computed for all steps at once after it.
+F, K and J do not depend on dh and dc, so they are computed before the loop; the gradients of U and of the
+masks are sums over the steps, computed after it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ tanh_slope = torch.ops.aten.tanh_backward.grad_input  # (x, g, grad_input=y): y 
 
 
 class MaskedLSTM(torch.autograd.Function):
-    """gates (T, B, 4H), U (4H, H), z (B, 4H) or None, h0 and c0 (B, H) or None -> hidden (T, B, H), c_T (B, H).
+    """gates (T, B, 4H), U (4H, H), z (B, 4H) or None, h0, c0 (B, H) or None -> hidden (T, B, H), c_T (B, H).
 
-    ``low`` is the dtype of the products with U (autocast), ``reference`` the same recurrence under plain autograd, used
-    where second derivatives are asked for.
+    ``low`` is the dtype of the products with U (autocast), ``reference`` the same recurrence under plain
+    autograd, used where second derivatives are asked for.
     """
 
     @staticmethod
@@ -52,8 +52,9 @@ class MaskedLSTM(torch.autograd.Function):
             zs = gates.new_empty(B, 4 * H)
             masked_gates = (zs.chunk(4, 1),) * T
 
-        # tanh(x) = 2σ(2x) - 1, to 1e-7: on a CPU PyTorch's tanh costs seven of its sigmoids
-        by_sigmoid, minus_one = gates.device.type == "cpu" and gates.dtype == torch.float32, gates.new_tensor(-1.0)
+        # tanh(x) = 2σ(2x) - 1, to 1e-7: on a CPU, PyTorch's tanh costs as much as four of its sigmoids
+        by_sigmoid = gates.device.type == "cpu" and gates.dtype == torch.float32
+        minus_one = gates.new_tensor(-1.0)
 
         h = h0
         steps = zip(
@@ -67,10 +68,10 @@ class MaskedLSTM(torch.autograd.Function):
                 add_product(x, h, a)
             if by_sigmoid:
                 a_g.mul_(2)
-                torch.sigmoid(a, out=s_t)
+            torch.sigmoid(a, out=s_t)  # all four in one call costs less than two calls around g
+            if by_sigmoid:
                 torch.add(minus_one, g_t, alpha=2, out=g_t)
             else:
-                torch.sigmoid(a, out=s_t)  # all four in one call costs less than two calls around g
                 torch.tanh(a_g, out=g_t)
             if z is not None:
                 torch.mul(s_t, z, out=zs)
@@ -94,27 +95,30 @@ class MaskedLSTM(torch.autograd.Function):
         need = ctx.needs_input_grad
         if torch.is_grad_enabled():
             return (*second_derivative(ctx.reference, inputs, need, (dhidden, dc_T)), None, None)
-        _, U, z, h0, c0 = inputs
+        _, U, z, h0, _ = inputs
         H = U.shape[1]
         if dhidden is None:
             dhidden = torch.zeros_like(hidden)
         F, K, J = _slopes(s, c, tanh_c, z)
         dh, dc = torch.empty_like(hidden), torch.empty_like(hidden)
-        carry = torch.zeros_like(hidden[0]) if dc_T is None else dc_T.clone(memory_format=torch.contiguous_format)
+        carry = torch.zeros_like(dh[0])
+        if dc_T is not None:
+            carry.copy_(dc_T)
 
         add_product = step_product(U, s.shape[1], len(s), ctx.low, transposed=True)
         da_next = None
         steps = zip(
-            dhidden.unbind(0), dh.unbind(0), dc.unbind(0), dc.unsqueeze(2).unbind(0), F.unbind(0), K.unbind(0),
-            J.unbind(0), J[:, :, : 3 * H].unflatten(2, (3, H)).unbind(0), J[:, :, 3 * H :].unbind(0), strict=True,
+            dhidden.unbind(0), dh.unbind(0), dc.unbind(0), dc.unsqueeze(2).unbind(0), F.unbind(0),
+            K.unbind(0), J.unbind(0), J[:, :, : 3 * H].unflatten(2, (3, H)).unbind(0),
+            J[:, :, 3 * H :].unbind(0), strict=True,
         )  # fmt: skip
-        for dhidden_t, dh_t, dc_t, dc_3, F_t, K_t, da, da_ifg, da_o in reversed(list(steps)):
+        for dhidden_t, dh_t, dc_t, dc_t_as_1, F_t, K_t, da, da_ifg, da_o in reversed(list(steps)):
             if da_next is None:
                 dh_t.copy_(dhidden_t)
             else:
                 add_product(dhidden_t, da_next, dh_t)
             torch.addcmul(carry, dh_t, K_t, out=dc_t)
-            da_ifg.mul_(dc_3)
+            da_ifg.mul_(dc_t_as_1)  # (B, 3, H), (B, 1, H)
             da_o.mul_(dh_t)
             torch.mul(dc_t, F_t, out=carry)
             da_next = da
@@ -165,15 +169,13 @@ def recurrent_gradient(da, hidden, h0: Tensor | None, U: Tensor, low: torch.dtyp
     da_h, h_prev = da_h.flatten(0, 1), h_prev.flatten(0, 1)
     if low is None:
         return weight_gradient(da_h, h_prev, U)
-    return weight_gradient(da_h.to(low), h_prev.to(low), U).to(da.dtype)
+    return weight_gradient(da_h.to(low), h_prev.to(low), U).to(U.dtype)
 
 
 def second_derivative(reference: Callable, inputs: list, need: tuple, upstream: tuple) -> list[Tensor | None]:
     """First derivatives that can be differentiated again: the recurrence once more, under plain autograd."""
     outputs = reference(*inputs)
-    pairs = [(y, dy) for y, dy in zip(outputs, upstream, strict=True) if dy is not None]
+    ys, dys = zip(*((y, dy) for y, dy in zip(outputs, upstream, strict=True) if dy is not None), strict=True)
     wanted = [x for x, needed in zip(inputs, need, strict=False) if needed]
-    found = iter(
-        torch.autograd.grad([y for y, _ in pairs], wanted, [dy for _, dy in pairs], create_graph=True, allow_unused=True)
-    )
+    found = iter(torch.autograd.grad(ys, wanted, dys, create_graph=True, allow_unused=True))
     return [next(found) if needed else None for _, needed in zip(inputs, need, strict=False)]

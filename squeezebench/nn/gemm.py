@@ -1,12 +1,12 @@
-"""Dense products on the CPU, as fast as PyTorch allows: ``linear`` for all time steps, ``step_product`` for one.
+"""Dense products on the CPU, as fast as PyTorch allows: ``linear`` for all steps, ``step_product`` for one.
 
 Three facts, measured, make up the gain over ``F.linear`` in float32 on one thread:
 
-* oneDNN's product, reached through the private operator ``mkldnn._linear_pointwise``, outruns the default BLAS on
-  large matrices. It reorders its *second* operand first, so for few rows we compute ``(W x^T)^T``: the few rows
-  are reordered and the large weight is read in place (2x at 16 x 2048 x 8192).
-* Fresh memory for a gradient of hundreds of megabytes costs as much, in page faults, as its arithmetic. We keep the
-  memory from one step to the next, and use it again once nobody else does.
+* oneDNN's product, reached through the private operator ``mkldnn._linear_pointwise``, outruns the default
+  BLAS on large matrices. It reorders its *second* operand first, so for few rows we compute ``(W x^T)^T``:
+  the few rows are reordered and the large weight is read in place (2x at 16 x 2048 x 8192).
+* Fresh memory for a gradient of hundreds of megabytes costs almost as much, in page faults, as its
+  arithmetic. We keep the memory from one step to the next, and use it again once nobody else does.
 * The BLAS prefers wide results: a tall, small gradient is computed transposed.
 
 Everything is guarded (device, dtype, build, :func:`plain`); behind it stands ``F.linear``.
@@ -27,7 +27,11 @@ from torch.utils.flop_counter import flop_registry, register_flop_formula
 from torch.utils.weak import WeakIdKeyDictionary
 
 _PLAIN: ContextVar[bool] = ContextVar("squeezebench_plain", default=False)
-_ONEDNN_FROM = 1 << 20  # elements of the weight; below, the default BLAS has less overhead per call
+_ONEDNN_FROM = 1 << 25  # multiplications; below, the default BLAS has less overhead per call
+_STEP_FROM = 1 << 20  # elements of the weight, likewise
+_SWAP_FROM_ROWS = (
+    8  # oneDNN works in blocks of 16 rows; with fewer than half a block it reorders nothing anyway
+)
 _TRANSPOSE_FROM_STEPS = 5  # a transposed copy of a large weight costs what it saves in about 4 products
 _KEEP_FROM = 1 << 24  # bytes; smaller blocks come from the heap, whose pages are there already
 _TALL_UP_TO = 1 << 18  # elements of a gradient that is cheap to transpose
@@ -40,7 +44,7 @@ _LOCK = Lock()
 def plain() -> Iterator[None]:
     """Inside, ``linear`` and the recurrences use public operators and plain autograd only.
 
-    For counting, export, ``torch.func`` transforms, or to compare against. The choice is made in the forward pass.
+    For counting, export, ``torch.func``, or to compare with. The choice is made in the forward pass.
     """
     token = _PLAIN.set(True)
     try:
@@ -55,6 +59,8 @@ def fast_path(*tensors: Tensor | None) -> bool:
         return False
     if torch._C._functorch.peek_interpreter_stack() is not None:  # vmap, grad, jvp of torch.func
         return False
+    if torch.autograd.forward_ad._current_level >= 0:
+        return False
     return all(t is None or type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
 
 
@@ -64,11 +70,11 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
 
-# ---------------------------------------------------------------------------------------------------------- linear
+# ---------------------------------------------------------------------------------------------------- linear
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x W^T + b``: x (..., D), weight (K, D), bias (K,) or None -> (..., K). As ``F.linear``, with autograd.
+    """``F.linear``, ``x W^T + b``: x (..., D), weight (K, D), bias (K,) or None -> (..., K).
 
     The gradient of x is computed only where something needs it, and second derivatives work.
     """
@@ -104,9 +110,9 @@ class _Linear(torch.autograd.Function):
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (N, D), weight (K, D) -> (N, K), contiguous."""
-    if not _onednn(weight, x):
+    if x.shape[0] * weight.numel() < _ONEDNN_FROM or not _onednn(weight):
         return F.linear(x, weight, bias)
-    if 8 * x.shape[0] <= weight.shape[0] and weight.is_contiguous():
+    if _SWAP_FROM_ROWS <= x.shape[0] <= weight.shape[0] // 8 and weight.is_contiguous():
         y = _onednn_linear(weight, x).t()
         out = y.new_empty(y.shape)
         return out.copy_(y) if bias is None else torch.add(y, bias, out=out)
@@ -123,30 +129,33 @@ def weight_gradient(dy: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     return torch.mm(dy.t(), x, out=_kept(weight, "gradient", rows, columns))
 
 
-# ------------------------------------------------------------------------------------------------- one step at a time
+# ---------------------------------------------------------------------------------------- one step at a time
 
 
 def step_product(
     weight: Tensor, rows: int, steps: int, low: torch.dtype | None = None, *, transposed: bool = False
 ) -> Callable[[Tensor, Tensor, Tensor], object]:
-    """A function ``(a, x, out)`` that writes ``a + x W^T`` (transposed: ``a + x W``), to be called ``steps`` times.
+    """A function ``(a, x, out)`` that writes ``a + x W^T`` (transposed: ``a + x W``), for ``steps`` calls.
 
     weight (K, D), x (rows, D), a and out (rows, K); transposed: x (rows, K), a and out (rows, D).
     ``low`` is the dtype of the product where it is not that of x.
     """
-    if low is not None and low != weight.dtype:
+    if low is not None:
         right = weight.to(low) if transposed else weight.to(low).t()
         return lambda a, x, out: torch.add(a, torch.mm(x.to(low), right), out=out)
     worth_it = steps >= _TRANSPOSE_FROM_STEPS if transposed else weight.is_contiguous()
-    if worth_it and 8 * rows <= min(weight.shape) and _onednn(weight):
+    large = weight.numel() >= _STEP_FROM and 8 * rows <= min(weight.shape)
+    if worth_it and large and _onednn(weight):
         K, D = weight.shape
         left = _kept(weight, "transposed", D, K).copy_(weight.t()) if transposed else weight
+        if rows < _SWAP_FROM_ROWS:
+            return lambda a, x, out: torch.add(a, _onednn_linear(x, left), out=out)
         return lambda a, x, out: torch.add(a, _onednn_linear(left, x).t(), out=out)
     right, addmm = weight if transposed else weight.t(), torch.addmm
     return lambda a, x, out: addmm(a, x, right, out=out)
 
 
-# -------------------------------------------------------------------------------------------- what the machine offers
+# ----------------------------------------------------------------------------------- what the machine offers
 
 
 @cache
@@ -169,12 +178,10 @@ def _onednn_flop(x_shape, w_shape, *_args, out_shape=None, **_kwargs) -> int:
     return 2 * x_shape[0] * x_shape[1] * w_shape[0]
 
 
-def _onednn(weight: Tensor, x: Tensor | None = None) -> bool:
+def _onednn(weight: Tensor) -> bool:
     return (
-        weight.numel() >= _ONEDNN_FROM
-        and weight.device.type == "cpu"
+        weight.device.type == "cpu"
         and weight.dtype == torch.float32
-        and (x is None or (x.dtype == torch.float32 and x.numel() > 0))
         and torch._C._get_mkldnn_enabled()
         and not _PLAIN.get()
         and _onednn_operator() is not None
@@ -185,13 +192,13 @@ def _onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     return _onednn_operator()(x, weight, bias, "none", [], "")
 
 
-# ------------------------------------------------------------------------------------------------------------- memory
+# ---------------------------------------------------------------------------------------------------- memory
 
 
 def _kept(owner: Tensor, role: str, rows: int, columns: int) -> Tensor:
-    """An uninitialised (rows, columns) matrix, from the memory that this role had last time if nobody uses it still.
+    """An uninitialised (rows, columns) matrix, from the memory this role had last time if nobody uses it.
 
-    The memory lives as long as the owner. Somebody is any tensor or view other than what we hold, ``.grad`` included.
+    The memory lives as long as the owner. Somebody is any tensor or view, ``.grad`` included: we hold none.
     """
     size = rows * columns * owner.element_size()
     count = getattr(torch._C, "_storage_Use_Count", None)

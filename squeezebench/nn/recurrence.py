@@ -1,11 +1,13 @@
-"""The masked gated recurrences: LSTM (Eq. 8 of the VIB-LSTM paper) and GRU, time-major, one layer, one direction.
+"""The masked gated recurrences: LSTM (Eq. 8 of the VIB-LSTM paper) and GRU, time-major, one layer.
 
-Each takes the input products of all steps, ``gates = linear(x, W) + biases``, so that the input map may be anything
-(dense, tensor train, ...), and runs the part that is truly sequential. With all masks None they are ``torch.nn.LSTM``
-and ``torch.nn.GRU``. Sequences of different lengths are the caller's: run to the end, gather the last valid step.
+Each takes the input products of all steps, ``gates = linear(x, W) + biases``, so that the input map may be
+anything (dense, tensor train, ...), and runs the part that is truly sequential. With all masks None they are
+``torch.nn.LSTM`` and ``torch.nn.GRU``. Sequences of different lengths are the caller's: run to the end,
+gather the last valid step.
 
-Three paths, one meaning: the equations under plain autograd (``plain()``; also second derivatives, tracing,
-``torch.func``), hand-written autograd for training (fused_lstm.py, fused_gru.py), and a lean loop without gradients.
+Three paths, one meaning: the equations under plain autograd (inside ``plain()``; also for second derivatives,
+tracing and ``torch.func``), hand-written autograd for training (fused_lstm.py, fused_gru.py), and a lean loop
+where no gradient is asked for.
 """
 
 from __future__ import annotations
@@ -28,21 +30,22 @@ def lstm_recurrence(
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """The LSTM whose gates carry masks, Eq. 8 of Srivastava et al., WACV 2021:
 
-        i_t = z_i ⊙ σ(W_i v_t + U_i h_{t-1} + b_i)     f_t, o_t likewise     g_t = z_g ⊙ tanh(W_g v_t + U_g h_{t-1} + b_g)
-        c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t                h_t = o_t ⊙ tanh(c_t)
+        i_t = z_i ⊙ σ(W_i v_t + U_i h_{t-1} + b_i)         f_t, o_t likewise
+        g_t = z_g ⊙ tanh(W_g v_t + U_g h_{t-1} + b_g)
+        c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t                    h_t = o_t ⊙ tanh(c_t)
 
     gates: (T, B, 4H), the input products with both biases, in PyTorch's order i, f, g, o
     weight_hh: (4H, H), U
     masks: None or (z_i, z_f, z_g, z_o), each None, (H,) or (B, H), the same at every step
     h0, c0: (B, H), zero where None
-    Returns hidden (T, B, H) and (h_T, c_T), each (B, H). Under autocast the products with U run in the lower precision
-    and the state stays in float32.
+    Returns hidden (T, B, H) and (h_T, c_T), each (B, H). Under autocast the products with U run in the lower
+    precision and the state stays in float32.
     """
     tensors = (gates, weight_hh, *(masks or ()), h0, c0)
     _check(gates, weight_hh, masks, 4)
     low = autocast_dtype(gates)
     if low is not None:
-        gates = gates.float()
+        gates, h0, c0 = (None if t is None else t.float() for t in (gates, h0, c0))
     fast = fast_path(*tensors)
     if fast and not _needs_grad(tensors):
         return _lstm_inference(gates, weight_hh, masks, h0, c0, low)
@@ -57,7 +60,7 @@ def lstm_recurrence(
 def gru_recurrence(
     gates: Tensor, weight_hh: Tensor, bias_hh_n: Tensor | None, masks: Masks = None, h0: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The GRU as PyTorch has it (Cho et al. 2014, with the reset gate after the product), its gates carrying masks:
+    """PyTorch's GRU (Cho et al. 2014, the reset gate after the product), its gates carrying masks:
 
         r_t = m_r ⊙ σ(W_r v_t + U_r h_{t-1} + b_r)     z_t = m_z ⊙ σ(W_z v_t + U_z h_{t-1} + b_z)
         n_t = m_n ⊙ tanh(W_n v_t + b_in + r_t ⊙ (U_n h_{t-1} + b_hn))
@@ -72,7 +75,7 @@ def gru_recurrence(
     _check(gates, weight_hh, masks, 3)
     low = autocast_dtype(gates)
     if low is not None:
-        gates = gates.float()
+        gates, bias_hh_n, h0 = (None if t is None else t.float() for t in (gates, bias_hh_n, h0))
     fast = fast_path(*tensors)
     if fast and not _needs_grad(tensors):
         hidden = _gru_inference(gates, weight_hh, bias_hh_n, masks, h0, low)
@@ -85,7 +88,7 @@ def gru_recurrence(
     return hidden, hidden[-1]
 
 
-# ---------------------------------------------------------------------------------------------- the equations, plainly
+# ------------------------------------------------------------------------------------ the equations, plainly
 
 
 def _lstm_plain(gates, U, z, h0, c0):
@@ -123,7 +126,7 @@ def _gru_plain(gates, U, b_hn, m, h0):
     return (torch.stack(hidden),)
 
 
-# ------------------------------------------------------------------------------------------------------ no gradients
+# ---------------------------------------------------------------------------------------------- no gradients
 
 
 def _lstm_inference(gates, U, masks, h0, c0, low):
@@ -166,7 +169,8 @@ def _gru_inference(gates, U, b_hn, masks, h0, low):
     m_rz, m_n = (None, None) if masks is None else _stack(masks, gates, H).split((2 * H, H), 1)
     add_product = step_product(U, B, T, low)
     bias = bias.expand(B, 3 * H)
-    for x_rz, x_n, h_t in zip(gates[..., : 2 * H].unbind(0), gates[..., 2 * H :].unbind(0), hidden.unbind(0), strict=True):
+    x_rz_steps, x_n_steps = (x.unbind(0) for x in gates.split((2 * H, H), 2))
+    for x_rz, x_n, h_t in zip(x_rz_steps, x_n_steps, hidden.unbind(0), strict=True):
         add_product(bias, h, u)
         u_rz.add_(x_rz).sigmoid_()
         if m_rz is not None:
@@ -179,15 +183,16 @@ def _gru_inference(gates, U, b_hn, masks, h0, low):
     return hidden
 
 
-# ----------------------------------------------------------------------------------------------------------- helpers
+# --------------------------------------------------------------------------------------------------- helpers
 
 
 def _stack(masks: Masks, gates: Tensor, width: int) -> Tensor | None:
-    """The masks side by side, (B, 4H) or (B, 3H), ones for those that are None. Autograd folds (H,) masks back."""
+    """The masks side by side, (B, 4H) or (B, 3H), ones where None. Autograd sums (H,) masks over B."""
     if masks is None or all(m is None for m in masks):
         return None
     shape = (gates.shape[1], width)
-    return torch.cat([gates.new_ones(shape) if m is None else m.to(gates.dtype).expand(shape) for m in masks], 1)
+    ones = gates.new_ones(())
+    return torch.cat([(ones if m is None else m.to(gates.dtype)).expand(shape) for m in masks], 1)
 
 
 def _needs_grad(tensors) -> bool:
@@ -196,7 +201,8 @@ def _needs_grad(tensors) -> bool:
 
 def _check(gates: Tensor, weight_hh: Tensor, masks: Masks, count: int) -> None:
     H = weight_hh.shape[1]
-    if gates.dim() != 3 or gates.shape[2] != count * H or weight_hh.shape[0] != count * H or gates.shape[0] == 0:
+    fits = gates.dim() == 3 and gates.shape[2] == count * H == weight_hh.shape[0]
+    if not fits or gates.shape[0] == 0:
         raise ValueError(
             f"expected gates (T > 0, B, {count}H) and weight_hh ({count}H, H), "
             f"got {tuple(gates.shape)} and {tuple(weight_hh.shape)}"

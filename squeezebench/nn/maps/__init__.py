@@ -14,7 +14,7 @@ from .dense import DenseMap
 from .hierarchical_tucker import HierarchicalTuckerMap
 from .joint import JointHidden, JointInput
 from .low_rank import LowRankMap
-from .modes import balanced_modes, check_modes, gate_modes, rank_for_budget
+from .modes import balanced_modes, check_modes, check_rank, gate_modes, rank_for_budget
 from .selected import SelectedMap
 from .tensor_ring import TensorRingMap
 from .tensor_train import TensorTrainMap
@@ -33,6 +33,7 @@ __all__ = [
     "TensorTrainMap",
     "balanced_modes",
     "check_modes",
+    "check_rank",
     "gate_modes",
     "map_from_spec",
     "rank_for_budget",

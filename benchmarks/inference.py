@@ -1,0 +1,105 @@
+"""Inference of a compact LSTM against the dense one it came from, in the same runtime and against the fastest.
+
+The default sizes are VIB-LSTM's on UCF11: 46 inputs and 9 units against 2048 and 2048 (the printed 2,052 parameters
+are those of 46 and 9), 8 frames, one thread, a single video and a batch of 10 (section 5.5 of the paper).
+
+    python benchmarks/inference.py [--json FILE] [--steps 8] [--dense 2048 2048] [--compact 46 9]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import time
+from collections.abc import Callable
+from dataclasses import astuple
+from pathlib import Path
+
+import torch
+from onnx_lstm import session
+from timing import Timing, compare, machine, print_table, write_json
+from torch import nn
+
+from squeezebench.nn import recurrent_classifier
+
+BATCHES = (1, 10)
+
+
+def runtimes(inputs: int, hidden: int, batch: int, steps: int) -> dict[str, Callable[[], object]]:
+    """The recurrent part of one model, last state only, in each runtime."""
+    torch.manual_seed(0)
+    lstm = nn.LSTM(inputs, hidden).eval()
+    layer = recurrent_classifier(inputs, hidden, 2).layers[0].eval()
+    x = torch.randn(steps, batch, inputs)
+
+    def without_onednn():
+        with torch.backends.mkldnn.flags(enabled=False):
+            return lstm(x)
+
+    found = {"nn.LSTM": lambda: lstm(x), "nn.LSTM, oneDNN off": without_onednn, "squeezebench": lambda: layer(x)}
+    if all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime")):
+        run, array = session(lstm, batch, steps), x.numpy()
+        gap = abs(run.run(None, {"x": array})[0] - lstm(x)[1][0].numpy()).max()
+        assert gap < 1e-5, f"ONNX Runtime differs from PyTorch by {gap}"
+        found["ONNX Runtime"] = lambda: run.run(None, {"x": array})
+    else:
+        print("ONNX Runtime is left out: pip install onnx onnxruntime")
+    return found
+
+
+def enough(call: Callable[[], object], seconds: float = 0.01) -> int:
+    """How many calls take about `seconds`: a short call is timed in a row of many, in its steady state."""
+    call()
+    started = time.perf_counter()
+    call()
+    return max(1, min(1000, round(seconds / (time.perf_counter() - started))))
+
+
+def repeated(call: Callable[[], object], count: int) -> Callable[[], object]:
+    def run():
+        for _ in range(count):
+            call()
+
+    return run
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dense", type=int, nargs=2, default=(2048, 2048), metavar=("D", "H"))
+    parser.add_argument("--compact", type=int, nargs=2, default=(46, 9), metavar=("D", "H"))
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=21)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    result = {"machine": machine(), "threads": 1, "dense": options.dense, "compact": options.compact, "batches": {}}
+    for batch in BATCHES:
+        variants = {
+            f"{size}, {name}": call
+            for size, shape in (("dense", options.dense), ("compact", options.compact))
+            for name, call in runtimes(*shape, batch, options.steps).items()
+        }
+        calls = {name: enough(call) for name, call in variants.items()}
+        measured = compare({n: repeated(variants[n], k) for n, k in calls.items()}, repeats=options.repeats, warmup=2)
+        timings = {n: Timing(*(value / calls[n] for value in astuple(t))) for n, t in measured.items()}
+        print_table(f"batch {batch}, {options.steps} steps, one thread", timings, "dense, nn.LSTM")
+        names = [name.removeprefix("compact, ") for name in variants if name.startswith("compact")]
+        fastest = min(timings[f"dense, {name}"].median for name in names)
+        ratios = {
+            name: {
+                "same runtime": timings[f"dense, {name}"].median / timings[f"compact, {name}"].median,
+                "fastest dense": fastest / timings[f"compact, {name}"].median,
+            }
+            for name in names
+        }
+        print(f"{'':24}{'same runtime':>14}{'against the fastest dense':>28}")
+        for name, ratio in ratios.items():
+            print(f"{name:24}{ratio['same runtime']:>13.0f}x{ratio['fastest dense']:>27.0f}x")
+        result["batches"][batch] = {"timings": timings, "ratios": ratios}
+    if options.json:
+        write_json(options.json, result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,430 @@
+"""Experiment files: everything wrong is one line before anything runs, and a plan is stable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from squeezebench.errors import InputError
+from squeezebench.experiment import Experiment, check_experiment, make_plan, read_experiment
+from squeezebench.method import RecurrentSettings
+from squeezebench.training import TrainingSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+BASE = {"name": "e", "tasks": ["digits"], "methods": {"dense": {}}, "seeds": [0]}
+PLUGIN = (
+    "from squeezebench.method import Method, dense_classifier\n\n\n"
+    'class {name}(Method):\n    """A method."""\n\n    title = paper = "plugin"\n\n'
+    "    def build(self, task):\n        return dense_classifier(task, self.settings)\n"
+)
+
+
+def plan_of(where="e.yaml", **changed):
+    return make_plan(check_experiment(BASE | changed, where), where)
+
+
+def refused(**changed) -> str:
+    """The one line that says what is wrong."""
+    with pytest.raises(InputError) as caught:
+        plan_of(**changed)
+    text = str(caught.value)
+    assert len(text.splitlines()) == 1, text
+    return text
+
+
+def settings_in(plan, method):
+    return [run.settings for run in plan.runs if run.method == method]
+
+
+# ---------------------------------------------------------------------- what is wrong, what is right
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"seed": [1]}, ["unknown key 'seed'", "did you mean seeds"]),
+        ({"banana": 1}, ["unknown key 'banana'", "tasks", "methods", "seeds"]),
+        ({"methods": {"vib_lstn": {}}}, ["unknown method 'vib_lstn'", "did you mean vib_lstm"]),
+        ({"methods": {"xyzzy": {}}}, ["unknown method 'xyzzy'", "known:", "dense", "magnitude"]),
+        ({"methods": {"vib_lstm": {"betta": 1}}}, ["e.yaml", "methods", "vib_lstm", "'betta'", "beta"]),
+        ({"methods": {"vib_lstm": {"beta": "much"}}}, ["e.yaml", "vib_lstm", "beta = 'much'", "number"]),
+        ({"methods": {"vib_lstm": {"beta": [1, "much"]}}}, ["e.yaml", "vib_lstm", "beta = 'much'"]),
+        ({"methods": {"vib_lstm": {"beta": -1}}}, ["vib_lstm", "beta = -1", "greater than or equal to 0"]),
+        ({"methods": {"vib_lstm": {"noise": "per_batch"}}}, ["noise = 'per_batch'", "'first_batch'"]),
+        ({"methods": {"vib_lstm": {"hidden": 8.5}}}, ["hidden = 8.5", "integer"]),
+        ({"methods": {"vib_lstm": 3}}, ["e.yaml", "methods.vib_lstm"]),
+        ({"methods": {"vib_lstm": {"beta": []}}}, ["e.yaml", "vib_lstm", "beta is an empty list"]),
+        ({"methods": {"vib_lstm": [], "dense": {}}}, ["e.yaml", "vib_lstm", "empty list"]),
+        ({"methods": {"pooled_linear": {"hidden": 3}}}, ["pooled_linear", "no knob 'hidden'"]),
+        ({"tasks": ["digit"]}, ["e.yaml", "digit", "did you mean digits"]),
+        ({"tasks": {"mine": {"source": "nowhere"}}}, ["e.yaml", "nowhere"]),
+        ({"tasks": {"digits": {"sauce": "digits"}}}, ["e.yaml: tasks: digits", "'sauce'", "source"]),
+        ({"tasks": {"digits": {"options": {"x": 1}}}}, ["e.yaml", "digits", "option x"]),
+        ({"tasks": {"digits": {"test_share": 2}}}, ["e.yaml: tasks: digits", "test_share", "less than 1"]),
+        ({"tasks": {"digits": {"training": {"epoch": 3}}}}, ["e.yaml", "'epoch'", "epochs"]),
+        ({"tasks": {"digits": {"training": 3}}}, ["e.yaml", "digits", "training"]),
+        ({"tasks": {"digits": {"model": ["lstm"]}}}, ["e.yaml", "digits", "model"]),
+        ({"tasks": {"digits": {"name": "other"}}}, ["e.yaml", "digits", "name"]),
+        ({"tasks": {"my task": {"source": "digits"}}}, ["e.yaml: tasks", "my task"]),
+        ({"tasks": {"../up": {"source": "digits"}}}, ["e.yaml: tasks", "../up"]),
+        ({"tasks": "digits"}, ["e.yaml", "tasks", "list"]),
+        ({"training": {"lr": 3}}, ["e.yaml: training", "unknown key 'lr'", "learning_rate"]),
+        ({"training": {"epochs": 0}}, ["e.yaml: training: epochs", "greater than 0", "got 0"]),
+        ({"training": {"schedule": "linear"}}, ["training: schedule", "'cosine' or 'constant'", "'linear'"]),
+        ({"training": {"learning_rate": float("inf")}}, ["training: learning_rate", "finite"]),
+        ({"methods": {"vib_lstm": {"beta": float("inf")}}}, ["beta", "finite"]),
+        ({"model": {"cell": "rnn"}}, ["e.yaml: model: cell", "'lstm' or 'gru'", "'rnn'"]),
+        ({"model": {"beta": 1}}, ["e.yaml: model", "unknown key 'beta'"]),
+        ({"protocol": "honest"}, ["e.yaml: protocol", "'sound' or 'as_released'", "'honest'"]),
+        ({"seeds": [0, -1]}, ["e.yaml: seeds.1", "greater than or equal to 0", "-1"]),
+        ({"seeds": 3}, ["e.yaml: seeds", "list", "got 3"]),
+        ({"seeds": [0, 1, 0]}, ["e.yaml: seeds", "0 is given twice"]),
+        ({"tasks": ["digits", "digits"]}, ["e.yaml: tasks", "digits is given twice"]),
+        ({"runs_per_job": 0}, ["e.yaml: runs_per_job", "greater than 0"]),
+        ({"name": "../elsewhere"}, ["e.yaml: name", "'../elsewhere'"]),
+        ({"name": "a/b"}, ["e.yaml: name", "'a/b'"]),
+        ({"name": ""}, ["e.yaml: name"]),
+        ({"plugins": "nowhere/at/all"}, ["plugins", "nowhere/at/all does not exist"]),
+        ({"tasks": []}, ["e.yaml: no runs"]),
+        ({"tasks": {}}, ["e.yaml: no runs"]),
+        ({"methods": {}}, ["e.yaml: no runs"]),
+        ({"seeds": []}, ["e.yaml: no runs"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_mistake_is_one_line_that_names_the_key_and_what_is_allowed(changed, words):
+    text = refused(**changed)
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.parametrize("key", ["tasks", "methods"])
+def test_a_missing_key_is_named(key):
+    content = {k: v for k, v in BASE.items() if k != key}
+    with pytest.raises(InputError, match=f"e.yaml: {key}: Field required"):
+        check_experiment(content, "e.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tasks: [digits", ["line 1", "not valid YAML"]),
+        ("a: b: c", ["line 1", "not valid YAML"]),
+        ("- digits", ["an experiment is a mapping", "tasks", "methods"]),
+        ("", ["an experiment is a mapping"]),
+        ("tasks: [digits]\nmethods: {dense: {beta: 2024-13-45}}", ["not valid YAML"]),
+        ("tasks: [digits]\nmethods: {dense: {hidden: 4}, dense: {hidden: 8}}", ["line 2", "dense", "twice"]),
+        (
+            "tasks: [digits]\nmethods: {dense: {}}\nseeds: [0]\nmethods: {iss: {}}",
+            ["line 4", "methods", "twice"],
+        ),
+    ],
+)
+def test_a_file_that_is_no_experiment(tmp_path, text, words):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_experiment(path)
+    assert all(word in str(caught.value) for word in ["mine.yaml", *words]), caught.value
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path):
+    with pytest.raises(InputError, match=r"no.yaml: cannot be read"):
+        read_experiment(tmp_path / "no.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00tasks")
+    with pytest.raises(InputError, match=r"bytes.yaml.*not valid YAML"):
+        read_experiment(tmp_path / "bytes.yaml")
+
+
+def test_data_that_are_not_there_are_noticed_before_anything_runs(tmp_path):
+    text = refused(tasks={"mine": {"source": "file", "options": {"path": str(tmp_path / "no.npz")}}})
+    assert "mine" in text and "no.npz" in text
+
+
+def test_the_name_of_an_experiment_is_its_files(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({k: v for k, v in BASE.items() if k != "name"}))
+    assert read_experiment(path).name == "mine"
+    assert read_experiment(path, {"name": "other", "seeds": [4]}).seeds == [4]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_the_projects_own_experiments_are_valid(path, tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 2, 2)), y=np.arange(4) % 2)
+    own = {"features": str(tmp_path / "x.npz")} if "${features}" in path.read_text() else {}
+    assert make_plan(read_experiment(path, own), str(path)).runs
+
+
+def test_the_path_of_the_users_features_is_a_parameter(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 2, 2)), y=np.arange(4) % 2)
+    tasks = {"mine": {"source": "file", "options": {"path": "${features}"}}}
+    spec = plan_of(tasks=tasks, features=str(tmp_path / "x.npz")).tasks["mine"].spec
+    assert spec.options["path"] == str(tmp_path / "x.npz")
+    assert "--config features=PATH" in refused(tasks=tasks)
+
+
+# ---------------------------------------------------------------------- grids
+
+
+def test_lists_are_grids_and_their_product_is_run():
+    plan = plan_of(
+        methods={"vib_lstm": {"beta": [1, 10], "noise": ["per_step", "first_batch"], "hidden": 8}},
+        seeds=[0, 5],
+    )
+    found = {(s["beta"], s["noise"], s["hidden"]) for s in settings_in(plan, "vib_lstm")}
+    assert found == {(b, n, 8) for b in (1.0, 10.0) for n in ("per_step", "first_batch")}
+    assert len(plan.runs) == 8 and {run.seed for run in plan.runs} == {0, 5}
+
+
+def test_a_list_of_grids_is_their_union():
+    grids = [{"structure": "unit", "keep": [0.5, 0.25]}, {"structure": "element", "keep": 0.2}]
+    plan = plan_of(methods={"magnitude": grids})
+    assert [(s["structure"], s["keep"]) for s in settings_in(plan, "magnitude")] == [
+        ("unit", 0.5),
+        ("unit", 0.25),
+        ("element", 0.2),
+    ]
+
+
+def test_a_point_named_twice_runs_once():
+    plan = plan_of(methods={"magnitude": [{"keep": [0.5, 0.25]}, {"keep": 0.25, "structure": "unit"}, {}]})
+    assert [s["keep"] for s in settings_in(plan, "magnitude")] == [
+        0.5,
+        0.25,
+    ]  # 0.25 and "unit" are the defaults
+
+
+def test_settings_are_resolved_and_what_varies_is_kept_apart():
+    run = plan_of(methods={"magnitude": {"keep": 0.5}}).runs[0]
+    assert run.varied == {"keep": 0.5}
+    assert run.settings["structure"] == "unit" and run.settings["hidden"] == 64
+
+
+def test_a_task_overrides_the_experiment():
+    plan = plan_of(
+        tasks={
+            "digits": {},
+            "small": {"source": "digits", "training": {"epochs": 3}, "model": {"hidden": 4}},
+        },
+        training={"epochs": 7, "batch_size": 16},
+        model={"hidden": 32, "cell": "gru"},
+        methods={"dense": {}, "iss": {"hidden": 5}},
+    )
+    assert plan.tasks["digits"].training == TrainingSettings(epochs=7, batch_size=16)
+    assert plan.tasks["small"].training == TrainingSettings(epochs=3, batch_size=16)
+    assert plan.tasks["small"].model == RecurrentSettings(hidden=4, cell="gru")
+    found = {(run.task, run.method): (run.settings["hidden"], run.settings["cell"]) for run in plan.runs}
+    assert found[("digits", "dense")] == (32, "gru") and found[("small", "dense")] == (4, "gru")
+    assert found[("small", "iss")] == (5, "gru")  # a method's own setting is stronger than `model:`
+
+
+def test_a_method_without_recurrence_takes_nothing_from_the_model():
+    assert plan_of(methods={"pooled_linear": {}}, model={"hidden": 3}).runs[0].settings == {}
+
+
+# ---------------------------------------------------------------------- the plan
+
+
+def full(**changed):
+    return plan_of(
+        tasks=["digits", "basic_motions"],
+        methods={"dense": {}, "vib_lstm": {"beta": [0.1, 1, 10]}},
+        seeds=[0, 1],
+        **changed,
+    )
+
+
+def test_a_plan_is_the_same_each_time_and_survives_json():
+    one = full()
+    assert one == full()
+    assert type(one).model_validate(json.loads(json.dumps(one.model_dump(mode="json")))) == one
+
+
+def test_runs_have_paths_of_their_own_inside_the_results_folder():
+    plan = full()
+    paths = [run.path for run in plan.runs]
+    assert len(set(paths)) == len(paths) == 16
+    assert all(
+        path.startswith(f"runs/{run.task}/{run.method}/") for path, run in zip(paths, plan.runs, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "/etc/passwd", "..", "a/b", "a b;c", "-rf", "ä", "x" * 500, "a\nb"]
+)
+def test_no_value_of_a_setting_leaves_the_folder(tmp_path, name):
+    plugin = tmp_path / "named.py"
+    plugin.write_text(
+        "from squeezebench.method import Method, RecurrentSettings, knob\n\n\n"
+        'class Named(Method):\n    """A method."""\n\n    class Settings(RecurrentSettings):\n'
+        '        file: str = knob("", "any text")\n'
+    )
+    path = plan_of(plugins=[str(plugin)], methods={"named": {"file": [name, name + "!"]}}).runs[0].path
+    assert ".." not in PurePosixPath(path).parts and not PurePosixPath(path).is_absolute()
+    assert len(PurePosixPath(path).parts) == 5 and max(map(len, PurePosixPath(path).parts)) < 100
+    assert path.isascii() and path.isprintable() and " " not in path
+
+
+@pytest.mark.parametrize("runs_per_job", [1, 3, 1000])
+def test_another_point_leaves_the_paths_and_other_jobs_as_they_are(runs_per_job):
+    before = full(runs_per_job=runs_per_job)
+    after = plan_of(
+        tasks=["digits", "basic_motions"],
+        methods={"dense": {}, "vib_lstm": {"beta": [0.1, 1, 10, 100]}, "iss": {}},
+        seeds=[0, 1],
+        runs_per_job=runs_per_job,
+    )
+    assert {run.path for run in before.runs} < {run.path for run in after.runs}
+    untouched = {job for job in before.jobs if "/dense/" in job}
+    assert untouched < set(after.jobs)
+    if runs_per_job < 1000:  # full chunks stay as they are
+        assert set(before.jobs) < set(after.jobs)
+
+
+def test_a_point_in_the_middle_of_a_grid_makes_no_other_job_anew_where_each_run_is_a_job():
+    before = plan_of(methods={"vib_lstm": {"beta": [1, 10]}}, seeds=[0, 1], runs_per_job=1)
+    after = plan_of(methods={"vib_lstm": {"beta": [1, 3, 10]}}, seeds=[0, 1], runs_per_job=1)
+    assert set(before.jobs) < set(after.jobs) and len(after.jobs) == 6
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"training": {"epochs": 9}}, {"model": {"layers": 2}}, {"protocol": "as_released"}, {"seeds": [1]}],
+    ids=str,
+)
+def test_whatever_changes_a_result_makes_new_jobs(changed):
+    assert not set(plan_of().jobs) & set(plan_of(**changed).jobs)
+
+
+@pytest.mark.parametrize("changed", [{"description": "words"}, {"name": "other"}], ids=str)
+def test_words_make_no_new_jobs(changed):
+    assert plan_of().jobs == plan_of(**changed).jobs
+
+
+def test_other_data_under_the_same_path_make_new_jobs(tmp_path):
+    path = tmp_path / "x.npz"
+    tasks = {"mine": {"source": "file", "options": {"path": str(path)}}}
+    np.savez(path, x=np.zeros((4, 2, 2)), y=np.arange(4) % 2)
+    before = plan_of(tasks=tasks).jobs
+    assert plan_of(tasks=tasks).jobs == before
+    np.savez(path, x=np.ones((4, 2, 2)), y=np.arange(4) % 2)
+    assert plan_of(tasks=tasks).jobs != before
+
+
+def test_jobs_hold_the_runs_of_one_method_on_one_task():
+    for size in (1, 2, 1000):
+        plan = full(runs_per_job=size)
+        assert set(plan.jobs) == {run.job for run in plan.runs}
+        for job in plan.jobs:
+            members = [run for run in plan.runs if run.job == job]
+            assert len({(run.task, run.method) for run in members}) == 1 and len(members) <= size
+
+
+def test_only_tasks_with_a_method_that_needs_one_get_a_dense_start():
+    assert plan_of(methods={"dense": {}, "small_dense": {}}).start_jobs == []
+    assert plan_of(methods={"dense": {}, "iss": {}}).start_jobs == ["digits"]
+
+
+# ---------------------------------------------------------------------- plugins
+
+
+def test_a_plugin_joins_as_it_is_and_a_listed_one_with_its_settings(tmp_path):
+    (tmp_path / "one.py").write_text(PLUGIN.format(name="One"))
+    (tmp_path / "two.py").write_text(PLUGIN.format(name="Two"))
+    plan = plan_of(plugins=str(tmp_path), methods={"dense": {}, "two": {"hidden": [3, 4]}})
+    assert [s["hidden"] for s in settings_in(plan, "one")] == [64]
+    assert [s["hidden"] for s in settings_in(plan, "two")] == [3, 4]
+    assert Path(plan.methods["one"].path) == (tmp_path / "one.py").resolve()
+
+
+def test_a_plugin_that_cannot_be_used_is_planned_with_its_reason(tmp_path):
+    (tmp_path / "good.py").write_text(PLUGIN.format(name="Good"))
+    for name, text in {
+        "syntax": "def broken(:\n",
+        "raises": "raise RuntimeError('at import')\n",
+        "exits": "import sys\nsys.exit(3)\n",
+        "nothing": "x = 1\n",
+        "both": PLUGIN.format(name="A") + PLUGIN.format(name="B"),
+    }.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    plan = plan_of(plugins=str(tmp_path), seeds=[0, 1])
+    says = {name: method.error for name, method in plan.methods.items()}
+    assert says["good"] is None and says["dense"] is None
+    assert "syntax.py, line 1: not valid Python" in says["syntax"]
+    assert "RuntimeError: at import" in says["raises"]
+    assert "sys.exit(3)" in says["exits"]
+    assert "exactly one class" in says["nothing"] and "exactly one class" in says["both"]
+    assert sum(run.method == "syntax" for run in plan.runs) == 2
+
+
+def test_a_plugin_cannot_take_the_name_of_a_method(tmp_path):
+    (tmp_path / "dense.py").write_text(PLUGIN.format(name="Dense"))
+    assert "'dense' exists already; rename the file" in refused(plugins=str(tmp_path))
+
+
+def test_files_that_editors_and_systems_leave_are_no_plugins(tmp_path):
+    for name in ("._one.py", ".#one.py", "_helper.py", "one.py~", "notes.txt"):
+        (tmp_path / name).write_bytes(b"\x00\x05\x16\x07")
+    assert list(plan_of(plugins=str(tmp_path)).methods) == ["dense"]
+
+
+def test_a_plugin_whose_name_is_no_name_is_refused(tmp_path):
+    (tmp_path / "my method.py").write_text(PLUGIN.format(name="Mine"))
+    assert "my method" in refused(plugins=str(tmp_path))
+
+
+# ---------------------------------------------------------------------- anything at all
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats()
+    | st.sampled_from(["digits", "lstm"])
+    | st.text(max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(max_size=6) | st.sampled_from(["digits", "options", "training"]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+KEYS = st.sampled_from([*sorted(set(Experiment.model_fields) - {"plugins"}), "extra"])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(KEYS, JSON, max_size=3))
+def test_any_mapping_is_planned_or_refused_in_one_line(content):
+    check(BASE | content)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.dictionaries(
+        st.sampled_from(["source", "options", "training", "model", "frames", "split", "name"]),
+        JSON,
+        max_size=2,
+    ),
+    st.dictionaries(st.sampled_from(["beta", "hidden", "cell", "noise", "ramp"]), JSON, max_size=2),
+)
+def test_any_task_and_any_settings_are_planned_or_refused_in_one_line(task, knobs):
+    check(BASE | {"tasks": {"digits": task}, "methods": {"vib_lstm": knobs}})
+
+
+def check(content):
+    try:
+        plan = make_plan(check_experiment(content, "e.yaml"), "e.yaml")
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1 and "\n" not in str(error)
+    else:
+        json.dumps(plan.model_dump(mode="json"), allow_nan=False)
+        assert plan.runs and all(".." not in PurePosixPath(run.path).parts for run in plan.runs)

@@ -1,0 +1,278 @@
+"""What is counted: parameters, bytes, multiply-accumulates, on the module that is scored."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from squeezebench.measurement import (
+    DenseReference,
+    cost,
+    count,
+    latency,
+    load_model,
+    lstm_count,
+    macs,
+    save_model,
+    stored_numbers,
+)
+from squeezebench.method import closed_form
+from squeezebench.nn import (
+    RecurrentClassifier,
+    RecurrentLayer,
+    SparseMap,
+    TemporalSegments,
+    compact_masked,
+    recurrent_classifier,
+)
+from squeezebench.nn.bottleneck import BottleneckMask
+from squeezebench.nn.maps import DenseMap
+
+GATES = {"lstm": 4, "gru": 3}
+
+
+# ---------------------------------------------------------------------- parameters
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(["lstm", "gru"]),
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.integers(1, 3),
+    st.integers(2, 5),
+)
+def test_counts_of_our_layers_and_of_torchs_are_the_formula(cell, inputs, hidden, layers, classes):
+    gates = GATES[cell]
+    reads = [inputs] + [hidden] * (layers - 1)
+    total = sum(gates * hidden * (d + hidden + 2) for d in reads)  # 4h(d + h + 2)
+    ours = count(recurrent_classifier(inputs, hidden, classes, cell, layers))
+    torchs = count(DenseReference(inputs, hidden, layers, classes, cell))
+    assert ours == torchs
+    assert ours.lstm_total == total == sum(lstm_count(d, hidden, gates) for d in reads)
+    assert ours.head == classes * (hidden + 1) and ours.model_total == total + ours.head
+    formula = closed_form(inputs, [hidden] * layers, cell)
+    assert formula == {key: getattr(ours, key) for key in formula}
+
+
+def test_the_papers_numbers():
+    assert lstm_count(57600, 256) == 59_246_592  # UCF11 frames, as the tensor papers read them
+    assert closed_form(57600, [256])["input_to_hidden"] == 58_982_400
+    assert lstm_count(4096, 512) == 9_441_280  # UCF101 features of VGG-16
+
+
+def test_what_is_in_front_of_the_recurrence_counts_for_the_model_not_for_the_lstm():
+    model = recurrent_classifier(5, 4, 3, front=TemporalSegments(5, 2))
+    counts = count(model)
+    assert counts.lstm_total == lstm_count(5, 4)
+    assert counts.head == (4 * 3 + 3) + 2 * (5 + 5)  # the head, and scale and shift of two batch norms
+
+
+def test_masks_in_training_and_vectors_that_stay_are_counted():
+    model = recurrent_classifier(5, 4, 3)
+    model.layers[0].gate_masks.update({gate: BottleneckMask(4) for gate in "ifgo"})
+    assert count(model).mask_vectors == 4 * 2 * 4  # mu and log sigma^2 of each gate
+    compact = compact_masked(model, keep_factors=True)
+    counts = count(compact)
+    assert counts.mask_vectors == 2 * 4  # z_i z_g and z_f
+    assert counts.lstm_total == lstm_count(5, 4) + 8
+    assert counts.model_total == sum(p.numel() for p in compact.parameters())
+
+
+def test_a_removed_unit_is_gone_from_every_count():
+    model = recurrent_classifier(5, 4, 3)
+    model.layers[0].gate_masks["o"] = BottleneckMask(4)
+    nn.init.constant_(model.layers[0].gate_masks["o"].log_var, -9.0)
+    with torch.no_grad():
+        model.layers[0].gate_masks["o"].log_var[1] = 9.0
+    assert count(compact_masked(model)) == count(recurrent_classifier(5, 3, 3))
+
+
+def sparse_model(keep: int) -> RecurrentClassifier:
+    """LSTM of 4 units on 5 inputs with `keep` non-zero weights in each matrix."""
+    torch.manual_seed(0)
+    maps = []
+    for columns in (5, 4):
+        weight = torch.zeros(16 * columns)
+        weight[torch.randperm(16 * columns)[:keep]] = 1.0 + torch.rand(keep)
+        maps.append(SparseMap.from_dense(weight.view(16, columns)))
+    return RecurrentClassifier([RecurrentLayer(*maps, "lstm")], nn.Linear(4, 3))
+
+
+def test_a_sparse_matrix_is_counted_with_its_indices():
+    counts = count(sparse_model(10))
+    assert counts.input_to_hidden == counts.hidden_to_hidden == 10 + 10 + 17  # values, columns, row pointers
+    assert counts.lstm_total == 2 * 37 + 32
+    assert count(sparse_model(60)).lstm_total > lstm_count(5, 4)  # hardly sparse is larger than dense
+
+
+def test_buffers_count_only_where_a_module_says_that_they_are_data():
+    module = nn.Linear(3, 2)
+    module.register_buffer("statistics", torch.zeros(9))
+    assert stored_numbers(module) == 8
+    module.counted_buffers = ("statistics",)
+    assert stored_numbers(module) == 17
+
+
+# ---------------------------------------------------------------------- multiply-accumulates
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_macs_are_those_of_the_matrix_products(cell, layers, steps):
+    inputs, hidden, classes = 6, 5, 3
+    model = recurrent_classifier(inputs, hidden, classes, cell, layers)
+    reads = [inputs] + [hidden] * (layers - 1)
+    expected = steps * sum(GATES[cell] * hidden * (d + hidden) for d in reads) + hidden * classes
+    assert macs(model, inputs, steps) == expected
+
+
+def test_macs_fall_with_the_units_that_are_removed_and_leave_the_module_as_it_was():
+    large, small = recurrent_classifier(6, 8, 3), recurrent_classifier(6, 2, 3)
+    assert macs(large, 6, 4) - macs(small, 6, 4) == 4 * 4 * (8 * 14 - 2 * 8) + 6 * 3
+    assert not any(p.grad is not None for p in large.parameters())
+
+
+def test_a_model_that_reads_fewer_inputs_multiplies_fewer():
+    model = recurrent_classifier(6, 3, 2)
+    model.input_mask = BottleneckMask(6)
+    with torch.no_grad():
+        model.input_mask.log_var[[0, 5]] = 9.0
+    compact = compact_masked(model)
+    assert macs(compact, 6, 5) == 5 * 4 * 3 * (4 + 3) + 3 * 2
+
+
+# ---------------------------------------------------------------------- bytes, saving, loading
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_bytes_are_those_of_the_file_and_hold_every_number(tmp_path, cell):
+    model = recurrent_classifier(6, 5, 3, cell).eval()
+    path = tmp_path / "model.safetensors"
+    found = cost(model, DenseReference(6, 5, 1, 3, cell), path, 6, 4)
+    assert found.bytes == path.stat().st_size
+    data = 4 * count(model).model_total
+    assert data < found.bytes < data + 2000  # float32 and a header
+    assert found.macs == macs(model, 6, 4)
+    assert set(found.latency_ms) == set(found.dense_latency_ms) == {"1", "10"}
+    assert min(*found.latency_ms.values(), *found.dense_latency_ms.values()) > 0
+
+
+def variants():
+    masked = recurrent_classifier(6, 5, 3, front=TemporalSegments(6, 2))
+    masked.input_mask = BottleneckMask(6)
+    masked.layers[0].gate_masks.update({gate: BottleneckMask(5) for gate in "ifo"})
+    with torch.no_grad():
+        masked.input_mask.log_var[2] = 9.0
+    return {
+        "dense": recurrent_classifier(6, 5, 3),
+        "gru, two layers": recurrent_classifier(6, 5, 3, "gru", 2),
+        "frames normalised": recurrent_classifier(6, 5, 3, front=TemporalSegments(6, 2, pool=False)),
+        "vectors and selected inputs": compact_masked(masked, keep_factors=True),
+        "sparse": sparse_model(10),
+    }
+
+
+@pytest.mark.parametrize("kind", variants())
+def test_a_saved_module_comes_back_with_the_same_bits(tmp_path, kind):
+    model = variants()[kind].eval()
+    save_model(tmp_path / "m", model)
+    again = load_model(tmp_path / "m", RecurrentClassifier.from_spec)
+    x = torch.randn(4, 7, 5 if kind == "sparse" else 6, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(model(x), again(x))
+    assert count(again) == count(model) and not again.training
+
+
+class Evil:
+    """Would run when unpickled."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("code of the file was run",))
+
+
+def test_garbage_is_an_error_and_nothing_of_it_runs(tmp_path):
+    good = tmp_path / "good"
+    save_model(good, recurrent_classifier(3, 2, 2))
+    content = good.read_bytes()
+    garbage = {
+        "pickle": pickle.dumps(Evil()),
+        "empty": b"",
+        "zeros": bytes(100),
+        "cut": content[:-5],
+        "long header": (2**40).to_bytes(8, "little") + content[8:],
+    }
+    for name, data in garbage.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(Exception) as caught:  # noqa: B017, PT011 (whatever the reader calls it)
+            load_model(tmp_path / name, RecurrentClassifier.from_spec)
+        assert not isinstance(caught.value, pytest.fail.Exception), name
+
+
+def test_weights_that_do_not_fit_the_spec_are_refused(tmp_path):
+    small, large = recurrent_classifier(3, 2, 2), recurrent_classifier(3, 4, 2)
+    save_model(tmp_path / "m", large)
+    save_file(load_file(tmp_path / "m"), tmp_path / "lies", metadata={"spec": json.dumps(small.spec())})
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        load_model(tmp_path / "lies", RecurrentClassifier.from_spec)
+
+
+def test_a_full_disk_leaves_no_half_model(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save_model(tmp_path / "m", recurrent_classifier(3, 2, 2))
+    assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------------- latency
+
+
+def test_latency_is_measured_with_one_thread_and_gives_the_threads_back():
+    seen = set()
+
+    class Watch(nn.Module):
+        def forward(self, x):
+            seen.add((torch.get_num_threads(), x.shape[0]))
+            return x
+
+    torch.set_num_threads(2)
+    found = latency({"a": Watch(), "b": nn.Identity()}, 3, 4, batches=(1, 5), seconds=0.01)
+    assert torch.get_num_threads() == 2
+    assert seen == {(1, 1), (1, 5)}
+    assert all(set(times) == {"1", "5"} for times in found.values())
+
+
+def test_a_slower_module_is_seen_to_be_slower():
+    class Slow(nn.Module):
+        def forward(self, x):
+            for _ in range(300):
+                x = x + 1
+            return x
+
+    found = latency({"slow": Slow(), "fast": nn.Identity()}, 3, 4, batches=(1,), seconds=0.02)
+    assert found["slow"]["1"] > 5 * found["fast"]["1"]
+
+
+def test_the_dense_reference_computes_what_our_dense_module_does():
+    ours, torchs = recurrent_classifier(6, 5, 3).eval(), DenseReference(6, 5, 1, 3).eval()
+    layer = ours.layers[0]
+    assert isinstance(layer.input_map, DenseMap)
+    with torch.no_grad():
+        torchs.recurrence.weight_ih_l0.copy_(layer.input_map.weight)
+        torchs.recurrence.weight_hh_l0.copy_(layer.hidden_map.weight)
+        torchs.recurrence.bias_ih_l0.copy_(layer.bias_ih)
+        torchs.recurrence.bias_hh_l0.copy_(layer.bias_hh)
+        torchs.head.load_state_dict(ours.head.state_dict())
+        x = torch.randn(4, 7, 6, generator=torch.Generator().manual_seed(0))
+        assert torch.allclose(ours(x), torchs(x), atol=1e-6)

@@ -1,0 +1,393 @@
+"""Training and runs: equal budgets, an untouched test part, failures as records, the same bits again."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from squeezebench import run as engine
+from squeezebench import start as starts
+from squeezebench.discovery import MethodFile, find_methods
+from squeezebench.measurement import load_model
+from squeezebench.method import RecurrentSettings, Stage, dense_classifier
+from squeezebench.record import RECORD_NAME, read_record
+from squeezebench.run import RunSpec, execute
+from squeezebench.task import Task, TaskSpec, load_task
+from squeezebench.training import Trainer, TrainingSettings, accuracy, describe, divide_epochs
+
+METHOD = '''"""A method made for a test."""
+
+import sys
+
+import torch
+
+from squeezebench.method import Method, Stage, dense_classifier
+from squeezebench.nn import select_units
+
+
+class Made(Method):
+    """Dense, but for what a test adds."""
+
+    title = paper = "made up"
+
+    def build(self, task):
+        return dense_classifier(task, self.settings)
+
+    {body}
+'''
+
+
+def noisy(path, signal: float) -> TaskSpec:
+    """70 noisy sequences of two classes, with lengths."""
+    rng = np.random.default_rng(0)
+    y = np.arange(70) % 2
+    x = rng.normal(size=(70, 5, 4)) + signal * y[:, None, None] * np.linspace(-1, 1, 4)
+    np.savez(path, x=x.astype("f4"), y=y, length=rng.integers(2, 6, 70))
+    return TaskSpec(name="noisy", source="file", options={"path": str(path)})
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory) -> TaskSpec:
+    """What most runs here learn."""
+    return noisy(tmp_path_factory.mktemp("data") / "noisy.npz", signal=0.7)
+
+
+@pytest.fixture
+def run(task, tmp_path):
+    """Execute one run: a method by name, or one made of `body`; starts are shared within a test."""
+
+    def do(
+        method="dense", settings=None, seed=0, body=None, folder=None, protocol="sound", data=task, **training
+    ):
+        file = find_methods().get(method)
+        if body is not None:
+            file = MethodFile(method, tmp_path / f"{method}.py")
+            file.path.write_text(METHOD.format(body=body))
+        spec = RunSpec(
+            experiment="test",
+            task=data,
+            method=method,
+            settings={"hidden": 6} | (settings or {}) if method != "pooled_linear" else {},
+            seed=seed,
+            training=TrainingSettings(**({"epochs": 6, "batch_size": 16, "learning_rate": 5e-3} | training)),
+            model=RecurrentSettings(hidden=6),
+            protocol=protocol,
+        )
+        return execute(spec, file, tmp_path / (folder or f"{method}-{seed}"), tmp_path / "starts")
+
+    return do
+
+
+# ---------------------------------------------------------------------- epochs and steps
+
+
+@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=6), st.integers(1, 200))
+def test_epochs_are_divided_by_share_and_none_is_lost(shares, epochs):
+    stages = [Stage(str(k), share) for k, share in enumerate(shares)]
+    if epochs < len(stages):
+        with pytest.raises(ValueError, match="give at least one to each"):
+            divide_epochs(stages, epochs)
+        return
+    counts = divide_epochs(stages, epochs)
+    assert sum(counts) == epochs and min(counts) >= 1
+    for share, count in zip(shares, counts, strict=True):
+        exact = share / sum(shares) * epochs
+        assert abs(count - exact) <= max(1.0, len(stages)), (counts, exact)
+
+
+@pytest.mark.parametrize(
+    ("shares", "epochs", "expected"),
+    [([1.0], 7, [7]), ([0.6, 0.4], 10, [6, 4]), ([0.5, 0.5], 3, [2, 1]), ([99, 1], 3, [2, 1])],
+)  # fmt: skip
+def test_examples_of_divided_epochs(shares, epochs, expected):
+    assert divide_epochs([Stage("s", share) for share in shares], epochs) == expected
+
+
+def test_every_method_takes_the_same_number_of_gradient_steps(run):
+    found = {}
+    for method in find_methods():
+        record = run(method, {"ratio": 2} if method == "small_dense" else None)
+        if record.status == "skipped":
+            continue
+        assert record.status == "ok", f"{method}: {record.reason}"
+        found[method] = (
+            sum(stage.epochs for stage in record.stages),
+            sum(stage.steps for stage in record.stages),
+        )
+    size = 39  # 70 sequences less 30 % for test, less 20 % of the rest for validation
+    assert set(found.values()) == {(6, 6 * math.ceil(size / 16))}, found
+    assert {"dense", "small_dense", "pooled_linear", "vib_lstm", "iss", "magnitude", "random_units"} <= set(
+        found
+    )
+
+
+def test_too_few_epochs_for_the_stages_is_a_failed_record_that_says_so(run):
+    record = run("vib_lstm", epochs=2)
+    assert record.status == "failed" and "give at least one to each" in record.reason
+
+
+# ---------------------------------------------------------------------- the test part
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """What happens in order: ("read", part, sequences) and ("epoch",)."""
+    found = []
+    batch, labels, epoch = Task.batch, Task.labels, Trainer._epoch
+
+    def spy_batch(self, part, positions, generator=None):
+        found.append(("read", part, len(positions)))
+        return batch(self, part, positions, generator)
+
+    def spy_labels(self, part):
+        found.append(("labels", part))
+        return labels(self, part)
+
+    def spy_epoch(self, *arguments):
+        found.append(("epoch",))
+        return epoch(self, *arguments)
+
+    monkeypatch.setattr(Task, "batch", spy_batch)
+    monkeypatch.setattr(Task, "labels", spy_labels)
+    monkeypatch.setattr(Trainer, "_epoch", spy_epoch)
+    return found
+
+
+@pytest.mark.parametrize("select", ["final", "validation"])
+@pytest.mark.parametrize("method", ["dense", "vib_lstm", "magnitude"])
+def test_the_test_part_is_read_once_when_all_training_is_over(run, task, events, method, select):
+    assert run(method, select=select).status == "ok"
+    last_epoch = max(k for k, event in enumerate(events) if event == ("epoch",))
+    touched = [k for k, event in enumerate(events) if "test" in event]
+    assert min(touched) > last_epoch
+    assert sum(event[2] for event in events if event[:2] == ("read", "test")) == load_task(task).size("test")
+
+
+def test_as_released_reads_the_test_part_and_says_what_that_flatters(run, events, tmp_path):
+    """On pure noise the best of 20 epochs looks better than the last one."""
+    noise = noisy(tmp_path / "noise.npz", signal=0.0)
+    hot = {"epochs": 20, "learning_rate": 0.05, "schedule": "constant"}
+    record = run("dense", data=noise, protocol="as_released", **hot)
+    assert record.protocol == "as_released"
+    assert record.accuracy.test > record.accuracy.test_final_epoch
+    epochs = [k for k, event in enumerate(events) if event == ("epoch",)]
+    assert any(event[:2] == ("read", "test") for event in events[epochs[0] : epochs[-1]])
+
+
+def test_sound_runs_have_no_final_epoch_to_compare_with(run):
+    assert run("dense").accuracy.test_final_epoch is None
+
+
+def test_as_released_scores_the_small_module_of_a_method_that_prunes_at_its_end(run):
+    body = "def end_stage(self, model, stage):\n        return select_units(model, None, [torch.arange(2)])"
+    sound, released = (run("prunes", body=body, protocol=p, folder=p) for p in ("sound", "as_released"))
+    assert sound.kept.hidden == released.kept.hidden == [2]
+
+
+def test_select_validation_keeps_the_best_epoch_of_the_last_stage(run, tmp_path):
+    record = run("dense", select="validation", epochs=12, learning_rate=0.05, schedule="constant")
+    rows = (tmp_path / "dense-0" / "history.csv").read_text().splitlines()
+    column = rows[0].split(",").index("validation_accuracy")
+    found = [float(row.split(",")[column]) for row in rows[1:]]
+    assert record.accuracy.validation == pytest.approx(max(found)) and max(found) > found[-1]
+
+
+# ---------------------------------------------------------------------- failures are records
+
+
+def hook(text: str) -> str:
+    """A hook of the class, one line of it a string of `text` before each bar."""
+    first, *lines = text.split("|")
+    return "\n        ".join([f"def {first}:", *lines])
+
+
+NAN = "torch.nn.init.constant_(model.head.weight, float('nan'))"
+FAILURES = {  # kind -> (what the method does, how the reason begins)
+    "penalty becomes NaN": (
+        "penalty(self, model)|return model.head.weight.sum() * float('nan')",
+        "Diverged: the gradient became nan in stage train, epoch 0",
+    ),
+    "weights become NaN": (
+        f"after_step(self, model)|{NAN}",
+        "Diverged: the loss became nan in stage train, epoch 0",
+    ),
+    "NaN in the last step": (
+        f"after_step(self, model)|if self.clock.step == self.clock.steps - 1: {NAN}",
+        "Diverged",
+    ),
+    "compact gives NaN": (f"compact(self, model)|{NAN}|return model", "Diverged"),
+    "raises": ("penalty(self, model)|raise KeyError('beta')", "KeyError: 'beta'"),
+    "exits": ("penalty(self, model)|sys.exit(3)", "the method called sys.exit(3)"),
+    "out of memory": ("penalty(self, model)|raise MemoryError('of 9 GB')", "out of memory: of 9 GB"),
+    "out of GPU memory": (
+        "penalty(self, model)|raise torch.OutOfMemoryError('CUDA out of memory. Tried')",
+        "out of memory: CUDA out of memory",
+    ),
+    "many lines": ("penalty(self, model)|raise ValueError('one\\n\\n  two')", "ValueError: one two"),
+    "no stages": ("stages(self)|return []", "ValueError"),
+    "no module": ("compact(self, model)|return None", "AttributeError"),
+    "nothing to rebuild it from": ("compact(self, model)|return torch.nn.Linear(4, 2)", ""),
+}
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_failure_is_a_record_with_its_reason(run, tmp_path, kind):
+    text, reason = FAILURES[kind]
+    record = run("wrong", body=hook(text), clip=5.0 if "penalty" in kind else 0.0)
+    assert record.status == "failed"
+    assert record.reason.startswith(reason) and len(record.reason.splitlines()) == 1
+    assert read_record(tmp_path / "wrong-0" / RECORD_NAME) == record
+    assert record.accuracy.test is None and record.counts is None
+    assert not (tmp_path / "wrong-0" / "model.safetensors").exists()
+    assert "Traceback" in (tmp_path / "wrong-0" / "log.txt").read_text()
+
+
+def test_a_skipped_run_is_a_record_with_the_methods_words(run):
+    record = run("picky", body="def skip(self, task):\n        return f'has {task.inputs} inputs'")
+    assert (record.status, record.reason) == ("skipped", "has 4 inputs")
+
+
+def test_an_interrupt_passes_through_and_leaves_no_record(run, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped", body=hook("penalty(self, model)|raise KeyboardInterrupt"), folder="one")
+    assert not (tmp_path / "one" / RECORD_NAME).exists()
+    assert run("goes_on", body="pass", folder="one").status == "ok"
+
+
+# ---------------------------------------------------------------------- again
+
+
+def numbers(record) -> dict:
+    """What must repeat: all but times, latencies and the folder's name."""
+    content = copy.deepcopy(record.model_dump())
+    for stage in content["stages"]:
+        del stage["seconds"], stage["shared"]
+    del content["seconds"], content["provenance"]["finished"]
+    if content["cost"]:
+        del content["cost"]["latency_ms"], content["cost"]["dense_latency_ms"]
+    return content
+
+
+@pytest.mark.parametrize("method", ["dense", "vib_lstm", "iss", "magnitude", "random_units"])
+def test_the_same_seed_gives_the_same_record_and_the_same_file(run, tmp_path, method):
+    one, again, other = run(method), run(method, folder="again"), run(method, seed=1)
+    assert numbers(one) == numbers(again)
+    weights = [(tmp_path / place / "model.safetensors").read_bytes() for place in (f"{method}-0", "again")]
+    assert weights[0] == weights[1]
+    assert weights[0] != (tmp_path / f"{method}-1" / "model.safetensors").read_bytes()
+    assert numbers(one) != numbers(other)
+
+
+def test_what_is_scored_is_what_is_saved(run, task, tmp_path):
+    record = run("vib_lstm")
+    model = load_model(
+        tmp_path / "vib_lstm-0" / "model.safetensors", engine.load(find_methods()["vib_lstm"]).restore
+    )
+    found = {
+        part: accuracy(model, load_task(task), part, torch.device("cpu"))
+        for part in ("train", "validation", "test")
+    }
+    assert found == {part: getattr(record.accuracy, part) for part in found}
+    assert sum(map(sum, record.confusion)) == record.test_size == load_task(task).size("test")
+    right = sum(record.confusion[k][k] for k in range(2))
+    assert right / record.test_size == pytest.approx(record.accuracy.test)
+
+
+def test_a_valid_record_is_kept_and_a_damaged_one_is_made_again(run, tmp_path, events):
+    first = run("dense")
+    path = tmp_path / "dense-0" / RECORD_NAME
+    content, count = path.read_bytes(), events.count(("epoch",))
+    assert run("dense") == first and path.read_bytes() == content and events.count(("epoch",)) == count
+    path.write_bytes(content[: len(content) // 2])
+    assert numbers(run("dense")) == numbers(first) and events.count(("epoch",)) == 2 * count
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"seed": 1}, {"settings": {"hidden": 5}}, {"epochs": 7}, {"protocol": "as_released"}],
+    ids=str,
+)
+def test_a_record_of_another_run_in_the_same_folder_is_not_taken_for_this_one(run, changed):
+    first = run("dense", folder="same")
+    second = run("dense", folder="same", **changed)
+    assert second.provenance.inputs_digest != first.provenance.inputs_digest
+
+
+def test_an_edited_method_file_makes_its_run_anew(run, tmp_path, events):
+    first = run("mine", body="pass")
+    count = events.count(("epoch",))
+    again = run("mine", body="pass  # edited")
+    assert first.provenance.method_digest != again.provenance.method_digest
+    assert events.count(("epoch",)) == 2 * count
+
+
+# ---------------------------------------------------------------------- the dense start
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """How many dense starts were trained."""
+    found, train = [], starts._train
+
+    def spy(*arguments):
+        found.append(arguments)
+        return train(*arguments)
+
+    monkeypatch.setattr(starts, "_train", spy)
+    return found
+
+
+def test_methods_share_one_dense_start(run, trainings, tmp_path):
+    records = [run(method, folder=method) for method in ("iss", "magnitude", "random_units")]
+    assert len(trainings) == 1 and len(list((tmp_path / "starts").glob("*.safetensors"))) == 1
+    assert len({record.provenance.start_digest for record in records}) == 1
+    assert all(record.stages[0].name == "dense start" and record.stages[0].shared for record in records)
+    assert all(stage.seconds != record.seconds.train for record in records for stage in record.stages[:1])
+
+
+def test_another_seed_width_or_cell_has_a_start_of_its_own(run, trainings):
+    run("iss")
+    for changed in ({"seed": 1}, {"settings": {"hidden": 5}}, {"settings": {"cell": "gru"}}, {"epochs": 8}):
+        before = len(trainings)
+        run("iss", folder=str(changed), **changed)
+        assert len(trainings) == before + 1, changed
+
+
+def test_a_run_gives_the_same_bits_whether_its_start_was_found_or_trained_now(run, trainings, tmp_path):
+    trained, found = run("random_units"), run("random_units", folder="again")
+    assert len(trainings) == 1 and numbers(trained) == numbers(found)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "noise", "other"])
+def test_a_damaged_start_is_trained_again(run, trainings, tmp_path, damage):
+    before = run("iss")
+    (path,) = (tmp_path / "starts").glob("*.safetensors")
+    content = path.read_bytes()
+    other = content.replace(
+        b"dense start", b"dense smart"
+    )  # still a safetensors file; its words do not matter
+    path.write_bytes({"cut": content[:-9], "empty": b"", "noise": b"\x00" * 99, "other": other}[damage])
+    after = run("iss", folder="again")
+    assert len(trainings) == (1 if damage == "other" else 2)
+    if damage != "other":
+        assert numbers(after) == numbers(before) and path.read_bytes()[-64:] == content[-64:]
+
+
+def test_a_start_is_what_training_the_dense_model_gives(run, task, tmp_path):
+    run("iss")  # 40 % of 6 epochs
+    (path,) = (tmp_path / "starts").glob("*.safetensors")
+    loaded = load_task(task)
+    info = describe(loaded)
+    stored = dense_classifier(info, RecurrentSettings(hidden=6))
+    stored.load_state_dict(starts.load(path.read_bytes()))
+    training = TrainingSettings(epochs=6, batch_size=16, learning_rate=5e-3)
+    method = starts.DenseStart(RecurrentSettings(hidden=6))
+    expected = Trainer(method, loaded, training, 0).run(None, 2)
+    for (name, one), other in zip(stored.state_dict().items(), expected.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
