@@ -24,9 +24,7 @@ class Timing:
     high: float
 
 
-def compare(
-    variants: dict[str, Callable[[], object]], *, repeats: int = 15, warmup: int = 3
-) -> dict[str, Timing]:
+def compare(variants: dict[str, Callable[[], object]], *, repeats: int = 15, warmup: int = 3) -> dict[str, Timing]:
     """Time each variant `repeats` times, one call of each per round, after `warmup` untimed rounds."""
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")

@@ -22,7 +22,11 @@ class FDHTLSTM(Method):
         compact_to: str = knob("cores", "the joint map is kept as cores", pattern="^cores$")
 
     def skip(self, task):
-        return "one layer only: the joint map spans one layer's matrices" if self.settings.layers > 1 else super().skip(task)
+        return (
+            "one layer only: the joint map spans one layer's matrices"
+            if self.settings.layers > 1
+            else super().skip(task)
+        )
 
     def build(self, task):
         model = dense_classifier(task, self.settings)

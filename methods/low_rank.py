@@ -14,7 +14,9 @@ class LowRank(Method):
     paper = "Grachev et al., Neural Networks Compression for Language Modeling (2017); Winata et al. (2019)"
 
     class Settings(RecurrentSettings):
-        rank: PositiveInt = knob(4, "rank of each factorisation; a matrix that would grow stays dense", search=[1, 2, 4, 8, 16])
+        rank: PositiveInt = knob(
+            4, "rank of each factorisation; a matrix that would grow stays dense", search=[1, 2, 4, 8, 16]
+        )
         hidden_to_hidden: bool = knob(True, "factorise hidden-to-hidden as well")
 
     def start_share(self):

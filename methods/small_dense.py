@@ -20,7 +20,9 @@ class SmallDense(Method):
 
     def skip(self, task):
         if self._width(task) < 1:
-            return f"one hidden unit on {task.inputs} inputs is larger than 1/{self.settings.ratio:g} of the dense model"
+            return (
+                f"one hidden unit on {task.inputs} inputs is larger than 1/{self.settings.ratio:g} of the dense model"
+            )
         return super().skip(task)
 
     def build(self, task):

@@ -43,8 +43,12 @@ class VIBLSTM(Method):
         )
         start: Literal["scratch", "dense"] = knob("dense", "where training starts")
         start_share: float = knob(0.3, "part of the epochs spent on the dense start", gt=0, lt=1)
-        compress_share: float = knob(0.6, "part of the remaining epochs with noise and KL; the rest fine-tunes", gt=0, lt=1)
-        mask_learning_rate: float = knob(5.0, "factor on the learning rate for mu and log sigma^2", search=(1, 50), gt=0)
+        compress_share: float = knob(
+            0.6, "part of the remaining epochs with noise and KL; the rest fine-tunes", gt=0, lt=1
+        )
+        mask_learning_rate: float = knob(
+            5.0, "factor on the learning rate for mu and log sigma^2", search=(1, 50), gt=0
+        )
         group_lasso: float = knob(0.0, "lambda of the ISS penalty after compression (Eq. 16, VIB+ISS)", ge=0)
         group_threshold: float = knob(0.01, "on the squared group norm (VIB+ISS)", gt=0)
 
@@ -88,7 +92,9 @@ class VIBLSTM(Method):
             cores = choice(s.map, s).count(task.inputs, s.hidden, gates) + task.inputs * s.mask_features  # and z_v
             stored = {"cores": cores, "dense": dense, "smaller": min(cores, dense)}[s.compact_to]
         counts = closed_form(task.inputs, [s.hidden] * s.layers, s.cell, input_to_hidden=stored)
-        vectors = 2 * s.hidden * s.layers if s.mask_gates and s.finalise == "vectors" else 0  # z_i z_g and z_f; z_r and z_z
+        vectors = (
+            2 * s.hidden * s.layers if s.mask_gates and s.finalise == "vectors" else 0
+        )  # z_i z_g and z_f; z_r and z_z
         return counts | {"lstm_total": counts["lstm_total"] + vectors}
 
     def parameter_groups(self, model):

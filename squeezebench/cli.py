@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ BAD_INPUT = 2
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Wrong input prints one line and returns 2."""
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: huge pages for large tensors; before its import
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     options = _parser().parse_args(arguments)
     try:
@@ -196,7 +198,9 @@ def _tasks(options: argparse.Namespace) -> None:
 
     sources = available()
     if options.json:
-        print(json.dumps([{"name": n, "summary": s.summary, "options": s.options} for n, s in sources.items()], indent=1))
+        print(
+            json.dumps([{"name": n, "summary": s.summary, "options": s.options} for n, s in sources.items()], indent=1)
+        )
         return
     for name, source in sources.items():
         print(f"{name:16} {source.summary}")

@@ -113,9 +113,6 @@ def _import(file: MethodFile) -> type[Method] | None:
     own = [
         value
         for key, value in vars(module).items()
-        if inspect.isclass(value)
-        and issubclass(value, Method)
-        and value.__module__ == name
-        and not key.startswith("_")
+        if inspect.isclass(value) and issubclass(value, Method) and value.__module__ == name and not key.startswith("_")
     ]
     return own[0] if len(own) == 1 else None

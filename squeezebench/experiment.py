@@ -194,7 +194,11 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
             for number, (settings, varied, seed) in enumerate(cells):
                 folder = f"runs/{task_name}/{name}/{_slug(varied, settings)}/seed-{seed}"
                 job = f"{task_name}/{name}/{number // experiment.runs_per_job}"  # a digest takes its place below
-                runs.append(PlannedRun(task=task_name, method=name, settings=settings, varied=varied, seed=seed, path=folder, job=job))
+                runs.append(
+                    PlannedRun(
+                        task=task_name, method=name, settings=settings, varied=varied, seed=seed, path=folder, job=job
+                    )
+                )
     if not runs:
         raise InputError(f"{where}: no runs: give at least one task, one method and one seed")
     runs = _named_jobs(runs, tasks, experiment.protocol)

@@ -140,7 +140,7 @@ class Method:
 
     def adopt(self, model: nn.Module, dense: nn.Module) -> nn.Module:
         """The module to train, given the trained dense start. Default: same weights in `model`, by name."""
-        missing, unexpected = model.load_state_dict(dense.state_dict(), strict=False)
+        _, unexpected = model.load_state_dict(dense.state_dict(), strict=False)
         if unexpected:
             raise ValueError(f"the dense start has weights that the module does not: {unexpected[:3]}")
         return model
@@ -195,7 +195,10 @@ class Method:
 def closed_form(
     inputs: int, hidden: list[int], cell: str = "lstm", input_to_hidden: int | None = None
 ) -> dict[str, int]:
-    """4h(d + h + 2) for each LSTM layer (GRU: 3h(...)), taken apart; `input_to_hidden` where layer 1 has another map."""
+    """4h(d + h + 2) for each LSTM layer (GRU: 3h(...)), taken apart.
+
+    input_to_hidden: of the first layer, where its map is not a dense matrix.
+    """
     gates = {"lstm": 4, "gru": 3}[cell]
     reads = [inputs, *hidden[:-1]]
     w = [gates * h * d for d, h in zip(reads, hidden, strict=True)]

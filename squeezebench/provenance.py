@@ -12,7 +12,7 @@ from pathlib import Path
 from . import __version__
 from .record import Provenance
 
-PACKAGES = ("torch", "numpy", "scikit-learn", "aeon", "tensorly", "opt_einsum", "safetensors", "pydantic")
+PACKAGES = ("torch", "numpy", "scikit-learn", "aeon", "opt_einsum", "safetensors", "pydantic")
 ENGINE = Path(__file__).resolve().parent
 
 

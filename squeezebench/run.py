@@ -8,17 +8,17 @@ import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from . import provenance
 from .discovery import MethodFile, load
 from .errors import InputError
 from .measurement import DenseReference, cost, count
-from .method import Method, RecurrentSettings, TaskInfo, dense_classifier
+from .method import Method, TaskInfo, dense_classifier
 from .nn import RecurrentClassifier
 from .record import (
     RECORD_NAME,
@@ -29,37 +29,15 @@ from .record import (
     Record,
     RecordError,
     Seconds,
-    digest_of,
     read_record,
     write_record,
 )
+from .spec import RunSpec
 from .start import dense_start
-from .task import Task, TaskSpec, load_task
-from .training import Trainer, TrainingSettings, accuracy, describe, pick_device, predict
+from .task import Task, load_task
+from .training import Trainer, accuracy, describe, pick_device, predict
 
 log = logging.getLogger("squeezebench")
-
-
-class RunSpec(BaseModel):
-    """Everything that decides a run's result, as the plan resolved it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    experiment: str = ""
-    task: TaskSpec
-    fingerprint: str = ""  # of the data files a task reads
-    method: str
-    settings: dict[str, Any]
-    varied: dict[str, Any] = {}
-    seed: int = 0
-    training: TrainingSettings = TrainingSettings()
-    model: RecurrentSettings = RecurrentSettings()  # the dense model that ratios are taken against
-    protocol: Literal["sound", "as_released"] = "sound"
-
-    def inputs_digest(self, method: MethodFile) -> str:
-        """What a kept record has to match; the experiment's name and descriptions play no part."""
-        content = self.model_dump(mode="json", exclude={"experiment", "varied"})
-        return digest_of(content | {"method_file": method.digest})
 
 
 def settings_of(method: type[Method], given: dict[str, Any], where: str) -> Any:
@@ -240,4 +218,3 @@ def _kept(compact, base) -> Kept:
         of_inputs=base.inputs,
         of_hidden=base.hidden,
     )
-

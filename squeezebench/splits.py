@@ -99,9 +99,7 @@ def _carve(data: Dataset, rest: np.ndarray, test: np.ndarray, groups, share: flo
     return Split(train, validation, test)
 
 
-def _cut(
-    data: Dataset, rows: np.ndarray, groups, share: float, seeds, what: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _cut(data: Dataset, rows: np.ndarray, groups, share: float, seeds, what: str) -> tuple[np.ndarray, np.ndarray]:
     """(what stays, what is cut off), both sorted; every class that `rows` has is left in what stays."""
     generator = np.random.default_rng(seeds)
     labels = data.y[rows]
@@ -112,9 +110,7 @@ def _cut(
         taken = _grouped(labels, groups[rows], share, generator, leave=2 if what == "test" else 1)
         problem = "groups per class"
     if not taken.any():
-        raise InputError(
-            f"{data.name}: too few {problem} to cut a {what} part off; each class needs 2 or more"
-        )
+        raise InputError(f"{data.name}: too few {problem} to cut a {what} part off; each class needs 2 or more")
     return rows[~taken], rows[taken]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
@@ -19,11 +18,9 @@ from torch import nn
 from . import provenance
 from .method import Method, RecurrentSettings, TaskInfo, dense_classifier
 from .record import Stage, digest_of, write_atomically
+from .spec import RunSpec
 from .task import Task
 from .training import Trainer
-
-if TYPE_CHECKING:
-    from .run import RunSpec
 
 SHARED = tuple(RecurrentSettings.model_fields)  # the settings that describe the dense model
 
@@ -100,5 +97,3 @@ def _train(path, spec, settings, task, epochs, progress) -> tuple[nn.Module, Sta
     state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     write_atomically(path, save(state, metadata={"stage": json.dumps(stage.model_dump())}))
     return model, stage
-
-

@@ -42,9 +42,7 @@ class Dataset:
     y: np.ndarray  # (N,) int64, 0..C-1
     classes: tuple[str, ...]  # C names
     length: np.ndarray | None = None  # (N,) int64, 1..T; None: every sequence has T steps
-    group: np.ndarray | None = (
-        None  # (N,) integers or strings: sequences that must stay on one side of a split
-    )
+    group: np.ndarray | None = None  # (N,) integers or strings: sequences that must stay on one side of a split
     subset: np.ndarray | None = None  # (N,) "train", "validation", "test", or "" for unused
     scale: np.ndarray | None = None  # (D,) factor per feature
     origin: str = ""  # citation, address or file digest
@@ -55,9 +53,7 @@ class TaskSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names folders, records and figures"
-    )
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names folders, records and figures")
     source: str = Field(description="the data source, see `squeezebench tasks`")
     options: dict[str, Any] = Field(default={}, description="the source's own options")
     split: Literal["official", "random", "group"] | None = Field(
@@ -118,9 +114,7 @@ class Task:
         self._length = np.full(len(data.y), data.x.shape[1]) if data.length is None else data.length
         used = np.concatenate([self._rows[part] for part in PARTS])
         self.has_lengths = bool((self._length[used] < self.steps).any())
-        self._affine: Affine = fit(
-            spec.normalise, data, self._rows["train"], None if self._random else spec.frames
-        )
+        self._affine: Affine = fit(spec.normalise, data, self._rows["train"], None if self._random else spec.frames)
         self._keep_in_memory = self._float32_bytes() <= cache_bytes
         self._cache: dict[Part, np.ndarray] = {}
 
@@ -179,8 +173,7 @@ class Task:
 
     def _float32_bytes(self) -> int:
         steps = sum(
-            self.size(part) * (self._data.x.shape[1] if self._all_steps(part) else self.steps)
-            for part in PARTS
+            self.size(part) * (self._data.x.shape[1] if self._all_steps(part) else self.steps) for part in PARTS
         )
         return 4 * self.inputs * steps
 
@@ -204,9 +197,7 @@ def load_task(spec: TaskSpec, seed: int = 0, cache_bytes: int = CACHE_BYTES) -> 
     stamp = module.stamp(options) if hasattr(module, "stamp") else ""
     data = _dataset(spec.source, options.model_dump_json(), stamp)
     if spec.frames is not None and spec.frames > data.x.shape[1]:
-        raise InputError(
-            f"task {spec.name}: frames is {spec.frames}, but {data.name} has {data.x.shape[1]} steps"
-        )
+        raise InputError(f"task {spec.name}: frames is {spec.frames}, but {data.name} has {data.x.shape[1]} steps")
     split = make_split(
         data, spec.split or module.DEFAULT_SPLIT, test_share=spec.test_share,
         validation_share=spec.validation_share, split_seed=spec.split_seed, seed=seed,

@@ -167,7 +167,11 @@ class Trainer:
         clock.steps, clock.examples = per_epoch * epochs, self.task.size("train")
         base = settings.learning_rate * stage.learning_rate
         groups = [
-            {"params": g["params"], "lr": base * g.get("scale", 1.0), "weight_decay": g.get("weight_decay", settings.weight_decay)}
+            {
+                "params": g["params"],
+                "lr": base * g.get("scale", 1.0),
+                "weight_decay": g.get("weight_decay", settings.weight_decay),
+            }
             for g in self.method.parameter_groups(model)
         ]
         optimiser = torch.optim.Adam(groups, foreach=True)
@@ -175,8 +179,11 @@ class Trainer:
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, shape)
         best: tuple[float, dict] | None = None
         bar = tqdm(
-            range(epochs), f"{self.task.name} {self.method.name} seed {self.seed} {stage.name}", leave=False,
-            disable=not self.progress, file=sys.stderr,
+            range(epochs),
+            f"{self.task.name} {self.method.name} seed {self.seed} {stage.name}",
+            leave=False,
+            disable=not self.progress,
+            file=sys.stderr,
         )
         for clock.epoch in bar:
             loss, penalty = self._epoch(model, stage, optimiser, schedule)
@@ -235,6 +242,8 @@ class Trainer:
         if settings.clip:
             norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
             if not torch.isfinite(norm):
-                raise Diverged(f"the gradient became {norm.item()} in stage {stage.name}, epoch {self.method.clock.epoch}")
+                raise Diverged(
+                    f"the gradient became {norm.item()} in stage {stage.name}, epoch {self.method.clock.epoch}"
+                )
         optimiser.step()
         return data.item(), float(penalty.detach() if isinstance(penalty, Tensor) else penalty)

@@ -212,7 +212,7 @@ def test_garbage_is_an_error_and_nothing_of_it_runs(tmp_path):
     }
     for name, data in garbage.items():
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(Exception) as caught:  # noqa: B017, PT011 (whatever the reader calls it)
+        with pytest.raises(Exception) as caught:  # whatever the reader calls it
             load_model(tmp_path / name, RecurrentClassifier.from_spec)
         assert not isinstance(caught.value, pytest.fail.Exception), name
 

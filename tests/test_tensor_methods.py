@@ -67,7 +67,8 @@ def test_masks_compose_with_every_map(kind, compact_to):
 @pytest.mark.parametrize("method", ["tt_lstm", "bt_lstm", "ht_lstm"])  # a ring: test_maps, its bonds need own ranks
 def test_decomposed_start_is_the_dense_network_at_full_rank(method):
     """`start: dense` decomposes the trained matrix; with ranks that lose nothing the outputs are the dense one's."""
-    settings = {"start": "dense", "compact_to": "cores", "in_modes": "4x6", "hidden_modes": "2x4", "rank": 64, "hidden": 8}
+    settings = {"start": "dense", "compact_to": "cores", "rank": 64, "hidden": 8}
+    settings |= {"in_modes": "4x6", "hidden_modes": "2x4"}
     if method == "bt_lstm":
         settings |= {"blocks": 1}
     if method == "ht_lstm":

@@ -6,9 +6,9 @@ from .layer import GATES, RecurrentLayer
 from .maps import JointHidden, JointInput, LowRankMap
 from .recurrence import plain
 from .segments import TemporalSegments
+from .shrink import compact_masked, keep_smaller, select_units, surviving_inputs, surviving_units
 from .sparse import SparseMap
 from .tensorise import MapChoice
-from .shrink import compact_masked, keep_smaller, select_units, surviving_inputs, surviving_units
 
 __all__ = [
     "GATES",

@@ -29,9 +29,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 _PLAIN: ContextVar[bool] = ContextVar("squeezebench_plain", default=False)
 _ONEDNN_FROM = 1 << 25  # multiplications; below, the default BLAS has less overhead per call
 _STEP_FROM = 1 << 20  # elements of the weight, likewise
-_SWAP_FROM_ROWS = (
-    8  # oneDNN works in blocks of 16 rows; with fewer than half a block it reorders nothing anyway
-)
+_SWAP_FROM_ROWS = 8  # oneDNN works in blocks of 16 rows; with fewer than half a block it reorders nothing anyway
 _TRANSPOSE_FROM_STEPS = 5  # a transposed copy of a large weight costs what it saves in about 4 products
 _KEEP_FROM = 1 << 24  # bytes; smaller blocks come from the heap, whose pages are there already
 _TALL_UP_TO = 1 << 18  # elements of a gradient that is cheap to transpose

@@ -21,7 +21,13 @@ from .maps import (
     rank_for_budget,
 )
 
-MAPS = {"tt": TensorTrainMap, "tr": TensorRingMap, "bt": BlockTermMap, "ht": HierarchicalTuckerMap, "low_rank": LowRankMap}
+MAPS = {
+    "tt": TensorTrainMap,
+    "tr": TensorRingMap,
+    "bt": BlockTermMap,
+    "ht": HierarchicalTuckerMap,
+    "low_rank": LowRankMap,
+}
 
 
 @dataclass(frozen=True)

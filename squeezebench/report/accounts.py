@@ -31,9 +31,7 @@ def problems_table(gathered: Gathered) -> Table:
     ).reset_index()
     order = table["kind"].map(KINDS.index)
     table = (
-        table.assign(order=order)
-        .sort_values(["order", "task", "method", "settings", "reason"])
-        .drop(columns="order")
+        table.assign(order=order).sort_values(["order", "task", "method", "settings", "reason"]).drop(columns="order")
     )
     columns = [
         text_column("What", "kind"),
@@ -63,9 +61,7 @@ def provenance_table(gathered: Gathered) -> Table:
         count(f"method digest, {method}", some["method_digest"])
     for task, some in runs.groupby("task"):
         count(f"split digest, {task}", some["split_digest"])
-    packages = pd.DataFrame(
-        [(n, v) for row in runs["packages"] for n, v in row.items()], columns=["name", "version"]
-    )
+    packages = pd.DataFrame([(n, v) for row in runs["packages"] for n, v in row.items()], columns=["name", "version"])
     for name, some in packages.groupby("name"):
         count(f"package {name}", some["version"])
     frame = pd.DataFrame(lines, columns=["what", "value", "records"])
@@ -74,6 +70,4 @@ def provenance_table(gathered: Gathered) -> Table:
         text_column("Value", "value"),
         Column("Records", lambda row: Cell(f"{row['records']:,}", row["records"]), numeric=True),
     ]
-    return Table(
-        "provenance", columns, frame, {name: name for name in frame}, captions()["tables"]["provenance"]
-    )
+    return Table("provenance", columns, frame, {name: name for name in frame}, captions()["tables"]["provenance"])

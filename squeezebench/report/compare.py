@@ -35,9 +35,7 @@ def paired_differences(groups: pd.DataFrame, partner: pd.Series, gathered: Gathe
         ["group", "seed", "test"]
     ]
     runs = runs.assign(partner=runs["group"].map(partner))
-    both = runs.merge(
-        runs, left_on=["partner", "seed"], right_on=["group", "seed"], suffixes=("", "_partner")
-    )
+    both = runs.merge(runs, left_on=["partner", "seed"], right_on=["group", "seed"], suffixes=("", "_partner"))
     both["difference"] = both["test"] - both["test_partner"]
     by_group = both.groupby("group")["difference"]
     pairs = pd.DataFrame({"n": by_group.count(), "difference": by_group.mean()}).reindex(groups.index)
@@ -70,11 +68,7 @@ def _small_partners(groups: pd.DataFrame) -> pd.Series:
     small = groups[(groups["method"] == SMALLER) & (groups["ok"] > 0)]
     small = small.sort_values(["lstm_parameters_mean", "validation_accuracy_mean"], ascending=[True, False])
     for key, candidates in small.groupby(["task", "protocol"], sort=False):
-        here = (
-            (groups["task"] == key[0])
-            & (groups["protocol"] == key[1])
-            & ~groups["method"].isin([SMALLER, DENSE])
-        )
+        here = (groups["task"] == key[0]) & (groups["protocol"] == key[1]) & ~groups["method"].isin([SMALLER, DENSE])
         here &= groups["lstm_parameters_mean"] > 0  # a model without an LSTM has no size on this scale
         sizes = candidates["lstm_parameters_mean"].to_numpy()
         place = np.searchsorted(sizes, groups.loc[here, "lstm_parameters_mean"].to_numpy(), side="left")

@@ -41,9 +41,7 @@ class Plot:
         return formats.clean(self.points.to_csv(index=False, lineterminator="\n"))
 
 
-def plot(
-    kind: str, figure: Figure, points: pd.DataFrame, hovers: dict[str, str], task: str = "", empty=False
-) -> Plot:
+def plot(kind: str, figure: Figure, points: pd.DataFrame, hovers: dict[str, str], task: str = "", empty=False) -> Plot:
     """Finish a drawn figure under its stable name."""
     name = f"{kind}_{slug(task)}" if task else kind
     title = captions()["figures"][kind]["title"].format(task=task)
@@ -132,13 +130,9 @@ def _reference_lines(axes, sized: pd.DataFrame, flat: pd.DataFrame, looks: dict[
         colour = INK if words == "dense" else looks[group["method"]].colour
         axes.axhline(mean, color=colour, lw=0.9, ls=dashes, zorder=1)
         if not formats.absent(half):
-            axes.axhspan(
-                max(mean - half, bottom), min(mean + half, top), color=GRID, alpha=0.6, lw=0, zorder=0.5
-            )
+            axes.axhspan(max(mean - half, bottom), min(mean + half, top), color=GRID, alpha=0.6, lw=0, zorder=0.5)
         place = mean
-        if taken and abs(place - taken[0]) < 0.14 * (
-            top - bottom
-        ):  # two labels of up to three lines must not meet
+        if taken and abs(place - taken[0]) < 0.14 * (top - bottom):  # two labels of up to three lines must not meet
             place = taken[0] - 0.14 * (top - bottom)
         taken.append(place)
         axes.annotate(f"{words}\n{formats.percent(mean)}", (1.01, place), xycoords=("axes fraction", "data"),

@@ -60,9 +60,7 @@ def gather(folder: Path, plan: Path | None = None) -> Gathered:
     present = {row["path"] for row in rows} | {problem["path"] for problem in problems}
     for place, run in by_path.items():
         if place not in present:
-            problems.append(
-                _problem("missing", run, "planned, but there is no record: not run yet, or stopped", place)
-            )
+            problems.append(_problem("missing", run, "planned, but there is no record: not run yet, or stopped", place))
 
     # A frame without rows still has its columns, so that nothing downstream asks whether anything ran.
     kinds = {name: type(value) for name, value in _row(_EMPTY, "", False, "").items()}
@@ -107,9 +105,7 @@ def _without_duplicates(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[dict]]:
     runs = runs.sort_values(["planned", "path"], ascending=[False, True], kind="stable")
     again = runs.duplicated([*GROUP, "seed"], keep="first")
     extra = [
-        _problem(
-            "duplicate", run._asdict(), "the same run is recorded in another folder; counted once", run.path
-        )
+        _problem("duplicate", run._asdict(), "the same run is recorded in another folder; counted once", run.path)
         for run in runs[again].itertuples()
     ]
     return runs[~again].sort_values("path").reset_index(drop=True), extra
@@ -126,10 +122,7 @@ def _row(record: Record, place: str, planned: bool, engine_digest: str) -> dict[
     return {
         "path": place,
         "folder": place.rpartition("/")[0],
-        **{
-            key: getattr(record, key)
-            for key in ("status", "reason", "experiment", "protocol", "task", "method")
-        },
+        **{key: getattr(record, key) for key in ("status", "reason", "experiment", "protocol", "task", "method")},
         "title": record.method_title or record.method,
         "settings": canonical(record.settings),
         "varied": canonical(record.varied),

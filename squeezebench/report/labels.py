@@ -18,9 +18,7 @@ def settings_labels(groups: pd.DataFrame) -> pd.Series:
     for _, twins in groups[same].groupby([groups["task"], groups["protocol"], groups["method"], labels]):
         values = {index: json.loads(text) for index, text in twins["settings"].items()}
         names = sorted(set().union(*values.values()))
-        differing = [
-            k for k in names if len({json.dumps(v.get(k), sort_keys=True) for v in values.values()}) > 1
-        ]
+        differing = [k for k in names if len({json.dumps(v.get(k), sort_keys=True) for v in values.values()}) > 1]
         for index, settings in values.items():
             shown = json.loads(groups.at[index, "varied"]) | {key: settings.get(key) for key in differing}
             labels[index] = formats.settings(shown)

@@ -43,9 +43,7 @@ def difference_vs_ratio(chosen: pd.DataFrame, looks: dict[str, Look]) -> Plot:
             if method != SMALLER:
                 for _, control in shown[shown["method"] == SMALLER].groupby("task"):
                     control = control.sort_values("ratio_lstm_parameters")
-                    axes.plot(
-                        control["ratio_lstm_parameters"], control["dense_difference"], color="#c9d1d9", lw=1.2
-                    )
+                    axes.plot(control["ratio_lstm_parameters"], control["dense_difference"], color="#c9d1d9", lw=1.2)
             for task, some in shown[shown["method"] == method].groupby("task"):
                 _lost(axes, some.sort_values("ratio_lstm_parameters"), looks[method], markers[task], hovers)
             title = shown.loc[shown["method"] == method, "method_label"].iloc[0]
@@ -64,8 +62,7 @@ def difference_vs_ratio(chosen: pd.DataFrame, looks: dict[str, Look]) -> Plot:
         figure.supylabel("Points to dense", fontsize=8)
         figure.supxlabel("Ratio of LSTM parameters (log scale)", fontsize=8)
         handles = [
-            Line2D([], [], color=SOFT, marker=markers[t], ms=5, lw=0.9, label=formats.clean(t[:40]))
-            for t in tasks
+            Line2D([], [], color=SOFT, marker=markers[t], ms=5, lw=0.9, label=formats.clean(t[:40])) for t in tasks
         ]
         handles.append(Line2D([], [], color="#c9d1d9", lw=1.2, label="small_dense, same tasks"))
         figure.legend(handles=handles, loc="outside upper left", ncols=4)
@@ -92,9 +89,7 @@ def best_per_method(task: str, groups: pd.DataFrame) -> pd.DataFrame:
     """The group of each method that is best on validation, among its sound ones where it has any."""
     here = groups[(groups["task"] == task) & groups["validation_accuracy_mean"].notna()]
     here = here.sort_values(["protocol", "validation_accuracy_mean"], ascending=False, kind="stable")
-    best = here.drop_duplicates(
-        "method"
-    ).copy()  # "sound" sorts behind "as_released": descending, it is first
+    best = here.drop_duplicates("method").copy()  # "sound" sorts behind "as_released": descending, it is first
     best["method_label"] += best["protocol"].map({"sound": "", "as_released": " (as released)"})
     return best.sort_values(["control", "method"])
 
@@ -119,9 +114,7 @@ def per_class(task: str, groups: pd.DataFrame, gathered: Gathered) -> Plot:
             lines.append((*which, str(name), value, len(runs), position))
     if not lines:
         return nothing(kind, "No finished run of this task recorded a confusion matrix.", columns, task)
-    table = pd.DataFrame(
-        lines, columns=["label", "method", "settings", "class", "accuracy", "seeds", "position"]
-    )
+    table = pd.DataFrame(lines, columns=["label", "method", "settings", "class", "accuracy", "seeds", "position"])
     values = table.pivot(index="method", columns="position", values="accuracy").loc[table["method"].unique()]
     classes = table.drop_duplicates("position").sort_values("position")["class"].tolist()
     with style():
@@ -174,9 +167,7 @@ def training(task: str, groups: pd.DataFrame, gathered: Gathered, looks: dict[st
                       ls="-" if group["method"] == DENSE else look.line,
                       label=formats.clean(group["method_label"][:26]))  # fmt: skip
             starts = curve[(curve["stage"] != curve["stage"].shift()) & (curve.index > 0)]
-            axes.plot(
-                starts["epoch"], starts["validation_accuracy"], marker="|", ms=7, ls="none", color=look.colour
-            )
+            axes.plot(starts["epoch"], starts["validation_accuracy"], marker="|", ms=7, ls="none", color=look.colour)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title("Validation accuracy, %", loc="left", fontsize=8)

@@ -77,9 +77,7 @@ def build(folder: Path, *, plan: Path | None = None) -> Path:
         for number, task in enumerate(gathered.tasks, 1)
     ]
     _write_tables(folder / "tables", tables)
-    _write_figures(
-        folder / "figures", [difference, *(p for t in tasks for p in (t.size, t.classes, t.training))]
-    )
+    _write_figures(folder / "figures", [difference, *(p for t in tasks for p in (t.size, t.classes, t.training))])
 
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -110,9 +108,7 @@ def _svg(plot: Plot) -> Markup:
 
 def _experiment(gathered: Gathered) -> str:
     named = [name for name in gathered.runs["experiment"].unique() if name]
-    return gathered.plan.get("experiment") or (
-        named[0] if len(named) == 1 else gathered.folder.resolve().name
-    )
+    return gathered.plan.get("experiment") or (named[0] if len(named) == 1 else gathered.folder.resolve().name)
 
 
 def _protocols(gathered: Gathered) -> list[str]:

@@ -59,9 +59,7 @@ def render(figure: Figure, name: str, title: str, hovers: Mapping[str, str]) -> 
     """The figure as one <svg>. `hovers` maps an artist's gid to the text its marker shows on hover."""
     buffer = io.StringIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="Glyph .* missing from font"
-        )  # the reader's fonts draw it, not ours
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the reader's fonts draw it, not ours
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     return _postprocess(buffer.getvalue(), name, title, hovers)
 

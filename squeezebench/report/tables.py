@@ -85,9 +85,7 @@ class Table:
         if len(lines) > 40:
             top = [rf"\begin{{longtable}}{{{spec}}}", rf"\caption{{{tex(self.caption)}}}\\", r"\toprule",
                    head, r"\midrule", r"\endhead"]  # fmt: skip
-            return "\n".join(
-                ["% needs: booktabs, longtable", *top, *lines, r"\bottomrule", r"\end{longtable}", ""]
-            )
+            return "\n".join(["% needs: booktabs, longtable", *top, *lines, r"\bottomrule", r"\end{longtable}", ""])
         top = [r"\begin{table}", r"\centering", rf"\caption{{{tex(self.caption)}}}",
                rf"\begin{{tabular}}{{{spec}}}", r"\toprule", head, r"\midrule"]  # fmt: skip
         end = [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]

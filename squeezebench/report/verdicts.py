@@ -129,9 +129,7 @@ def _equal_size(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
     if len(sure):
         return [Headline("equal_size", words["beaten"].format(**facts, list=_listed(sure)))]
     if len(likely):
-        return [
-            Headline("equal_size", words["uncorrected"].format(**facts, list=_listed(likely)), settled=False)
-        ]
+        return [Headline("equal_size", words["uncorrected"].format(**facts, list=_listed(likely)), settled=False)]
     facts["worse"] = words["worse"].format(list=_listed(worse)) if len(worse) else ""
     return [Headline("equal_size", words["not_beaten"].format(**facts), settled=False)]
 

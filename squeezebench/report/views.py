@@ -85,12 +85,8 @@ def groups_table(groups: pd.DataFrame) -> Table:
         text_column("Settings", "settings_label"),
         Column("Seeds", _seeds, numeric=True, hint=hints["seeds"]),
         Column("Test accuracy", _accuracy("test_accuracy"), numeric=True, hint=hints["interval"]),
-        Column(
-            "Validation", _accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False
-        ),
-        number_column(
-            "LSTM parameters", "lstm_parameters_mean", formats.count, hint=hints["lstm_parameters"]
-        ),
+        Column("Validation", _accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False),
+        number_column("LSTM parameters", "lstm_parameters_mean", formats.count, hint=hints["lstm_parameters"]),
         Column("Ratio (LSTM parameters)", _ratio, numeric=True, hint=hints["ratio"]),
         number_column("Whole model", "model_parameters_mean", formats.count, hint=hints["model"], tex=False),
         Column("Inputs kept", _kept("kept_inputs"), numeric=True, tex=False),
@@ -136,16 +132,12 @@ def selected_table(chosen: pd.DataFrame, groups: pd.DataFrame) -> Table:
         dense_names[index] = f"vs {row['method_label']}" + ("" if label == "defaults" else f" {label}")
     columns = [
         text_column("Task", "task"),
-        Column(
-            "At least", lambda row: Cell(formats.ratio_tick(row["bracket"]), row["bracket"]), numeric=True
-        ),
+        Column("At least", lambda row: Cell(formats.ratio_tick(row["bracket"]), row["bracket"]), numeric=True),
         Column("Method", _method),
         text_column("Settings picked", "settings_label"),
         Column("Seeds", _seeds, numeric=True, hint=hints["seeds"], tex=False),
         Column("Ratio (LSTM parameters)", _ratio, numeric=True, hint=hints["ratio"]),
-        Column(
-            "Validation", _accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False
-        ),
+        Column("Validation", _accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False),
         Column("Test accuracy", _accuracy("test_accuracy"), numeric=True, hint=hints["interval"]),
         Column("Points to dense", _difference("dense", dense_names), numeric=True, hint=hints["dense"]),
         Column("Points to small_dense", _difference("small", small_names), numeric=True, hint=hints["small"]),

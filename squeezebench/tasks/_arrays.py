@@ -64,9 +64,7 @@ def read_folder(path: Path) -> Arrays:
         except InputError:
             raise
         except DAMAGE as error:
-            raise InputError(
-                f"{file}: truncated or damaged .npy ({_one_line(error)}); write it again"
-            ) from None
+            raise InputError(f"{file}: truncated or damaged .npy ({_one_line(error)}); write it again") from None
     return arrays
 
 
@@ -124,16 +122,12 @@ def _wanted(path: Path, names: list[str]) -> list[str]:
     """The known names among `names`. Raises InputError for a missing one and for a near miss."""
     for name, what in REQUIRED.items():
         if name not in names:
-            raise InputError(
-                f"{path}: there is no array {name}, {what}; it has: {', '.join(names) or 'nothing'}"
-            )
+            raise InputError(f"{path}: there is no array {name}, {what}; it has: {', '.join(names) or 'nothing'}")
     known = [*REQUIRED, *OPTIONAL]
     for name in names:
         near = difflib.get_close_matches(name, [one for one in OPTIONAL if one not in names], n=1, cutoff=0.8)
         if name not in known and near:
-            raise InputError(
-                f"{path}: unknown array {name}; did you mean {near[0]}? (known: {', '.join(known)})"
-            )
+            raise InputError(f"{path}: unknown array {name}; did you mean {near[0]}? (known: {', '.join(known)})")
     return [name for name in known if name in names]
 
 

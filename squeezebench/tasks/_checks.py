@@ -58,16 +58,12 @@ def _check_shapes(data: Dataset) -> None:
 def check_rows(where: str, name: str, array: np.ndarray, sequences: int) -> None:
     """One value for each sequence."""
     if array.shape != (sequences,):
-        raise InputError(
-            f"{where}: {name} has shape {array.shape}, but x has {sequences} sequences; one value each"
-        )
+        raise InputError(f"{where}: {name} has shape {array.shape}, but x has {sequences} sequences; one value each")
 
 
 def _check_labels(data: Dataset) -> None:
     if len(data.classes) < 2:
-        raise InputError(
-            f"{data.name}: y has {len(data.classes)} class; a classification task needs at least 2"
-        )
+        raise InputError(f"{data.name}: y has {len(data.classes)} class; a classification task needs at least 2")
     if len(set(data.classes)) < len(data.classes):
         raise InputError(f"{data.name}: classes has a name twice; every class needs its own")
     outside = (data.y < 0) | (data.y >= len(data.classes))
@@ -83,9 +79,7 @@ def _check_length(data: Dataset) -> None:
         return
     steps = data.x.shape[1]
     for row in np.flatnonzero((data.length < 1) | (data.length > steps)):
-        raise InputError(
-            f"{data.name}: length[{row}] is {data.length[row]}; it must be in 1..{steps}, the T of x"
-        )
+        raise InputError(f"{data.name}: length[{row}] is {data.length[row]}; it must be in 1..{steps}, the T of x")
 
 
 def _check_scale(data: Dataset) -> None:
@@ -93,9 +87,7 @@ def _check_scale(data: Dataset) -> None:
         return
     inputs = data.x.shape[2]
     if data.scale.shape != (inputs,):
-        raise InputError(
-            f"{data.name}: scale has shape {data.scale.shape}; it must be ({inputs},), one per feature"
-        )
+        raise InputError(f"{data.name}: scale has shape {data.scale.shape}; it must be ({inputs},), one per feature")
     if data.scale.dtype.kind not in "biuf":
         raise InputError(f"{data.name}: scale has dtype {data.scale.dtype}; it must be integer or float")
     for column in np.flatnonzero(~np.isfinite(data.scale)):

@@ -60,9 +60,7 @@ def _affine(data: Dataset, factor: np.ndarray, shift: np.ndarray) -> Affine:
         narrow = Affine(factor.astype(np.float32), shift.astype(np.float32))
     bad = ~(np.isfinite(narrow.factor) & np.isfinite(narrow.shift))
     if bad.any():
-        raise InputError(
-            f"{data.name}: feature {int(bad.argmax())} is too large to normalise in float32; rescale it"
-        )
+        raise InputError(f"{data.name}: feature {int(bad.argmax())} is too large to normalise in float32; rescale it")
     return narrow
 
 

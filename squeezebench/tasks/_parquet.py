@@ -33,14 +33,10 @@ def read_parquet(path: Path) -> Arrays:
         raise InputError(f"{path}: has no rows; one row for each step of each sequence is needed")
     features = [name for name in table.column_names if name not in (*KEYS, *PER_SEQUENCE)]
     if not features:
-        raise InputError(
-            f"{path}: has no feature column (D is 0); every column besides the known names is a feature"
-        )
+        raise InputError(f"{path}: has no feature column (D is 0); every column besides the known names is a feature")
     step = _plain(path, table, "step")
     if step.dtype.kind not in "iu":
-        raise InputError(
-            f"{path}: column step has type {table.schema.field('step').type}; it must be integer"
-        )
+        raise InputError(f"{path}: column step has type {table.schema.field('step').type}; it must be integer")
     ids, code = _codes(_plain(path, table, "sequence"))
     order = np.lexsort((step, code))
     code, step = code[order], step[order]
@@ -100,9 +96,7 @@ def _plain(path: Path, table: Any, name: str) -> np.ndarray:
 def _numbers(path: Path, table: Any, name: str) -> np.ndarray:
     """A feature column; missing values become NaN, which the checks refuse with their place."""
     if not _is_number(table.schema.field(name).type):
-        raise InputError(
-            f"{path}: feature column {name} has type {table.schema.field(name).type}; it must be numeric"
-        )
+        raise InputError(f"{path}: feature column {name} has type {table.schema.field(name).type}; it must be numeric")
     column = table.column(name)
     return (column.cast("float64") if column.null_count else column).to_numpy()
 
@@ -118,7 +112,5 @@ def _constant(path: Path, name: str, column: np.ndarray, code, starts, ids) -> n
     values = column[starts]
     for row in np.flatnonzero(column != values[code]):
         one = ids[code[row]]
-        raise InputError(
-            f"{path}: sequence {one} has two values of {name} ({values[code[row]]} and {column[row]})"
-        )
+        raise InputError(f"{path}: sequence {one} has two values of {name} ({values[code[row]]} and {column[row]})")
     return values

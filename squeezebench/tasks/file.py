@@ -48,9 +48,7 @@ class Options(BaseModel):
     """Where the features are."""
 
     model_config = ConfigDict(extra="forbid")
-    path: str = Field(
-        min_length=1, description=".npz, .parquet or folder of .npy; relative to the working directory"
-    )
+    path: str = Field(min_length=1, description=".npz, .parquet or folder of .npy; relative to the working directory")
     group_per_class: bool = Field(
         default=False, description="group ids restart in every class: a group is then (class, group)"
     )
@@ -83,17 +81,13 @@ def load(options: Options) -> Dataset:
 
 def stamp(options: Options) -> str:
     """Changes whenever a file behind the path is written."""
-    return ";".join(
-        f"{file.name},{file.stat().st_size},{file.stat().st_mtime_ns}" for file in _files(options.path)
-    )
+    return ";".join(f"{file.name},{file.stat().st_size},{file.stat().st_mtime_ns}" for file in _files(options.path))
 
 
 def _files(path: str | Path) -> list[Path]:
     path = Path(path).expanduser()
     if not path.exists():
-        raise InputError(
-            f"{path}: no such file or folder; an .npz, a .parquet or a folder of .npy files is needed"
-        )
+        raise InputError(f"{path}: no such file or folder; an .npz, a .parquet or a folder of .npy files is needed")
     return sorted(path.glob("*.npy")) if path.is_dir() else [path]
 
 
@@ -131,9 +125,7 @@ def _labels(where: str, arrays: Arrays, used: np.ndarray) -> tuple[np.ndarray, t
         codes = y[used]
     elif len(found) != len(names):  # otherwise: not 0-based, the names belong to the labels in rising order
         row = np.flatnonzero(used & ((y < 0) | (y >= len(names))))[0]
-        raise InputError(
-            f"{where}: y[{row}] is {y[row]}, outside the {len(names)} classes (0..{len(names) - 1})"
-        )
+        raise InputError(f"{where}: y[{row}] is {y[row]}, outside the {len(names)} classes (0..{len(names) - 1})")
     labels = np.zeros(len(y), np.int64)
     labels[used] = codes
     return labels, names
@@ -147,9 +139,7 @@ def _class_names(where: str, arrays: Arrays, found: int) -> tuple[str, ...] | No
     if names is None:
         return None
     if names.ndim != 1 or names.dtype.kind not in "iuUS":
-        raise InputError(
-            f"{where}: classes has shape {names.shape} and dtype {names.dtype}; it must be (C,) strings"
-        )
+        raise InputError(f"{where}: classes has shape {names.shape} and dtype {names.dtype}; it must be (C,) strings")
     return tuple(map(str, _text(names)))
 
 
@@ -157,9 +147,7 @@ def _look_up(where: str, y: np.ndarray, used: np.ndarray, names: tuple[str, ...]
     index = {name: code for code, name in enumerate(names)}
     for row in np.flatnonzero(used):
         if str(y[row]) not in index:
-            raise InputError(
-                f"{where}: y[{row}] is {str(y[row])!r}, which is not one of the {len(names)} classes"
-            )
+            raise InputError(f"{where}: y[{row}] is {str(y[row])!r}, which is not one of the {len(names)} classes")
     return np.array([index[str(label)] for label in y[used]])
 
 
@@ -170,9 +158,7 @@ def _subset(where: str, values: np.ndarray) -> np.ndarray:
     plain = [value.lower() if isinstance(value, str) else value for value in values.tolist()]
     for row, value in enumerate(plain):
         if isinstance(value, bool) or value not in SUBSETS:
-            raise InputError(
-                f"{where}: subset[{row}] is {values[row]!s}; use 1 or train, 2 or test, val, 0 for unused"
-            )
+            raise InputError(f"{where}: subset[{row}] is {values[row]!s}; use 1 or train, 2 or test, val, 0 for unused")
         out[row] = SUBSETS[value]
     return out
 

@@ -29,9 +29,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", description="as in the archive, for example ArrowHead")
-    folder: str | None = Field(
-        default=None, description="where its .ts files are or go; null: aeon's own folder"
-    )
+    folder: str | None = Field(default=None, description="where its .ts files are or go; null: aeon's own folder")
 
 
 def load(options: Options) -> Dataset:

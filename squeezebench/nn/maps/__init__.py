@@ -40,8 +40,7 @@ __all__ = [
 ]
 
 _MAPS: dict[str, type[LinearMap] | type[SparseMap]] = {
-    cls.name: cls
-    for cls in (DenseMap, LowRankMap, TensorTrainMap, TensorRingMap, BlockTermMap, HierarchicalTuckerMap)
+    cls.name: cls for cls in (DenseMap, LowRankMap, TensorTrainMap, TensorRingMap, BlockTermMap, HierarchicalTuckerMap)
 } | {"sparse": SparseMap}
 
 

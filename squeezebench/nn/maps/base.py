@@ -55,9 +55,7 @@ class TensorMap(LinearMap):
     x is read with its first mode slowest (C order), and so is y.
     """
 
-    max_elements = (
-        contraction.MAX_ELEMENTS
-    )  # bound on the intermediates kept at a time, see contraction.apply
+    max_elements = contraction.MAX_ELEMENTS  # bound on the intermediates kept at a time, see contraction.apply
 
     def __init__(self, in_modes: tuple[int, ...], out_modes: tuple[int, ...]) -> None:
         super().__init__(prod(in_modes), prod(out_modes))
@@ -110,20 +108,14 @@ def spread_ranks(name: str, ranks: int | Sequence[int], limits: Sequence[int]) -
         rank = check_rank(name, ranks, max(limits))
         return tuple(min(rank, limit) for limit in limits)
     if len(ranks) != len(limits):
-        raise ValueError(
-            f"{name} must be one integer or {len(limits)} of them, got {len(ranks)}: {list(ranks)}"
-        )
-    return tuple(
-        check_rank(f"{name}[{i}]", r, limit) for i, (r, limit) in enumerate(zip(ranks, limits, strict=True))
-    )
+        raise ValueError(f"{name} must be one integer or {len(limits)} of them, got {len(ranks)}: {list(ranks)}")
+    return tuple(check_rank(f"{name}[{i}]", r, limit) for i, (r, limit) in enumerate(zip(ranks, limits, strict=True)))
 
 
 def check_weight(weight: Tensor, in_features: int, out_features: int) -> Tensor:
     """The dense weight in float64, detached; ValueError unless it is (O, D)."""
     if tuple(weight.shape) != (out_features, in_features):
-        raise ValueError(
-            f"weight must be ({out_features}, {in_features}) = (O, D), got {tuple(weight.shape)}"
-        )
+        raise ValueError(f"weight must be ({out_features}, {in_features}) = (O, D), got {tuple(weight.shape)}")
     return weight.detach().to(torch.float64)
 
 

@@ -54,9 +54,7 @@ class BlockTermMap(TensorMap):
         return max(i * j for i, j in zip(*check_pairs(in_modes, out_modes), strict=True))
 
     @staticmethod
-    def count(
-        in_modes: Sequence[int], out_modes: Sequence[int], ranks: int | Sequence[int], blocks: int = 1
-    ) -> int:
+    def count(in_modes: Sequence[int], out_modes: Sequence[int], ranks: int | Sequence[int], blocks: int = 1) -> int:
         """N (sum_k I_k J_k R_k + prod_k R_k)."""
         return sum(prod(shape) for shape in _shapes(*_checked(in_modes, out_modes, ranks, blocks)))
 
@@ -84,9 +82,7 @@ class BlockTermMap(TensorMap):
             fitted.append(same_norms([core, *factors]))
         stacked = [torch.stack(parts) for parts in zip(*fitted, strict=True)]
         shapes = [p.shape for p in built.parameters()]
-        set_cores(
-            built, [part.reshape(shape) for part, shape in zip(stacked, shapes, strict=True)], weight.dtype
-        )
+        set_cores(built, [part.reshape(shape) for part, shape in zip(stacked, shapes, strict=True)], weight.dtype)
         return built
 
     def settings(self) -> dict[str, Any]:

@@ -28,9 +28,7 @@ from torch.utils.checkpoint import checkpoint
 
 ROW = opt_einsum.get_symbol(0)  # the letter of the rows of x
 WRITE = 64  # what writing (and later permuting) one element costs, in multiply-accumulates; measured on CPUs
-CACHE_BLOCK = (
-    2**20
-)  # elements: on a CPU, intermediates of about this size stay in cache and off the page allocator
+CACHE_BLOCK = 2**20  # elements: on a CPU, intermediates of about this size stay in cache and off the page allocator
 MAX_ELEMENTS = 2**27  # elements of intermediates kept at a time: 512 MiB in float32
 
 
@@ -46,9 +44,7 @@ class Network:
 
 def network(inputs: str, outputs: str, cores: Sequence[str], tensors: Sequence[Tensor]) -> Network:
     """A network whose sizes are read off its tensors."""
-    sizes = {
-        ltr: n for word, t in zip(cores, tensors, strict=True) for ltr, n in zip(word, t.shape, strict=True)
-    }
+    sizes = {ltr: n for word, t in zip(cores, tensors, strict=True) for ltr, n in zip(word, t.shape, strict=True)}
     return Network(inputs, outputs, tuple(cores), tuple(sizes.items()))
 
 

@@ -90,9 +90,7 @@ class HierarchicalTuckerMap(TensorMap):
         and each inner node, deepest first, does the same for the pair of axes of its two children.
         """
         built = cls(in_modes, out_modes, leaf_ranks, inner_ranks)
-        core = paired(
-            check_weight(weight, built.in_features, built.out_features), built.in_modes, built.out_modes
-        )
+        core = paired(check_weight(weight, built.in_features, built.out_features), built.in_modes, built.out_modes)
         frames = [leading_basis(unfold(core, k), rank) for k, rank in enumerate(built.leaf_ranks)]
         core = project(core, frames)
 

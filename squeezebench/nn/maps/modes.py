@@ -77,9 +77,7 @@ def check_pairs(in_modes: Sequence[int], out_modes: Sequence[int]) -> tuple[tupl
 def check_rank(name: str, rank: int, highest: int) -> int:
     """The rank; ValueError unless it is an integer between 1 and `highest`."""
     if isinstance(rank, bool) or not isinstance(rank, Integral) or not 1 <= rank <= highest:
-        raise ValueError(
-            f"{name} must be an integer between 1 and {highest} (what the modes allow), got {rank}"
-        )
+        raise ValueError(f"{name} must be an integer between 1 and {highest} (what the modes allow), got {rank}")
     return int(rank)
 
 

@@ -76,9 +76,7 @@ class TensorRingMap(TensorMap):
         U = leading_basis(W, closing * joining)  # (O, R_0 R_n)
         V = U.T @ W  # (R_0 R_n, D)
         root = V.norm(dim=1).sqrt().clamp_min(1e-12)
-        inputs = (
-            (V / root[:, None]).reshape(closing, joining, *built.in_modes).movedim(1, -1)
-        )  # (R_0, I.., R_n)
+        inputs = (V / root[:, None]).reshape(closing, joining, *built.in_modes).movedim(1, -1)  # (R_0, I.., R_n)
         outputs = (U * root).reshape(*built.out_modes, closing, joining).movedim(-1, 0)  # (R_n, J.., R_0)
         cores = same_norms([*_chain(inputs, R[1:n]), *_chain(outputs, R[n + 1 : -1])])
         set_cores(built, cores, weight.dtype)
@@ -96,10 +94,7 @@ def _chain(tensor: Tensor, ranks: Sequence[int]) -> list[Tensor]:
     sizes[-1] *= right
     cores = tensor_train(tensor.reshape(sizes), ranks)
     bonds = (left, *ranks, right)
-    return [
-        core.reshape(bonds[k], mode, bonds[k + 1])
-        for k, (core, mode) in enumerate(zip(cores, modes, strict=True))
-    ]
+    return [core.reshape(bonds[k], mode, bonds[k + 1]) for k, (core, mode) in enumerate(zip(cores, modes, strict=True))]
 
 
 def _checked(
@@ -115,8 +110,6 @@ def _checked(
     return in_modes, out_modes, ranks
 
 
-def _shapes(
-    in_modes: tuple[int, ...], out_modes: tuple[int, ...], ranks: tuple[int, ...]
-) -> list[tuple[int, ...]]:
+def _shapes(in_modes: tuple[int, ...], out_modes: tuple[int, ...], ranks: tuple[int, ...]) -> list[tuple[int, ...]]:
     modes = (*in_modes, *out_modes)
     return [(ranks[k], modes[k], ranks[(k + 1) % len(ranks)]) for k in range(len(modes))]

@@ -64,13 +64,9 @@ class TensorTrainMap(TensorMap):
     ) -> TensorTrainMap:
         """TT-SVD of the weight (O, D); exact at the highest ranks, else within sqrt(d - 1) of the best."""
         built = cls(in_modes, out_modes, ranks)
-        tensor = paired(
-            check_weight(weight, built.in_features, built.out_features), built.in_modes, built.out_modes
-        )
+        tensor = paired(check_weight(weight, built.in_features, built.out_features), built.in_modes, built.out_modes)
         cores = same_norms(tensor_train(tensor, built.ranks))
-        set_cores(
-            built, [core.reshape(p.shape) for core, p in zip(cores, built.cores, strict=True)], weight.dtype
-        )
+        set_cores(built, [core.reshape(p.shape) for core, p in zip(cores, built.cores, strict=True)], weight.dtype)
         return built
 
     def settings(self) -> dict[str, Any]:
@@ -97,10 +93,6 @@ def _checked(
     return in_modes, out_modes, ranks
 
 
-def _shapes(
-    in_modes: tuple[int, ...], out_modes: tuple[int, ...], ranks: tuple[int, ...]
-) -> list[tuple[int, ...]]:
+def _shapes(in_modes: tuple[int, ...], out_modes: tuple[int, ...], ranks: tuple[int, ...]) -> list[tuple[int, ...]]:
     padded = (1, *ranks, 1)
-    return [
-        (padded[k], m, n, padded[k + 1]) for k, (m, n) in enumerate(zip(in_modes, out_modes, strict=True))
-    ]
+    return [(padded[k], m, n, padded[k + 1]) for k, (m, n) in enumerate(zip(in_modes, out_modes, strict=True))]

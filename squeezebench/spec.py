@@ -1,0 +1,35 @@
+"""What decides a run's result."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from .discovery import MethodFile
+from .method import RecurrentSettings
+from .record import digest_of
+from .task import TaskSpec
+from .training import TrainingSettings
+
+
+class RunSpec(BaseModel):
+    """Everything that decides a run's result, as the plan resolved it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    experiment: str = ""
+    task: TaskSpec
+    fingerprint: str = ""  # of the data files a task reads
+    method: str
+    settings: dict[str, Any]
+    varied: dict[str, Any] = {}
+    seed: int = 0
+    training: TrainingSettings = TrainingSettings()
+    model: RecurrentSettings = RecurrentSettings()  # the dense model that ratios are taken against
+    protocol: Literal["sound", "as_released"] = "sound"
+
+    def inputs_digest(self, method: MethodFile) -> str:
+        """What a kept record has to match; the experiment's name and descriptions play no part."""
+        content = self.model_dump(mode="json", exclude={"experiment", "varied"})
+        return digest_of(content | {"method_file": method.digest})
