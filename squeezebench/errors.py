@@ -6,3 +6,6 @@ class InputError(ValueError):
 
     The command line prints the message without a traceback and exits with status 2.
     """
+
+    def __init__(self, message: object):
+        super().__init__(" ".join(str(message).split()))  # one line, whatever the names in it hold

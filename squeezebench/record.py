@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from .errors import InputError
+
 SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
 
@@ -136,7 +138,7 @@ class Record(_Part):
     provenance: Provenance = Provenance()
 
 
-class RecordError(ValueError):
+class RecordError(InputError):
     """A record file that cannot be trusted; the message says why in one line."""
 
 

@@ -21,7 +21,7 @@ from .record import RECORD_NAME, RecordError, digest_of, read_record
 def load_plan(config: dict[str, Any], where: str, results: Path = Path("results")) -> dict[str, Any]:
     """The plan of an experiment as plain JSON. Raises InputError with the one line that is wrong."""
     plugins = config.get("plugins") or []
-    methods = find_methods([plugins] if isinstance(plugins, str) else plugins)
+    methods = find_methods(map(str, plugins if isinstance(plugins, list) else [plugins]))
     key = digest_of(
         [config, where, engine_digest(), {name: file.digest for name, file in methods.items()}, _data(config)]
     )

@@ -1,0 +1,308 @@
+"""The pipeline as a user calls it: real Snakemake on a small experiment, in a folder outside the project."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from squeezebench.record import RECORD_NAME, read_record
+
+SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
+TINY = {
+    "tasks": ["digits"],
+    "seeds": [0, 1],
+    "model": {"hidden": 8},
+    "training": {"epochs": 3, "batch_size": 128},
+    "methods": {"dense": {}, "iss": {}, "pooled_linear": {}},
+}
+PLUGIN = '''"""Half the units of the dense network, the first ones."""
+
+import torch
+
+from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, knob
+from squeezebench.nn import select_units
+
+
+class FirstUnits(Method):
+    """Keeps the first units, whatever they do; then trains on."""
+
+    title = "first units"
+    paper = "made up for a test"
+
+    class Settings(RecurrentSettings):
+        keep: int = knob(4, "units that stay", search=(1, 64), gt=0)
+
+    def start_share(self):
+        return 0.4
+
+    def build(self, task):
+        return dense_classifier(task, self.settings)
+
+    def adopt(self, model, dense):
+        return select_units(dense, None, [torch.arange(self.settings.keep)])
+
+    def closed_form(self, task):
+        from squeezebench.method import closed_form
+
+        return closed_form(task.inputs, [self.settings.keep], self.settings.cell)
+'''
+FAILING = '''"""Fails where a test wants it to."""
+
+from squeezebench.method import Method, dense_classifier
+
+
+class Failing(Method):
+    """Fails."""
+
+    title = paper = "failing"
+
+    def build(self, task):
+        {line}
+        return dense_classifier(task, self.settings)
+'''
+BAD = {  # plugin -> (its text, the reason its records must give)
+    "wrong_syntax": ("def broken(:\n", "line 1: not valid Python"),
+    "raises_on_import": ("raise RuntimeError('at import')\n", "RuntimeError: at import"),
+    "exits_on_import": ("import sys\n\nsys.exit(3)\n", "calls sys.exit(3) when imported"),
+    "raises": (FAILING.format(line="raise ValueError('no such thing')"), "ValueError: no such thing"),
+    "exits": (FAILING.format(line="raise SystemExit(4)"), "the method called sys.exit(4)"),
+}
+
+
+def command(*arguments, config="tiny.yaml", cores=2) -> list[str]:
+    """A user's command line in a folder of their own."""
+    base = [sys.executable, "-m", "snakemake", "--cores", cores, "-s", SNAKEFILE, "--configfile", config]
+    return [str(word) for word in [*base, *arguments]]
+
+
+def snakemake(folder: Path, *arguments, **more) -> subprocess.CompletedProcess:
+    done = subprocess.run(command(*arguments, **more), cwd=folder, capture_output=True, text=True, check=False)
+    done.stdout += done.stderr
+    return done
+
+
+def write(folder: Path, **changed) -> Path:
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY | changed, sort_keys=False))
+    return folder
+
+
+def records(folder: Path) -> dict[str, Path]:
+    """`method/settings/seed-0` -> the record's file."""
+    runs = folder / "results" / "tiny" / "runs" / "digits"
+    return {path.parent.relative_to(runs).as_posix(): path for path in sorted(runs.rglob(RECORD_NAME))}
+
+
+def states(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """What tells whether a record was written again."""
+    return {name: (path.read_bytes(), path.stat().st_mtime_ns) for name, path in records(folder).items()}
+
+
+def of(found: dict, method: str) -> dict:
+    return {name: value for name, value in found.items() if name.split("/")[0] == method}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(folder, output) of a whole run: three methods, a good plugin and bad ones, none of them in the project."""
+    folder = write(
+        tmp_path_factory.mktemp("finished"), methods={"dense": {}, "iss": {}, "first_units": {"keep": [2, 4]}}
+    )
+    (folder / "mine").mkdir()
+    (folder / "mine" / "first_units.py").write_text(PLUGIN)
+    for name, (text, _) in BAD.items():
+        (folder / "mine" / f"{name}.py").write_text(text)
+    done = snakemake(folder, "--config", "plugins=mine")
+    return folder, done
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A folder of its own, as `finished` left it, times included."""
+    shutil.copytree(finished[0], tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+def test_one_call_takes_data_through_methods_to_a_report(finished):
+    folder, done = finished
+    assert done.returncode == 0, done.stdout
+    found = {name: read_record(path) for name, path in records(folder).items()}
+    assert {r.status for r in of(found, "dense").values()} == {r.status for r in of(found, "iss").values()} == {"ok"}
+    assert len(of(found, "dense")) == len(of(found, "iss")) == 2  # seeds
+    page = (folder / "results" / "tiny" / "report.html").read_text()
+    for title in ("dense", "ISS", "digits"):
+        assert title in page
+
+
+def test_a_plugin_of_40_lines_outside_the_project_is_run_and_reported(finished):
+    folder, _ = finished
+    assert len(PLUGIN.splitlines()) <= 40
+    found = of({name: read_record(path) for name, path in records(folder).items()}, "first_units")
+    assert {(r.varied["keep"], r.seed, r.counts.lstm_total) for r in found.values()} == {
+        (keep, seed, 4 * keep * (8 + keep + 2)) for keep in (2, 4) for seed in (0, 1)
+    }
+    assert all(r.stages[0].name == "dense start" and r.stages[0].shared for r in found.values())
+    assert "first units" in (folder / "results" / "tiny" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_plugin_becomes_failed_records_that_the_report_shows(finished, name):
+    folder, done = finished
+    found = [read_record(path) for path in of(records(folder), name).values()]
+    assert [r.status for r in found] == ["failed", "failed"]
+    assert all(BAD[name][1] in r.reason for r in found)
+    page = (folder / "results" / "tiny" / "report.html").read_text()
+    assert name in page and BAD[name][1].replace("'", "&#39;").split("line 1: ")[-1] in page
+    assert done.returncode == 0
+
+
+def test_a_second_call_does_nothing(copied):
+    before = states(copied)
+    page = (copied / "results" / "tiny" / "report.html").stat().st_mtime_ns
+    done = snakemake(copied, "--config", "plugins=mine")
+    assert done.returncode == 0 and "Nothing to be done" in done.stdout
+    assert states(copied) == before
+    assert (copied / "results" / "tiny" / "report.html").stat().st_mtime_ns == page
+
+
+def test_a_deleted_and_a_damaged_record_are_made_again_and_no_other(copied):
+    before, paths = states(copied), records(copied)
+    deleted, damaged = sorted(of(paths, "dense"))[0], sorted(of(paths, "first_units"))[1]
+    paths[deleted].unlink()
+    content = bytearray(paths[damaged].read_bytes())
+    content[content.index(b'"test": 0.') + 10] ^= 1  # another digit of the accuracy: still a JSON file
+    paths[damaged].write_bytes(content)
+    done = snakemake(copied, "--config", "plugins=mine")
+    after = states(copied)
+    assert done.returncode == 0, done.stdout
+    assert {name for name in before if before[name] != after[name]} == {deleted, damaged}
+    for name in (deleted, damaged):
+        old, new = json.loads(before[name][0]), json.loads(after[name][0])
+        assert old["accuracy"] == new["accuracy"] and old["counts"] == new["counts"]
+
+
+def test_an_edited_method_file_makes_its_own_runs_again_and_no_other(copied):
+    before = states(copied)
+    (copied / "mine" / "first_units.py").write_text(PLUGIN.replace('"first units"', '"first units, edited"'))
+    (copied / "mine" / "wrong_syntax.py").write_text(FAILING.format(line="pass"))  # repaired
+    done = snakemake(copied, "--config", "plugins=mine")
+    after = states(copied)
+    assert done.returncode == 0, done.stdout
+    same = {name for name in after if before.get(name) == after[name]}
+    assert {name.split("/")[0] for name in after if name not in same} == {"first_units", "wrong_syntax"}
+    assert not of({name: None for name in same}, "first_units")
+    repaired = of(records(copied), "wrong_syntax").values()
+    assert [read_record(path).status for path in repaired].count("ok") == 2
+    page = (copied / "results" / "tiny" / "report.html").read_text()
+    assert "first units, edited" in page and "not valid Python" not in page
+
+
+def test_a_changed_experiment_runs_what_is_new_and_keeps_the_rest(copied):
+    before = states(copied)
+    write(copied, methods={"dense": {}, "iss": {}, "first_units": {"keep": [2, 3, 4]}})
+    done = snakemake(copied, "--config", "plugins=mine")
+    after = states(copied)
+    assert done.returncode == 0, done.stdout
+    assert {name: after[name] for name in before} == before
+    assert {json.loads(after[name][0])["varied"]["keep"] for name in set(after) - set(before)} == {3}
+
+
+# ---------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"methods": {"dense": {"hiden": 3}}}, "tiny.yaml: methods: dense has no knob 'hiden'; did you mean hidden?"),
+        ({"metods": {}}, "tiny.yaml: unknown key 'metods'; did you mean methods?"),
+        ({"seeds": []}, "tiny.yaml: no runs: give at least one task, one method and one seed"),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_the_experiment_is_one_clear_line_and_nothing_is_run(tmp_path, changed, words):
+    write(tmp_path, **changed)
+    done = snakemake(tmp_path)
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if "tiny.yaml: " in line]
+    assert line.endswith(words)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_plugin_folder_that_is_not_there_is_one_clear_line(tmp_path):
+    done = snakemake(write(tmp_path), "--config", "plugins=nowhere")
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    assert "plugins: nowhere does not exist" in done.stdout
+
+
+# ---------------------------------------------------------------------- interrupted and killed
+
+SLOW = FAILING.format(
+    line="import os, pathlib, time\n"
+    '        pathlib.Path(f"started-{time.monotonic_ns()}").touch()\n'
+    '        time.sleep(float(os.environ.get("SLOW", "0")))'
+)
+
+
+def test_an_interrupt_keeps_what_is_finished_and_the_next_call_goes_on(tmp_path):
+    write(tmp_path, methods={"pooled_linear": {}}, seeds=[0, 1, 2, 3], runs_per_job=2)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "slow.py").write_text(SLOW)
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            command("--config", "plugins=mine", cores=1), cwd=tmp_path, stdout=log, stderr=log,
+            start_new_session=True, env=os.environ | {"SLOW": "6"},
+        )  # fmt: skip
+        try:
+            until = time.monotonic() + 120
+            while not of(records(tmp_path), "slow") and time.monotonic() < until and process.poll() is None:
+                time.sleep(0.1)
+            time.sleep(1.0)  # in the middle of the second slow run
+            os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches every process of the terminal
+            assert process.wait(60) != 0
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    output = (tmp_path / "log").read_text()
+    before = states(tmp_path)
+    assert len(of(before, "slow")) in (1, 2, 3), output
+    assert all(read_record(path).status == "ok" for path in records(tmp_path).values())
+    assert not (tmp_path / "results" / "tiny" / "report.html").exists()
+    assert not [path for path in (tmp_path / "results").rglob(".*") if path.is_file()]  # no half-written file
+
+    done = snakemake(tmp_path, "--config", "plugins=mine")
+    after = states(tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 8 and (tmp_path / "results" / "tiny" / "report.html").exists()
+
+
+def test_a_killed_job_loses_the_run_in_hand_only(tmp_path):
+    """As the kernel does where memory ends: the other jobs go on, the next call makes what is missing."""
+    write(tmp_path, methods={"pooled_linear": {}}, seeds=[0, 1, 2])
+    (tmp_path / "mine").mkdir()
+    line = (
+        "import os, pathlib, signal, torch\n"
+        '        marker = pathlib.Path("killed")\n'
+        "        if torch.initial_seed() == 1 and not marker.exists():\n"
+        "            marker.touch()\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    (tmp_path / "mine" / "dies.py").write_text(FAILING.format(line=line))
+    done = snakemake(tmp_path, "--config", "plugins=mine")
+    before = states(tmp_path)
+    assert done.returncode != 0
+    assert len(of(before, "dies")) == 1 and len(of(before, "pooled_linear")) == 3
+
+    done = snakemake(tmp_path, "--config", "plugins=mine")
+    after = states(tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert {name: after[name] for name in before} == before and len(of(after, "dies")) == 3
