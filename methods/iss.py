@@ -25,12 +25,17 @@ class ISS(Method):
         strength: float = knob(0.003, "weight of the group lasso (lambda)", search=(1e-4, 1.0), ge=0)
         threshold: float = knob(0.01, "on |w| (element) or on the squared group norm (group_norm)", gt=0)
         start: Literal["scratch", "dense"] = knob("dense", "where training starts")
+        start_share: float = knob(0.3, "part of the epochs spent on the dense start", gt=0, lt=1)
+        compress_share: float = knob(
+            0.6, "part of the remaining epochs with the group lasso; the rest fine-tunes", gt=0, lt=1
+        )
 
     def start_share(self):
-        return 0.4 if self.settings.start == "dense" else 0.0
+        return self.settings.start_share if self.settings.start == "dense" else 0.0
 
     def stages(self):
-        return [Stage("sparsify", 0.6), Stage("fine-tune", 0.4, penalised=False)]
+        share = self.settings.compress_share
+        return [Stage("sparsify", share), Stage("fine-tune", 1 - share, penalised=False)]
 
     def build(self, task):
         return dense_classifier(task, self.settings)

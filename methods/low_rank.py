@@ -20,7 +20,7 @@ class LowRank(Method):
         hidden_to_hidden: bool = knob(True, "factorise hidden-to-hidden as well")
 
     def start_share(self):
-        return 0.4
+        return 0.3
 
     def stages(self):
         return [Stage("fine-tune", 1.0)]

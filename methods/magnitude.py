@@ -25,7 +25,7 @@ class Magnitude(Method):
         every: int = knob(10, "steps between updates of the masks", gt=0)
 
     def start_share(self):
-        return 0.4
+        return 0.3
 
     def stages(self):
         return [Stage("prune", 0.5), Stage("fine-tune", 0.5)]

@@ -18,7 +18,7 @@ class RandomUnits(Method):
         keep_inputs: float = knob(1.0, "part of the inputs kept", search=(0.01, 1.0), gt=0, le=1)
 
     def start_share(self):
-        return 0.4
+        return 0.3
 
     def stages(self):
         return [Stage("fine-tune", 1.0)]

@@ -57,7 +57,7 @@ class TensorMethod(Method):
         start: Literal["scratch", "dense"] = knob("scratch", "random cores, or the decomposed dense start")
 
     def start_share(self) -> float:
-        return 0.4 if self.settings.start == "dense" else 0.0
+        return 0.3 if self.settings.start == "dense" else 0.0
 
     def build(self, task: TaskInfo):
         return tensorise(dense_classifier(task, self.settings), choice(self.kind, self.settings))

@@ -198,7 +198,7 @@ def test_an_edited_method_file_makes_its_own_runs_again_and_no_other(copied):
     assert done.returncode == 0, done.stdout
     same = {name for name in after if before.get(name) == after[name]}
     assert {name.split("/")[0] for name in after if name not in same} == {"first_units", "wrong_syntax"}
-    assert not of({name: None for name in same}, "first_units")
+    assert not of(dict.fromkeys(same), "first_units")
     repaired = of(records(copied), "wrong_syntax").values()
     assert [read_record(path).status for path in repaired].count("ok") == 2
     page = (copied / "results" / "tiny" / "report.html").read_text()
