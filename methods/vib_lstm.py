@@ -35,7 +35,10 @@ class VIBLSTM(Method):
         beta_features: float | None = knob(None, "weight of the feature KL term (Eq. 15); none: as beta", ge=0)
         scale: Literal["dataset", "eq15", "released"] = knob("dataset", "what beta is relative to")
         ramp: float = knob(0.5, "part of the compress stage over which beta rises from 0", ge=0, le=1)
-        noise: Literal["per_sequence", "per_step", "first_batch"] = knob("per_sequence", "when eps is drawn")
+        noise: Literal["per_sequence", "per_step", "first_batch"] = knob(
+            "per_sequence",
+            "when eps is drawn; first_batch (the released code) degenerates: sigma grows for free, all is pruned",
+        )
         threshold: float = knob(1.0, "a unit stays iff mu^2 / sigma^2 exceeds this", gt=0)
         evaluate_with: Literal["mean", "hard"] = knob("mean", "mask at evaluation: mu or 1 on kept units")
         finalise: Literal["standard", "vectors"] = knob(
