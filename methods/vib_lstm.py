@@ -49,9 +49,7 @@ class VIBLSTM(Method):
         compress_share: float = knob(
             0.6, "part of the remaining epochs with noise and KL; the rest fine-tunes", gt=0, lt=1
         )
-        mask_learning_rate: float = knob(
-            5.0, "factor on the learning rate for mu and log sigma^2", search=(1, 50), gt=0
-        )
+        mask_learning_rate: float = knob(0.03, "of mu and log sigma^2 (paper: 0.001 to 0.1)", search=(1e-3, 0.1), gt=0)
         group_lasso: float = knob(0.0, "lambda of the ISS penalty after compression (Eq. 16, VIB+ISS)", ge=0)
         group_threshold: float = knob(0.01, "on the squared group norm (VIB+ISS)", gt=0)
 
@@ -104,7 +102,7 @@ class VIBLSTM(Method):
         masks = [p for m in model.masks() for p in m.parameters()]
         of_masks = {id(p) for p in masks}
         weights = [p for p in model.parameters() if id(p) not in of_masks]
-        return [{"params": weights}, {"params": masks, "scale": self.settings.mask_learning_rate, "weight_decay": 0.0}]
+        return [{"params": weights}, {"params": masks, "lr": self.settings.mask_learning_rate, "weight_decay": 0.0}]
 
     def penalty(self, model):
         s = self.settings

@@ -146,7 +146,7 @@ class Method:
         return model
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Optimiser groups; `scale` in a group is a factor on the learning rate."""
+        """Optimiser groups; `lr` and `weight_decay` in a group replace the experiment's."""
         return [{"params": list(model.parameters())}]
 
     def penalty(self, model: nn.Module) -> Tensor | float:

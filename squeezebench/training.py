@@ -169,7 +169,7 @@ class Trainer:
         groups = [
             {
                 "params": g["params"],
-                "lr": base * g.get("scale", 1.0),
+                "lr": g.get("lr", base),
                 "weight_decay": g.get("weight_decay", settings.weight_decay),
             }
             for g in self.method.parameter_groups(model)

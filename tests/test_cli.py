@@ -68,12 +68,7 @@ def refusal(call, *arguments) -> str:
     """The one line of a command that refuses its input with exit status 2."""
     status, out, err = call(*arguments)
     assert status == 2, (status, out, err)
-    assert (
-        out == ""
-        and len(err.splitlines()) == 1
-        and err.startswith("squeezebench: ")
-        and "Traceback" not in err
-    ), err
+    assert out == "" and len(err.splitlines()) == 1 and err.startswith("squeezebench: ") and "Traceback" not in err, err
     return err
 
 
@@ -90,9 +85,7 @@ def test_methods_as_json_tell_each_knob_with_its_default_and_range(call):
     status, out, _ = call("methods", "--json")
     listing = {entry["name"]: entry for entry in json.loads(out)}
     assert status == 0
-    assert {"dense", "small_dense", "pooled_linear", "random_units", "magnitude", "vib_lstm", "iss"} <= set(
-        listing
-    )
+    assert {"dense", "small_dense", "pooled_linear", "random_units", "magnitude", "vib_lstm", "iss"} <= set(listing)
     beta = listing["vib_lstm"]["settings"]["beta"]
     assert beta["default"] == 1.0 and beta["search"] == [0.05, 20.0] and beta["axis"] == "log"
     assert listing["vib_lstm"]["settings"]["noise"]["enum"] == ["per_sequence", "per_step", "first_batch"]
@@ -127,9 +120,7 @@ def test_listings_for_people_name_everything(call):
 
 def test_output_that_nobody_reads_on_is_no_error():
     command = f"{sys.executable} -m squeezebench methods --json | head -1"
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout == "[\n" and done.stderr == ""
 
 
@@ -197,9 +188,7 @@ def test_run_of_the_users_own_features(call, tmp_path):
     """`run --task file:PATH` leaves a record that says what was made, and the module that was scored."""
     out = tmp_path / "out"
     arguments = ["--task", f"file:{save(tmp_path / 'mine.npz')}", "--method", "vib_lstm", "--set", "hidden=6"]
-    status, said, _ = call(
-        "run", *arguments, "--set", "beta=0.5", "--seed", 3, "--out", out, "--train", "epochs=4"
-    )
+    status, said, _ = call("run", *arguments, "--set", "beta=0.5", "--seed", 3, "--out", out, "--train", "epochs=4")
     record = read_record(out / "record.json")
     assert status == 0 and "test " in said and "recurrent parameters" in said
     assert (record.status, record.task, record.method, record.seed) == ("ok", "mine", "vib_lstm", 3)
@@ -353,9 +342,7 @@ def test_a_method_file_that_cannot_be_used_is_one_line_and_the_others_still_run(
 
 def test_a_folder_that_cannot_be_written_is_one_line(call, tmp_path):
     (tmp_path / "file").write_text("")
-    status, _, err = call(
-        "run", "--task", "digits", "--method", "pooled_linear", "--out", tmp_path / "file" / "out"
-    )
+    status, _, err = call("run", "--task", "digits", "--method", "pooled_linear", "--out", tmp_path / "file" / "out")
     assert status == 1 and len(err.splitlines()) == 1 and "file/out: Not a directory" in err
 
 
@@ -438,9 +425,7 @@ def test_check_refuses(call, tmp_path, monkeypatch, name, words):
 
 def test_plan_checks_an_experiment_and_lists_its_runs(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("e.yaml").write_text(
-        yaml.safe_dump({"tasks": ["digits"], "methods": {"dense": {}}, "seeds": [0, 1]})
-    )
+    Path("e.yaml").write_text(yaml.safe_dump({"tasks": ["digits"], "methods": {"dense": {}}, "seeds": [0, 1]}))
     status, out, _ = call("plan", "e.yaml", "--results", "results")
     assert status == 0 and out == "2 runs in 1 jobs; wrote results/e/plan.json\n"
     assert len(json.loads(Path("results/e/plan.json").read_text())["runs"]) == 2

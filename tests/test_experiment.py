@@ -251,14 +251,10 @@ def test_runs_have_paths_of_their_own_inside_the_results_folder():
     plan = full()
     paths = [run.path for run in plan.runs]
     assert len(set(paths)) == len(paths) == 16
-    assert all(
-        path.startswith(f"runs/{run.task}/{run.method}/") for path, run in zip(paths, plan.runs, strict=True)
-    )
+    assert all(path.startswith(f"runs/{run.task}/{run.method}/") for path, run in zip(paths, plan.runs, strict=True))
 
 
-@pytest.mark.parametrize(
-    "name", ["../../x", "/etc/passwd", "..", "a/b", "a b;c", "-rf", "ä", "x" * 500, "a\nb"]
-)
+@pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "..", "a/b", "a b;c", "-rf", "ä", "x" * 500, "a\nb"])
 def test_no_value_of_a_setting_leaves_the_folder(tmp_path, name):
     plugin = tmp_path / "named.py"
     plugin.write_text(
@@ -392,9 +388,7 @@ JSON = st.recursive(
     | st.text(max_size=6),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.text(max_size=6) | st.sampled_from(["digits", "options", "training"]), inner, max_size=3
-        )
+        | st.dictionaries(st.text(max_size=6) | st.sampled_from(["digits", "options", "training"]), inner, max_size=3)
     ),
     max_leaves=8,
 )

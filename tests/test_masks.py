@@ -91,9 +91,7 @@ def test_with_its_vectors_kept_every_mask_is_reproduced(cell, layers, front):
     model = masked(cell, layers, front, GATES[cell])
     compact = compact_masked(model, keep_factors=True)
     assert compact.hidden == [HIDDEN - 2] * layers
-    assert all(
-        set(layer.factors) == {"lstm": {"i", "f"}, "gru": {"r", "z"}}[cell] for layer in compact.layers
-    )
+    assert all(set(layer.factors) == {"lstm": {"i", "f"}, "gru": {"r", "z"}}[cell] for layer in compact.layers)
     assert gap(model, compact) < 1e-6
 
 
@@ -142,9 +140,7 @@ def test_a_unit_goes_only_with_a_gate_that_silences_it(cell, letter, goes):
 
 def test_gates_that_silence_different_units_remove_their_union():
     model = masked("lstm", features=None)
-    model.layers[0].gate_masks.update(
-        {"i": mask(HIDDEN, (0,)), "g": mask(HIDDEN, (2,)), "f": mask(HIDDEN, (5,))}
-    )
+    model.layers[0].gate_masks.update({"i": mask(HIDDEN, (0,)), "g": mask(HIDDEN, (2,)), "f": mask(HIDDEN, (5,))})
     assert removable(model.layers[0]).nonzero().flatten().tolist() == [0, 2]
 
 
@@ -181,11 +177,7 @@ def test_kl_stays_finite_where_sigma_has_collapsed():
     one = mask(3)
     torch.nn.init.constant_(one.log_var, -200.0)
     one.kl().backward()
-    assert (
-        torch.isfinite(one.kl())
-        and torch.isfinite(one.mu.grad).all()
-        and torch.isfinite(one.log_var.grad).all()
-    )
+    assert torch.isfinite(one.kl()) and torch.isfinite(one.mu.grad).all() and torch.isfinite(one.log_var.grad).all()
 
 
 def test_a_unit_is_kept_iff_its_signal_to_noise_exceeds_the_threshold():
@@ -259,7 +251,7 @@ def compressed_digits(noise: str):
                 found.extend(model.masks())
             return super().end_stage(model, stage)
 
-    knobs = {"start": "scratch", "ramp": 0.0, "compress_share": 0.8, "mask_learning_rate": 20.0}
+    knobs = {"start": "scratch", "ramp": 0.0, "compress_share": 0.8, "mask_learning_rate": 0.1}
     method = Watched(base.Settings(hidden=24, beta=1.0, noise=noise, **knobs))
     training = TrainingSettings(epochs=10, batch_size=64, learning_rate=5e-3, schedule="constant")
     trainer = Trainer(method, load_task(task_spec("digits")), training, 0)

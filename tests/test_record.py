@@ -31,9 +31,7 @@ def a_record(**changed) -> Record:
 
 
 def test_what_is_written_is_what_is_read(tmp_path):
-    record = a_record(
-        notes=['β rises, a umlaut: ä, a quote: "'], varied={"beta": 0.1, "cell": "lstm", "width": None}
-    )
+    record = a_record(notes=['β rises, a umlaut: ä, a quote: "'], varied={"beta": 0.1, "cell": "lstm", "width": None})
     path = write_record(tmp_path / "runs" / "one", record)
     assert path.name == RECORD_NAME
     assert read_record(path) == record
@@ -155,9 +153,7 @@ def test_reading_anything_gives_a_record_or_says_why_not(tmp_path, content):
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=ONE_FOLDER)
-@given(
-    changed=st.dictionaries(st.sampled_from([*Record.model_fields, "extra"]), JSON, min_size=1, max_size=3)
-)
+@given(changed=st.dictionaries(st.sampled_from([*Record.model_fields, "extra"]), JSON, min_size=1, max_size=3))
 def test_reading_a_signed_file_of_any_values_gives_a_record_or_says_why_not(tmp_path, changed):
     path = tmp_path / RECORD_NAME
     path.write_text(signed(a_record().model_dump(mode="json") | changed))

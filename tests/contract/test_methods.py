@@ -42,12 +42,12 @@ OWN = {
         "gates only": {"mask_features": False},
         "no masks": {"mask_features": False, "mask_gates": False},
         "scratch": {"start": "scratch"},
-        "prunes": {"beta": 30.0, "ramp": 0.0, "mask_learning_rate": 50.0},
-        "prunes segments": {"beta": 30.0, "ramp": 0.0, "mask_learning_rate": 50.0, "front": "segments"},
+        "prunes": {"beta": 30.0, "ramp": 0.0, "mask_learning_rate": 0.25},
+        "prunes segments": {"beta": 30.0, "ramp": 0.0, "mask_learning_rate": 0.25, "front": "segments"},
         "prunes vectors two layers": {
             "beta": 30.0,
             "ramp": 0.0,
-            "mask_learning_rate": 50.0,
+            "mask_learning_rate": 0.25,
             "finalise": "vectors",
             "layers": 2,
         },
@@ -177,7 +177,7 @@ class SeedIsIgnored(Good):
         return model
 
     def parameter_groups(self, model):
-        return [{"params": list(model.parameters()), "scale": 0.0}]
+        return [{"params": list(model.parameters()), "lr": 0.0}]
 
 
 class Diverges(Good):
@@ -375,6 +375,4 @@ def test_a_method_that_skips_the_contracts_task_says_so(tmp_path):
         "from squeezebench.method import Method\n\n\n"
         'class ForVideo(Method):\n    """For video."""\n\n    title = paper = "v"\n    kinds = ("video",)\n'
     )
-    assert list(check_method(str(path))) == [
-        ("skips the contract's task (is for video tasks, not sequence)", None)
-    ]
+    assert list(check_method(str(path))) == [("skips the contract's task (is for video tasks, not sequence)", None)]
