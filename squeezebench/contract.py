@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from .counting import KEYS, construct
+from .dataset import Dataset
 from .discovery import MethodFile, find_methods, load, pick
 from .errors import InputError
 from .measurement import count, load_model, save_model
 from .method import Method
 from .splits import make_split
 from .start import DenseStart, recurrent_settings
-from .task import Dataset, Task, TaskSpec
+from .task import Task, TaskSpec
 from .training import Trainer, TrainingSettings, describe
 
 TRAINING = TrainingSettings(epochs=12, batch_size=8, learning_rate=5e-3)

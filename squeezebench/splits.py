@@ -17,7 +17,7 @@ import numpy as np
 from squeezebench.errors import InputError
 
 if TYPE_CHECKING:
-    from squeezebench.task import Dataset
+    from squeezebench.dataset import Dataset
 
 DRAWS = 16  # group draws at most; the first that is balanced enough is taken, so that seeds really rotate
 SIZE_TOLERANCE = 0.2  # relative error of a part's size that is balanced enough

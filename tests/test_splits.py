@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from squeezebench.dataset import Dataset
 from squeezebench.errors import InputError
 from squeezebench.splits import make_split
-from squeezebench.task import Dataset
 
 SHARES = st.floats(0.1, 0.6)
 

@@ -9,8 +9,8 @@ import numpy as np
 from squeezebench.errors import InputError
 
 if TYPE_CHECKING:
+    from squeezebench.dataset import Dataset
     from squeezebench.splits import Split
-    from squeezebench.task import Dataset
 
 PIECE_BYTES = 16 << 20
 LARGEST = float(np.finfo(np.float32).max)

@@ -11,7 +11,7 @@ from squeezebench.errors import InputError
 from squeezebench.tasks._frames import choose_steps
 
 if TYPE_CHECKING:
-    from squeezebench.task import Dataset
+    from squeezebench.dataset import Dataset
 
 PIECE_BYTES = 16 << 20  # of float64, the width that statistics are summed in
 CONSTANT = 1e-9  # a feature whose std is below this share of its mean is constant: it is only centred

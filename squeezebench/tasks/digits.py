@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from squeezebench.task import Dataset
+from squeezebench.dataset import Dataset
 from squeezebench.tasks._cache import Arrays, cached_arrays
 
 DEFAULT_SPLIT = "random"

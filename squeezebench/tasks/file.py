@@ -28,8 +28,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from squeezebench.dataset import Dataset
 from squeezebench.errors import InputError
-from squeezebench.task import Dataset
 from squeezebench.tasks._arrays import Arrays, digest_of_file, read_folder, read_npz
 from squeezebench.tasks._checks import check_features, check_rows
 from squeezebench.tasks._parquet import read_parquet

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from squeezebench.task import Dataset
+from squeezebench.dataset import Dataset
 from squeezebench.tasks._cache import Arrays, cached_arrays
 from squeezebench.tasks._collections import official_arrays
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field
 
+from squeezebench.dataset import Dataset
 from squeezebench.errors import InputError
-from squeezebench.task import Dataset
 from squeezebench.tasks._cache import Arrays, cache_folder, cached_arrays
 from squeezebench.tasks._collections import official_arrays
 

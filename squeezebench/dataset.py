@@ -1,0 +1,26 @@
+"""What a data source delivers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a source delivers, before the split.
+
+    `x` is raw (any integer, float or bool dtype); the feature is `x * scale` where `scale` is given. Steps
+    of a sequence past its `length` are padding: their content is never read (they may even be NaN).
+    """
+
+    name: str  # how error messages call it: a file's path, an archive's name
+    x: np.ndarray  # (N, T, D), may be np.memmap
+    y: np.ndarray  # (N,) int64, 0..C-1
+    classes: tuple[str, ...]  # C names
+    length: np.ndarray | None = None  # (N,) int64, 1..T; None: every sequence has T steps
+    group: np.ndarray | None = None  # (N,) integers or strings: sequences that must stay on one side of a split
+    subset: np.ndarray | None = None  # (N,) "train", "validation", "test", or "" for unused
+    scale: np.ndarray | None = None  # (D,) factor per feature
+    origin: str = ""  # citation, address or file digest
