@@ -4,7 +4,7 @@ from snakemake.exceptions import WorkflowError
 from squeezebench.errors import InputError
 from squeezebench.workflow import load_plan
 
-DEFAULT = "config/quick.yaml"
+DEFAULT = f"{workflow.basedir}/config/quick.yaml"
 
 if not workflow.overwrite_configfiles:  # a default that a given file replaces as a whole instead of merging into it
     configfile: DEFAULT
@@ -27,3 +27,4 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/report.html",
+        [f"{RESULTS}/jobs/{job}.json" for job in PLAN["jobs"]],

@@ -4,7 +4,7 @@ from pydantic import PositiveInt
 
 from squeezebench.method import Method, closed_form, dense_classifier, knob
 from squeezebench.nn import GATES, JointHidden, JointInput
-from squeezebench.tensor_method import TensorSettings, choice
+from squeezebench.tensor_method import TensorSettings, choice, unfit
 
 
 class FDHTLSTM(Method):
@@ -22,11 +22,10 @@ class FDHTLSTM(Method):
         compact_to: str = knob("cores", "the joint map is kept as cores", pattern="^cores$")
 
     def skip(self, task):
-        return (
-            "one layer only: the joint map spans one layer's matrices"
-            if self.settings.layers > 1
-            else super().skip(task)
-        )
+        s = self.settings
+        if s.layers > 1:
+            return "one layer only: the joint map spans one layer's matrices"
+        return super().skip(task) or unfit(task, choice("ht", s), s, task.inputs + s.hidden)
 
     def build(self, task):
         model = dense_classifier(task, self.settings)

@@ -36,7 +36,10 @@ class ISS(Method):
 
     def stages(self):
         share = self.settings.compress_share
-        return [Stage("sparsify", share, learning_rate=self.settings.learning_rate), Stage("fine-tune", 1 - share, penalised=False)]
+        return [
+            Stage("sparsify", share, learning_rate=self.settings.learning_rate),
+            Stage("fine-tune", 1 - share, penalised=False),
+        ]
 
     def build(self, task):
         return dense_classifier(task, self.settings)

@@ -93,9 +93,8 @@ class VIBLSTM(Method):
             cores = choice(s.map, s).count(task.inputs, s.hidden, gates) + task.inputs * s.mask_features  # and z_v
             stored = {"cores": cores, "dense": dense, "smaller": min(cores, dense)}[s.compact_to]
         counts = closed_form(task.inputs, [s.hidden] * s.layers, s.cell, input_to_hidden=stored)
-        vectors = (
-            2 * s.hidden * s.layers if s.mask_gates and s.finalise == "vectors" else 0
-        )  # z_i z_g and z_f; z_r and z_z
+        kept = s.mask_gates and s.finalise == "vectors" and s.evaluate_with == "mean"  # hard masks are all ones
+        vectors = 2 * s.hidden * s.layers if kept else 0  # z_i * z_g and z_f; z_r and z_z
         return counts | {"lstm_total": counts["lstm_total"] + vectors}
 
     def parameter_groups(self, model):

@@ -35,7 +35,7 @@ def _axis(search: tuple[float, float] | list[Any]) -> str:
 class Settings(BaseModel):
     """Base of every method's settings: unknown names and wrong types are refused; a setting cannot change later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class RecurrentSettings(Settings):

@@ -37,6 +37,9 @@ from .start import dense_start
 from .task import Task, load_task
 from .training import Trainer, accuracy, describe, pick_device, predict
 
+UNFINISHED = "unfinished"  # counts the processes that began a run and died without a word (kill -9, out of memory)
+MOST_DEATHS = 2
+
 log = logging.getLogger("squeezebench")
 
 
@@ -55,6 +58,17 @@ def settings_of(method: type[Method], given: dict[str, Any], where: str) -> Any:
         name = ".".join(map(str, first["loc"])) or "settings"
         message = first["msg"].removeprefix("Value error, ")
         raise InputError(f"{where}: {method.name}: {name} = {first['input']!r}: {message}") from None
+
+
+def count_deaths(folder: Path) -> int:
+    """How many processes have died while making the run of `folder`; notes that one more begins."""
+    path = folder / UNFINISHED
+    try:
+        deaths = int(path.read_text())
+    except (OSError, ValueError):
+        deaths = 0
+    path.write_text(str(deaths + 1))
+    return deaths
 
 
 def kept_record(spec: RunSpec, method: MethodFile, folder: Path) -> Record | None:
@@ -79,6 +93,7 @@ def execute(spec: RunSpec, method: MethodFile, folder: Path, starts: Path, progr
     if (kept := kept_record(spec, method, folder)) is not None:
         return kept
     folder.mkdir(parents=True, exist_ok=True)
+    deaths = count_deaths(folder)
     for stale in (RECORD_NAME, "history.csv", "model.safetensors"):
         (folder / stale).unlink(missing_ok=True)
     handler = logging.FileHandler(folder / "log.txt", mode="w")
@@ -96,13 +111,16 @@ def execute(spec: RunSpec, method: MethodFile, folder: Path, starts: Path, progr
     }
     origin = provenance.collect(spec.inputs_digest(method), method.digest, spec.training.device)
     try:
+        if deaths >= MOST_DEATHS:
+            raise InputError(f"the process was killed {deaths} times while making this run (out of memory?)")
         result = _Run(spec, load(method), folder, starts, progress).result()
     except (Exception, SystemExit) as error:
-        log.error("%s", traceback.format_exc())
+        handler.stream.write(traceback.format_exc())  # for who looks into the folder; the record has the reason
         result = {"status": "failed", "reason": _reason(error)}
     finally:
         log.removeHandler(handler)
         handler.close()
+        (folder / UNFINISHED).unlink(missing_ok=True)
     elapsed = Seconds(train=result.pop("train_seconds", 0.0), total=round(time.perf_counter() - started, 3))
     origin = origin.model_copy(update=result.pop("origin", {}))
     record = Record(**common, **result, seconds=elapsed, provenance=origin)
@@ -142,7 +160,7 @@ class _Run:
         final = None
         if self.best is not None:  # protocol `as_released`: the best test epoch is what is scored, and marked so
             final = accuracy(method.compact(model), task, "test", trainer.device)
-            model = self.best[1]
+            model = method.end_stage(self.best[1], method.stages()[-1])
         compact = method.compact(model).cpu().eval()
         trainer.history.write(self.folder / "history.csv")
         return (

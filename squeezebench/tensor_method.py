@@ -48,6 +48,17 @@ def tensorise(model: RecurrentClassifier, chosen: MapChoice, from_weights: bool 
     return model
 
 
+def unfit(task: TaskInfo, chosen: MapChoice, settings: TensorSettings, inputs: int) -> str | None:
+    """Why a task is too small for the rank, in words; None where modes or a budget were given, whose errors speak."""
+    if settings.in_modes or settings.hidden_modes or settings.budget:
+        return None
+    try:
+        chosen.count(inputs, settings.hidden, len(GATES[settings.cell]))
+    except ValueError as error:
+        return f"{task.inputs} inputs and {settings.hidden} hidden units are too small for it: {error}"
+    return None
+
+
 class TensorMethod(Method):
     """Base of TT-, TR-, BT-, HT-LSTM: the input-to-hidden map of all gates is one tensor network, U stays dense."""
 
@@ -58,6 +69,9 @@ class TensorMethod(Method):
 
     def start_share(self) -> float:
         return 0.3 if self.settings.start == "dense" else 0.0
+
+    def skip(self, task: TaskInfo) -> str | None:
+        return super().skip(task) or unfit(task, choice(self.kind, self.settings), self.settings, task.inputs)
 
     def build(self, task: TaskInfo):
         return tensorise(dense_classifier(task, self.settings), choice(self.kind, self.settings))

@@ -28,7 +28,7 @@ EVALUATION_BATCH = 256
 class TrainingSettings(BaseModel):
     """How the engine trains; the same for every method of an experiment."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: PositiveInt = 60  # in all: dense start + stages
     batch_size: PositiveInt = 32
@@ -102,9 +102,14 @@ def batches(
 
 @torch.no_grad()
 def predict(model: nn.Module, task: Task, part: str, device: torch.device) -> np.ndarray:
-    """Predicted class of every sequence of `part`, in its own order."""
+    """Predicted class of every sequence of `part`, in its own order. Raises Diverged where a logit is not finite."""
     model.eval()
-    found = [model(x, length).argmax(-1).cpu() for x, length, _ in batches(task, part, EVALUATION_BATCH, device)]
+    found = []
+    for x, length, _ in batches(task, part, EVALUATION_BATCH, device):
+        logits = model(x, length)
+        if not torch.isfinite(logits).all():
+            raise Diverged(f"the module's outputs on the {part} part are not finite")
+        found.append(logits.argmax(-1).cpu())
     return torch.cat(found).numpy()
 
 
@@ -115,6 +120,8 @@ def accuracy(model: nn.Module, task: Task, part: str, device: torch.device) -> f
 
 def divide_epochs(stages: list[Stage], epochs: int) -> list[int]:
     """`epochs` divided by the stages' shares; whole numbers that sum to `epochs`, at least one for each stage."""
+    if not stages:
+        raise ValueError("stages() gives no stage: give at least one")
     if epochs < len(stages):
         raise ValueError(f"{epochs} epochs cannot be divided among {len(stages)} stages: give at least one to each")
     total = sum(stage.share for stage in stages)

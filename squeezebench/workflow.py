@@ -49,8 +49,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _without_false_receipts(plan: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A receipt says that all runs of its job have a record. Where one was deleted or damaged since, the receipt and
-    the report that shows it go, so that Snakemake makes them again; the records that are sound are kept."""
+    """A receipt says that all runs of its job have a record. Where one was deleted or damaged since, the receipt
+    goes, so that Snakemake makes its job again; the records that are sound are kept."""
     if "--mode" in sys.argv:  # Snakemake inside a job of its own: the call that started it has looked already
         return plan
     for run in plan["runs"]:
@@ -60,7 +60,6 @@ def _without_false_receipts(plan: dict[str, Any], folder: Path) -> dict[str, Any
                 read_record(folder / run["path"] / RECORD_NAME)
             except RecordError:
                 receipt.unlink()
-                (folder / "report.html").unlink(missing_ok=True)  # else Snakemake does not look behind it
     return plan
 
 

@@ -39,5 +39,6 @@ rule runs:
         method="[^/]+",
         chunk="[^/]+",
     threads: 1
+    retries: 2  # a run whose process was killed twice becomes a failed record, and the others go on
     shell:
         "{params.python:q} -m squeezebench job {params.plan:q} {params.job:q} --receipt {output:q} --threads {threads}"
