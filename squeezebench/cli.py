@@ -120,7 +120,8 @@ def _run(options: argparse.Namespace) -> int:
     import torch
 
     from .discovery import find_methods, load, pick
-    from .experiment import _validated, fingerprint
+    from .experiment import validated
+    from .plan import fingerprint
     from .run import RunSpec, execute, settings_of
     from .task import load_task, task_spec
     from .training import TrainingSettings
@@ -141,7 +142,7 @@ def _run(options: argparse.Namespace) -> int:
         settings=settings,
         varied=varied,
         seed=options.seed,
-        training=_validated(TrainingSettings, assignments(options.train, "--train"), "--train"),
+        training=validated(TrainingSettings, assignments(options.train, "--train"), "--train"),
         model=shared,
     )
     load_task(task, options.seed)  # what is wrong with the data is the user's to know, not a failed run
@@ -242,7 +243,8 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from .experiment import check_experiment, load_yaml, make_plan, read_experiment
+    from .experiment import check_experiment, load_yaml, read_experiment
+    from .plan import make_plan
     from .record import write_atomically
 
     where = str(options.experiment)

@@ -14,7 +14,7 @@ import torch
 
 from .discovery import MethodFile, find_methods, load
 from .errors import InputError
-from .experiment import Plan, PlannedRun
+from .plan import Plan, PlannedRun
 from .record import Record, write_atomically
 from .run import RunSpec, execute, settings_of
 from .start import dense_start

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from squeezebench.errors import InputError
-from squeezebench.experiment import Experiment, check_experiment, make_plan, read_experiment
+from squeezebench.experiment import Experiment, check_experiment, read_experiment
 from squeezebench.method import RecurrentSettings
+from squeezebench.plan import make_plan
 from squeezebench.training import TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[1]
