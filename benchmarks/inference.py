@@ -3,7 +3,7 @@
 The default sizes are VIB-LSTM's on UCF11: 46 inputs and 9 units against 2048 and 2048 (the printed 2,052 parameters
 are those of 46 and 9), 8 frames, one thread, a single video and a batch of 10 (section 5.5 of the paper).
 
-    python benchmarks/inference.py [--json FILE] [--steps 8] [--dense 2048 2048] [--compact 46 9]
+    python -m benchmarks.inference [--json FILE] [--steps 8] [--dense 2048 2048] [--compact 46 9]
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dataclasses import astuple
 from pathlib import Path
 
 import torch
-from onnx_lstm import session
-from timing import Timing, compare, machine, print_table, write_json
 from torch import nn
 
+from benchmarks.onnx_lstm import session
+from benchmarks.timing import Timing, compare, machine, print_table, write_json
 from squeezebench.nn import recurrent_classifier
 
 BATCHES = (1, 10)
