@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 READY := $(VENV)/.ready-$(shell cksum requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: quick test test-long lint clean
+.PHONY: quick test lint native clean
 
 quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
 	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml
@@ -14,12 +14,12 @@ quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
 test: $(READY) lint  ## the whole test suite
 	$(BIN)/python -m pytest
 
-test-long: $(READY)  ## tests that take minutes each
-	$(BIN)/python -m pytest -m long
-
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+
+native: $(READY)  ## an optional compiled kernel, off unless SQUEEZEBENCH_NATIVE=1
+	$(BIN)/python -m squeezebench.nn.native
 
 $(READY):
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "squeezebench needs Python 3.11 or later; set PYTHON=")'

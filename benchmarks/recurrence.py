@@ -22,6 +22,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.timing import compare, machine, print_table, write_json
+from squeezebench.nn import native
 from squeezebench.nn.recurrence import gru_recurrence, linear, lstm_recurrence, plain
 
 # B, T, D, H: cached features of UCF11; its raw frames, end to end; a small model, where overhead shows
@@ -42,6 +43,17 @@ def in_plain(step: Step) -> Step:
     def run() -> object:
         with plain():
             return step()
+
+    return run
+
+
+def in_native(step: Step) -> Step:
+    def run() -> object:
+        native.enable()
+        try:
+            return step()
+        finally:
+            native.disable()
 
     return run
 
@@ -81,6 +93,8 @@ def lstm_variants(B: int, T: int, D: int, H: int, device: str) -> dict[str, Step
         "feature mask + nn.LSTM": reference_dx,
     }
     if device == "cpu":
+        if native.available():
+            variants["masked, native"] = in_native(masked)
         variants["nn.LSTM, oneDNN off"] = without_onednn(reference)
         return variants
     variants["masked, ours, CUDA graph"] = graphed(masked)
@@ -161,6 +175,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
+    native.disable()  # but for the variant that turns it on
     torch.manual_seed(0)
     shapes = [tuple(map(int, args.only.split("x")))] if args.only else SHAPES
     results = []

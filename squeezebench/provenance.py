@@ -20,7 +20,7 @@ ENGINE = Path(__file__).resolve().parent
 def engine_digest() -> str:
     """SHA-256 over the engine's source files that can influence a run (the report cannot)."""
     digest = sha256()
-    for path in sorted(ENGINE.rglob("*.py")):
+    for path in sorted([*ENGINE.rglob("*.py"), *ENGINE.rglob("*.c")]):
         relative = path.relative_to(ENGINE).as_posix()
         if not relative.startswith("report/"):
             digest.update(relative.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -54,6 +54,8 @@ def collect(inputs_digest: str, method_digest: str, device: str) -> Provenance:
     """The provenance of a run that starts now."""
     import torch
 
+    from .nn import native
+
     return Provenance(
         squeezebench=__version__,
         inputs_digest=inputs_digest,
@@ -64,5 +66,6 @@ def collect(inputs_digest: str, method_digest: str, device: str) -> Provenance:
         machine=machine(),
         device=device,
         threads=torch.get_num_threads(),
+        native=native.enabled(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )

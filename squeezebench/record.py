@@ -104,6 +104,7 @@ class Provenance(_Part):
     machine: str = ""
     device: str = "cpu"
     threads: int = 1
+    native: bool = False  # whether the opt-in compiled kernel was on; its bits differ from the pure path's
     finished: str = ""  # UTC, ISO 8601
 
 

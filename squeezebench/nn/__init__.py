@@ -1,4 +1,4 @@
-"""Modules every method is composed from. Nothing in here imports the rest of squeezebench."""
+"""Modules every method is composed from. Nothing in here imports the rest of squeezebench, but errors."""
 
 from .bottleneck import BottleneckMask
 from .classifier import RecurrentClassifier, recurrent_classifier

@@ -12,7 +12,8 @@ Backward, with dh and dc the running gradients and a the sums that enter the non
     da_t = J_t ⊙ (dc_t, dc_t, dc_t, dh_t)            J = the local slopes of the gates i, f, g, o
 
 F, K and J do not depend on dh and dc, so they are computed before the loop; the gradients of U and of the
-masks are sums over the steps, computed after it.
+masks are sums over the steps, computed after it. Where native/ is turned on, its ``forward_steps`` and
+``backward_steps`` take the place of the two functions of that name below.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 
 from .gemm import step_product, weight_gradient
+from .native import lstm as native
 
 sigmoid_slope = torch.ops.aten.sigmoid_backward.grad_input  # (x, s, grad_input=y): y = x s (1 - s)
 tanh_slope = torch.ops.aten.tanh_backward.grad_input  # (x, g, grad_input=y): y = x (1 - g²)
@@ -42,48 +44,8 @@ class MaskedLSTM(torch.autograd.Function):
         c = gates.new_empty(T + 1, B, H)  # c[t] enters step t
         tanh_c, hidden = gates.new_empty(T, B, H), gates.new_empty(T, B, H)
         c[0] = 0 if c0 is None else c0
-
-        add_product = step_product(U, B, T, low)
-        a, ig = gates.new_empty(B, 4 * H), gates.new_empty(B, H)
-        a_g = a[:, 2 * H : 3 * H]
-        if z is None:
-            masked_gates = zip(*(k.unbind(0) for k in s.chunk(4, 2)), strict=True)
-        else:
-            zs = gates.new_empty(B, 4 * H)
-            masked_gates = (zs.chunk(4, 1),) * T
-
-        # tanh(x) = 2σ(2x) - 1, to 1e-7: on a CPU, PyTorch's tanh costs as much as four of its sigmoids
-        by_sigmoid = gates.device.type == "cpu" and gates.dtype == torch.float32
-        minus_one = gates.new_tensor(-1.0)
-
-        h = h0
-        steps = zip(
-            gates.unbind(0), s.unbind(0), s[:, :, 2 * H : 3 * H].unbind(0), masked_gates,
-            c[:-1].unbind(0), c[1:].unbind(0), tanh_c.unbind(0), hidden.unbind(0), strict=True,
-        )  # fmt: skip
-        for x, s_t, g_t, (i, f, g, o), c_prev, c_t, tanh_c_t, h_t in steps:
-            if h is None:
-                a.copy_(x)
-            else:
-                add_product(x, h, a)
-            if by_sigmoid:
-                a_g.mul_(2)
-            torch.sigmoid(a, out=s_t)  # all four in one call costs less than two calls around g
-            if by_sigmoid:
-                torch.add(minus_one, g_t, alpha=2, out=g_t)
-            else:
-                torch.tanh(a_g, out=g_t)
-            if z is not None:
-                torch.mul(s_t, z, out=zs)
-            torch.mul(i, g, out=ig)
-            torch.addcmul(ig, f, c_prev, out=c_t)
-            if by_sigmoid:
-                torch.mul(c_t, 2, out=tanh_c_t).sigmoid_()
-                torch.add(minus_one, tanh_c_t, alpha=2, out=tanh_c_t)
-            else:
-                torch.tanh(c_t, out=tanh_c_t)
-            torch.mul(o, tanh_c_t, out=h_t)
-            h = h_t
+        forward_steps = native.forward_steps if native.applies(s, z) else _forward_steps
+        forward_steps(gates, z, h0, step_product(U, B, T, low), s, c, tanh_c, hidden)
         ctx.save_for_backward(gates, U, z, h0, c0, s, c, tanh_c, hidden)
         ctx.low, ctx.reference = low, reference
         ctx.set_materialize_grads(False)
@@ -96,43 +58,98 @@ class MaskedLSTM(torch.autograd.Function):
         if torch.is_grad_enabled():
             return (*second_derivative(ctx.reference, inputs, need, (dhidden, dc_T)), None, None)
         _, U, z, h0, _ = inputs
-        H = U.shape[1]
         if dhidden is None:
             dhidden = torch.zeros_like(hidden)
-        F, K, J = _slopes(s, c, tanh_c, z)
-        dh, dc = torch.empty_like(hidden), torch.empty_like(hidden)
-        carry = torch.zeros_like(dh[0])
+        carry = torch.zeros_like(hidden[0])
         if dc_T is not None:
             carry.copy_(dc_T)
-
         add_product = step_product(U, s.shape[1], len(s), ctx.low, transposed=True)
-        da_next = None
-        steps = zip(
-            dhidden.unbind(0), dh.unbind(0), dc.unbind(0), dc.unsqueeze(2).unbind(0), F.unbind(0),
-            K.unbind(0), J.unbind(0), J[:, :, : 3 * H].unflatten(2, (3, H)).unbind(0),
-            J[:, :, 3 * H :].unbind(0), strict=True,
-        )  # fmt: skip
-        for dhidden_t, dh_t, dc_t, dc_t_as_1, F_t, K_t, da, da_ifg, da_o in reversed(list(steps)):
-            if da_next is None:
-                dh_t.copy_(dhidden_t)
-            else:
-                add_product(dhidden_t, da_next, dh_t)
-            torch.addcmul(carry, dh_t, K_t, out=dc_t)
-            da_ifg.mul_(dc_t_as_1)  # (B, 3, H), (B, 1, H)
-            da_o.mul_(dh_t)
-            torch.mul(dc_t, F_t, out=carry)
-            da_next = da
-        da = J  # the slopes have become the gradients
+        backward_steps = native.backward_steps if native.applies(s, c, tanh_c, z, carry) else _backward_steps
+        da, dz = backward_steps(dhidden, carry, z, add_product, s, c, tanh_c, need[2])
 
-        dU = dz = dh0 = None
+        dU = dh0 = None
         if need[1]:
             dU = recurrent_gradient(da, hidden, h0, U, ctx.low)
-        if need[2]:
-            dz = _mask_gradient(s, c, tanh_c, z, dh, dc)
         if need[3]:
             dh0 = torch.empty_like(h0)
             add_product(torch.zeros_like(h0), da[0], dh0)
         return da if need[0] else None, dU, dz, dh0, carry if need[4] else None, None, None
+
+
+def _forward_steps(
+    gates: Tensor, z: Tensor | None, h0: Tensor | None, add_product: Callable,
+    s: Tensor, c: Tensor, tanh_c: Tensor, hidden: Tensor,
+) -> None:  # fmt: skip
+    """Fills s (T, B, 4H), c[1:], tanh_c and hidden (T, B, H)."""
+    (T, B, _), H = gates.shape, hidden.shape[2]
+    a, ig = gates.new_empty(B, 4 * H), gates.new_empty(B, H)
+    a_g = a[:, 2 * H : 3 * H]
+    if z is None:
+        masked_gates = zip(*(k.unbind(0) for k in s.chunk(4, 2)), strict=True)
+    else:
+        zs = gates.new_empty(B, 4 * H)
+        masked_gates = (zs.chunk(4, 1),) * T
+
+    # tanh(x) = 2σ(2x) - 1, to 1e-7: on a CPU, PyTorch's tanh costs as much as four of its sigmoids
+    by_sigmoid = gates.device.type == "cpu" and gates.dtype == torch.float32
+    minus_one = gates.new_tensor(-1.0)
+
+    h = h0
+    steps = zip(
+        gates.unbind(0), s.unbind(0), s[:, :, 2 * H : 3 * H].unbind(0), masked_gates,
+        c[:-1].unbind(0), c[1:].unbind(0), tanh_c.unbind(0), hidden.unbind(0), strict=True,
+    )  # fmt: skip
+    for x, s_t, g_t, (i, f, g, o), c_prev, c_t, tanh_c_t, h_t in steps:
+        if h is None:
+            a.copy_(x)
+        else:
+            add_product(x, h, a)
+        if by_sigmoid:
+            a_g.mul_(2)
+        torch.sigmoid(a, out=s_t)  # all four in one call costs less than two calls around g
+        if by_sigmoid:
+            torch.add(minus_one, g_t, alpha=2, out=g_t)
+        else:
+            torch.tanh(a_g, out=g_t)
+        if z is not None:
+            torch.mul(s_t, z, out=zs)
+        torch.mul(i, g, out=ig)
+        torch.addcmul(ig, f, c_prev, out=c_t)
+        if by_sigmoid:
+            torch.mul(c_t, 2, out=tanh_c_t).sigmoid_()
+            torch.add(minus_one, tanh_c_t, alpha=2, out=tanh_c_t)
+        else:
+            torch.tanh(c_t, out=tanh_c_t)
+        torch.mul(o, tanh_c_t, out=h_t)
+        h = h_t
+
+
+def _backward_steps(
+    dhidden: Tensor, carry: Tensor, z: Tensor | None, add_product: Callable,
+    s: Tensor, c: Tensor, tanh_c: Tensor, need_dz: bool,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """Returns da (T, B, 4H) and dz (B, 4H); carry (B, H) enters as dc_T and leaves as dc_0."""
+    H = carry.shape[1]
+    F, K, J = _slopes(s, c, tanh_c, z)
+    dh, dc = torch.empty_like(tanh_c), torch.empty_like(tanh_c)
+    da_next = None
+    steps = zip(
+        dhidden.unbind(0), dh.unbind(0), dc.unbind(0), dc.unsqueeze(2).unbind(0), F.unbind(0),
+        K.unbind(0), J.unbind(0), J[:, :, : 3 * H].unflatten(2, (3, H)).unbind(0),
+        J[:, :, 3 * H :].unbind(0), strict=True,
+    )  # fmt: skip
+    for dhidden_t, dh_t, dc_t, dc_t_as_1, F_t, K_t, da, da_ifg, da_o in reversed(list(steps)):
+        if da_next is None:
+            dh_t.copy_(dhidden_t)
+        else:
+            add_product(dhidden_t, da_next, dh_t)
+        torch.addcmul(carry, dh_t, K_t, out=dc_t)
+        da_ifg.mul_(dc_t_as_1)  # (B, 3, H), (B, 1, H)
+        da_o.mul_(dh_t)
+        torch.mul(dc_t, F_t, out=carry)
+        da_next = da
+    dz = _mask_gradient(s, c, tanh_c, z, dh, dc) if need_dz else None
+    return J, dz  # the slopes have become the gradients
 
 
 def _slopes(s: Tensor, c: Tensor, tanh_c: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
