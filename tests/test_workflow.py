@@ -254,6 +254,8 @@ def test_an_interrupt_keeps_what_is_finished_and_the_next_call_goes_on(tmp_path)
         process = subprocess.Popen(
             command("--config", "plugins=mine"), cwd=tmp_path, stdout=log, stderr=log,
             start_new_session=True, env=os.environ | {"SLOW": "4"},
+            # a shell that runs the tests in the background has Ctrl-C ignored, and children would inherit that
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         try:
             until = time.monotonic() + 120

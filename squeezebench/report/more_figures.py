@@ -51,7 +51,7 @@ def difference_vs_ratio(chosen: pd.DataFrame, looks: dict[str, Look]) -> Plot:
             axes.yaxis.set_major_formatter(
                 FuncFormatter(lambda y, _: f"{100 * y:+g}".replace("-", formats.MINUS) if y else "0")
             )
-            axes.xaxis.set_major_locator(LogLocator(10, numticks=12))
+            axes.xaxis.set_major_locator(LogLocator(10, numticks=5))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: formats.ratio_tick(x)))
             axes.xaxis.set_minor_formatter(NullFormatter())
         grid[0, 0].set_ylim(1.15 * low - 0.005, max(0.02, shown["dense_difference"].max() * 1.3))
