@@ -72,7 +72,7 @@ class Magnitude(Method):
                 sparse.bias_ih.copy_(layer.bias_ih)
                 sparse.bias_hh.copy_(layer.bias_hh)
             layers.append(sparse)
-        return RecurrentClassifier(layers, model.head, front=model.front)
+        return RecurrentClassifier(layers, model.head, front=model.front, top=model.top)
 
     @torch.no_grad()
     def _choose(self, model, progress):

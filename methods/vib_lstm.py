@@ -2,10 +2,18 @@
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
 from squeezebench.method import Method, Stage, closed_form, dense_classifier, knob
-from squeezebench.nn import GATES, BottleneckMask, compact_masked, select_units, surviving_inputs, surviving_units
+from squeezebench.nn import (
+    GATES,
+    BottleneckMask,
+    compact_masked,
+    keep_largest,
+    select_units,
+    surviving_inputs,
+    surviving_units,
+)
 from squeezebench.nn.groups import above, unit_group_lasso, unit_square_norms
 from squeezebench.tensor_method import TensorSettings, choice, tensorise
 
@@ -39,6 +47,8 @@ class VIBLSTM(Method):
             "per_sequence",
             "when eps is drawn; first_batch (the released code) degenerates: sigma grows for free, all is pruned",
         )
+        keep_inputs: PositiveInt | None = knob(None, "target: exactly this many inputs stay (appendix); none: threshold")
+        keep_hidden: PositiveInt | None = knob(None, "target: exactly this many units of each layer stay (appendix)")
         threshold: float = knob(1.0, "a unit stays iff mu^2 / sigma^2 exceeds this", gt=0)
         evaluate_with: Literal["mean", "hard"] = knob("mean", "mask at evaluation: mu or 1 on kept units")
         finalise: Literal["standard", "vectors"] = knob(
@@ -52,6 +62,13 @@ class VIBLSTM(Method):
         mask_learning_rate: float = knob(0.03, "of mu and log sigma^2 (paper: 0.001 to 0.1)", search=(1e-3, 0.1), gt=0)
         group_lasso: float = knob(0.0, "lambda of the ISS penalty after compression (Eq. 16, VIB+ISS)", ge=0)
         group_threshold: float = knob(0.01, "on the squared group norm (VIB+ISS)", gt=0)
+
+        @model_validator(mode="after")
+        def _targets_need_their_masks(self):
+            for target, mask in (("keep_inputs", "mask_features"), ("keep_hidden", "mask_gates")):
+                if getattr(self, target) is not None and not getattr(self, mask):
+                    raise ValueError(f"{target} needs {mask}: true")
+            return self
 
     def start_share(self):
         return self.settings.start_share if self.settings.start == "dense" else 0.0
@@ -120,6 +137,7 @@ class VIBLSTM(Method):
 
     def end_stage(self, model, stage):
         if stage.name == "compress":
+            keep_largest(model, self.settings.keep_inputs, self.settings.keep_hidden)
             return compact_masked(model, self.settings.finalise == "vectors", self.settings.compact_to)
         if stage.name == "group lasso":
             units = [above(norms, self.settings.group_threshold) for norms in unit_square_norms(model)]

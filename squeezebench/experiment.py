@@ -1,12 +1,17 @@
 """Experiment files: YAML -> a validated experiment.
 
+One file may hold variants of its experiment: `protocols` (what another protocol sets differently) and `tiny` (the
+same steps in a minute). They are laid over the rest before it is checked, so that a variant is an experiment like any
+other, with a name and a folder of results of its own.
+
 A key that is unknown, of the wrong type or given twice is one line that names the file, the key and what is allowed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -21,6 +26,7 @@ from pydantic import (
 
 from .discovery import near_matches
 from .errors import InputError
+from .record import Protocol
 
 
 class Experiment(BaseModel):
@@ -30,9 +36,11 @@ class Experiment(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
-    protocol: Literal["sound", "as_released"] = "sound"
+    protocol: Protocol = "sound"
+    scale: Literal["full", "tiny"] = "full"
     tasks: list[str] | dict[str, dict[str, Any] | None]
     methods: dict[str, dict[str, Any] | list[dict[str, Any]] | None]
+    defaults: dict[str, dict[str, Any]] = {}  # method -> knobs of all its points that do not set them themselves
     seeds: list[NonNegativeInt] = [0, 1, 2]
     training: dict[str, Any] = {}
     model: dict[str, Any] = {}
@@ -60,6 +68,52 @@ class Experiment(BaseModel):
                 raise InputError(f"{self.name}: tasks: {name}: needs the path of its data: --config features=PATH")
             entry["options"] = {k: self.features if v == "${features}" else v for k, v in options.items()}
         return entry
+
+
+VARIANTS = ("protocols", "tiny")
+
+
+def variant(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """`content` with what its `protocol` and its `scale` set differently laid over it, and the variant in its name."""
+    content = dict(content)
+    protocols = _layers(content.pop("protocols", None) or {}, get_args(Protocol), f"{where}: protocols")
+    tiny = _layers({"tiny": content.pop("tiny", None) or {}}, ["tiny"], where)["tiny"]
+    if content.get("scale") == "tiny" and not tiny:
+        raise InputError(f"{where}: scale: tiny: the experiment has no `tiny:` that says what it is")
+    content = _overlaid(content, protocols.get(str(content.get("protocol", "sound")), {}))
+    content = _overlaid(content, tiny if content.get("scale") == "tiny" else {})
+    return content | ({"name": f"{content['name']}{suffix(content)}"} if isinstance(content.get("name"), str) else {})
+
+
+def suffix(content: dict[str, Any]) -> str:
+    """What a variant adds to the experiment's name, and so to its folder of results: `_as_released_tiny`."""
+    parts = [content.get("protocol", "sound"), content.get("scale", "full")]
+    return "".join(f"_{part}" for part in parts if part not in ("sound", "full"))
+
+
+def _layers(given: Any, names: Iterable[str], where: str) -> dict[str, dict[str, Any]]:
+    """Name -> keys it sets, each of a known name and with known keys."""
+    allowed = [key for key in Experiment.model_fields if key not in ("name", "protocol", "scale")]
+    for name, layer in _mapping(given, where).items():
+        if name not in names:
+            raise InputError(f"{where}: unknown protocol {name!r}; {near_matches(str(name), names)}")
+        for key in _mapping(layer, f"{where}: {name}"):
+            if key not in allowed:
+                raise InputError(f"{where}: {name}: unknown key {key!r}; {near_matches(str(key), allowed)}")
+    return given
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: give a mapping (got {value!r})")
+    return value
+
+
+def _overlaid(below: Any, above: Any) -> Any:
+    """Mappings are merged key by key; everything else, lists too, is replaced."""
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return below | {key: _overlaid(below[key], value) if key in below else value for key, value in above.items()}
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -96,12 +150,13 @@ def read_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Expe
 
 def check_experiment(content: dict[str, Any], where: str) -> Experiment:
     """A validated experiment from a mapping; `where` names its source in errors."""
-    content = dict(content)
+    content = variant(content, where)
     if isinstance(content.get("plugins"), str):
         content["plugins"] = [content["plugins"]]
     for key in content:
         if key not in Experiment.model_fields:
-            raise InputError(f"{where}: unknown key {key!r}; {near_matches(str(key), Experiment.model_fields)}")
+            known = [*Experiment.model_fields, *VARIANTS]
+            raise InputError(f"{where}: unknown key {key!r}; {near_matches(str(key), known)}")
     return validated(Experiment, content, where)
 
 

@@ -48,6 +48,9 @@ class RecurrentSettings(Settings):
         "last", "`segments`: batch norm per temporal segment and max (TS-LSTM); `segments_bn`: the batch norm alone"
     )
     segments: PositiveInt = knob(3, "temporal segments of the front")
+    head: Literal["linear", "two_layers"] = knob(
+        "linear", "`two_layers`: linear, batch norm, ReLU, linear (the VIB-LSTM authors' classifier)"
+    )
     input_dropout: NonNegativeFloat = knob(0.0, "dropout on the inputs, one mask per sequence", lt=1)
     dropout: NonNegativeFloat = knob(0.0, "dropout on the state that is classified", lt=1)
 
@@ -224,4 +227,5 @@ def dense_classifier(task: TaskInfo, settings: RecurrentSettings) -> nn.Module:
         front,
         settings.input_dropout,
         settings.dropout,
+        settings.head,
     )

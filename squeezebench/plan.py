@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from .discovery import MethodFile, find_methods, load, pick
+from .discovery import MethodFile, find_methods, load, near_matches, pick
 from .errors import InputError
 from .experiment import Experiment, validated
 from .method import Method, RecurrentSettings
@@ -19,9 +19,10 @@ from .provenance import engine_digest
 from .record import digest_of
 from .run import settings_of
 from .task import TaskSpec, parse_options
+from .tasks import source_module
 from .training import TrainingSettings
 
-TASK_KEYS = ("training", "model")  # of a task's entry: they override the experiment's
+TASK_KEYS = ("training", "model")  # of a task's entry: they override the experiment's; `methods` restricts them
 
 
 class PlannedRun(BaseModel):
@@ -41,6 +42,8 @@ class PlannedTask(BaseModel):
     fingerprint: str
     training: TrainingSettings
     model: RecurrentSettings
+    methods: list[str] | None = None  # the only ones that run on it; None: all
+    prepared: bool = False  # its data are made by `squeezebench data prepare` before the runs
 
 
 class PlannedMethod(BaseModel):
@@ -63,6 +66,7 @@ class Plan(BaseModel):
     methods: dict[str, PlannedMethod]
     runs: list[PlannedRun]
     start_jobs: list[str]
+    data_jobs: list[str]
     jobs: list[str]
 
 
@@ -71,15 +75,22 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
     found, own = find_methods(experiment.plugins), find_methods()
     listed = dict(experiment.methods) | {name: {} for name in found if name not in own | experiment.methods}
     tasks = {name: _task(name, entry, experiment, where) for name, entry in experiment.task_entries().items()}
+    _check_restrictions(tasks, listed, where)
+    for name in experiment.defaults:
+        if name not in listed:
+            raise InputError(f"{where}: defaults: {name!r} is not among methods; {near_matches(name, listed)}")
     methods: dict[str, PlannedMethod] = {}
     runs: list[PlannedRun] = []
     for name, given in listed.items():
         file = pick(found, name)
         planned, method = _method(file)
         methods[name] = planned
+        defaults = experiment.defaults.get(name, {})
         for task_name, task in tasks.items():
+            if task.methods is not None and name not in task.methods:
+                continue
             grid = list(_grid(given, f"{where}: methods: {name}"))
-            points = [_point(point, method, task, f"{where}: methods") for point in grid] if method else [({}, {})]
+            points = [_point(p, defaults, method, task, f"{where}: methods") for p in grid] if method else [({}, {})]
             cells = [(*point, seed) for point in _unique(points) for seed in experiment.seeds]
             for number, (settings, varied, seed) in enumerate(cells):
                 folder = f"runs/{task_name}/{name}/{_slug(varied, settings)}/seed-{seed}"
@@ -92,6 +103,7 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
     if not runs:
         raise InputError(f"{where}: no runs: give at least one task, one method and one seed")
     runs = _named_jobs(runs, tasks, experiment.protocol)
+    ran = {run.task for run in runs}
     needing = {run.task for run in runs if methods[run.method].needs_start}
     return Plan(
         experiment=experiment.name,
@@ -104,6 +116,7 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
         methods=methods,
         runs=runs,
         start_jobs=sorted(needing),
+        data_jobs=sorted(name for name in ran if tasks[name].prepared),
         jobs=list(dict.fromkeys(run.job for run in runs)),
     )
 
@@ -128,6 +141,9 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
         if not isinstance(value, dict):
             raise InputError(f"{here}: {key}: give a mapping (got {value!r})")
     own = {key: own.get(key, {}) for key in TASK_KEYS}
+    only = entry.pop("methods", None)
+    if only is not None and not (isinstance(only, list) and only and all(isinstance(one, str) for one in only)):
+        raise InputError(f"{here}: methods: give a list of names (got {only!r})")
     if "name" in entry:
         raise InputError(f"{here}: unknown key 'name'; a task is named by its key under `tasks`, its data by `source`")
     spec = validated(TaskSpec, {"name": name} | entry, here)
@@ -138,7 +154,22 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
         raise InputError(f"{where}: {error}") from None
     training = validated(TrainingSettings, experiment.training | own["training"], f"{where}: training")
     model = validated(RecurrentSettings, experiment.model | own["model"], f"{where}: model")
-    return PlannedTask(spec=spec, fingerprint=data, training=training, model=model)
+    return PlannedTask(
+        spec=spec,
+        fingerprint=data,
+        training=training,
+        model=model,
+        methods=only,
+        prepared=getattr(source_module(spec.source), "PREPARED", False),
+    )
+
+
+def _check_restrictions(tasks: dict[str, PlannedTask], listed: dict[str, Any], where: str) -> None:
+    for task_name, task in tasks.items():
+        for name in task.methods or []:
+            if name not in listed:
+                hint = near_matches(name, listed)
+                raise InputError(f"{where}: tasks: {task_name}: methods: {name!r} is not among methods; {hint}")
 
 
 def fingerprint(spec: TaskSpec) -> str:
@@ -186,10 +217,13 @@ def _grid(given: Any, where: str) -> Iterator[dict[str, Any]]:
             yield dict(point)
 
 
-def _point(given: dict[str, Any], method: type[Method], task: PlannedTask, where: str) -> tuple[dict, dict]:
-    """(resolved settings, the varied ones): `model:` fills what the method shares with the dense model."""
+def _point(
+    given: dict[str, Any], defaults: dict[str, Any], method: type[Method], task: PlannedTask, where: str
+) -> tuple[dict, dict]:
+    """(resolved settings, the varied ones): `model:` fills what the method shares with the dense model, `defaults:`
+    what the point leaves open."""
     shared = {k: v for k, v in task.model.model_dump(exclude_unset=True).items() if k in method.Settings.model_fields}
-    settings = settings_of(method, shared | given, where)
+    settings = settings_of(method, shared | defaults | given, where)
     return settings.model_dump(mode="json"), given
 
 

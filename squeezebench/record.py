@@ -15,6 +15,9 @@ from .errors import InputError
 
 SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
+# How a run was set up and read: `sound` (validation part, final epoch), `paper` (as the paper describes its protocol,
+# final epoch), `as_released` (the authors' code: the epoch that is best on the test part).
+Protocol = Literal["sound", "paper", "as_released"]
 
 
 class _Part(BaseModel):
@@ -115,7 +118,7 @@ class Record(_Part):
     status: Literal["ok", "failed", "skipped"]
     reason: str | None = None  # in words, when not ok
     experiment: str = ""
-    protocol: Literal["sound", "as_released"] = "sound"
+    protocol: Protocol = "sound"
     task: str
     method: str
     method_title: str = ""

@@ -55,9 +55,10 @@ def settings_of(method: type[Method], given: dict[str, Any], where: str) -> Any:
         return method.Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(map(str, first["loc"])) or "settings"
+        name = ".".join(map(str, first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{where}: {method.name}: {name} = {first['input']!r}: {message}") from None
+        given = f"{name} = {first['input']!r}: " if name else ""  # without: several knobs do not go together
+        raise InputError(f"{where}: {method.name}: {given}{message}") from None
 
 
 def count_deaths(folder: Path) -> int:

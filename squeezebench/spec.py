@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from .discovery import MethodFile
 from .method import RecurrentSettings
-from .record import digest_of
+from .record import Protocol, digest_of
 from .task import TaskSpec
 from .training import TrainingSettings
 
@@ -27,7 +27,7 @@ class RunSpec(BaseModel):
     seed: int = 0
     training: TrainingSettings = TrainingSettings()
     model: RecurrentSettings = RecurrentSettings()  # the dense model that ratios are taken against
-    protocol: Literal["sound", "as_released"] = "sound"
+    protocol: Protocol = "sound"
 
     def inputs_digest(self, method: MethodFile) -> str:
         """What a kept record has to match; the experiment's name and descriptions play no part."""

@@ -37,6 +37,7 @@ class TrainingSettings(BaseModel):
     weight_decay: NonNegativeFloat = 0.0
     clip: NonNegativeFloat = 5.0  # global gradient norm; 0: no clipping
     label_smoothing: NonNegativeFloat = 0.0
+    loss: Literal["cross_entropy", "double_softmax"] = "cross_entropy"  # double: of softmax outputs, as released codes do
     select: Literal["final", "validation"] = "final"  # epoch of the last stage that is kept
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["cpu", "cuda", "auto"] = "cpu"
@@ -242,7 +243,8 @@ class Trainer:
         settings = self.settings
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             logits = model(x, length)
-        data = nn.functional.cross_entropy(logits.float(), y, label_smoothing=settings.label_smoothing)
+        scores = logits.float().softmax(-1) if settings.loss == "double_softmax" else logits.float()
+        data = nn.functional.cross_entropy(scores, y, label_smoothing=settings.label_smoothing)
         penalty = self.method.penalty(model) if stage.penalised else 0.0
         optimiser.zero_grad(set_to_none=True)
         (data + penalty).backward()

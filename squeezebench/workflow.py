@@ -14,6 +14,7 @@ from typing import Any
 
 from .discovery import find_methods
 from .errors import InputError
+from .experiment import suffix
 from .provenance import engine_digest
 from .record import RECORD_NAME, RecordError, digest_of, read_record
 
@@ -25,7 +26,7 @@ def load_plan(config: dict[str, Any], where: str, results: Path = Path("results"
     key = digest_of(
         [config, where, engine_digest(), {name: file.digest for name, file in methods.items()}, _data(config)]
     )
-    name = str(config.get("name", Path(where).stem))
+    name = f"{config.get('name', Path(where).stem)}{suffix(config)}"
     path = results / name / "plan.json"
     plan = _read(path)
     if plan.get("key") == key:

@@ -82,7 +82,7 @@ def settings_in(plan, method):
         ({"methods": {"vib_lstm": {"beta": float("inf")}}}, ["beta", "finite"]),
         ({"model": {"cell": "rnn"}}, ["e.yaml: model: cell", "'lstm' or 'gru'", "'rnn'"]),
         ({"model": {"beta": 1}}, ["e.yaml: model", "unknown key 'beta'"]),
-        ({"protocol": "honest"}, ["e.yaml: protocol", "'sound' or 'as_released'", "'honest'"]),
+        ({"protocol": "honest"}, ["e.yaml: protocol", "'sound', 'paper' or 'as_released'", "'honest'"]),
         ({"seeds": [0, -1]}, ["e.yaml: seeds.1", "greater than or equal to 0", "-1"]),
         ({"seeds": 3}, ["e.yaml: seeds", "list", "got 3"]),
         ({"seeds": [0, 1, 0]}, ["e.yaml: seeds", "0 is given twice"]),

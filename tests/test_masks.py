@@ -11,6 +11,7 @@ from squeezebench.nn import (
     BottleneckMask,
     TemporalSegments,
     compact_masked,
+    keep_largest,
     recurrent_classifier,
     surviving_inputs,
     surviving_units,
@@ -93,6 +94,41 @@ def test_with_its_vectors_kept_every_mask_is_reproduced(cell, layers, front):
     assert compact.hidden == [HIDDEN - 2] * layers
     assert all(set(layer.factors) == {"lstm": {"i", "f"}, "gru": {"r", "z"}}[cell] for layer in compact.layers)
     assert gap(model, compact) < 1e-6
+
+
+@pytest.mark.parametrize(("inputs", "hidden"), [(2, 3), (5, None), (None, 1), (99, 99)])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_targets_keep_exactly_so_many_those_with_the_most_information(cell, inputs, hidden):
+    model = masked(cell, 2, letters=FOLDABLE[cell])  # mu rises with the index, so the last ones carry the most
+    by_threshold = compact_masked(model)
+    keep_largest(model, inputs, hidden)
+    compact = compact_masked(model)
+    assert compact.inputs == (by_threshold.inputs if inputs is None else min(inputs, INPUTS))
+    assert compact.hidden == ([HIDDEN - 2] * 2 if hidden is None else [min(hidden, HIDDEN)] * 2)
+    assert gap(model, compact) < 1e-6  # a unit under the threshold that has to stay, stays with its mean
+    if inputs == 2:
+        assert compact.input_index.tolist() == [INPUTS - 2, INPUTS - 1]
+
+
+def test_a_target_counts_the_gate_with_the_least_information():
+    model = masked("lstm", letters="ifgo", off=())
+    with torch.no_grad():
+        model.layers[0].gate_masks["g"].mu[HIDDEN - 1] = 1e-3  # the unit is silenced by one gate of four
+        model.layers[0].gate_masks["f"].mu[HIDDEN - 2] = 1e-3  # this one cannot silence it
+    keep_largest(model, None, 2)
+    assert surviving_units(model)[0].tolist() == [HIDDEN - 3, HIDDEN - 2]
+
+
+def test_the_released_classifier_has_two_layers_and_compacts_like_the_other():
+    torch.manual_seed(3)
+    model = recurrent_classifier(INPUTS, HIDDEN, CLASSES, head="two_layers")
+    model.layers[0].gate_masks["o"] = mask(HIDDEN, (1, 4))
+    compact = compact_masked(model.eval())
+    assert [m.weight.shape for m in (compact.head, compact.top[-1])] == [(HIDDEN, HIDDEN - 2), (CLASSES, HIDDEN)]
+    assert gap(model, compact) < 1e-6
+    rebuilt = type(compact).from_spec(compact.spec())
+    rebuilt.load_state_dict(compact.state_dict())
+    assert gap(rebuilt.eval(), compact) == 0
 
 
 def test_a_standard_cell_cannot_absorb_the_masks_inside_the_recursion():

@@ -6,7 +6,7 @@ from .layer import GATES, RecurrentLayer
 from .maps import JointHidden, JointInput, LowRankMap
 from .recurrence import plain
 from .segments import TemporalSegments
-from .shrink import compact_masked, keep_smaller, select_units, surviving_inputs, surviving_units
+from .shrink import compact_masked, keep_largest, keep_smaller, select_units, surviving_inputs, surviving_units
 from .sparse import SparseMap
 from .tensorise import MapChoice
 
@@ -22,6 +22,7 @@ __all__ = [
     "SparseMap",
     "TemporalSegments",
     "compact_masked",
+    "keep_largest",
     "keep_smaller",
     "plain",
     "recurrent_classifier",

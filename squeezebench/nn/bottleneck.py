@@ -47,6 +47,7 @@ class BottleneckMask(nn.Module):
         self.mu = nn.Parameter(1.0 + spread * torch.randn(units))
         self.log_var = nn.Parameter(initial_log_var + spread * torch.randn(units))
         self.noise_drawn = False
+        self.chosen: Tensor | None = None  # which units stay, where that is not left to the threshold
 
     @property
     def units(self) -> int:
@@ -58,6 +59,8 @@ class BottleneckMask(nn.Module):
 
     def keep(self) -> Tensor:
         """Which units carry information, bool (units,)."""
+        if self.chosen is not None:
+            return self.chosen.to(self.mu.device)
         return self.alpha().detach() > self.threshold
 
     def kl(self) -> Tensor:

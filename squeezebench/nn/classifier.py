@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from .segments import TemporalSegments
 
 
 class RecurrentClassifier(nn.Module):
-    """(B, T, D) -> logits (B, classes): [selection] -> [front] -> [input mask] -> layers -> last valid step -> head.
+    """(B, T, D) -> logits (B, classes): [selection] -> [front] -> [input mask] -> layers -> last valid step -> head [-> top].
 
     input_index: the inputs that are read, int (d,), where a compact model has fewer than the task offers.
     Lengths: the state at the last *valid* step is classified; steps after it cannot influence it.
@@ -30,9 +30,10 @@ class RecurrentClassifier(nn.Module):
         front: TemporalSegments | None = None,
         input_dropout: float = 0.0,
         dropout: float = 0.0,
+        top: nn.Sequential | None = None,
     ):
         super().__init__()
-        self.layers, self.head = nn.ModuleList(layers), head
+        self.layers, self.head, self.top = nn.ModuleList(layers), head, top
         self.input_mask, self.front = input_mask, front
         self.register_buffer("input_index", None if input_index is None else input_index.to(torch.int32))
         self.input_dropout, self.dropout = input_dropout, dropout
@@ -66,7 +67,8 @@ class RecurrentClassifier(nn.Module):
         for layer in self.layers:
             hidden = layer(hidden)
         last = hidden[-1] if length is None else hidden[length - 1, torch.arange(len(x), device=x.device)]
-        return self.head(nn.functional.dropout(last, self.dropout, self.training))
+        out = self.head(nn.functional.dropout(last, self.dropout, self.training))
+        return out if self.top is None else self.top(out)
 
     def masks(self) -> list[BottleneckMask]:
         """Every bottleneck mask, the input's first."""
@@ -85,7 +87,8 @@ class RecurrentClassifier(nn.Module):
                 }
                 for layer in self.layers
             ],
-            "classes": self.head.out_features,
+            "head": self.head.out_features,
+            "top": None if self.top is None else self.top[-1].out_features,
             "input_index": None if self.input_index is None else self.input_index.numel(),
             "front": None if self.front is None else self.front.spec(),
         }
@@ -102,8 +105,17 @@ class RecurrentClassifier(nn.Module):
             layers.append(RecurrentLayer(read, recur, spec["cell"], factors=factors))
         index = None if spec["input_index"] is None else torch.zeros(spec["input_index"], dtype=torch.int32)
         front = None if spec["front"] is None else TemporalSegments(**spec["front"])
-        head = nn.Linear(layers[-1].hidden, spec["classes"])
-        return cls(layers, head, input_index=index, front=front)
+        head = nn.Linear(layers[-1].hidden, spec["head"])
+        top = None if spec["top"] is None else classifier_top(head.out_features, spec["top"])
+        return cls(layers, head, input_index=index, front=front, top=top)
+
+
+def classifier_top(width: int, classes: int) -> nn.Sequential:
+    """What follows the head in the VIB-LSTM authors' classifier: batch norm, ReLU, a second linear layer."""
+    last = nn.Linear(width, classes)
+    nn.init.xavier_uniform_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.BatchNorm1d(width, momentum=0.01), nn.ReLU(), last)
 
 
 def recurrent_classifier(
@@ -115,6 +127,7 @@ def recurrent_classifier(
     front: TemporalSegments | None = None,
     input_dropout: float = 0.0,
     dropout: float = 0.0,
+    head: Literal["linear", "two_layers"] = "linear",
 ) -> RecurrentClassifier:
     """A dense classifier with `layers` recurrent layers of `hidden` units, freshly initialised."""
     rows = len(GATES[cell]) * hidden
@@ -122,7 +135,8 @@ def recurrent_classifier(
         RecurrentLayer(DenseMap(inputs if k == 0 else hidden, rows), DenseMap(hidden, rows), cell).reset()
         for k in range(layers)
     ]
-    head = nn.Linear(hidden, classes)
-    nn.init.xavier_uniform_(head.weight)
-    nn.init.zeros_(head.bias)
-    return RecurrentClassifier(stack, head, front=front, input_dropout=input_dropout, dropout=dropout)
+    top = None if head == "linear" else classifier_top(hidden, classes)
+    first = nn.Linear(hidden, classes if top is None else hidden)
+    nn.init.xavier_uniform_(first.weight)
+    nn.init.zeros_(first.bias)
+    return RecurrentClassifier(stack, first, front=front, input_dropout=input_dropout, dropout=dropout, top=top)

@@ -19,17 +19,19 @@ import torch
 from torch import Tensor, nn
 
 from .classifier import RecurrentClassifier
+from .groups import largest
 from .layer import GATES, RecurrentLayer, gate_rows
 from .maps import DenseMap
 from .maps.selected import SelectedMap
 
 MapForm = Literal["cores", "dense", "smaller"]
+_REMOVING = {"lstm": "igo", "gru": "n"}  # gates whose mask at 0 makes a unit contribute nothing
 
 
 def removable(layer: RecurrentLayer) -> Tensor:
     """Bool (H,): units of a masked layer that cannot influence anything at evaluation."""
     dead = torch.zeros(layer.hidden, dtype=torch.bool)
-    for letter in "igo" if layer.cell == "lstm" else "n":
+    for letter in _REMOVING[layer.cell]:
         if letter in layer.gate_masks:
             dead |= ~layer.gate_masks[letter].keep().cpu()
     return dead
@@ -56,6 +58,28 @@ def surviving_inputs(model: RecurrentClassifier) -> Tensor:
     if not keep.any():
         keep[model.input_mask.alpha().detach().argmax()] = True
     return keep.nonzero().flatten()
+
+
+def keep_largest(model: RecurrentClassifier, inputs: int | None, hidden: int | None) -> None:
+    """Let exactly `inputs` inputs and `hidden` units of each layer stay, those of largest alpha, whatever the threshold.
+
+    The target dimensions of the VIB-LSTM appendix (its Tables 1-3). A unit's alpha is the smallest of the gates that
+    can remove it. None: left to the threshold. More than there are: all of them.
+    """
+    if inputs is not None and model.input_mask is not None:
+        model.input_mask.chosen = _among_largest(model.input_mask.alpha(), inputs)
+    for layer in model.layers if hidden is not None else []:
+        deciding = [layer.gate_masks[k].alpha() for k in _REMOVING[layer.cell] if k in layer.gate_masks]
+        if deciding:
+            chosen = _among_largest(torch.stack(deciding).amin(0), hidden)
+            for mask in layer.gate_masks.values():
+                mask.chosen = chosen
+
+
+def _among_largest(scores: Tensor, count: int) -> Tensor:
+    keep = torch.zeros(scores.numel(), dtype=torch.bool)
+    keep[largest(scores, min(count, scores.numel()))] = True
+    return keep
 
 
 def _selected(whole: nn.Module, columns: Tensor, rows: Tensor, scale: Tensor | None, form: MapForm) -> nn.Module:
@@ -138,6 +162,7 @@ def select_units(
         front=None if model.front is None else model.front.select(inputs),
         input_dropout=model.input_dropout,
         dropout=model.dropout,
+        top=copy.deepcopy(model.top),
     )
     return small_model.to(model.head.weight.device).train(model.training)
 
