@@ -1,6 +1,6 @@
 """VIB-LSTM: bottleneck masks on the input features and on the gates of a recurrent network."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import PositiveInt, model_validator
 
@@ -31,6 +31,11 @@ class VIBLSTM(Method):
 
     title = "VIB-LSTM"
     paper = "Srivastava, Dutta et al., A VIB Based Method to Compress Sequential Networks for HAR, WACV 2021"
+    protocols: ClassVar = {
+        "paper": {"scale": "eq15"},
+        "as_released": {"start": "scratch", "scale": "released", "noise": "first_batch", "evaluate_with": "hard",
+                        "beta": 4e-6, "ramp": 0.0, "mask_learning_rate": 0.05},  # beta: kml 4 times kl_fac 1e-6
+    }  # fmt: skip
 
     class Settings(TensorSettings):
         map: Literal["dense", "tt", "tr", "bt", "ht", "low_rank"] = knob("dense", "form of the input-to-hidden matrix")

@@ -24,3 +24,17 @@ class Dataset:
     subset: np.ndarray | None = None  # (N,) "train", "validation", "test", or "" for unused
     scale: np.ndarray | None = None  # (D,) factor per feature
     origin: str = ""  # citation, address or file digest
+    flipped: np.ndarray | None = None  # as x: the mirrored sequences; training draws one of the two, others read x
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a source will deliver, known without the data; None where only the data can tell. For cost estimates."""
+
+    sequences: int | None  # N, of all parts together
+    steps: int | None  # T, of the longest sequence
+    inputs: int | None  # D
+    classes: int | None  # C
+    disk_bytes: int | None  # prepared arrays that stay on disk (the user's own files count nothing)
+    download_bytes: int | None  # what is fetched on first use
+    train: int | None = None  # sequences of an official training part, before validation is cut off

@@ -22,7 +22,10 @@ def check_dataset(data: Dataset) -> None:
     _check_labels(data)
     _check_length(data)
     _check_scale(data)
-    _check_finite(data)
+    _check_flipped(data)
+    _check_finite(data, data.x, "x")
+    if data.flipped is not None:
+        _check_finite(data, data.flipped, "flipped")
 
 
 def check_classes_in_train(data: Dataset, split: Split) -> None:
@@ -94,16 +97,25 @@ def _check_scale(data: Dataset) -> None:
         raise InputError(f"{data.name}: scale[{column}] is {data.scale[column]}; it must be a finite number")
 
 
-def _check_finite(data: Dataset) -> None:
+def _check_flipped(data: Dataset) -> None:
+    """The mirrored sequences replace their originals one for one."""
+    if data.flipped is not None and (data.flipped.shape, data.flipped.dtype) != (data.x.shape, data.x.dtype):
+        raise InputError(
+            f"{data.name}: flipped has shape {data.flipped.shape} and dtype {data.flipped.dtype}; it must be as x: "
+            f"{data.x.shape}, {data.x.dtype}"
+        )
+
+
+def _check_finite(data: Dataset, x: np.ndarray, name: str) -> None:
     """Every number of a used sequence's valid steps is finite and fits float32."""
-    if data.x.dtype.kind != "f":
+    if x.dtype.kind != "f":
         return
-    steps = data.x.shape[1]
+    steps = x.shape[1]
     rows = np.arange(len(data.y)) if data.subset is None else np.flatnonzero(data.subset != "")
-    piece = max(1, PIECE_BYTES // max(1, data.x[:1].nbytes))
+    piece = max(1, PIECE_BYTES // max(1, x[:1].nbytes))
     for start in range(0, len(rows), piece):
         some = rows[start : start + piece]
-        numbers = np.asarray(data.x[some])
+        numbers = np.asarray(x[some])
         bad = ~np.isfinite(numbers)
         if numbers.dtype.itemsize > 4:
             bad |= np.abs(numbers) > LARGEST
@@ -113,6 +125,6 @@ def _check_finite(data: Dataset) -> None:
             row, step, column = np.unravel_index(int(bad.argmax()), bad.shape)
             value = numbers[row, step, column]
             raise InputError(
-                f"{data.name}: x[{some[row]}, {step}, {column}] is {value}; features must be finite numbers "
+                f"{data.name}: {name}[{some[row]}, {step}, {column}] is {value}; features must be finite numbers "
                 "that fit float32"
             )
