@@ -3,48 +3,46 @@
 The default sizes are VIB-LSTM's on UCF11: 46 inputs and 9 units against 2048 and 2048 (the printed 2,052 parameters
 are those of 46 and 9), 8 frames, one thread, a single video and a batch of 10 (section 5.5 of the paper).
 
+`squeezebench inference FOLDER` does the same for the networks of an experiment.
+
     python -m benchmarks.inference [--json FILE] [--steps 8] [--dense 2048 2048] [--compact 46 9]
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import time
 from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from benchmarks.onnx_lstm import session
 from benchmarks.timing import Timing, compare, machine, print_table, write_json
+from squeezebench.inference.runtimes import PYTORCH, in_every_runtime
+from squeezebench.measurement.latency import Variant
 from squeezebench.nn import recurrent_classifier
 
 BATCHES = (1, 10)
+CLASSES = 11
 
 
 def runtimes(inputs: int, hidden: int, batch: int, steps: int) -> dict[str, Callable[[], object]]:
-    """The recurrent part of one model, last state only, in each runtime."""
+    """One dense classifier of the given size in each runtime; that they agree has been checked."""
     torch.manual_seed(0)
-    lstm = nn.LSTM(inputs, hidden).eval()
-    layer = recurrent_classifier(inputs, hidden, 2).layers[0].eval()
-    x = torch.randn(steps, batch, inputs)
+    variants, _ = in_every_runtime(recurrent_classifier(inputs, hidden, CLASSES), inputs, steps)
+    x = torch.randn(batch, steps, inputs)
+    return {name: within(variant, variant.make(x)) for name, variant in variants.items()}
 
-    def without_onednn():
-        with torch.backends.mkldnn.flags(enabled=False):
-            return lstm(x)
 
-    found = {"nn.LSTM": lambda: lstm(x), "nn.LSTM, oneDNN off": without_onednn, "squeezebench": lambda: layer(x)}
-    if all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime")):
-        run, array = session(lstm, batch, steps), x.numpy()
-        gap = abs(run.run(None, {"x": array})[0] - lstm(x)[1][0].numpy()).max()
-        assert gap < 1e-5, f"ONNX Runtime differs from PyTorch by {gap}"
-        found["ONNX Runtime"] = lambda: run.run(None, {"x": array})
-    else:
-        print("ONNX Runtime is left out: pip install onnx onnxruntime")
-    return found
+def within(variant: Variant, call: Callable[[], object]) -> Callable[[], object]:
+    """`call` in the circumstances that its variant needs (oneDNN off)."""
+
+    def run():
+        with variant.within():
+            return call()
+
+    return run
 
 
 def enough(call: Callable[[], object], seconds: float = 0.01) -> int:
@@ -83,7 +81,7 @@ def main() -> None:
         calls = {name: enough(call) for name, call in variants.items()}
         measured = compare({n: repeated(variants[n], k) for n, k in calls.items()}, repeats=options.repeats, warmup=2)
         timings = {n: Timing(*(value / calls[n] for value in astuple(t))) for n, t in measured.items()}
-        print_table(f"batch {batch}, {options.steps} steps, one thread", timings, "dense, nn.LSTM")
+        print_table(f"batch {batch}, {options.steps} steps, one thread", timings, f"dense, {PYTORCH}")
         names = [name.removeprefix("compact, ") for name in variants if name.startswith("compact")]
         fastest = min(timings[f"dense, {name}"].median for name in names)
         ratios = {

@@ -1,6 +1,7 @@
-"""Splits: official, stratified random, and group-aware; validation is carved from train by the same rule.
+"""Splits: official, stratified random, group-aware, and leave one group out; validation is carved by the same rule.
 
-The test part never depends on a run's seed: it is the data set's own (official) or drawn from `split_seed`.
+The test part never depends on a run's seed: it is the data set's own (official), drawn from `split_seed`, or
+the group that `fold` names (leave one group out).
 The validation part is drawn from `split_seed` and the run's seed, so it rotates over the runs; models are
 selected on it only. A data set that brings its own validation part (`subset` "validation") keeps it for
 every seed.
@@ -9,6 +10,7 @@ every seed.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 DRAWS = 16  # group draws at most; the first that is balanced enough is taken, so that seeds really rotate
 SIZE_TOLERANCE = 0.2  # relative error of a part's size that is balanced enough
+NUMBERED = re.compile(r"^.*?(\d+)$", re.DOTALL)  # a group's name that ends in its number: v_Archery_g08, biking/8
 
 
 @dataclass(frozen=True)
@@ -53,17 +56,24 @@ def make_split(
     validation_share: float = 0.2,
     split_seed: int = 0,
     seed: int = 0,
+    fold: int | None = None,
 ) -> Split:
-    """Split `data` by `rule`: "official", "random", "group", or None (the strictest one its arrays allow).
+    """Split `data` by `rule`: "official", "random", "group", "leave_one_group_out", or None (the strictest of the
+    first three that its arrays allow).
 
-    `test_share` is of all sequences (not used by official), `validation_share` of those outside test.
-    Raises InputError where the rule does not fit the data: no test part, no groups, too few examples or
-    groups.
+    `test_share` is of all sequences (not used by official and leave_one_group_out), `validation_share` of those
+    outside test; `fold` counts the groups that are left out, from 0.
+    Raises InputError where the rule does not fit the data: no test part, no groups, no such fold, too few
+    examples or groups.
     """
     rule = rule or _default_rule(data)
+    if fold is not None and rule != "leave_one_group_out":
+        raise InputError(f"{data.name}: fold is {fold}, but split is {rule}; only leave_one_group_out has folds")
     rows = np.arange(len(data.y)) if data.subset is None else np.flatnonzero(data.subset != "")
     if rule == "official":
         return _official(data, rows, validation_share, split_seed, seed)
+    if rule == "leave_one_group_out":
+        return _leave_one_out(data, rows, fold, validation_share, (split_seed, 1, seed))
     groups = _group_codes(data) if rule == "group" else None
     if groups is None:
         _need_examples(data, rows, 3, "a random split needs at least 3 (train, validation, test)")
@@ -92,6 +102,39 @@ def _official(data: Dataset, rows: np.ndarray, share: float, split_seed: int, se
         return Split(**parts)
     groups = None if data.group is None else _group_codes(data)
     return _carve(data, parts["train"], parts["test"], groups, share, (split_seed, 1, seed))
+
+
+def _leave_one_out(data: Dataset, rows: np.ndarray, fold: int | None, share: float, seeds) -> Split:
+    """Test is the `fold`-th group in sorted order; validation is cut off the others, whole groups again."""
+    groups = _group_codes(data, "leave_one_group_out")
+    of_row = _folds(data, rows)
+    folds = int(of_row.max()) + 1
+    if fold is None:
+        raise InputError(f"{data.name}: split: leave_one_group_out needs fold, the group to leave out: 0..{folds - 1}")
+    if not 0 <= fold < folds:
+        raise InputError(f"{data.name}: fold is {fold}; there are {folds} groups to leave out: 0..{folds - 1}")
+    return _carve(data, rows[of_row != fold], rows[of_row == fold], groups, share, seeds)
+
+
+def _folds(data: Dataset, rows: np.ndarray) -> np.ndarray:
+    """(n,) the fold in which each row is test.
+
+    A fold is a group. Only where every group lies in one class and their names end in numbers that come back in
+    other classes (UCF: g01..g25 of each class), a fold is a number: a test part needs all classes.
+    """
+    names, labels = data.group[rows], data.y[rows]
+    unique, code = np.unique(names, return_inverse=True)
+    pairs = len(np.unique(np.stack([code, labels]), axis=1).T)
+    keys: list[tuple] = [(name,) for name in unique.tolist()]
+    if unique.dtype.kind == "U":
+        matches = [NUMBERED.match(name) for name in unique.tolist()]
+        numbers = {int(match[1]) for match in matches if match}
+        if all(matches) and pairs == len(unique) and len(numbers) < len(unique):
+            keys = [(int(match[1]),) for match in matches]
+        else:  # g2 before g10
+            keys = [tuple((int(p), p) if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", n)) for n in unique]
+    order = {key: place for place, key in enumerate(sorted(set(keys)))}
+    return np.array([order[key] for key in keys])[code]
 
 
 def _carve(data: Dataset, rest: np.ndarray, test: np.ndarray, groups, share: float, seeds) -> Split:
@@ -190,9 +233,9 @@ def _distance(part: np.ndarray, totals: np.ndarray, share: float) -> float:
     return float((((part - target) ** 2)[seen] / target[seen]).sum())
 
 
-def _group_codes(data: Dataset) -> np.ndarray:
+def _group_codes(data: Dataset, rule: str = "group") -> np.ndarray:
     if data.group is None:
-        raise InputError(f"{data.name}: split: group needs groups (a `group` array), and there are none")
+        raise InputError(f"{data.name}: split: {rule} needs groups (a `group` array), and there are none")
     return np.unique(data.group, return_inverse=True)[1]
 
 

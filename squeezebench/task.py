@@ -38,8 +38,11 @@ class TaskSpec(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names folders, records and figures")
     source: str = Field(description="the data source, see `squeezebench tasks`")
     options: dict[str, Any] = Field(default={}, description="the source's own options")
-    split: Literal["official", "random", "group"] | None = Field(
+    split: Literal["official", "random", "group", "leave_one_group_out"] | None = Field(
         default=None, description="split rule; null: the source's own default"
+    )
+    fold: int | None = Field(
+        default=None, ge=0, description="leave_one_group_out: which group is test, in sorted order from 0"
     )
     test_share: float = Field(default=0.3, gt=0, lt=1, description="of all sequences; unused where official")
     validation_share: float = Field(default=0.2, gt=0, lt=1, description="of the sequences outside test")
@@ -65,6 +68,15 @@ class TaskSpec(BaseModel):
     def _random_needs_frames(self) -> TaskSpec:
         if self.sampling == "random" and self.frames is None:
             raise ValueError("sampling: random needs frames (how many steps to draw)")
+        return self
+
+    @model_validator(mode="after")
+    def _folds_belong_to_their_rule(self) -> TaskSpec:
+        leaves_out = self.split == "leave_one_group_out"
+        if leaves_out and self.fold is None:
+            raise ValueError("split: leave_one_group_out needs fold (which group is test, from 0)")
+        if self.fold is not None and not leaves_out:
+            raise ValueError("fold is for split: leave_one_group_out only")
         return self
 
 
@@ -98,7 +110,7 @@ class Task:
         self.has_lengths = bool((self._length[used] < self.steps).any())
         self._affine: Affine = fit(spec.normalise, data, self._rows["train"], None if self._random else spec.frames)
         self._keep_in_memory = self._float32_bytes() <= cache_bytes
-        self._cache: dict[Part, np.ndarray] = {}
+        self._cache: dict[str, np.ndarray] = {}  # by part; `flipped`: the training part mirrored
 
     def size(self, part: Part) -> int:
         """How many sequences `part` has."""
@@ -111,30 +123,38 @@ class Task:
     def batch(self, part: Part, positions: Any, generator: np.random.Generator | None = None) -> Batch:
         """Sequences at `positions` (0..size-1) of `part`.
 
-        With a `generator` the steps of the training part are drawn where the spec says `sampling: random`;
-        without one, and in the other parts, they are always the uniform choice.
+        With a `generator` the steps of the training part are drawn where the spec says `sampling: random`, and
+        each of its sequences is mirrored or not where the data set has mirrored ones; without one, and in the
+        other parts, the steps are always the uniform choice of the sequences as they are.
         Raises IndexError for positions outside the part.
         """
         positions = np.asarray(positions, dtype=np.int64).reshape(-1)
         rows = self._rows[part][positions]
         drawing = generator if self._all_steps(part) else None
         steps, length = choose_steps(self._length[rows], self.steps, self._frames, drawing)
-        if not self._keep_in_memory:
-            x = self._read(rows, steps)
-        elif self._all_steps(part):
-            x = self._cached(part)[positions[:, None], steps]
-        else:
-            x = self._cached(part)[positions]
+        x = self._steps(part, positions, steps, flipped=False)
+        if generator is not None and part == "train" and self._data.flipped is not None:
+            mirrored = np.flatnonzero(generator.random(len(rows)) < 0.5)
+            x[mirrored] = self._steps(part, positions[mirrored], steps[mirrored], flipped=True)
         _clear_padding(x, length)
         return Batch(x, length if self.has_lengths else None, self._data.y[rows])
+
+    def _steps(self, part: Part, positions: np.ndarray, steps: np.ndarray, flipped: bool) -> np.ndarray:
+        """(B,), (B, F) -> (B, F, D) normalised, a new array; from memory where the part is kept there."""
+        if not self._keep_in_memory:
+            return self._read(self._rows[part][positions], steps, flipped)
+        if self._all_steps(part):
+            return self._cached(part, flipped)[positions[:, None], steps]
+        return self._cached(part, flipped)[positions]
 
     def _all_steps(self, part: Part) -> bool:
         """Training with random steps needs every step in memory; everything else only the chosen ones."""
         return self._random and part == "train"
 
-    def _cached(self, part: Part) -> np.ndarray:
+    def _cached(self, part: Part, flipped: bool) -> np.ndarray:
         """The normalised part in memory, (n, steps or T, D) float32, converted in pieces on first use."""
-        if part not in self._cache:
+        name = "flipped" if flipped else part
+        if name not in self._cache:
             rows = self._rows[part]
             if self._all_steps(part):
                 steps = np.broadcast_to(np.arange(self._data.x.shape[1]), (len(rows), self._data.x.shape[1]))
@@ -144,18 +164,21 @@ class Task:
             piece = max(1, (16 << 20) // (4 * max(1, steps.shape[1] * self.inputs)))
             for start in range(0, len(rows), piece):
                 some = slice(start, start + piece)
-                out[some] = self._read(rows[some], steps[some])
-            self._cache[part] = out
-        return self._cache[part]
+                out[some] = self._read(rows[some], steps[some], flipped)
+            self._cache[name] = out
+        return self._cache[name]
 
-    def _read(self, rows: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    def _read(self, rows: np.ndarray, steps: np.ndarray, flipped: bool) -> np.ndarray:
         """(B,), (B, F) -> (B, F, D): only the chosen steps are touched on disk."""
-        raw = self._data.x[rows[:, None], steps]
+        raw = (self._data.flipped if flipped else self._data.x)[rows[:, None], steps]
         return self._affine.apply(np.ascontiguousarray(raw))
 
     def _float32_bytes(self) -> int:
         steps = sum(
-            self.size(part) * (self._data.x.shape[1] if self._all_steps(part) else self.steps) for part in PARTS
+            self.size(part)
+            * (self._data.x.shape[1] if self._all_steps(part) else self.steps)
+            * (2 if part == "train" and self._data.flipped is not None else 1)
+            for part in PARTS
         )
         return 4 * self.inputs * steps
 
@@ -183,6 +206,7 @@ def load_task(spec: TaskSpec, seed: int = 0, cache_bytes: int = CACHE_BYTES) -> 
     split = make_split(
         data, spec.split or module.DEFAULT_SPLIT, test_share=spec.test_share,
         validation_share=spec.validation_share, split_seed=spec.split_seed, seed=seed,
+        fold=spec.fold,
     )  # fmt: skip
     check_classes_in_train(data, split)
     return Task(spec, data, split, cache_bytes)
@@ -226,6 +250,6 @@ def task_spec(text: str) -> TaskSpec:
     if main is None or not value:
         takes = f"takes its {main} after the colon" if main else "takes nothing after its name"
         raise InputError(f"task {text!r}: source {source} {takes}")
-    stem = PurePath(value).stem if main == "path" else value
+    stem = PurePath(value).stem if main in ("path", "folder") else value
     name = "".join(c if (c.isascii() and c.isalnum()) or c in "._-" else "-" for c in stem).strip("._-")
     return TaskSpec(name=name or source, source=source, options={main: value})

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from squeezebench.dataset import Dataset
 from squeezebench.errors import InputError
+from squeezebench.experiment import validated
 from squeezebench.splits import make_split
+from squeezebench.task import TaskSpec
 
 SHARES = st.floats(0.1, 0.6)
 
@@ -158,6 +160,68 @@ def test_a_class_with_one_training_example_stays_in_train():
     assert 6 in split.train
 
 
+@settings(max_examples=40, deadline=None)
+@given(grouped(), SHARES, st.integers(0, 20))
+def test_each_group_is_left_out_exactly_once(made, share, seed):
+    y, group = made
+    data = dataset(y, group)
+    numbers = np.array([int(name.rpartition("g")[2]) for name in group])  # of g3 and of 0g3: 3
+    folds = len(np.unique(numbers))
+    tested = []
+    for fold in range(folds):
+        split = make_split(data, "leave_one_group_out", fold=fold, validation_share=share, seed=seed)
+        assert_partition(split, np.arange(len(y)))
+        sets = [set(group[part]) for part in parts(split)]
+        assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+        assert set(y[split.train]) == set(y) == set(y[split.test])  # one number is left out of every class
+        assert set(numbers[split.test]) == {fold}
+        other = make_split(data, "leave_one_group_out", fold=fold, validation_share=share, seed=seed + 1)
+        assert (other.test == split.test).all()
+        tested += split.test.tolist()
+    assert sorted(tested) == list(range(len(y)))
+    with pytest.raises(InputError, match=f"there are {folds} groups to leave out: 0..{folds - 1}"):
+        make_split(data, "leave_one_group_out", fold=folds)
+
+
+def test_folds_are_in_the_order_of_their_numbers():
+    """Subjects who do everything are one fold each, whatever they are called; g2 comes before g10."""
+    y = np.tile([0, 1, 2], 11)
+    subjects = np.repeat([30, 1, 2, 7, 5, 4, 11, 9, 8, 6, 3], 3)
+    for group in (subjects, np.char.add("subject-", subjects.astype(str))):
+        held = [make_split(dataset(y, group), "leave_one_group_out", fold=fold).test for fold in range(11)]
+        assert [int(subjects[rows[0]]) for rows in held] == sorted(set(subjects.tolist()))
+        assert all(len(rows) == 3 for rows in held)
+
+
+def test_groups_of_one_class_whose_numbers_never_come_back_are_folds_of_their_own():
+    y = np.repeat([0, 1], 6)
+    group = np.char.add("video", (np.arange(12) // 2).astype(str))
+    assert [
+        len(make_split(dataset(y, group), "leave_one_group_out", fold=fold).test) for fold in range(6)
+    ] == [2] * 6
+
+
+def test_unused_sequences_are_in_no_fold():
+    y, group = np.tile([0, 1], 10), np.repeat(np.arange(5), 4)
+    data = dataset(y, group, np.where(np.arange(20) % 4 == 0, "", "train"))
+    split = make_split(data, "leave_one_group_out", fold=2)
+    assert_partition(split, np.flatnonzero(data.subset != ""))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"split": "leave_one_group_out"}, "leave_one_group_out needs fold"),
+        ({"split": "group", "fold": 1}, "fold is for split: leave_one_group_out only"),
+        ({"split": "leave_one_group_out", "fold": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_a_task_with_a_fold_that_makes_no_sense_is_refused(spec, message):
+    with pytest.raises(InputError) as caught:
+        validated(TaskSpec, {"name": "digits", **spec}, "tasks: digits")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_validation_has_about_its_share():
     y = np.repeat(np.arange(10), 100)
     split = make_split(dataset(y), "random", test_share=0.3, validation_share=0.2)
@@ -194,6 +258,12 @@ def test_validation_has_about_its_share():
             dataset([0, 1, 0, 1], subset=["train", "train", "test", "test"]),
             "official",
             "too few examples per class",
+        ),
+        (dataset([0, 1] * 5), "leave_one_group_out", "split: leave_one_group_out needs groups"),
+        (
+            dataset([0, 1] * 6, group=np.arange(12) // 4),
+            "leave_one_group_out",
+            "needs fold, the group to leave out: 0..2",
         ),
     ],
 )

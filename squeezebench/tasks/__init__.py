@@ -4,7 +4,8 @@ A source module has a docstring (its first line is the summary), `class Options(
 set), `load(options) -> Dataset`, and `DEFAULT_SPLIT`: "official", "random", "group", or None where it
 depends on the data (official if there is a `subset`, else group if there are groups, else random).
 Optional: `MAIN_OPTION`, the option that `--task SOURCE:VALUE` sets, and `stamp(options) -> str`, which
-changes when the files behind the data do. Heavy imports belong inside `load`: listing the sources must stay
+changes when the files behind the data do, and `expected(options) -> Expected`, the sizes as far as they are
+known without the data (for `squeezebench plan`). Heavy imports belong inside `load`: listing the sources must stay
 fast. Files that start with `_` are helpers.
 """
 

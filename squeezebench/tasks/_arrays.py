@@ -48,6 +48,29 @@ def read_npz(path: Path) -> Arrays:
         raise InputError(f"{path}: truncated or damaged .npz ({_one_line(error)}); write it again") from None
 
 
+def peek(path: Path, small: tuple[str, ...]) -> tuple[tuple[int, ...], Arrays]:
+    """(shape of x from its header, the arrays `small` that are there) of an .npz or a folder; x is not read."""
+    if path.is_dir():
+        arrays = read_folder(path)  # x is only mapped
+        return arrays["x"].shape, {name: arrays[name] for name in small if name in arrays}
+    _check_is_zip(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name[:-4]: name for name in archive.namelist() if name.endswith(".npy")}
+            wanted = _wanted(path, list(members))
+            with archive.open(members["x"]) as file:
+                shape = _refuse_objects(path, "x", file)
+            arrays = {}
+            for name in (name for name in small if name in wanted):
+                with archive.open(members[name]) as file:
+                    arrays[name] = npy.read_array(file, allow_pickle=False)
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(f"{path}: truncated or damaged .npz ({_one_line(error)}); write it again") from None
+    return shape, arrays
+
+
 def read_folder(path: Path) -> Arrays:
     """The known arrays of a folder of .npy files; `x` stays on disk (memory-mapped, read only)."""
     files = {file.stem: file for file in sorted(path.glob("*.npy"))}

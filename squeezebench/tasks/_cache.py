@@ -35,9 +35,14 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path("~/.cache").expanduser()) / "squeezebench"
 
 
+def prepared_arrays(name: str, package: str) -> Arrays | None:
+    """What an earlier `cached_arrays` kept, or None; builds nothing."""
+    return _read(_path(name, package))
+
+
 def cached_arrays(name: str, package: str, build: Callable[[], Arrays]) -> Arrays:
     """What `build()` makes with the installed `package`, from the cache where it is there and whole."""
-    path = cache_folder() / f"{name}-{package}-{version(package)}-{FORMAT}.cache"
+    path = _path(name, package)
     arrays = _read(path)
     if arrays is None:
         arrays = build()
@@ -45,6 +50,10 @@ def cached_arrays(name: str, package: str, build: Callable[[], Arrays]) -> Array
             with contextlib.suppress(OSError):  # read-only home, full disk: slower, not wrong
                 _write(path, arrays)
     return arrays
+
+
+def _path(name: str, package: str) -> Path:
+    return cache_folder() / f"{name}-{package}-{version(package)}-{FORMAT}.cache"
 
 
 def _read(path: Path) -> Arrays | None:

@@ -56,6 +56,25 @@ def read_parquet(path: Path) -> Arrays:
     return arrays
 
 
+def peek_parquet(path: Path) -> tuple[tuple[int, int, int], Arrays]:
+    """((N, T, D), y and subset by sequence) from the key columns alone; the features are not read."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    try:
+        names = parquet.read_schema(path).names
+        table = parquet.read_table(path, columns=[name for name in ("sequence", "y", "subset") if name in names])
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: not a readable .parquet file ({(str(error).splitlines() or [''])[0]})") from None
+    for name in ("sequence", "y"):
+        if name not in names:
+            raise InputError(f"{path}: there is no column {name}; sequence, step, y and features are needed")
+    _, first, code = np.unique(_plain(path, table, "sequence"), return_index=True, return_inverse=True)
+    arrays = {name: _plain(path, table, name)[first] for name in ("y", "subset") if name in names}
+    inputs = len([name for name in names if name not in (*KEYS, *PER_SEQUENCE)])
+    return (len(first), int(np.bincount(code).max(initial=0)), inputs), arrays
+
+
 def _open(path: Path) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as parquet

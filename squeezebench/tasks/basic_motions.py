@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from squeezebench.dataset import Dataset
+from squeezebench.dataset import Dataset, Expected
 from squeezebench.tasks._cache import Arrays, cached_arrays
 from squeezebench.tasks._collections import official_arrays
 
@@ -34,6 +34,11 @@ def load(options: Options) -> Dataset:
         subset=arrays["subset"],
         origin="aeon load_basic_motions; UEA archive, arXiv:1811.00075",
     )
+
+
+def expected(options: Options) -> Expected:
+    """What aeon ships."""
+    return Expected(80, 100, 6, 4, disk_bytes=80 * (100 * 6 * 8 + 8), download_bytes=0, train=40)
 
 
 def _build() -> Arrays:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from squeezebench.dataset import Dataset
+from squeezebench.dataset import Dataset, Expected
 from squeezebench.tasks._cache import Arrays, cached_arrays
 
 DEFAULT_SPLIT = "random"
@@ -33,6 +33,11 @@ def load(options: Options) -> Dataset:
         classes=tuple(str(digit) for digit in range(10)),
         origin="scikit-learn load_digits; UCI https://archive.ics.uci.edu/dataset/80",
     )
+
+
+def expected(options: Options) -> Expected:
+    """What scikit-learn ships."""
+    return Expected(1797, 8, 8, 10, disk_bytes=1797 * (8 * 8 + 8), download_bytes=0)
 
 
 def _build() -> Arrays:

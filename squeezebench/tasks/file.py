@@ -28,11 +28,11 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from squeezebench.dataset import Dataset
+from squeezebench.dataset import Dataset, Expected
 from squeezebench.errors import InputError
-from squeezebench.tasks._arrays import Arrays, digest_of_file, read_folder, read_npz
+from squeezebench.tasks._arrays import Arrays, digest_of_file, peek, read_folder, read_npz
 from squeezebench.tasks._checks import check_features, check_rows
-from squeezebench.tasks._parquet import read_parquet
+from squeezebench.tasks._parquet import peek_parquet, read_parquet
 
 DEFAULT_SPLIT = None  # by the arrays that are there
 MAIN_OPTION = "path"
@@ -77,6 +77,22 @@ def load(options: Options) -> Dataset:
         scale=arrays.get("scale"),
         origin=_origin(path),
     )
+
+
+def expected(options: Options) -> Expected:
+    """From the headers, the labels and the subset; the features are not read."""
+    path = Path(options.path).expanduser()
+    _files(path)
+    shape, small = peek_parquet(path) if path.suffix == ".parquet" else peek(path, ("y", "subset"))
+    if len(shape) != 3:
+        raise InputError(f"{options.path}: x has shape {shape}; it must be (N, T, D): sequences, steps, features")
+    subset = _subset(options.path, small["subset"]) if "subset" in small else np.full(shape[0], "?")
+    for name, array in {"y": small["y"], "subset": subset}.items():
+        check_rows(options.path, name, array, shape[0])
+    used = subset != ""
+    train = int((subset == "train").sum()) if "subset" in small else None
+    classes = len(np.unique(small["y"][used]))
+    return Expected(int(used.sum()), shape[1], shape[2], classes, disk_bytes=0, download_bytes=0, train=train)
 
 
 def stamp(options: Options) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from squeezebench.dataset import Dataset
+from squeezebench.dataset import Dataset, Expected
 from squeezebench.tasks._cache import Arrays, cached_arrays
 from squeezebench.tasks._collections import official_arrays
 
@@ -35,6 +35,11 @@ def load(options: Options) -> Dataset:
         subset=arrays["subset"],
         origin="aeon load_japanese_vowels; UCI https://doi.org/10.24432/C5NS47",
     )
+
+
+def expected(options: Options) -> Expected:
+    """What aeon ships."""
+    return Expected(640, 29, 12, 9, disk_bytes=640 * (29 * 12 * 8 + 8), download_bytes=0, train=270)
 
 
 def _build() -> Arrays:

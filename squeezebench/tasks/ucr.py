@@ -10,18 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import logging
+import socket
 from pathlib import Path
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field
 
-from squeezebench.dataset import Dataset
+from squeezebench.dataset import Dataset, Expected
 from squeezebench.errors import InputError
-from squeezebench.tasks._cache import Arrays, cache_folder, cached_arrays
+from squeezebench.tasks._cache import Arrays, cache_folder, cached_arrays, prepared_arrays
 from squeezebench.tasks._collections import official_arrays
 
 DEFAULT_SPLIT = "official"
 MAIN_OPTION = "name"
+PATIENCE = 5.0  # seconds that an estimate waits for the archive's table
+
+log = logging.getLogger("squeezebench")
 
 
 class Options(BaseModel):
@@ -48,6 +53,40 @@ def load(options: Options) -> Dataset:
         subset=arrays["subset"],
         origin=f"aeon load_classification({options.name}); https://timeseriesclassification.com",
     )
+
+
+def expected(options: Options) -> Expected:
+    """From the arrays that an earlier run prepared, else from the archive's own table; else unknown."""
+    unknown = Expected(None, None, None, None, disk_bytes=None, download_bytes=None)
+    if options.folder is None and (arrays := prepared_arrays(f"ucr-{options.name}", "aeon")) is not None:
+        n, steps, inputs = arrays["x"].shape
+        train = int((arrays["subset"] == "train").sum())
+        kept = sum(array.nbytes for array in arrays.values())
+        return Expected(n, steps, inputs, len(arrays["classes"]), disk_bytes=kept, download_bytes=0, train=train)
+    row = _metadata(options.name)
+    if row is None:
+        return unknown
+    n, train, steps, inputs = (int(row[k]) for k in ("TrainSize", "TrainSize", "Length", "Channels"))
+    n += int(row["TestSize"])
+    steps = steps or None  # 0: lengths vary, and the table does not say how far
+    kept = None if steps is None else n * (steps * inputs * 8 + 8)
+    return Expected(n, steps, inputs, int(row["NumberClasses"]), disk_bytes=kept, download_bytes=None, train=train)
+
+
+def _metadata(name: str) -> dict | None:
+    """The archive's row about `name`, asked for on the network; None where it does not answer soon."""
+    from aeon.datasets import get_dataset_meta_data
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)  # aeon gives no time limit of its own
+    try:
+        table = get_dataset_meta_data([name])
+    except (OSError, ValueError, KeyError) as error:  # URLError and timeouts are OSError; a changed table the others
+        log.debug("ucr: no metadata of %s: %s", name, error)
+        return None
+    finally:
+        socket.setdefaulttimeout(before)
+    return None if table.empty else table.iloc[0].to_dict()
 
 
 def _build(options: Options) -> Arrays:

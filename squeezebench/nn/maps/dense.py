@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..gemm import linear
@@ -19,7 +20,7 @@ class DenseMap(LinearMap):
     def __init__(self, in_features: int, out_features: int, *, std: float | None = None) -> None:
         check_modes("in_features and out_features", (in_features, out_features))
         super().__init__(in_features, out_features)
-        self.weight = nn.Parameter(Tensor(out_features, in_features))
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
         random_cores([self.weight], 1, default_std(in_features, out_features, std))
 
     @staticmethod

@@ -35,9 +35,14 @@ class JointHidden(nn.Module):
         self._owner = (owner,)  # a tuple, so that the shared parameters are registered, saved and counted once
         self.in_features, self.out_features = owner.hidden, owner.out_features
 
+    @property
+    def owner(self) -> JointInput:
+        """The map that this one is a part of."""
+        return self._owner[0]
+
     def dense(self) -> Tensor:
         """(O, H): the map applied to the H unit vectors, which is cheaper than its whole matrix."""
-        whole = self._owner[0].whole
+        whole = self.owner.whole
         parameter = next(whole.parameters())
         units = torch.eye(self.in_features, dtype=parameter.dtype, device=parameter.device)
         return whole(nn.functional.pad(units, (whole.in_features - self.in_features, 0))).T

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..gemm import linear
@@ -22,8 +23,8 @@ class LowRankMap(LinearMap):
         self._check(in_features, out_features, rank)
         super().__init__(in_features, out_features)
         self.rank = rank
-        self.U = nn.Parameter(Tensor(out_features, rank))
-        self.V = nn.Parameter(Tensor(rank, in_features))
+        self.U = nn.Parameter(torch.empty(out_features, rank))
+        self.V = nn.Parameter(torch.empty(rank, in_features))
         random_cores([self.U, self.V], rank, default_std(in_features, out_features, std))
 
     @classmethod

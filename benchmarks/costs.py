@@ -1,0 +1,48 @@
+"""How near `squeezebench plan` comes: estimated against measured seconds of training, in one process.
+
+    python -m benchmarks.costs
+
+Seconds are those of the processor, so that what else the machine does is in neither of them.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from squeezebench.calibration import measured
+from squeezebench.costs import MEASURING_SECONDS, estimate
+from squeezebench.experiment import check_experiment
+from squeezebench.plan import make_plan
+from squeezebench.start import DenseStart
+from squeezebench.task import TaskSpec, load_task
+from squeezebench.training import Trainer
+
+EPOCHS = 4
+
+
+def estimated_and_measured(hidden: int) -> tuple[float, float]:
+    """Seconds of a dense run of EPOCHS epochs on digits: by the estimate, and the fastest of three."""
+    content = {"name": "costs", "tasks": {"digits": {}}, "seeds": [0], "methods": {"dense": {}},
+               "model": {"hidden": hidden}, "training": {"epochs": EPOCHS, "batch_size": 32}}  # fmt: skip
+    plan = make_plan(check_experiment(content, "costs"), "costs")
+    predicted = estimate(plan, cpu=measured()).total("cpu_core_hours") * 3600 - MEASURING_SECONDS
+    task, planned, seconds = load_task(TaskSpec(name="digits")), plan.tasks["digits"], []
+    for _ in range(3):
+        started = time.process_time()
+        Trainer(DenseStart(planned.model), task, planned.training, 0).run(None, EPOCHS)
+        seconds.append(time.process_time() - started)
+    return predicted, min(seconds)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    print(measured().about)
+    for hidden in (64, 256):
+        predicted, found = estimated_and_measured(hidden)
+        print(f"LSTM 8-{hidden}: estimated {predicted:.2f} s, measured {found:.2f} s, ratio {predicted / found:.2f}")
+
+
+if __name__ == "__main__":
+    main()

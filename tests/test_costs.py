@@ -1,0 +1,243 @@
+"""`squeezebench plan` says what an experiment will cost: by hand, against a run, and where sizes are not known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from squeezebench.calibration import Throughput
+from squeezebench.cli import main
+from squeezebench.costs import JOB_SECONDS, MEASURING_SECONDS, estimate
+from squeezebench.discovery import find_methods, load
+from squeezebench.experiment import check_experiment
+from squeezebench.method import TaskInfo
+from squeezebench.plan import make_plan
+from squeezebench.task import PARTS, TaskSpec, load_task
+from squeezebench.tasks import source_module, ucr
+from squeezebench.widths import network
+
+CORE = Throughput(1e10, 1e10, batch=1e-3, step=1e-4, element=0.0, parameter=0.0, about="a made-up core")
+SMALL = {
+    "name": "small",
+    "tasks": {"digits": {}},
+    "seeds": [0, 1],
+    "model": {"hidden": 16},
+    "training": {"epochs": 10, "batch_size": 64},
+    "methods": {"dense": {}},
+}
+
+
+def costs(**changed):
+    plan = make_plan(check_experiment(SMALL | changed, "small"), "small")
+    return estimate(plan, cpu=CORE)
+
+
+def test_dense_runs_by_hand():
+    found = costs()
+    train, validation = 1006, 252  # of 1,797: 30 % test, 20 % of the rest validation
+    per_epoch, macs = 16, 8 * 4 * 16 * (8 + 16) + 16 * 10
+    assert found.total("gradient_steps") == 2 * 10 * per_epoch
+    assert found.total("training_flops") == pytest.approx(2 * 10 * 6 * macs * train)
+    step = CORE.batch + 8 * CORE.step + 64 * 6 * macs / CORE.wide
+    evaluation = lambda n, calls: calls * (CORE.batch + 8 * CORE.step) / 3 + n * 2 * macs / CORE.wide  # noqa: E731
+    run = 10 * (per_epoch * step + evaluation(validation, 1)) + MEASURING_SECONDS + evaluation(1797, 8)
+    assert found.cpu_core_hours * 3600 == pytest.approx(2 * run + JOB_SECONDS)
+    assert found.total("model_bytes") == 2 * 4 * (4 * 16 * (8 + 16 + 2) + 16 * 10 + 10)
+
+
+def test_a_dense_start_counts_once_for_all_that_share_it():
+    alone, both = costs(methods={"vib_lstm": {}}), costs(methods={"vib_lstm": {"beta": [1, 2]}, "iss": {}})
+    per_epoch = 16
+    assert alone.total("gradient_steps") == 2 * 10 * per_epoch  # start and stages together are the run's budget
+    assert both.total("gradient_steps") == 2 * per_epoch * (3 + 3 * 7)  # one start of 3 epochs, three times the other 7
+    assert both.total("start_bytes") == alone.total("start_bytes") > 0
+
+
+def test_the_trials_of_tuning_count_too():
+    plain, tuned = costs(methods={"vib_lstm": {}}), costs(methods={"vib_lstm": {}}, tuning={"trials": 5, "epochs": 4})
+    per_epoch, start = 16, 1  # of 4 epochs; the trials share it
+    assert tuned.total("gradient_steps") == plain.total("gradient_steps") + per_epoch * (start + 5 * (4 - start))
+    assert tuned.runs == plain.runs == tuned.tasks["digits"].runs
+
+
+def info(inputs: int) -> TaskInfo:
+    return TaskInfo("t", "sequence", inputs, 6, 11, False, 1000)
+
+
+def made(name: str, inputs: int, **settings):
+    method = load(find_methods()[name])
+    return network(method(method.Settings(**settings)), info(inputs))
+
+
+def test_each_method_counts_at_the_width_at_which_it_begins():
+    dense = made("dense", 4096, hidden=128)
+    assert (dense.wide, dense.narrow, dense.head) == (512 * 4096, 512 * 128, 128 * 11)
+    assert dense.parameters == 512 * (4096 + 128 + 2) + 128 * 11 + 11
+    assert made("vib_lstm", 4096, hidden=128).macs == dense.macs  # what it will remove is not known yet
+    half = made("random_units", 4096, hidden=128, keep=0.5, keep_inputs=0.25)
+    assert (half.wide, half.narrow) == (256 * 1024, 256 * 64)
+    assert made("pooled_linear", 4096).macs == 4096 * 11
+    two = made("dense", 10, hidden=8, layers=2, cell="gru")
+    assert (two.wide, two.narrow, two.layers, two.gates) == (24 * 10 + 24 * 8, 2 * 24 * 8, 2, 48)
+    assert made("dense", 64, hidden=8, front="segments", segments=3).steps == 3
+
+
+def test_a_tensor_map_counts_its_own_contraction():
+    """TT of the end-to-end paper: thousands of parameters, yet far more arithmetic than one product each."""
+    tt, dense = made("tt_lstm", 57600, hidden=256, rank=4), made("dense", 57600, hidden=256)
+    assert tt.parameters < dense.parameters / 100
+    assert tt.parameters < tt.wide < dense.wide / 4
+
+
+def test_a_method_that_cannot_be_built_counts_as_the_dense_one(tmp_path):
+    file = tmp_path / "odd.py"
+    file.write_text(
+        '"""Odd."""\nfrom squeezebench.method import Method\n\n\nclass Odd(Method):\n    """Odd."""\n\n'
+        '    title = paper = "odd"\n\n    def build(self, task):\n        raise OSError("no such file")\n'
+    )
+    odd = costs(methods={"odd": {}}, plugins=[str(file)])
+    assert odd.total("training_flops") == costs().total("training_flops")
+
+
+# ---------------------------------------------------------------------- sizes of the sources
+
+
+def made_up(n=40):
+    generator = np.random.default_rng(0)
+    return {
+        "x": generator.normal(size=(n, 4, 3)).astype("f4"),
+        "y": np.arange(n) % 2,
+        "subset": np.arange(n) % 5,
+    }
+
+
+@pytest.fixture
+def files(tmp_path):
+    """The same data in each form of the `file` source."""
+    import pandas as pd
+
+    arrays = made_up()
+    arrays["subset"] = np.choose(arrays["subset"], [0, 1, 1, 1, 2])
+    np.savez(tmp_path / "a.npz", **arrays)
+    np.savez_compressed(tmp_path / "b.npz", **arrays)
+    (tmp_path / "c").mkdir()
+    for name, array in arrays.items():
+        np.save(tmp_path / "c" / f"{name}.npy", array)
+    n, steps, _ = arrays["x"].shape
+    rows = {"sequence": np.repeat(np.arange(n), steps), "step": np.tile(np.arange(steps), n)}
+    rows |= {name: np.repeat(arrays[name], steps) for name in ("y", "subset")}
+    rows |= {f"f{k}": arrays["x"][:, :, k].ravel() for k in range(3)}
+    pd.DataFrame(rows).to_parquet(tmp_path / "d.parquet")
+    return [tmp_path / name for name in ("a.npz", "b.npz", "c", "d.parquet")]
+
+
+def delivered(source: str, options: dict) -> None:
+    module = source_module(source)
+    sizes = module.expected(module.Options(**options))
+    task = load_task(TaskSpec(name="t", source=source, options=options))
+    counts = [task.size(part) for part in PARTS]
+    assert (sizes.sequences, sizes.steps, sizes.inputs, sizes.classes) == (
+        sum(counts),
+        task.steps,
+        task.inputs,
+        len(task.classes),
+    )
+    if sizes.train is not None:
+        assert sizes.train == counts[0] + counts[1]
+    assert sizes.download_bytes == 0
+
+
+@pytest.mark.parametrize("source", ["digits", "basic_motions", "japanese_vowels"])
+def test_what_an_embedded_source_expects_is_what_it_delivers(source):
+    delivered(source, {})
+
+
+def test_what_a_file_promises_in_its_headers_is_what_it_delivers(files):
+    for path in files:
+        delivered("file", {"path": str(path)})
+
+
+def test_the_features_of_a_file_are_not_read_for_the_estimate(tmp_path):
+    """x has its header and nothing behind it."""
+    folder = tmp_path / "huge"
+    folder.mkdir()
+    shape = (1000, 25, 4096)
+    np.lib.format.open_memmap(folder / "x.npy", "w+", np.float32, shape).flush()  # sparse: nothing is written
+    np.save(folder / "y.npy", np.arange(1000) % 5)
+    module = source_module("file")
+    sizes = module.expected(module.Options(path=str(folder)))
+    assert (sizes.sequences, sizes.steps, sizes.inputs, sizes.classes, sizes.train) == (*shape, 5, None)
+
+
+def archive_table(monkeypatch, answer):
+    import aeon.datasets
+
+    monkeypatch.setattr(aeon.datasets, "get_dataset_meta_data", answer)
+
+
+def test_ucr_asks_the_archives_table_and_says_so_where_it_does_not_answer(monkeypatch, tmp_path):
+    import pandas as pd
+
+    monkeypatch.setenv("SQUEEZEBENCH_CACHE", str(tmp_path))
+    row = {"Dataset": "Coffee", "TrainSize": 28, "TestSize": 28, "Length": 286, "NumberClasses": 2, "Channels": 1}
+    archive_table(monkeypatch, lambda names: pd.DataFrame([row]))
+    sizes = ucr.expected(ucr.Options(name="Coffee"))
+    assert (sizes.sequences, sizes.steps, sizes.inputs, sizes.classes, sizes.train) == (56, 286, 1, 2, 28)
+
+    def silent(names):
+        raise OSError("no network")
+
+    archive_table(monkeypatch, silent)
+    found = costs(tasks={"coffee": {"source": "ucr", "options": {"name": "Coffee"}}, "digits": {}})
+    assert any("coffee: its sizes are not known" in reason for reason in found.unknown)
+    assert found.tasks["coffee"].gradient_steps == 0 < found.tasks["digits"].gradient_steps
+
+
+def test_video_sets_count_their_download_and_preparation_once():
+    entry = {"source": "ucf11", "options": {"features": "inception_v3", "stream": "both", "frames": 8}}
+    found = costs(tasks={"one": entry, "two": entry | {"validation_share": 0.1}})
+    one, two = found.tasks["one"], found.tasks["two"]
+    assert one.sequences == 1600 and one.inputs == 4096 and found.download_bytes > 1e9
+    assert two.prepare is None and one.prepare.clips == 1600
+    assert one.prepare.flow_core_hours == pytest.approx(1600 * 8 / 3600)  # one second a pair of frames
+    assert one.prepare.backbone_core_hours == pytest.approx(1600 * 16 * 2 * 5.713e9 / 0.5 / CORE.wide / 3600)
+    assert found.cpu_core_hours > one.prepare.cpu_core_hours > found.gpu_hours
+    rgb = costs(tasks={"one": {"source": "ucf11", "options": {"frames": 8}}})
+    assert rgb.tasks["one"].prepare.flow_core_hours == 0 and rgb.prepared_bytes < found.prepared_bytes
+
+
+# ---------------------------------------------------------------------- the command
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(json.dumps({key: value for key, value in SMALL.items() if key != "name"}))
+    return path
+
+
+def test_the_command_prints_the_cost_below_its_first_line(experiment, tmp_path, capsys):
+    assert main(["plan", str(experiment), "--results", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"2 runs in 1 jobs; wrote {tmp_path / 'small' / 'plan.json'}"
+    assert [line.split("  ")[0] for line in lines[1:]] == ["training", "on CPUs", "or on GPUs", "memory", "disk"]
+    assert "320 gradient steps" in lines[1] and "measured" in lines[2] and "nominal" in lines[3]
+
+
+def test_the_command_prints_the_cost_as_json(experiment, tmp_path, capsys):
+    found = {}
+    for speed in ("5", "50"):
+        assert main(["plan", str(experiment), "--results", str(tmp_path), "--json", "--gpu-tflops", speed]) == 0
+        found[speed] = json.loads(capsys.readouterr().out)
+    assert found["5"]["gradient_steps"] == 320 and found["5"]["tasks"]["digits"]["sequences"] == 1797
+    assert found["5"]["gpu_hours"] > found["50"]["gpu_hours"] > 0
+    assert set(found["5"]["disk_bytes"]) == {"downloads", "prepared", "records_and_models", "starts"}
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "inf", "nan"])
+def test_a_gpu_of_no_speed_is_refused(experiment, tmp_path, capsys, value):
+    assert main(["plan", str(experiment), "--results", str(tmp_path), f"--gpu-tflops={value}"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 1 and "--gpu-tflops" in err and not (tmp_path / "small").exists()
