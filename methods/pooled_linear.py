@@ -38,6 +38,10 @@ class MeanPoolLinear(nn.Module):
         valid = torch.arange(x.shape[1], device=x.device) < length[:, None]  # (B, T)
         return self.head((x * valid[..., None]).sum(1) / length[:, None])
 
+    def macs(self, steps: int) -> int:
+        """Multiply-accumulates of one sequence: the mean needs none."""
+        return self.head.in_features * self.head.out_features
+
     def spec(self) -> dict[str, Any]:
         return {"class": "MeanPoolLinear", "inputs": self.head.in_features, "classes": self.head.out_features}
 

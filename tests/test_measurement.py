@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 
@@ -12,18 +13,24 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from squeezebench.contract import case_of
+from squeezebench.counting import construct
+from squeezebench.discovery import find_methods
 from squeezebench.measurement import (
     DenseReference,
+    closed_form_macs,
     cost,
     count,
     latency,
     load_model,
     lstm_count,
     macs,
+    peak_activation_bytes,
     save_model,
     stored_numbers,
 )
-from squeezebench.method import closed_form
+from squeezebench.measurement.files import PRECISIONS, deserialise, quantised, serialise
+from squeezebench.method import TaskInfo, closed_form
 from squeezebench.nn import (
     RecurrentClassifier,
     RecurrentLayer,
@@ -150,20 +157,163 @@ def test_a_model_that_reads_fewer_inputs_multiplies_fewer():
     assert macs(compact, 6, 5) == 5 * 4 * 3 * (4 + 3) + 3 * 2
 
 
+def settings_of_every_method():
+    """(method, settings, cell): all methods, and what changes the arithmetic of their compact modules."""
+    maps = [{"map": kind, "compact_to": form} for kind in ("tt", "tr", "bt", "ht", "low_rank") for form in FORMS]
+    more = {"vib_lstm": [{"finalise": "vectors"}, *maps], "magnitude": [{"structure": "element", "keep": 0.05}]}
+    for name in find_methods([]):
+        for knobs in [{}, *more.get(name, [])]:
+            for cell in GATES:
+                yield pytest.param(name, knobs, cell, id="-".join([name, *map(str, knobs.values()), cell]))
+
+
+FORMS = ("cores", "dense")
+
+
+@pytest.mark.parametrize(("method", "knobs", "cell"), list(settings_of_every_method()))
+@pytest.mark.parametrize(("inputs", "hidden", "steps"), [(24, 16, 5), (60, 16, 33)])
+def test_the_closed_form_is_what_torch_counts_for_every_method(method, knobs, cell, inputs, hidden, steps):
+    made = case_of(method).method_class
+    if "hidden" in made.Settings.model_fields:
+        knobs = {"hidden": hidden, "cell": cell, **knobs}
+    task = TaskInfo("small", "sequence", inputs, steps, 3, False, 100)
+    model = construct(made(made.Settings(**knobs)), task).eval()
+    assert closed_form_macs(model, steps) == macs(model, inputs, steps) > 0
+
+
+@pytest.mark.parametrize("pool", [True, False])
+def test_the_closed_form_knows_fronts_and_two_layer_heads(pool):
+    model = recurrent_classifier(6, 5, 3, front=TemporalSegments(6, 2, pool=pool), head="two_layers")
+    assert closed_form_macs(model, 9) == macs(model, 6, 9) == (2 if pool else 9) * 20 * 11 + 5 * 5 + 5 * 3
+
+
+def test_a_class_without_a_formula_has_none():
+    assert closed_form_macs(nn.Sequential(nn.Linear(3, 2)), 4) is None
+
+
+def test_two_counts_that_differ_are_told_and_both_are_in_the_record(tmp_path, caplog):
+    class Wrong(RecurrentClassifier):
+        def forward(self, x, length=None):
+            return super().forward(x, length) + super().forward(x, length)
+
+    base = recurrent_classifier(6, 5, 3)
+    model = Wrong(base.layers, base.head)
+    found = cost(model, base, DenseReference(6, 5, 1, 3), tmp_path / "m", 6, 4)
+    assert found.macs == 2 * found.macs_closed_form
+    assert f"torch counted {found.macs:,}, the formula gives {found.macs_closed_form:,}" in caplog.text
+
+
 # ---------------------------------------------------------------------- bytes, saving, loading
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_bytes_are_those_of_the_file_and_hold_every_number(tmp_path, cell):
-    model = recurrent_classifier(6, 5, 3, cell).eval()
+    model, base = recurrent_classifier(6, 5, 3, cell).eval(), recurrent_classifier(6, 9, 3, cell)
     path = tmp_path / "model.safetensors"
-    found = cost(model, DenseReference(6, 5, 1, 3, cell), path, 6, 4)
-    assert found.bytes == path.stat().st_size
+    found = cost(model, base, DenseReference(6, 9, 1, 3, cell), path, 6, 4, score=lambda m: 0.5, test=0.75)
+    assert found.bytes == path.stat().st_size == found.stored_as["float32"].bytes
     data = 4 * count(model).model_total
     assert data < found.bytes < data + 2000  # float32 and a header
-    assert found.macs == macs(model, 6, 4)
-    assert set(found.latency_ms) == set(found.dense_latency_ms) == {"1", "10"}
-    assert min(*found.latency_ms.values(), *found.dense_latency_ms.values()) > 0
+    assert found.macs == found.macs_closed_form == macs(model, 6, 4)
+    assert found.dense_macs == macs(base, 6, 4) > found.macs
+    assert 0 < found.peak_activation_bytes < found.dense_peak_activation_bytes
+    assert [stored.test for stored in found.stored_as.values()] == [0.75, 0.5, 0.5]
+    for side in ("", "dense_"):
+        medians, quartiles = getattr(found, f"{side}latency_ms"), getattr(found, f"{side}latency_quartiles_ms")
+        assert set(medians) == set(quartiles) == {"1", "10"}
+        assert all(0 < quartiles[b][0] <= medians[b] <= quartiles[b][1] for b in medians)
+    for batch, runtime in found.fastest_dense_runtime.items():
+        assert runtime in ("nn.LSTM" if cell == "lstm" else "nn.GRU", "oneDNN off", "squeezebench")
+        assert found.fastest_dense_latency_ms[batch] <= found.dense_latency_ms[batch]
+
+
+# ---------------------------------------------------------------------- precisions
+
+
+def test_float16_halves_the_numbers_and_int8_quarters_the_matrices():
+    model = recurrent_classifier(40, 30, 3).eval()
+    sizes = {precision: len(serialise(model, precision)) for precision in PRECISIONS}
+    counts = count(model)
+    assert sizes["float32"] - sizes["float16"] == pytest.approx(2 * counts.model_total, abs=100)  # headers differ
+    matrices = counts.input_to_hidden + counts.hidden_to_hidden + 3 * 30
+    scales = 4 * (120 + 120 + 3)
+    assert sizes["float32"] - sizes["int8"] == pytest.approx(3 * matrices - scales, abs=300)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(0, 2**31), st.sampled_from([1e-3, 1.0, 1e3]))
+def test_rounding_to_int8_is_within_half_a_step(shape, seed, size):
+    weight = size * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    integers, scale = quantised(weight)
+    assert integers.dtype == torch.int8 and integers.shape == weight.shape
+    rows = weight.reshape(len(scale), -1)
+    gap = (integers.reshape(len(scale), -1) * scale[:, None] - rows).abs()
+    assert (gap <= 0.5001 * rows.abs().amax(1, keepdim=True) / 127).all()
+    assert len(scale) in (1, shape[0])
+
+
+def test_a_row_of_zeros_stays_zero_in_int8():
+    weight = torch.randn(3, 20)
+    weight[1] = 0.0
+    integers, scale = quantised(weight)
+    assert (integers[1] == 0).all() and scale[1] == 0 and (integers[0] != 0).any()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    "kind", ["dense", "gru, two layers", "frames normalised", "vectors and selected inputs", "sparse"]
+)
+def test_what_is_read_back_from_any_precision_is_close_and_complete(kind, precision):
+    model = variants()[kind].eval()
+    state = deserialise(serialise(model, precision))
+    assert {k: (v.shape, v.dtype) for k, v in state.items()} == {
+        k: (v.shape, v.dtype) for k, v in model.state_dict().items()
+    }
+    again = copy.deepcopy(model)
+    again.load_state_dict(state)
+    x = torch.randn(4, 7, 5 if kind == "sparse" else 6, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        gap = (again(x) - model(x)).abs().max()
+    assert gap == 0 if precision == "float32" else 0 < gap < {"float16": 5e-3, "int8": 0.1}[precision]
+
+
+def test_a_file_of_any_precision_loads(tmp_path):
+    model = variants()["vectors and selected inputs"].eval()
+    for precision in PRECISIONS:
+        path = tmp_path / precision
+        path.write_bytes(serialise(model, precision))
+        loaded = load_model(path, RecurrentClassifier.from_spec)
+        assert all(p.dtype == torch.float32 for p in loaded.parameters())
+        assert torch.equal(loaded.input_index, model.input_index)
+
+
+# ---------------------------------------------------------------------- memory of activations
+
+
+def test_peak_memory_is_what_the_forward_pass_holds_at_once():
+    class Chain(nn.Module):
+        def forward(self, x):
+            a = x + 1.0  # n
+            b = a.repeat(1, 3, 1)  # n + 3n
+            del a
+            c = b.mul_(2.0)[:, :1]  # in place, and a view: 3n
+            return torch.cat([c] * 10, 1)  # 3n + 2n
+
+    n = 4 * 5 * 6  # bytes of x; c is a fifth of it
+    assert peak_activation_bytes(Chain(), 6, 5) == 5 * n
+
+
+def test_peak_memory_is_the_same_every_time_and_falls_with_the_units():
+    large, small = recurrent_classifier(6, 32, 3), recurrent_classifier(6, 4, 3)
+    steps, h, word = 5, 32, 4
+    products = 2 * steps * 4 * h * word + 4 * h * word  # x W^T, the same with the biases, and the biases' sum
+    assert peak_activation_bytes(large, 6, steps) == products == peak_activation_bytes(large, 6, steps)
+    assert peak_activation_bytes(small, 6, steps) == products // 8
+    assert peak_activation_bytes(large, 6, steps, batch=3) > 2 * products
+
+
+def test_weights_and_input_are_not_activations():
+    assert peak_activation_bytes(nn.Sequential(nn.Flatten(), nn.Linear(600, 2)), 60, 10) == 2 * 4
 
 
 def variants():

@@ -1,0 +1,115 @@
+"""What `squeezebench inference` leaves behind: `inference.json`, valid against one schema, checked by digest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import InputError
+from .record import digest_of, write_atomically
+
+INFERENCE_NAME = "inference.json"
+BUSY = 0.5  # load average above which other programs are likely to be felt
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Time(_Part):
+    """Milliseconds of one forward pass over the repeats."""
+
+    median: float
+    low: float  # quartiles
+    high: float
+
+
+class Side(_Part):
+    """One network at one batch size. `memory_ms` and `arithmetic_ms` are what its weights and products would take at
+    the measured bandwidth and rate; neither is a part of `ms` that was timed by itself."""
+
+    ms: dict[str, Time]  # by runtime
+    memory_ms: float
+    arithmetic_ms: float
+
+
+class Comparison(_Part):
+    """The compact network against the dense one, both in the same runtime and against the fastest dense one.
+
+    `overhead_ms`: a network of one input and one unit with as many layers and steps: what a call costs before any size.
+    """
+
+    batch: int
+    dense: Side
+    compact: Side
+    overhead_ms: dict[str, float]  # by runtime
+    same_runtime: dict[str, float]  # dense / compact, medians
+    fastest_dense: str
+    against_fastest: dict[str, float]  # fastest dense runtime / compact in this runtime
+
+
+class Model(_Part):
+    """One compact network and the dense one of the same run."""
+
+    source: str  # path of the record below the folder, or where the sizes come from
+    task: str = ""
+    method: str = ""
+    method_title: str = ""
+    varied: dict[str, Any] = {}
+    seed: int | None = None
+    inputs_digest: str = ""
+    steps: int
+    dense_size: str  # D x H, in words
+    compact_size: str
+    parameters: int  # of the recurrent layers
+    dense_parameters: int
+    macs: int | None
+    dense_macs: int | None
+    notes: list[str] = []  # e.g. cores multiplied out for PyTorch's and ONNX Runtime's cells
+    comparisons: list[Comparison]
+
+
+class Inference(_Part):
+    """One call of `squeezebench inference`."""
+
+    schema_version: Literal[1] = 1
+    machine: str
+    packages: dict[str, str]
+    threads: int = 1
+    finished: str  # UTC, ISO 8601
+    load_before: float | None = None  # load average over a minute when it began; near 0 on a quiet machine
+    bandwidth: dict[int, float]  # bytes of a matrix -> bytes per second of a matrix-vector product with it
+    macs_per_second: float  # of a large matrix product
+    models: list[Model]
+    left_out: dict[str, str] = {}  # record -> why it was not measured
+
+
+def write_inference(folder: Path, found: Inference) -> Path:
+    """Write `inference.json` into `folder`, whole or not at all, with a digest over its content."""
+    content = found.model_dump(mode="json")
+    content["digest"] = digest_of(content)
+    path = folder / INFERENCE_NAME
+    write_atomically(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
+    return path
+
+
+def read_inference(folder: Path) -> Inference | None:
+    """What was measured for `folder`, None where nothing was. Raises InputError: damaged, altered, not valid."""
+    path = folder / INFERENCE_NAME
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        raise InputError(f"{path}: not a complete JSON file; squeezebench inference {folder} writes it anew") from None
+    stored = content.pop("digest", None) if isinstance(content, dict) else None
+    if stored is None or stored != digest_of(content):
+        raise InputError(f"{path}: content does not match its digest (altered or damaged)")
+    try:
+        return Inference.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{path}: not valid: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

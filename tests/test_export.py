@@ -1,0 +1,228 @@
+"""Exported networks compute what the scored module does, in ONNX Runtime and under PyTorch's own names."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import nn
+
+from squeezebench.cli import main
+from squeezebench.discovery import find_methods
+from squeezebench.errors import InputError
+from squeezebench.export import export, onnx_graph, read_run
+from squeezebench.export.runtime import session
+from squeezebench.export.standard import standard
+from squeezebench.measurement import save_model
+from squeezebench.nn import GATES, BottleneckMask, TemporalSegments, compact_masked, recurrent_classifier
+from squeezebench.record import Kept, Record, Shape, read_record, write_record
+from squeezebench.task import load_task, task_spec
+
+SETTINGS = {  # what makes a short run on digits compact
+    "vib_lstm": ["--set", "keep_inputs=5", "--set", "keep_hidden=7"],
+    "vectors": ["--set", "keep_hidden=7", "--set", "finalise=vectors"],
+    "gru": ["--set", "keep_hidden=7", "--set", "cell=gru"],
+}
+METHODS = {name: name for name in find_methods([]) if name != "pooled_linear"} | {
+    "vectors": "vib_lstm",
+    "gru": "vib_lstm",
+}
+
+
+def made(folder, model, lengths=False):
+    """A run's folder that holds `model`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = Shape(inputs=6, steps=9, classes=3, has_lengths=lengths)
+    record = Record(
+        status="ok", task="t", method="m", settings={}, seed=0, shape=shape, kept=Kept(of_inputs=6), class_names=["a"]
+    )
+    write_record(folder, record)
+    save_model(folder / "model.safetensors", model.eval())
+    return folder
+
+
+def masked(cell="lstm", layers=1, keep_factors=False, **options):
+    """A compact model with 5 of 6 inputs and masks that are not all one."""
+    torch.manual_seed(0)
+    model = recurrent_classifier(6, 5, 3, cell, layers, **options)
+    model.input_mask = BottleneckMask(6)
+    for layer in model.layers:
+        layer.gate_masks.update({gate: BottleneckMask(5) for gate in GATES[cell]})
+    with torch.no_grad():
+        for mask in model.masks():
+            mask.mu.uniform_(0.4, 0.95)  # above 1 a GRU's state would grow without bound
+        model.input_mask.log_var[2] = 9.0
+        model.layers[0].gate_masks["o" if cell == "lstm" else "n"].log_var[4] = 9.0
+        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm1d)):
+            norm.running_mean.uniform_(-1, 1)
+            norm.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(norm.weight, 0.5, 2)
+            nn.init.uniform_(norm.bias)
+    return compact_masked(model.eval(), keep_factors).eval()
+
+
+def in_onnxruntime(path, x, length=None):
+    """Logits of an exported file, by a session of its own."""
+    given = {"x": x.numpy()} | ({} if length is None else {"length": length.numpy()})
+    return torch.from_numpy(session(path.read_bytes()).run(None, given)[0])
+
+
+# ---------------------------------------------------------------------- every method, on digits
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def run(request, tmp_path_factory):
+    """A short real run of each method on digits."""
+    folder = tmp_path_factory.mktemp(request.param)
+    arguments = ["run", "--task", "digits", "--method", METHODS[request.param], "--train", "epochs=4"]
+    arguments += ["--set", "hidden=16", *SETTINGS.get(request.param, []), "--out", str(folder)]
+    if request.param == "small_dense":
+        arguments += ["--set", "ratio=3"]
+    assert main(arguments) == 0
+    return folder
+
+
+def test_every_method_runs_in_onnx_runtime_as_in_torch(run):
+    record, model = read_run(run)
+    done = export(run, "onnx")
+    task = load_task(task_spec("digits"), 0)
+    x = torch.from_numpy(task.batch("test", np.arange(200)).x)
+    with torch.no_grad():
+        expected = model(x)
+    found = in_onnxruntime(done.path, x)
+    assert (found - expected).abs().max() < 1e-5 and done.gap < 1e-5
+    file = onnx.load(done.path)
+    kinds = [node.op_type for node in file.graph.node]
+    cell = "Scan" if record.counts.mask_vectors else record.settings["cell"].upper()
+    assert kinds.count(cell) == 1 and not {"LSTM", "GRU", "Scan", "Loop"} - {cell} & set(kinds)
+    assert ("Gather" in kinds) == (model.input_index is not None)
+    about = {p.key: p.value for p in file.metadata_props}
+    assert about["method"] == record.method and about["classes"].split("\n") == record.class_names
+
+
+def test_every_standard_method_loads_into_torch_by_name(run):
+    record, model = read_run(run)
+    if record.counts.mask_vectors:
+        with pytest.raises(InputError, match="mask vectors on gates f and i"):
+            export(run, "torch")
+        return
+    content = torch.load(export(run, "torch").path, weights_only=True)
+    module = {"lstm": nn.LSTM, "gru": nn.GRU}[content["cell"]](**content["arguments"])
+    module.load_state_dict(content["recurrence"])
+    head = nn.Linear(module.hidden_size, 10)
+    head.load_state_dict(content["head"])
+    x = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        read = x if content["input_index"] is None else x[..., content["input_index"]]
+        assert (head(module(read)[0][:, -1]) - model(x)).abs().max() < 1e-5
+
+    path = export(run, "safetensors").path
+    tensors = load_file(path)
+    assert {k for k in tensors if "_l" in k} == set(module.state_dict())
+    assert all(torch.equal(tensors[k], v) for k, v in module.state_dict().items())
+    assert torch.equal(tensors["head.weight"], head.weight)
+    with safe_open(path, "pt") as file:
+        assert json.loads(file.metadata()["arguments"]) == content["arguments"]
+
+
+# ---------------------------------------------------------------------- parts
+
+
+@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("keep_factors", [False, True], ids=["standard", "vectors"])
+@pytest.mark.parametrize("lengths", [False, True], ids=["full", "lengths"])
+@pytest.mark.parametrize("options", [{}, {"front": True}, {"front": False, "head": "two_layers"}], ids=str)
+def test_batch_time_and_lengths_are_free(tmp_path, cell, layers, keep_factors, lengths, options):
+    if "front" in options:
+        options = options | {"front": TemporalSegments(6, 3, pool=options["front"])}
+    model = masked(cell, layers, keep_factors, **options)
+    done = export(made(tmp_path, model, lengths), "onnx")
+    running = session(done.path.read_bytes())
+    generator = torch.Generator().manual_seed(1)
+    for batch, steps in [(1, 1), (4, 13), (2, 30)]:
+        x = torch.randn(batch, steps, 6, generator=generator)
+        length = torch.randint(1, steps + 1, (batch,), generator=generator) if lengths else None
+        given = {"x": x.numpy()} | ({"length": length.numpy()} if lengths else {})
+        with torch.no_grad():
+            gap = np.abs(running.run(["logits"], given)[0] - model(x, length).numpy()).max()
+        assert gap < 1e-5, (batch, steps)
+
+
+def test_what_follows_the_last_valid_step_has_no_influence(tmp_path):
+    done = export(made(tmp_path, masked(), lengths=True), "onnx")
+    x, length = torch.randn(3, 8, 6), torch.tensor([1, 5, 8])
+    noisy = x.clone()
+    noisy[torch.arange(8) >= length[:, None]] = 50.0
+    assert torch.equal(in_onnxruntime(done.path, x, length), in_onnxruntime(done.path, noisy, length))
+
+
+def test_lengths_follow_the_record_unless_asked_for(tmp_path):
+    folder = made(tmp_path, masked(), lengths=True)
+    inputs = lambda **o: [i.name for i in onnx.load(export(folder, "onnx", **o).path).graph.input]  # noqa: E731
+    assert inputs() == ["x", "length"] and inputs(lengths=False) == ["x"]
+
+
+def test_a_map_of_cores_is_multiplied_out_and_said_so(tmp_path):
+    arguments = ["run", "--task", "digits", "--method", "tt_lstm", "--set", "hidden=16", "--set", "compact_to=cores"]
+    assert main([*arguments, "--train", "epochs=2", "--out", str(tmp_path)]) == 0
+    done = export(tmp_path, "safetensors", tmp_path / "out.safetensors")
+    stored = read_record(tmp_path / "record.json").counts.input_to_hidden
+    assert f"TensorTrainMap with {stored:,} parameters, is multiplied out to a matrix of 512" in done.notes[0]
+    assert load_file(done.path)["weight_ih_l0"].shape == (64, 8)
+
+
+# ---------------------------------------------------------------------- what cannot be exported
+
+
+def test_a_difference_is_found(tmp_path, monkeypatch):
+    """The gate order of PyTorch, left as it is, would be wrong in ONNX."""
+    folder = made(tmp_path, masked())
+    monkeypatch.setitem(onnx_graph.ORDER, "lstm", (0, 1, 2, 3))
+    with pytest.raises(InputError, match="differs from the module by"):
+        export(folder, "onnx")
+    assert not (folder / "model.onnx").exists()
+
+
+def test_layers_of_different_widths_are_for_onnx_only(tmp_path):
+    folder = made(tmp_path, masked(layers=2))
+    with pytest.raises(InputError, match="layers of 4, 5 units are no single torch"):
+        export(folder, "torch")
+    assert export(folder, "onnx").gap < 1e-5
+
+
+def test_wrong_input_is_one_line(tmp_path, capsys):
+    assert (
+        main(["run", "--task", "digits", "--method", "pooled_linear", "--train", "epochs=1", "--out", str(tmp_path)])
+        == 0
+    )
+    folder = made(tmp_path / "good", masked())
+    cases = {
+        str(tmp_path): "holds a MeanPoolLinear, not a recurrent classifier",
+        str(tmp_path / "none"): "cannot be read",
+        f"{folder} --out {folder}/model.safetensors": "is the run's own file",
+    }
+    broken = made(tmp_path / "broken", masked())
+    (broken / "model.safetensors").write_bytes(b"\x80\x04junk")
+    cases[str(broken)] = "not a model file of squeezebench"
+    gone = made(tmp_path / "gone", masked())
+    (gone / "model.safetensors").unlink()
+    cases[str(gone)] = "make the run again"
+    failed = tmp_path / "failed"
+    write_record(failed, Record(status="failed", reason="diverged", task="t", method="m", settings={}, seed=0))
+    cases[str(failed)] = "the run is failed (diverged)"
+    capsys.readouterr()
+    for arguments, says in cases.items():
+        assert main(["export", *arguments.split(" ")]) == 2, arguments
+        error = capsys.readouterr().err
+        assert says in error and error.count("\n") == 1, arguments
+
+
+def test_standard_needs_no_number_that_the_file_does_not_hold():
+    model = masked()
+    assert standard(model).inputs == 6 and standard(model, 9).inputs == 9

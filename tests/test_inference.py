@@ -1,0 +1,137 @@
+"""`squeezebench inference`: the same networks in every runtime, the fastest dense one, and what time is made of."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from squeezebench.cli import main
+from squeezebench.errors import InputError
+from squeezebench.inference import Sizes, measure
+from squeezebench.inference.hardware import bandwidth, memory_seconds, speed_of, weight_bytes
+from squeezebench.inference.runtimes import ENGINE, ONNX, PYTORCH, RUNTIMES, WITHOUT, in_every_runtime
+from squeezebench.inference_record import read_inference
+from squeezebench.measurement.latency import Variant, timings
+from squeezebench.nn import LowRankMap, recurrent_classifier
+from squeezebench.report.inference import inference_table
+
+SMALL = Sizes((600, 300), (6, 3), 5, 4, "made up")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two short runs on digits, one of them without recurrence, measured with one pair of sizes."""
+    place = tmp_path_factory.mktemp("results")
+    for name, options in {"tt_lstm": ["hidden=16", "compact_to=cores"], "pooled_linear": []}.items():
+        arguments = ["run", "--task", "digits", "--method", name, "--train", "epochs=2"]
+        arguments += [part for option in options for part in ("--set", option)]
+        assert main([*arguments, "--out", str(place / "runs" / name)]) == 0
+    measure(place, [place / "runs" / "tt_lstm", place / "runs" / "pooled_linear"], [SMALL], seconds=0.05)
+    return place
+
+
+def test_both_networks_in_every_runtime_against_the_same_and_the_fastest(folder):
+    found = read_inference(folder)
+    assert [model.source for model in found.models] == ["made up", "runs/tt_lstm"]
+    assert "MeanPoolLinear" in found.left_out["runs/pooled_linear"]
+    for model in found.models:
+        assert [comparison.batch for comparison in model.comparisons] == [1, 10]
+        for c in model.comparisons:
+            assert set(c.dense.ms) == set(c.compact.ms) == set(c.overhead_ms) == set(RUNTIMES)
+            for name in RUNTIMES:
+                dense, compact = c.dense.ms[name], c.compact.ms[name]
+                assert 0 < compact.low <= compact.median <= compact.high
+                assert c.same_runtime[name] == pytest.approx(dense.median / compact.median, rel=1e-3)
+                fastest = min(t.median for t in c.dense.ms.values())
+                assert c.against_fastest[name] == pytest.approx(fastest / compact.median, rel=1e-3)
+                assert c.dense.ms[c.fastest_dense].median == fastest
+    made_up, tensor = found.models
+    assert (made_up.dense_size, made_up.compact_size) == ("600 x 300", "6 x 3")
+    assert made_up.comparisons[1].same_runtime[ENGINE] > 2  # 1.1 million weights against 132, ten sequences
+    assert any("TensorTrainMap" in note and "multiplied out" in note for note in tensor.notes)
+    assert tensor.steps == 8 and tensor.method == "tt_lstm" and tensor.inputs_digest
+
+
+def test_what_the_time_is_made_of_is_bytes_and_products():
+    speeds = {1000: 1e6, 100_000: 1e5}
+    assert speed_of(900, speeds) == speed_of(1000, speeds) == 1e6
+    assert speed_of(1001, speeds) == speed_of(10**9, speeds) == 1e5
+    dense = recurrent_classifier(6, 5, 3)
+    assert weight_bytes(dense) == (4 * sum(p.numel() for p in dense.parameters()), 4 * 4 * 5 * 5)
+    assert memory_seconds(800, 3, 100, speeds) == pytest.approx((800 + 2 * 100) / 1e6)
+    low_rank = recurrent_classifier(6, 5, 3)
+    low_rank.layers[0].hidden_map = LowRankMap(5, 20, 1)
+    assert weight_bytes(low_rank) == weight_bytes(dense)  # the matrix is built, and that is what each step reads
+
+
+def test_bandwidth_is_measured_for_every_size():
+    assert all(1e8 < speed < 1e13 for speed in bandwidth(0.001).values())
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_the_runtimes_agree_and_one_that_does_not_is_refused(cell, monkeypatch):
+    model = recurrent_classifier(6, 5, 3, cell)
+    found, notes = in_every_runtime(model, 6, 4)
+    assert set(found) == {ENGINE, PYTORCH, WITHOUT, ONNX} and not notes
+    monkeypatch.setattr("squeezebench.inference.runtimes.forward_of", lambda m: Variant(lambda x: lambda: m(x) + 0.01))
+    with pytest.raises(InputError, match="gives logits that differ by"):
+        in_every_runtime(model, 6, 4)
+
+
+def test_a_short_call_is_timed_in_a_row_and_reported_for_one():
+    calls = []
+    variant = Variant(lambda x: lambda: calls.append(sum(range(2000))))
+    alone = timings({"a": variant}, 1, 1, batches=(1,), seconds=0.001)["a"]["1"].median
+    before = len(calls)
+    in_a_row = timings({"a": variant}, 1, 1, batches=(1,), seconds=0.001, row_seconds=0.005)["a"]["1"].median
+    assert len(calls) - before > 10 * before
+    assert alone / 5 < in_a_row < alone * 5
+    assert torch.get_num_threads() >= 1
+
+
+def test_the_file_is_checked(folder, tmp_path):
+    assert read_inference(tmp_path) is None
+    content = (folder / "inference.json").read_text()
+    changed = json.loads(content)
+    changed["models"][0]["comparisons"][0]["against_fastest"][ENGINE] = 1e6
+    for text, says in [
+        (content[:-20], "not a complete JSON file"),
+        (json.dumps(changed), "does not match its digest"),
+        ("[]", "does not match its digest"),
+    ]:
+        (tmp_path / "inference.json").write_text(text)
+        with pytest.raises(InputError, match=says):
+            read_inference(tmp_path)
+
+
+def test_nothing_to_measure_and_wrong_options_are_one_line(folder, tmp_path, capsys):
+    with pytest.raises(InputError, match=r"no compact recurrent module to measure \(1 runs have none\)"):
+        measure(folder, [folder / "runs" / "pooled_linear"], [])
+    for arguments, says in [
+        ([str(tmp_path / "none")], "no such folder"),
+        ([str(folder), "--seconds", "0"], "give more than 0"),
+        ([str(folder), "--steps", "0"], "give at least 1"),
+    ]:
+        assert main(["inference", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert says in error and error.count("\n") == 1
+
+
+def test_the_reports_table_says_what_was_measured(folder):
+    found, table = read_inference(folder), inference_table(folder)
+    frame = table.frame
+    assert len(frame) == len(found.models) * 2 * len(RUNTIMES)
+    for model in found.models:
+        for comparison in model.comparisons:
+            mine = frame[(frame["source"] == model.source) & (frame["batch"] == comparison.batch)].set_index("runtime")
+            for name, time in comparison.compact.ms.items():
+                row = mine.loc[name]
+                assert row["compact_ms"] == time.median and row["dense_ms"] == comparison.dense.ms[name].median
+                assert row["against_fastest"] == pytest.approx(row["fastest_dense_ms"] / time.median, rel=1e-3)
+                assert 0 < row["overhead_share"] <= 1
+    assert all(len(cells) == len(table.columns) for cells in table.rows())
+    assert found.machine in table.caption and "GB/s from memory" in table.caption
+    assert "compact_ms_high" in table.csv().splitlines()[0] and r"\toprule" in table.tex()
+    assert inference_table(folder / "runs") is None
