@@ -21,6 +21,10 @@ class FDHTLSTM(Method):
         inner_rank: PositiveInt | None = knob(None, "rank of the tree's inner nodes; none: rank")
         compact_to: str = knob("cores", "the joint map is kept as cores", pattern="^cores$")
 
+    @classmethod
+    def idle_knobs(cls, settings):
+        return ("rank",) if settings.budget else ()
+
     def skip(self, task):
         s = self.settings
         if s.layers > 1:

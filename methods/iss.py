@@ -23,7 +23,9 @@ class ISS(Method):
     class Settings(RecurrentSettings):
         definition: Literal["element", "group_norm"] = knob("group_norm", "when a unit counts as removed")
         strength: float = knob(0.003, "weight of the group lasso (lambda)", search=(1e-4, 1.0), ge=0)
-        learning_rate: float = knob(1.0, "factor while sparsifying: Adam moves a weight by one rate a step", gt=0)
+        learning_rate: float = knob(
+            1.0, "factor while sparsifying: Adam moves a weight by one rate a step", search=(0.3, 10.0), gt=0
+        )
         threshold: float = knob(0.01, "on |w| (element) or on the squared group norm (group_norm)", gt=0)
         start: Literal["scratch", "dense"] = knob("dense", "where training starts")
         start_share: float = knob(0.3, "part of the epochs spent on the dense start", gt=0, lt=1)

@@ -24,6 +24,10 @@ class Magnitude(Method):
         keep_inputs: float = knob(1.0, "part of the inputs kept (unit)", search=(0.01, 1.0), gt=0, le=1)
         every: int = knob(10, "steps between updates of the masks", gt=0)
 
+    @classmethod
+    def idle_knobs(cls, settings):
+        return ("keep_inputs",) if settings.structure == "element" else ()
+
     def start_share(self):
         return 0.3
 

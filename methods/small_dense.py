@@ -18,6 +18,14 @@ class SmallDense(Method):
             10.0, "at least this many times fewer recurrent parameters than dense", search=(2, 500)
         )
 
+    @classmethod
+    def idle_knobs(cls, settings):
+        return ("ratio",) if settings.width is not None else ()
+
+    @classmethod
+    def aim(cls, ratio):
+        return {} if ratio is None else {"ratio": ratio}
+
     def skip(self, task):
         if self._width(task) < 1:
             return (

@@ -52,7 +52,7 @@ class VIBLSTM(Method):
             "per_sequence",
             "when eps is drawn; first_batch (the released code) degenerates: sigma grows for free, all is pruned",
         )
-        keep_inputs: PositiveInt | None = knob(None, "target: exactly this many inputs stay (appendix); none: threshold")
+        keep_inputs: PositiveInt | None = knob(None, "target: exactly this many inputs stay (appendix)")
         keep_hidden: PositiveInt | None = knob(None, "target: exactly this many units of each layer stay (appendix)")
         threshold: float = knob(1.0, "a unit stays iff mu^2 / sigma^2 exceeds this", gt=0)
         evaluate_with: Literal["mean", "hard"] = knob("mean", "mask at evaluation: mu or 1 on kept units")
@@ -74,6 +74,10 @@ class VIBLSTM(Method):
                 if getattr(self, target) is not None and not getattr(self, mask):
                     raise ValueError(f"{target} needs {mask}: true")
             return self
+
+    @classmethod
+    def idle_knobs(cls, settings):
+        return ("rank",) if settings.map == "dense" or settings.budget else ()
 
     def start_share(self):
         return self.settings.start_share if self.settings.start == "dense" else 0.0
