@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 READY := $(VENV)/.ready-$(shell cksum requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: quick test lint native clean
+.PHONY: quick test tiny lint native clean
 
 quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
 	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml
@@ -13,6 +13,9 @@ quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
 
 test: $(READY) lint  ## the whole test suite
 	$(BIN)/python -m pytest
+
+tiny: $(READY)  ## every experiment of config/paper on made-up clips
+	$(BIN)/python -m pytest -m tiny
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,0 +1,107 @@
+"""Every experiment of config/paper, from made-up clips to the published table beside ours.
+
+The tiny forms go through real Snakemake, decoding, optical flow, both backbones with random weights, the feature
+cache, every method and the report. One runs in the suite; all of them with `make tiny`, as CI does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from squeezebench.experiment import read_experiment
+from squeezebench.plan import make_plan
+from squeezebench.record import RECORD_NAME, read_record
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENTS = sorted((ROOT / "config/paper").glob("*.yaml"))
+CONTROLS = {"dense", "small_dense", "random_units", "magnitude", "pooled_linear"}
+LIMIT = 180  # seconds for one tiny experiment on two cores
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """One folder of made-up clips and features for all experiments, as a user's $SQUEEZEBENCH_DATA is."""
+    return tmp_path_factory.mktemp("data")
+
+
+def run_tiny(path: Path, folder: Path, data: Path, *config: str) -> Path:
+    """The experiment's tiny form through Snakemake; the folder of its results."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder,
+               "--cores", "2", "--configfile", path, "--config", "scale=tiny", *config]  # fmt: skip
+    environment = os.environ | {"SQUEEZEBENCH_DATA": str(data), "SQUEEZEBENCH_CACHE": str(data / "cache")}
+    started = time.monotonic()
+    made = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, check=False)
+    assert made.returncode == 0, made.stderr[-3000:]
+    assert time.monotonic() - started < LIMIT
+    (results,) = (folder / "results").iterdir()
+    return results
+
+
+def check(results: Path) -> None:
+    plan = json.loads((results / "plan.json").read_text())
+    records = [read_record(results / run["path"] / RECORD_NAME) for run in plan["runs"]]
+    assert [(r.method, r.reason) for r in records if r.status != "ok"] == []
+    page = (results / "report.html").read_text()
+    for table in plan["config"]["tables"]:
+        assert table["title"].replace('"', "&#34;") in page
+        assert list(results.glob(f"*/{table['name']}.csv")), table["name"]
+
+
+@pytest.mark.parametrize("protocol", ["sound", "paper", "as_released"])
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_each_experiment_is_valid_under_each_protocol_at_both_scales(path, protocol):
+    for scale in ("full", "tiny"):
+        plan = make_plan(read_experiment(path, {"protocol": protocol, "scale": scale}), str(path))
+        assert plan.runs and plan.data_jobs == sorted(plan.tasks)
+        assert {run.method for run in plan.runs} >= CONTROLS, "a table without its controls"
+        masks = [run.settings for run in plan.runs if run.method == "vib_lstm"]
+        released = protocol == "as_released"
+        assert {s["noise"] for s in masks} == {"first_batch" if released else "per_sequence"}
+        assert {s["evaluate_with"] for s in masks} == {"hard" if released else "mean"}
+        assert {s["scale"] for s in masks} == {{"sound": "dataset", "paper": "eq15"}.get(protocol, "released")}
+        losses = {task.training.loss for task in plan.tasks.values()}
+        assert losses == {"double_softmax" if released else "cross_entropy"}
+
+
+def test_the_published_sizes_come_out_of_the_settings():
+    """The tensor shapes of Table 1 and the ring of Table 2 hold exactly the published numbers of core parameters."""
+    from squeezebench.discovery import find_methods, load
+    from squeezebench.method import TaskInfo
+
+    published = {"table1": {"tt_lstm": 3360, "bt_lstm": 3392, "tr_lstm": 1725, "ht_lstm": 1245},
+                 "table2": {"tr_lstm": 663_552}}  # fmt: skip
+    files, found = find_methods(), {}
+    for name in published:
+        plan = make_plan(read_experiment(ROOT / f"config/paper/{name}.yaml"), name)
+        info = TaskInfo("t", "sequence", {"table1": 57_600, "table2": 2048}[name], 6, 11, False, 100)
+        for run in plan.runs:
+            if run.method in published[name]:
+                method = load(files[run.method])
+                counts = method(method.Settings(**run.settings)).closed_form(info)
+                found.setdefault(name, {})[run.method] = counts["input_to_hidden"]
+    assert found == published
+
+
+def test_table_2_from_made_up_clips_to_its_report(tmp_path, data):
+    check(run_tiny(ROOT / "config/paper/table2.yaml", tmp_path, data))
+
+
+@pytest.mark.tiny
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_the_tiny_form_goes_through_every_step(path, tmp_path, data):
+    check(run_tiny(path, tmp_path, data))
+
+
+@pytest.mark.tiny
+@pytest.mark.parametrize("protocol", ["paper", "as_released"])
+def test_so_do_the_other_protocols(protocol, tmp_path, data):
+    results = run_tiny(ROOT / "config/paper/table4.yaml", tmp_path, data, f"protocol={protocol}")
+    assert results.name == f"table4_{protocol}_tiny"
+    check(results)
