@@ -28,3 +28,4 @@ rule all:
     input:
         f"{RESULTS}/report.html",
         [f"{RESULTS}/jobs/{job}.json" for job in PLAN["jobs"]],
+        list(TUNINGS.values()),

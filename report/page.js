@@ -4,9 +4,11 @@
 for (const part of document.querySelectorAll(".tabular")) {
   const body = part.querySelector("tbody");
   const rows = [...body.rows];
-  const heads = [...part.querySelectorAll("th")];
+  const heads = [...part.querySelectorAll("thead tr:last-child th")]; // a row of headings above them may name groups
   const shown = part.querySelector("[data-shown]");
   const filter = part.querySelector("[data-filter]");
+  const choose = part.querySelector("[data-choose]"); // one column's values to pick from
+  const chosen = heads.findIndex((head) => choose && head.textContent.trim() === choose.dataset.choose);
   const texts = rows.map((row) => row.textContent.toLowerCase());
 
   const key = (row, column) => {
@@ -40,13 +42,17 @@ for (const part of document.querySelectorAll(".tabular")) {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     let visible = 0;
     rows.forEach((row, index) => {
-      row.hidden = !words.every((word) => texts[index].includes(word));
+      row.hidden = !words.every((word) => texts[index].includes(word))
+        || Boolean(choose && choose.value && row.cells[chosen].textContent.trim() !== choose.value);
       visible += !row.hidden;
     });
-    shown.textContent = words.length ? `${visible} of ${rows.length} rows` : `${rows.length} rows`;
+    shown.textContent = visible < rows.length ? `${visible} of ${rows.length} rows` : `${rows.length} rows`;
   };
-  filter.addEventListener("input", apply);
-  apply();
+  if (filter) { // a short table has none
+    filter.addEventListener("input", apply);
+    if (choose) choose.addEventListener("change", apply);
+    apply();
+  }
 
   for (const button of part.querySelectorAll("[data-copy]")) {
     button.addEventListener("click", async () => {

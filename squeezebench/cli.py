@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .checking import add_commands as add_checking_commands
+from .checking import add_verify, verified
 from .errors import InputError
+from .video.commands import add_commands as add_data_commands
 
 BAD_INPUT = 2
 
@@ -83,11 +86,15 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = add("plan", _plan, "check an experiment and write the list of its runs")
     plan.add_argument("experiment", type=Path)
+    plan.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's: replaces a key")
     plan.add_argument("--results", type=Path, default=Path("results"))
+    plan.add_argument("--gpu-tflops", type=float, help="what your GPU sustains in float32, for the cost estimate")
+    plan.add_argument("--json", action="store_true", help="the estimated cost as JSON")
     plan.add_argument("--config-from-stdin", action="store_true", help="the experiment as JSON (the Snakefile's)")
     plan.add_argument("--key", default="", help=argparse.SUPPRESS)
     for name, function, text in [
         ("starts", _starts, "train the dense starts of one task of a plan"),
+        ("tune", _tune, "make the trials of one method on one task (TASK/METHOD) of a plan"),
         ("job", _job, "make the runs of one job of a plan"),
     ]:
         step = add(name, function, text)
@@ -95,8 +102,27 @@ def _parser() -> argparse.ArgumentParser:
         step.add_argument("id")
         step.add_argument("--receipt", type=Path)
         step.add_argument("--threads", type=int, default=1)
+    data = commands.add_parser("data", help="fetch, check and prepare the video data sets")
+    add_data_commands(data.add_subparsers(required=True, metavar="action"))
+    inference = add("inference", _inference, "measure the speed of saved compact networks on a quiet machine")
+    inference.add_argument("folder", type=Path, help="results of an experiment; writes inference.json there")
+    inference.add_argument("--all", action="store_true", help="every run, not only those of settings that are picked")
+    inference.add_argument("--seconds", type=float, default=1.0, help="for each batch size of each network")
+    inference.add_argument("--steps", type=int, help="for older records, which do not say theirs")
+    export = add("export", _export, "write a run's compact network as a standard LSTM or GRU for other programs")
+    export.add_argument("record", type=Path, help="a run's folder, or its record.json")
+    export.add_argument("--format", choices=["onnx", "torch", "safetensors"], default="onnx")
+    export.add_argument("--out", type=Path, help="file to write; default: beside the record")
+    export.add_argument("--lengths", action=argparse.BooleanOptionalAction, help="onnx: a second input `length`")
+    audit = add("audit", _audit, "recompute the figures that the papers print")
+    audit.add_argument("--json", action="store_true")
+    verdicts = "only such checks: ok, rounding, mismatch or 'not checkable'; may be given again"
+    audit.add_argument("--verdict", action="append", default=[], metavar="VERDICT", help=verdicts)
+    audit.add_argument("--html", type=Path, metavar="FILE", help="write the page of all checks instead")
     report = add("report", _report, "build report.html from a folder of records")
     report.add_argument("folder", type=Path)
+    add_verify(report)
+    add_checking_commands(add)
     return parser
 
 
@@ -254,12 +280,19 @@ def _plan(options: argparse.Namespace) -> None:
         content = {"name": options.experiment.stem} | json.load(sys.stdin)
         experiment = check_experiment(content, where)
     else:
-        experiment = read_experiment(options.experiment)
+        experiment = read_experiment(options.experiment, assignments(options.config, "--config"))
     plan = make_plan(experiment, where)
     path = options.results / experiment.name / "plan.json"
+    costs = None
+    if not options.config_from_stdin:  # the Snakefile plans each time it is read: seconds of calibration are too many
+        from .costs import GPU_TFLOPS, estimate, words
+
+        costs = estimate(plan, GPU_TFLOPS if options.gpu_tflops is None else options.gpu_tflops)
     write_atomically(path, json.dumps(plan.model_dump(mode="json") | {"key": options.key}).encode())
-    if not options.config_from_stdin:
-        print(f"{len(plan.runs)} runs in {len(plan.jobs)} jobs; wrote {path}")
+    if costs and options.json:
+        print(json.dumps({"plan": str(path)} | costs.as_dict(), indent=1))
+    elif costs:
+        print(f"{len(plan.runs)} runs in {len(plan.jobs)} jobs; wrote {path}", *words(costs), sep="\n")
 
 
 def _starts(options: argparse.Namespace) -> None:
@@ -268,14 +301,67 @@ def _starts(options: argparse.Namespace) -> None:
     train_starts(options.plan, options.id, options.receipt, options.threads)
 
 
+def _tune(options: argparse.Namespace) -> None:
+    from .jobs import tune_job
+
+    tune_job(options.plan, options.id, options.receipt, options.threads)
+
+
 def _job(options: argparse.Namespace) -> None:
     from .jobs import run_job
 
     run_job(options.plan, options.id, options.receipt, options.threads)
 
 
-def _report(options: argparse.Namespace) -> None:
+def _inference(options: argparse.Namespace) -> None:
+    from .inference import PAPER, all_runs, measure, picked_runs
+
+    if not options.seconds > 0:
+        raise InputError(f"--seconds {options.seconds:g}: give more than 0")
+    if options.steps is not None and options.steps < 1:
+        raise InputError(f"--steps {options.steps}: give at least 1")
+    if not options.folder.is_dir():
+        raise InputError(f"{options.folder}: no such folder")
+    runs = (all_runs if options.all else picked_runs)(options.folder)
+    path = measure(options.folder, runs, [PAPER], options.seconds, options.steps, progress=sys.stderr.isatty())
+    print(f"wrote {path}; squeezebench report {options.folder} shows it")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from .export import export
+
+    made = export(options.record, options.format, options.out, options.lengths)
+    print(f"wrote {made.path}: {made.bytes:,} bytes; logits differ from the module's by at most {made.gap:.1e}")
+    for note in made.notes:
+        print(f"  {note}")
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from .report.audit import VERDICTS, as_json, as_text, audit, summary
+
+    if unknown := [verdict for verdict in options.verdict if verdict not in VERDICTS]:
+        raise InputError(f"--verdict {unknown[0]!r}: give one of {', '.join(VERDICTS)}")
+    checks = audit()
+    if options.html:
+        from .record import write_atomically
+        from .report.audit.page import audit_page
+
+        if options.html.is_dir():
+            raise InputError(f"--html {options.html}: is a folder; give the page's file name")
+        write_atomically(options.html, audit_page(checks))
+        print(f"wrote {options.html}; {summary(checks)}")
+    elif options.json:
+        print(json.dumps(as_json(checks, options.verdict), indent=1, ensure_ascii=False))
+    else:
+        print(as_text(checks, options.verdict))
+
+
+def _report(options: argparse.Namespace) -> int:
     from .report import build_report
 
+    if not options.folder.is_dir():
+        raise InputError(f"{options.folder}: no such folder of results")
+    sound = verified(options)
     plan = options.folder / "plan.json"
     print(build_report(options.folder, plan=plan if plan.exists() else None))
+    return 0 if sound else 1

@@ -26,7 +26,9 @@ from pydantic import (
 
 from .discovery import near_matches
 from .errors import InputError
+from .published import PublishedTable
 from .record import Protocol
+from .tuning.settings import Tuning
 
 
 class Experiment(BaseModel):
@@ -44,6 +46,8 @@ class Experiment(BaseModel):
     seeds: list[NonNegativeInt] = [0, 1, 2]
     training: dict[str, Any] = {}
     model: dict[str, Any] = {}
+    tables: list[PublishedTable] = []  # published tables and figures that the report shows beside ours
+    tuning: Tuning | None = None  # methods whose knobs are picked by an equal number of trials on validation
     features: str | None = None  # stands for ${features} in the options of tasks: the path of the user's own data
     plugins: list[str] = []  # method files or folders of them; a method that `methods` does not list joins as it is
     runs_per_job: PositiveInt = 1000  # runs of one method on one task that share a process (cluster: 1)
@@ -94,7 +98,8 @@ def suffix(content: dict[str, Any]) -> str:
 def _layers(given: Any, names: Iterable[str], where: str) -> dict[str, dict[str, Any]]:
     """Name -> keys it sets, each of a known name and with known keys."""
     allowed = [key for key in Experiment.model_fields if key not in ("name", "protocol", "scale")]
-    for name, layer in _mapping(given, where).items():
+    given = {name: {} if layer is None else layer for name, layer in _mapping(given, where).items()}
+    for name, layer in given.items():
         if name not in names:
             raise InputError(f"{where}: unknown protocol {name!r}; {near_matches(str(name), names)}")
         for key in _mapping(layer, f"{where}: {name}"):
@@ -169,6 +174,16 @@ def validated(model: type[BaseModel], content: dict[str, Any], where: str) -> An
         place = ".".join(str(part) if str(part).isprintable() else repr(part) for part in first["loc"])
         given = f" (got {first['input']!r})" if not isinstance(first["input"], dict | list) else ""
         if first["type"] == "extra_forbidden":
-            allowed = near_matches(place.rsplit(".", 1)[-1], model.model_fields)
+            allowed = near_matches(place.rsplit(".", 1)[-1], _fields_at(model, first["loc"][:-1]))
             raise InputError(f"{where}: unknown key {place!r}; {allowed}") from None
         raise InputError(f"{where}: {place}: {first['msg'].removeprefix('Value error, ')}{given}") from None
+
+
+def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> dict[str, Any]:
+    """The keys that are allowed at `place` of a `model`."""
+    for part in place:
+        if part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            inner = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+            model = next((kind for kind in inner if issubclass(kind, BaseModel)), model)
+    return model.model_fields

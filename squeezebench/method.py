@@ -110,6 +110,7 @@ class Method:
     paper: ClassVar[str] = ""  # citation of the source
     control: ClassVar[bool] = False  # a control: what the other methods have to beat
     kinds: ClassVar[tuple[str, ...]] = ("sequence",)
+    protocols: ClassVar[dict[str, dict[str, Any]]] = {}  # protocol -> knobs that it sets otherwise
     compact_tolerance: ClassVar[float] = 1e-5  # of logits: compact module against the trained one
 
     class Settings(RecurrentSettings):
@@ -135,6 +136,17 @@ class Method:
     def stages(self) -> list[Stage]:
         """The training stages. Default: one."""
         return [Stage("train", 1.0)]
+
+    @classmethod
+    def idle_knobs(cls, settings: Any) -> tuple[str, ...]:
+        """Knobs that change nothing under these settings; the tuner does not spend trials on them."""
+        return ()
+
+    @classmethod
+    def aim(cls, ratio: float | None) -> dict[str, Any]:
+        """Knobs that set the ratio of LSTM parameters directly, for the first trial of a tuner that asks for `ratio`:
+        a control whose best setting is known in advance must not look weak because the tuner missed it."""
+        return {}
 
     # --- what is trained
     def build(self, task: TaskInfo) -> nn.Module:

@@ -16,11 +16,15 @@ from .errors import InputError
 from .experiment import Experiment, validated
 from .method import Method, RecurrentSettings
 from .provenance import engine_digest
+from .published import check_tables
 from .record import digest_of
 from .run import settings_of
 from .task import TaskSpec, parse_options
 from .tasks import source_module
 from .training import TrainingSettings
+from .tuning.planned import FOLDER as TUNED
+from .tuning.planned import PlannedTuning, methods_to_tune, plan_tuning
+from .tuning.settings import Tuning
 
 TASK_KEYS = ("training", "model")  # of a task's entry: they override the experiment's; `methods` restricts them
 
@@ -35,6 +39,7 @@ class PlannedRun(BaseModel):
     seed: int
     path: str  # relative to the results folder
     job: str
+    tuned: str | None = None  # job of the tuning whose winner takes the place of `settings`
 
 
 class PlannedTask(BaseModel):
@@ -65,6 +70,8 @@ class Plan(BaseModel):
     tasks: dict[str, PlannedTask]
     methods: dict[str, PlannedMethod]
     runs: list[PlannedRun]
+    tuning: Tuning | None = None
+    tunings: list[PlannedTuning] = []
     start_jobs: list[str]
     data_jobs: list[str]
     jobs: list[str]
@@ -80,26 +87,54 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
         if name not in listed:
             raise InputError(f"{where}: defaults: {name!r} is not among methods; {near_matches(name, listed)}")
     methods: dict[str, PlannedMethod] = {}
+    knobs: dict[str, list[str]] = {}
     runs: list[PlannedRun] = []
+    tunings: list[PlannedTuning] = []
+    to_tune = methods_to_tune(experiment.tuning, listed, where)
     for name, given in listed.items():
         file = pick(found, name)
         planned, method = _method(file)
         methods[name] = planned
-        defaults = experiment.defaults.get(name, {})
+        knobs[name] = list(method.Settings.model_fields) if method else []
+        defaults = experiment.defaults.get(name, {}) | (method.protocols.get(experiment.protocol, {}) if method else {})
         for task_name, task in tasks.items():
             if task.methods is not None and name not in task.methods:
                 continue
-            grid = list(_grid(given, f"{where}: methods: {name}"))
-            points = [_point(p, defaults, method, task, f"{where}: methods") for p in grid] if method else [({}, {})]
+            tuning = None
+            if name in to_tune and method:
+                shared = _shared(method, task) | defaults
+                tuning = plan_tuning(
+                    (task_name, name),
+                    method,
+                    given,
+                    shared,
+                    experiment.tuning,
+                    _decides(experiment.protocol, task),
+                    where,
+                )
+                tunings.append(tuning)
+                points = [(tuning.settings, tuning.varied)]
+            else:
+                grid = list(_grid(given, f"{where}: methods: {name}"))
+                points = (
+                    [_point(p, defaults, method, task, f"{where}: methods") for p in grid] if method else [({}, {})]
+                )
             cells = [(*point, seed) for point in _unique(points) for seed in experiment.seeds]
             for number, (settings, varied, seed) in enumerate(cells):
-                folder = f"runs/{task_name}/{name}/{_slug(varied, settings)}/seed-{seed}"
-                job = f"{task_name}/{name}/{number // experiment.runs_per_job}"  # a digest takes its place below
+                folder = TUNED if tuning else _slug(varied, settings)
                 runs.append(
                     PlannedRun(
-                        task=task_name, method=name, settings=settings, varied=varied, seed=seed, path=folder, job=job
+                        task=task_name,
+                        method=name,
+                        settings=settings,
+                        varied=varied,
+                        seed=seed,
+                        path=f"runs/{task_name}/{name}/{folder}/seed-{seed}",
+                        job=f"{task_name}/{name}/{number // experiment.runs_per_job}",  # a digest takes its place below
+                        tuned=tuning.job if tuning else None,
                     )
                 )
+    check_tables(experiment.tables, knobs, tasks, where)
     if not runs:
         raise InputError(f"{where}: no runs: give at least one task, one method and one seed")
     runs = _named_jobs(runs, tasks, experiment.protocol)
@@ -115,6 +150,8 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
         tasks=tasks,
         methods=methods,
         runs=runs,
+        tuning=experiment.tuning,
+        tunings=tunings,
         start_jobs=sorted(needing),
         data_jobs=sorted(name for name in ran if tasks[name].prepared),
         jobs=list(dict.fromkeys(run.job for run in runs)),
@@ -126,12 +163,20 @@ def _named_jobs(runs: list[PlannedRun], tasks: dict[str, PlannedTask], protocol:
     members: dict[str, list[PlannedRun]] = {}
     for run in runs:
         members.setdefault(run.job, []).append(run)
-    shared = {name: [protocol, task.model_dump(mode="json")] for name, task in tasks.items()}
+    shared = {name: _decides(protocol, task) for name, task in tasks.items()}
+    points = {
+        job: [(r.settings, r.seed, *([r.tuned] if r.tuned else [])) for r in some] for job, some in members.items()
+    }
     names = {
-        job: f"{job.rpartition('/')[0]}/{digest_of([shared[some[0].task], [(r.settings, r.seed) for r in some]])[:12]}"
+        job: f"{job.rpartition('/')[0]}/{digest_of([shared[some[0].task], points[job]])[:12]}"
         for job, some in members.items()
     }
     return [run.model_copy(update={"job": names[run.job]}) for run in runs]
+
+
+def _decides(protocol: str, task: PlannedTask) -> list[Any]:
+    """What decides the result of every run of a task."""
+    return [protocol, task.model_dump(mode="json")]
 
 
 def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) -> PlannedTask:
@@ -175,7 +220,8 @@ def _check_restrictions(tasks: dict[str, PlannedTask], listed: dict[str, Any], w
 def fingerprint(spec: TaskSpec) -> str:
     """Identifies the data files a task reads by name, size and their first and last MiB (whole features are too long
     to hash at each plan)."""
-    path = spec.options.get("path")
+    main = getattr(source_module(spec.source), "MAIN_OPTION", None)
+    path = spec.options.get(main) if main in ("path", "folder") else None
     if path is None:
         return ""
     path, digest = Path(path).expanduser(), sha256()
@@ -222,9 +268,14 @@ def _point(
 ) -> tuple[dict, dict]:
     """(resolved settings, the varied ones): `model:` fills what the method shares with the dense model, `defaults:`
     what the point leaves open."""
-    shared = {k: v for k, v in task.model.model_dump(exclude_unset=True).items() if k in method.Settings.model_fields}
-    settings = settings_of(method, shared | defaults | given, where)
+    settings = settings_of(method, _shared(method, task) | defaults | given, where)
     return settings.model_dump(mode="json"), given
+
+
+def _shared(method: type[Method], task: PlannedTask) -> dict[str, Any]:
+    """What `model:` gives and the method has."""
+    given = task.model.model_dump(exclude_unset=True)
+    return {knob: value for knob, value in given.items() if knob in method.Settings.model_fields}
 
 
 def _unique(points: list[tuple[dict, dict]]) -> list[tuple[dict, dict]]:

@@ -24,6 +24,15 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Shape(_Part):
+    """What a module of the task reads and answers: (sequences, steps, inputs) -> classes."""
+
+    inputs: int
+    steps: int  # of the longest sequence
+    classes: int
+    has_lengths: bool  # sequences differ in length
+
+
 class Accuracy(_Part):
     """Top-1 accuracy of the compact module, as fractions in [0, 1]; test is read once, at the end."""
 
@@ -69,13 +78,33 @@ class Baseline(_Part):
     counts: Counts
 
 
-class Cost(_Part):
-    """Size and speed of the compact module, measured by the engine on the object that is scored."""
+class StoredAs(_Part):
+    """The compact module written in one precision, and read back: measurement/files.py says how."""
 
-    bytes: int  # of model.safetensors
-    macs: int  # multiply-accumulates of one sequence of the task's full length
-    latency_ms: dict[str, float] = {}  # key: batch size; median over repeats, one thread, PyTorch
+    bytes: int  # of the whole file, header and spec included
+    test: float | None = None  # top-1 of the module that was read back; None: not measured, or its outputs not finite
+
+
+class Cost(_Part):
+    """Size and speed of the compact module, measured by the engine on the object that is scored.
+
+    `dense_*` is the uncompressed model of the same run; keys of the latency fields are batch sizes. Latency is taken
+    while other jobs may run: it is there for a first look, `squeezebench inference` measures on a quiet machine.
+    """
+
+    bytes: int  # of model.safetensors (float32)
+    stored_as: dict[str, StoredAs] = {}  # float32, float16, int8 (weight-only)
+    macs: int  # multiply-accumulates of one sequence of the task's full length, by torch's flop counter
+    macs_closed_form: int | None = None  # by formula; None where a module of a method's own gives none
+    dense_macs: int | None = None  # by formula
+    peak_activation_bytes: int | None = None  # of a forward pass at batch 1, beside its input and the weights
+    dense_peak_activation_bytes: int | None = None
+    latency_ms: dict[str, float] = {}  # median over repeats, one thread, PyTorch
+    latency_quartiles_ms: dict[str, tuple[float, float]] = {}
     dense_latency_ms: dict[str, float] = {}  # torch.nn.LSTM/GRU of the baseline's size, same process, interleaved
+    dense_latency_quartiles_ms: dict[str, tuple[float, float]] = {}
+    fastest_dense_latency_ms: dict[str, float] = {}  # of PyTorch's kernels, the same with oneDNN off, and the engine's
+    fastest_dense_runtime: dict[str, str] = {}  # which of them it was
 
 
 class Stage(_Part):
@@ -102,6 +131,7 @@ class Provenance(_Part):
     method_digest: str = ""
     split_digest: str = ""
     start_digest: str | None = None
+    tuning_digest: str | None = None  # of the study that picked the settings; None: the experiment gave them
     packages: dict[str, str] = {}
     python: str = ""
     machine: str = ""
@@ -127,7 +157,12 @@ class Record(_Part):
     seed: int
     control: bool = False  # the method is a control (dense, small dense, random, magnitude, no recurrence)
     training: dict[str, Any] = {}
+    task_spec: dict[str, Any] | None = None  # with `model` and `fingerprint`: what a repetition of the run needs
+    model: dict[str, Any] | None = None  # recurrent settings of the dense model that ratios are taken against
+    fingerprint: str = ""  # of the data files, see plan.fingerprint
+    model_digest: str | None = None  # of the compact module's tensors, see measurement/digest.py
     accuracy: Accuracy = Accuracy()
+    shape: Shape | None = None
     class_names: list[str] = []
     confusion: list[list[int]] | None = None  # test split, [true][predicted]
     test_size: int | None = None

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from . import provenance
 from .discovery import MethodFile, load
 from .errors import InputError
 from .measurement import DenseReference, cost, count
+from .measurement.digest import model_digest
 from .method import Method, TaskInfo, dense_classifier
 from .nn import RecurrentClassifier
 from .record import (
@@ -29,13 +31,14 @@ from .record import (
     Record,
     RecordError,
     Seconds,
+    Shape,
     read_record,
     write_record,
 )
 from .spec import RunSpec
-from .start import dense_start
+from .start import Start, dense_start
 from .task import Task, load_task
-from .training import Trainer, accuracy, describe, pick_device, predict
+from .training import Diverged, Trainer, accuracy, describe, pick_device, predict
 
 UNFINISHED = "unfinished"  # counts the processes that began a run and died without a word (kill -9, out of memory)
 MOST_DEATHS = 2
@@ -109,15 +112,19 @@ def execute(spec: RunSpec, method: MethodFile, folder: Path, starts: Path, progr
         "varied": spec.varied,
         "seed": spec.seed,
         "training": spec.training.model_dump(mode="json"),
+        "task_spec": spec.task.model_dump(mode="json"),
+        "model": spec.model.model_dump(mode="json"),
+        "fingerprint": spec.fingerprint,
     }
     origin = provenance.collect(spec.inputs_digest(method), method.digest, spec.training.device)
+    origin = origin.model_copy(update={"tuning_digest": spec.tuning})
     try:
         if deaths >= MOST_DEATHS:
             raise InputError(f"the process was killed {deaths} times while making this run (out of memory?)")
         result = _Run(spec, load(method), folder, starts, progress).result()
     except (Exception, SystemExit) as error:
         handler.stream.write(traceback.format_exc())  # for who looks into the folder; the record has the reason
-        result = {"status": "failed", "reason": _reason(error)}
+        result = {"status": "failed", "reason": reason_of(error)}
     finally:
         log.removeHandler(handler)
         handler.close()
@@ -129,7 +136,7 @@ def execute(spec: RunSpec, method: MethodFile, folder: Path, starts: Path, progr
     return record
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """One line for the record of a failed run."""
     if isinstance(error, SystemExit):
         return f"the method called sys.exit({error.code})"
@@ -137,6 +144,19 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, MemoryError) or "out of memory" in text.lower():
         return f"out of memory: {text}"
     return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+
+
+def train(
+    method: Method, spec: RunSpec, task: Task, info: TaskInfo, starts: Path, progress: bool = False, per_epoch=None
+) -> tuple[nn.Module, Trainer, Start | None]:
+    """The trained module (not compacted), from the shared dense start where the method asks for one."""
+    start, epochs, share = None, spec.training.epochs, method.start_share()
+    if share:
+        first = max(1, round(share * epochs))
+        start = dense_start(starts, spec, method.settings, task, info, first, progress)
+        epochs -= first
+    trainer = Trainer(method, task, spec.training, spec.seed, progress, per_epoch=per_epoch)
+    return trainer.run(start.model if start else None, epochs), trainer, start
 
 
 @dataclass
@@ -178,18 +198,11 @@ class _Run:
         )
 
     def _trained(self, method: Method, task: Task, info: TaskInfo):
-        spec, share = self.spec, method.start_share()
-        start, epochs = None, spec.training.epochs
-        if share:
-            first = max(1, round(share * epochs))
-            start = dense_start(self.starts, spec, method.settings, task, info, first, self.progress)
-            epochs -= first
         self.best = None
         watch = None
-        if spec.protocol == "as_released":
-            watch = lambda model, last: self._watch_test(model, last, task, pick_device(spec.training))  # noqa: E731
-        trainer = Trainer(method, task, spec.training, spec.seed, self.progress, per_epoch=watch)
-        return trainer.run(start.model if start else None, epochs), trainer, start
+        if self.spec.protocol == "as_released":
+            watch = lambda model, last: self._watch_test(model, last, task, pick_device(self.spec.training))  # noqa: E731
+        return train(method, self.spec, task, info, self.starts, self.progress, watch)
 
     def _watch_test(self, model, last: bool, task: Task, device) -> dict[str, float]:
         """The released codes' habit, for `as_released` only: keep the epoch that is best on the test part."""
@@ -213,17 +226,41 @@ class _Run:
                 test=float((found == labels).mean()),
                 test_final_epoch=final,
             ),
+            "shape": Shape(inputs=info.inputs, steps=info.steps, classes=info.classes, has_lengths=info.has_lengths),
             "confusion": confusion.tolist(),
             "test_size": len(labels),
+            "model_digest": model_digest(compact.state_dict()),
             "counts": counts,
             "kept": _kept(compact, base),
             "baseline": Baseline(name=f"{spec.model.cell} {spec.model.layers} x {spec.model.hidden}", counts=dense),
-            "ratio": Ratio(**{k: _ratio(getattr(dense, k), getattr(counts, k)) for k in Ratio.model_fields}),
-            "cost": cost(compact, reference, self.folder / "model.safetensors", info.inputs, info.steps),
+            "ratio": Ratio(**{k: ratio_of(getattr(dense, k), getattr(counts, k)) for k in Ratio.model_fields}),
+            "cost": cost(
+                compact,
+                base,
+                reference,
+                self.folder / "model.safetensors",
+                info.inputs,
+                info.steps,
+                score=self._score(task),
+                test=float((found == labels).mean()),
+            ),
         }
 
+    @staticmethod
+    def _score(task: Task):
+        """Test accuracy of a module; None where rounding its weights made its outputs overflow."""
 
-def _ratio(dense: int, small: int) -> float | None:
+        def score(module) -> float | None:
+            try:
+                return accuracy(module, task, "test", torch.device("cpu"))
+            except Diverged:
+                return None
+
+        return score
+
+
+def ratio_of(dense: int, small: int) -> float | None:
+    """How many times fewer; None where nothing is left to count."""
     return round(dense / small, 4) if small else None
 
 

@@ -28,8 +28,13 @@ class RunSpec(BaseModel):
     training: TrainingSettings = TrainingSettings()
     model: RecurrentSettings = RecurrentSettings()  # the dense model that ratios are taken against
     protocol: Protocol = "sound"
+    tuning: str | None = None  # the study that picked the settings; they decide the result, not how they were found
 
     def inputs_digest(self, method: MethodFile) -> str:
         """What a kept record has to match; the experiment's name and descriptions play no part."""
-        content = self.model_dump(mode="json", exclude={"experiment", "varied"})
-        return digest_of(content | {"method_file": method.digest})
+        return self.digest_with(method.digest)
+
+    def digest_with(self, method_digest: str) -> str:
+        """inputs_digest as of a method file with this digest."""
+        content = self.model_dump(mode="json", exclude={"experiment", "varied", "tuning"})
+        return digest_of(content | {"method_file": method_digest})

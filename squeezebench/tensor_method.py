@@ -67,6 +67,10 @@ class TensorMethod(Method):
     class Settings(TensorSettings):
         start: Literal["scratch", "dense"] = knob("scratch", "random cores, or the decomposed dense start")
 
+    @classmethod
+    def idle_knobs(cls, settings: TensorSettings) -> tuple[str, ...]:
+        return ("rank",) if settings.budget else ()
+
     def start_share(self) -> float:
         return 0.3 if self.settings.start == "dense" else 0.0
 

@@ -37,7 +37,7 @@ class TrainingSettings(BaseModel):
     weight_decay: NonNegativeFloat = 0.0
     clip: NonNegativeFloat = 5.0  # global gradient norm; 0: no clipping
     label_smoothing: NonNegativeFloat = 0.0
-    loss: Literal["cross_entropy", "double_softmax"] = "cross_entropy"  # double: of softmax outputs, as released codes do
+    loss: Literal["cross_entropy", "double_softmax"] = "cross_entropy"  # double: as released
     select: Literal["final", "validation"] = "final"  # epoch of the last stage that is kept
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["cpu", "cuda", "auto"] = "cpu"

@@ -17,6 +17,7 @@ from .errors import InputError
 from .experiment import suffix
 from .provenance import engine_digest
 from .record import RECORD_NAME, RecordError, digest_of, read_record
+from .tuning.result import TuningError, read_result
 
 
 def load_plan(config: dict[str, Any], where: str, results: Path = Path("results")) -> dict[str, Any]:
@@ -60,6 +61,13 @@ def _without_false_receipts(plan: dict[str, Any], folder: Path) -> dict[str, Any
             try:
                 read_record(folder / run["path"] / RECORD_NAME)
             except RecordError:
+                receipt.unlink()
+    for tuning in plan["tunings"]:
+        receipt = folder / "jobs" / "tuning" / f"{tuning['job']}.json"
+        if receipt.exists():
+            try:
+                read_result(folder / tuning["path"])
+            except TuningError:
                 receipt.unlink()
     return plan
 

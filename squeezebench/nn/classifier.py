@@ -15,7 +15,7 @@ from .segments import TemporalSegments
 
 
 class RecurrentClassifier(nn.Module):
-    """(B, T, D) -> logits (B, classes): [selection] -> [front] -> [input mask] -> layers -> last valid step -> head [-> top].
+    """(B, T, D) -> logits (B, C): [selection] -> [front] -> [input mask] -> layers -> last valid step -> head [-> top].
 
     input_index: the inputs that are read, int (d,), where a compact model has fewer than the task offers.
     Lengths: the state at the last *valid* step is classified; steps after it cannot influence it.

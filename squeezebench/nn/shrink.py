@@ -61,10 +61,10 @@ def surviving_inputs(model: RecurrentClassifier) -> Tensor:
 
 
 def keep_largest(model: RecurrentClassifier, inputs: int | None, hidden: int | None) -> None:
-    """Let exactly `inputs` inputs and `hidden` units of each layer stay, those of largest alpha, whatever the threshold.
+    """Let exactly `inputs` inputs and `hidden` units of each layer stay: those of largest alpha.
 
     The target dimensions of the VIB-LSTM appendix (its Tables 1-3). A unit's alpha is the smallest of the gates that
-    can remove it. None: left to the threshold. More than there are: all of them.
+    can remove it. None: the threshold decides. More than there are: all of them.
     """
     if inputs is not None and model.input_mask is not None:
         model.input_mask.chosen = _among_largest(model.input_mask.alpha(), inputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from squeezebench.report.names import output_files, read_plan
+from squeezebench.report.names import has_claims, output_files, published, read_plan, tuned_tasks
 
 __all__ = ["build_report", "outputs"]
 
@@ -23,4 +23,5 @@ def build_report(folder: Path, *, plan: Path | None = None) -> Path:
 
 def outputs(plan: Path | Mapping) -> list[str]:
     """The files `build_report` will write for this plan, relative to its folder; imports nothing heavy."""
-    return output_files(run["task"] for run in read_plan(plan)["runs"])
+    plan = read_plan(plan)
+    return output_files((run["task"] for run in plan["runs"]), published(plan), tuned_tasks(plan), has_claims(plan))

@@ -13,33 +13,36 @@ BRACKETS = [2, *(base * 10**power for power in range(7) for base in (5, 10))]  #
 
 
 def compared(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
-    """`groups` with the paired differences to the dense model and to the small dense model of equal size."""
+    """`groups` with the paired differences to each of `PARTNERS` and Holm's correction of their tests."""
     groups = groups.copy()
-    groups["dense_group"] = _dense_partners(groups)
-    groups["small_group"] = _small_partners(groups)
-    for name in ("dense", "small"):
+    for name, partners in PARTNERS.items():
+        groups[f"{name}_group"] = partners(groups)
         pairs = paired_differences(groups, groups[f"{name}_group"], gathered)
         groups = groups.join(pairs.add_prefix(f"{name}_"))
-    groups["small_p_holm"] = _holm_by_task(groups)
+    for name in PARTNERS:
+        groups[f"{name}_p_holm"] = _holm_by_task(groups, name)
     return groups
 
 
 def paired_differences(groups: pd.DataFrame, partner: pd.Series, gathered: Gathered) -> pd.DataFrame:
     """Test accuracy minus the partner group's, by seed: n, mean, half of the 95 % interval, t test's p.
 
-    Seeds that only one of the two finished are left out: n can be smaller than either number of seeds.
+    Seeds that only one of the two finished are left out: n can be smaller than either number of seeds. Accuracies move
+    in whole sequences, and a few seeds can agree on a difference by chance: their standard deviation is taken as one
+    test sequence at least, else one sequence in each of three seeds would be certain.
     """
     number = pd.Series(groups.index, index=pd.MultiIndex.from_frame(groups[GROUP]))
     runs = gathered.runs[gathered.runs["status"] == "ok"]
     runs = runs.assign(group=number.reindex(pd.MultiIndex.from_frame(runs[GROUP])).to_numpy())[
-        ["group", "seed", "test"]
+        ["group", "seed", "test", "test_size"]
     ]
     runs = runs.assign(partner=runs["group"].map(partner))
     both = runs.merge(runs, left_on=["partner", "seed"], right_on=["group", "seed"], suffixes=("", "_partner"))
     both["difference"] = both["test"] - both["test_partner"]
     by_group = both.groupby("group")["difference"]
     pairs = pd.DataFrame({"n": by_group.count(), "difference": by_group.mean()}).reindex(groups.index)
-    deviation = by_group.std().reindex(groups.index)
+    one_sequence = 1 / both.groupby("group")["test_size"].min()
+    deviation = by_group.std().clip(lower=one_sequence.fillna(0)).reindex(groups.index)
     pairs["n"] = pairs["n"].fillna(0).astype(int)
     pairs["half_width"] = half_width(deviation, pairs["n"])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -77,19 +80,28 @@ def _small_partners(groups: pd.DataFrame) -> pd.Series:
     return partner
 
 
+def _control_partners(groups: pd.DataFrame) -> pd.Series:
+    """For each group the control with the best mean validation accuracy among those that have no more LSTM parameters
+    (a model without a recurrence has 0). What does not beat it is beaten by something simpler and no larger."""
+    partner = pd.Series(np.nan, index=groups.index)
+    controls = ranked(groups[groups["control"].astype(bool) & (groups["method"] != DENSE)])
+    for key, candidates in controls.groupby(["task", "protocol"], sort=False):
+        here = (groups["task"] == key[0]) & (groups["protocol"] == key[1]) & ~groups["control"].astype(bool)
+        for index, size in groups.loc[here, "lstm_parameters_mean"].items():
+            able = candidates.index[candidates["lstm_parameters_mean"] <= size]
+            partner[index] = able[0] if len(able) else np.nan
+    return partner
+
+
+# What a method is held against, and the name of its columns.
+PARTNERS = {"dense": _dense_partners, "small": _small_partners, "control": _control_partners}
+
+
 def selected(groups: pd.DataFrame) -> pd.DataFrame:
     """For each task, method and bracket the group with the best mean validation accuracy among those at
     least that much smaller than their baseline. Test accuracy plays no part. Where a task has groups with
     three seeds, groups with fewer do not compete: a single lucky seed would win."""
-    able = groups[(groups["ok"] > 0) & groups["validation_accuracy_mean"].notna()]
-    able = able[np.isfinite(able["ratio_lstm_parameters"])]  # no LSTM, no ratio of LSTM parameters
-    most = able.groupby(["task", "protocol"])["ok"].transform("max").clip(upper=ENOUGH_SEEDS)
-    able = able[able["ok"] >= most]
-    able = able.sort_values(
-        ["validation_accuracy_mean", "lstm_parameters_mean", "settings"],
-        ascending=[False, True, True],
-        kind="stable",
-    )
+    able = ranked(groups[np.isfinite(groups["ratio_lstm_parameters"])])  # no LSTM, no ratio of LSTM parameters
     keys = ["task", "protocol", "method"]
     picks = []
     for bracket in BRACKETS:
@@ -101,6 +113,15 @@ def selected(groups: pd.DataFrame) -> pd.DataFrame:
     return chosen.sort_values(["task", "bracket", "control", "method", "protocol"], kind="stable")
 
 
+def ranked(groups: pd.DataFrame) -> pd.DataFrame:
+    """The groups that may be picked, the best mean validation accuracy first, the smaller of two equal ones before."""
+    able = groups[(groups["ok"] > 0) & groups["validation_accuracy_mean"].notna()]
+    most = able.groupby(["task", "protocol"])["ok"].transform("max").clip(upper=ENOUGH_SEEDS)
+    able = able[able["ok"] >= most]
+    order = ["validation_accuracy_mean", "lstm_parameters_mean", "settings"]
+    return able.sort_values(order, ascending=[False, True, True], kind="stable")
+
+
 def holm(p: pd.Series) -> pd.Series:
     """Holm's step-down correction of the p values of one family (missing ones are no part of it)."""
     given = p.dropna().sort_values()
@@ -108,10 +129,10 @@ def holm(p: pd.Series) -> pd.Series:
     return (given * steps).cummax().clip(upper=1).reindex(p.index)
 
 
-def _holm_by_task(groups: pd.DataFrame) -> pd.Series:
-    """One family per task and protocol: the picked settings of all methods but controls."""
+def _holm_by_task(groups: pd.DataFrame, name: str) -> pd.Series:
+    """One family per task, protocol and partner: the picked settings of all methods but controls."""
     family = selected(groups).index.unique()
     tested = groups.loc[family]
-    tested = tested[~tested["control"].astype(bool) & (tested["small_n"] >= ENOUGH_SEEDS)]
-    corrected = tested.groupby(["task", "protocol"])["small_p"].transform(holm)
+    tested = tested[~tested["control"].astype(bool) & (tested[f"{name}_n"] >= ENOUGH_SEEDS)]
+    corrected = tested.groupby(["task", "protocol"])[f"{name}_p"].transform(holm)
     return corrected.reindex(groups.index)

@@ -151,13 +151,15 @@ def _row(record: Record, place: str, planned: bool, engine_digest: str) -> dict[
         "confusion": record.confusion,
         "class_names": record.class_names,
         "notes": record.notes,
+        "task_spec": record.task_spec or {},
+        "model_digest": record.model_digest or "",
         **{key: getattr(origin, key) for key in _ORIGIN},
     }
 
 
 _COUNTS = ("input_to_hidden", "hidden_to_hidden", "bias", "mask_vectors", "lstm_total", "head", "model_total")
 _ORIGIN = ("squeezebench", "inputs_digest", "engine_digest", "method_digest", "split_digest", "start_digest",
-           "packages", "python", "machine", "device", "threads", "finished")  # fmt: skip
+           "packages", "python", "machine", "device", "threads", "native", "finished")  # fmt: skip
 _EMPTY = Record(status="skipped", task="", method="", settings={}, seed=0)
 
 

@@ -78,11 +78,12 @@ def _lost(axes, some: pd.DataFrame, look: Look, marker: str, hovers: dict[str, s
         gid = f"point-{len(hovers)}"
         axes.plot(group["ratio_lstm_parameters"], group["dense_difference"], marker=marker, ms=4.5, ls="none",
                   color=look.colour, mec="white", mew=0.5, gid=gid)  # fmt: skip
-        paired = formats.points(group["dense_difference"])
+        paired = "not enough seeds for a difference to dense"
         if group["dense_n"] >= ENOUGH_SEEDS:
-            paired = formats.points_interval(group["dense_difference"], group["dense_half_width"])
+            points = formats.points_interval(group["dense_difference"], group["dense_half_width"])
+            paired = f"{points} points to dense"
         seeds = formats.plural(group["dense_n"], "paired seed")
-        hovers[gid] = f"{group['task']}\n{hover(group)}\n{paired} points to dense ({seeds})"
+        hovers[gid] = f"{group['task']}\n{hover(group)}\n{paired} ({seeds})"
 
 
 def best_per_method(task: str, groups: pd.DataFrame) -> pd.DataFrame:
@@ -90,7 +91,8 @@ def best_per_method(task: str, groups: pd.DataFrame) -> pd.DataFrame:
     here = groups[(groups["task"] == task) & groups["validation_accuracy_mean"].notna()]
     here = here.sort_values(["protocol", "validation_accuracy_mean"], ascending=False, kind="stable")
     best = here.drop_duplicates("method").copy()  # "sound" sorts behind "as_released": descending, it is first
-    best["method_label"] += best["protocol"].map({"sound": "", "as_released": " (as released)"})
+    marked = {"sound": "", "paper": " (paper's protocol)", "as_released": " (as released)"}
+    best["method_label"] += best["protocol"].map(marked)
     return best.sort_values(["control", "method"])
 
 
@@ -99,19 +101,12 @@ def per_class(task: str, groups: pd.DataFrame, gathered: Gathered) -> Plot:
     kind, columns = "per_class", ["task", "method", "settings", "class", "accuracy", "seeds"]
     lines = []
     for _, group in best_per_method(task, groups).iterrows():
-        runs = _runs_of(group, gathered)
-        runs = runs[runs["confusion"].notna()]
-        shapes = {np.shape(matrix) for matrix in runs["confusion"]}
-        if len(shapes) != 1 or len(shape := shapes.pop()) != 2 or shape[0] != shape[1]:
-            continue  # none recorded, or not of one task
-        matrices = np.array(runs["confusion"].tolist(), float)  # (seeds, classes, classes)
-        with np.errstate(invalid="ignore"):
-            recall = np.diagonal(matrices, axis1=1, axis2=2) / matrices.sum(axis=2)
-        names = runs["class_names"].iloc[0]
-        names = names if len(names) == shape[0] else [str(index) for index in range(shape[0])]
+        if (found := class_recall(group, gathered)) is None:
+            continue
+        names, recall = found
         which = (group["method_label"], group["method"], group["settings"])
         for position, (name, value) in enumerate(zip(names, recall.mean(axis=0), strict=True)):
-            lines.append((*which, str(name), value, len(runs), position))
+            lines.append((*which, name, value, len(recall), position))
     if not lines:
         return nothing(kind, "No finished run of this task recorded a confusion matrix.", columns, task)
     table = pd.DataFrame(lines, columns=["label", "method", "settings", "class", "accuracy", "seeds", "position"])
@@ -143,6 +138,21 @@ def per_class(task: str, groups: pd.DataFrame, gathered: Gathered) -> Plot:
         return plot(kind, figure, table.assign(task=task)[columns], {}, task)
 
 
+def class_recall(group: pd.Series, gathered: Gathered) -> tuple[list[str], np.ndarray] | None:
+    """Names of the classes and recall (seeds, classes) of a group; None where no run recorded a confusion matrix, or
+    the runs are not of one task."""
+    runs = runs_of(group, gathered)
+    runs = runs[runs["confusion"].notna()]
+    shapes = {np.shape(matrix) for matrix in runs["confusion"]}
+    if len(shapes) != 1 or len(shape := shapes.pop()) != 2 or shape[0] != shape[1]:
+        return None
+    matrices = np.array(runs["confusion"].tolist(), float)  # (seeds, classes, classes)
+    with np.errstate(invalid="ignore"):
+        recall = np.diagonal(matrices, axis1=1, axis2=2) / matrices.sum(axis=2)
+    names = runs["class_names"].iloc[0]
+    return [str(name) for name in names] if len(names) == shape[0] else [str(i) for i in range(shape[0])], recall
+
+
 def training(task: str, groups: pd.DataFrame, gathered: Gathered, looks: dict[str, Look]) -> Plot:
     """Validation accuracy by epoch: one seed of each method's best group on validation."""
     kind, columns = (
@@ -151,7 +161,7 @@ def training(task: str, groups: pd.DataFrame, gathered: Gathered, looks: dict[st
     )
     curves = []
     for _, group in best_per_method(task, groups).iterrows():
-        runs = _runs_of(group, gathered).sort_values("seed")
+        runs = runs_of(group, gathered).sort_values("seed")
         curve = read_history(gathered, runs["path"].iloc[0]) if len(runs) else None
         if curve is not None:
             names = {"task": task, "method": group["method"], "settings": group["settings"]}
@@ -190,7 +200,7 @@ def read_history(gathered: Gathered, place: str) -> pd.DataFrame | None:
     return history[["stage", "epoch", "validation_accuracy"]]
 
 
-def _runs_of(group: pd.Series, gathered: Gathered) -> pd.DataFrame:
+def runs_of(group: pd.Series, gathered: Gathered) -> pd.DataFrame:
     runs = gathered.runs
     same = runs["status"] == "ok"
     for key in GROUP:

@@ -11,9 +11,12 @@ from pathlib import Path
 from squeezebench.errors import InputError
 
 PAGE = "report.html"
-TABLES = ("groups", "selected", "problems", "flattery", "provenance", "runs")
+AUDIT_PAGE = "audit.html"  # the papers' printed figures, recomputed: beside every report that compares with a paper
+TABLES = ("groups", "selected", "summary", "problems", "flattery", "provenance", "runs")
 TASK_FIGURES = ("accuracy_vs_size", "per_class", "training")  # one of each for every task
-SHARED_FIGURES = ("difference_vs_ratio",)
+SHARED_FIGURES = ("difference_vs_ratio", "ranks")
+CLAIMED = "vib_lstm"  # the method that report/claims is about
+DRAWN = ("sweep", "classes", "ratios", "size")  # layouts of published tables that become figures
 
 _SAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -32,16 +35,47 @@ def figure_names(tasks: Iterable[str]) -> list[str]:
     ]
 
 
-def output_files(tasks: Iterable[str]) -> list[str]:
-    """Every file of a report on `tasks`, relative to the experiment's folder."""
-    tables = [f"tables/{name}.{suffix}" for name in TABLES for suffix in table_suffixes(name)]
-    figures = [f"figures/{name}.{suffix}" for name in figure_names(tasks) for suffix in ("svg", "csv")]
-    return [PAGE, *tables, *figures]
+def output_files(tasks: Iterable[str], published: Iterable[Mapping] = (), tuned: Iterable[str] = (),
+                 claims=False) -> list[str]:  # fmt: skip
+    """Every file of a report on `tasks`, relative to the experiment's folder. `published` is config.tables of its plan:
+    the tables and figures of papers that it is shown beside. `tuned`: the tasks on which methods are tuned.
+    `claims`: whether the claims of the VIB-LSTM paper are held against the runs."""
+    drawn = {entry["name"]: entry.get("layout", "table") in DRAWN for entry in published}
+    tuned = sorted(set(tuned))
+    extra = ["audit"] * bool(drawn) + ["claims"] * claims
+    names = [*TABLES, *extra, *(["tuning"] if tuned else []), *(name for name, figure in drawn.items() if not figure)]
+    tables = [f"tables/{name}.{suffix}" for name in names for suffix in table_suffixes(name)]
+    names = [*figure_names(tasks), *(f"tuning_{slug(task)}" for task in tuned)]
+    names += [name for name, figure in drawn.items() if figure]
+    figures = [f"figures/{name}.{suffix}" for name in names for suffix in ("svg", "csv")]
+    return [PAGE, *([AUDIT_PAGE] if drawn else []), *tables, *figures]
 
 
 def table_suffixes(name: str) -> tuple[str, ...]:
     """`runs` is raw data, one line a record, and makes no sense in print."""
     return ("csv",) if name == "runs" else ("csv", "tex")
+
+
+def published(plan: Mapping) -> list[Mapping]:
+    """The published tables that a plan asks for, as they stand in its configuration."""
+    entries = (plan.get("config") or {}).get("tables") or []
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) and "name" in entry for entry in entries):
+        raise InputError("plan: config.tables is not a list of published tables, each with a name")
+    return entries
+
+
+def has_claims(plan: Mapping) -> bool:
+    """Whether the method that the claims are about is in the experiment."""
+    return any(run["method"] == CLAIMED for run in plan.get("runs", []))
+
+
+def tuned_tasks(plan: Mapping) -> list[str]:
+    """The tasks on which a plan tunes methods."""
+    entries = plan.get("tunings") or []
+    needed = {"task", "method", "path"}
+    if not isinstance(entries, list) or not all(isinstance(one, Mapping) and needed <= one.keys() for one in entries):
+        raise InputError("plan: tunings is not a list of tunings, each with a task, a method and a path")
+    return sorted({one["task"] for one in entries})
 
 
 def read_plan(plan: Path | Mapping) -> dict:

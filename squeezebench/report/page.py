@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 
 from squeezebench.errors import InputError
 from squeezebench.record import write_atomically
-from squeezebench.report import formats, views
+from squeezebench.report import formats, html, views
 from squeezebench.report.accounts import KINDS, problems_table, provenance_table
+from squeezebench.report.audit.page import write_beside
+from squeezebench.report.claims import claims_table, judge_claims, summary_line
 from squeezebench.report.compare import compared, selected
 from squeezebench.report.figures import Plot, accuracy_vs_size
 from squeezebench.report.gather import Gathered, gather
+from squeezebench.report.inference import inference_table
 from squeezebench.report.more_figures import difference_vs_ratio, per_class, training
-from squeezebench.report.names import PAGE, table_suffixes
+from squeezebench.report.names import AUDIT_PAGE, CLAIMED, PAGE, has_claims, table_suffixes
 from squeezebench.report.palette import looks
+from squeezebench.report.paper_part import paper_parts
+from squeezebench.report.ranks import rank_diagram
 from squeezebench.report.statistics import run_groups
+from squeezebench.report.summary import summaries
+from squeezebench.report.summary_table import summary_table
 from squeezebench.report.tables import Table
+from squeezebench.report.tuning import gather_tuning, tuning_curves, tuning_table
 from squeezebench.report.verdicts import Headline, headlines
-from squeezebench.report.words import asset, captions
+from squeezebench.report.verified import verified
+from squeezebench.report.words import captions
 
 
 @dataclass(frozen=True)
@@ -46,24 +52,36 @@ def build(folder: Path, *, plan: Path | None = None) -> Path:
     """Gather, compute, write. Returns the path of the page."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of results")
-    template, script, css = asset("page.html.j2"), asset("page.js"), asset("style.css")
+    template = html.template("page.html.j2")
     gathered = gather(folder, plan)
     groups = compared(run_groups(gathered), gathered)
     chosen = selected(groups)
     look = looks(groups)
+    summary = summaries(groups, gathered)
 
     tables = {
         table.name: table
         for table in (
             views.groups_table(groups),
             views.selected_table(chosen, groups),
+            summary_table(summary),
             problems_table(gathered),
             views.flattery_table(gathered, groups),
             provenance_table(gathered),
             views.runs_table(gathered),
         )
     }
-    difference = difference_vs_ratio(chosen, look)
+    if (speed := inference_table(folder)) is not None:
+        tables[speed.name] = speed
+    tuned = gather_tuning(gathered)
+    tuning = [tuning_curves(task, tuned, look) for task in sorted({one.task for one in tuned})]
+    if tuned:
+        tables["tuning"] = tuning_table(tuned, gathered)
+    claims = None
+    if has_claims(gathered.plan) or (gathered.runs["method"] == CLAIMED).any():
+        claims = judge_claims(groups, gathered)
+        tables["claims"] = claims_table(claims)
+    difference, ranks = difference_vs_ratio(chosen, look), rank_diagram(summary, look)
     tasks = [
         TaskPart(
             name=formats.clean(task),
@@ -76,13 +94,15 @@ def build(folder: Path, *, plan: Path | None = None) -> Path:
         )
         for number, task in enumerate(gathered.tasks, 1)
     ]
-    _write_tables(folder / "tables", tables)
-    _write_figures(folder / "figures", [difference, *(p for t in tasks for p in (t.size, t.classes, t.training))])
+    papers = paper_parts(groups, gathered)
+    beside = {part.table.name: part.table for part in papers if part.table}
+    drawn = [part.figure for part in papers if part.figure]
+    _write_tables(folder / "tables", tables | beside)
+    plots = [difference, ranks, *(p for t in tasks for p in (t.size, t.classes, t.training)), *tuning, *drawn]
+    _write_figures(folder / "figures", plots)
 
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.from_string(template).render(
+    page = html.page(
+        template,
         title=formats.clean(_experiment(gathered)),
         overview=overview(gathered),
         plan=gathered.plan,
@@ -90,14 +110,18 @@ def build(folder: Path, *, plan: Path | None = None) -> Path:
         protocols=_protocols(gathered),
         tasks=tasks,
         difference=difference,
+        ranks=ranks,
+        papers=papers,
+        claims=[] if claims is None else summary_line(claims),
+        audit={"page": AUDIT_PAGE, "summary": write_beside(folder, AUDIT_PAGE)} if papers else None,
+        tuning=tuning,
+        kinds={plot.kind for plot in (*tuning, *drawn)},
         tables={name: table for name, table in tables.items() if table.columns},
+        verified=verified(folder),
         words=captions(),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        css=Markup(css),
         svg=_svg,
     )
-    write_atomically(folder / PAGE, formats.clean(page).lstrip().encode())
+    write_atomically(folder / PAGE, page)
     return folder / PAGE
 
 
@@ -115,7 +139,7 @@ def _protocols(gathered: Gathered) -> list[str]:
     """Protocols that were planned or ran, the sound one first."""
     planned = gathered.plan.get("protocol")
     names = {*gathered.runs["protocol"], *([planned] if isinstance(planned, str) else [])}
-    return [name for name in ("sound", "as_released") if name in names]
+    return [name for name in ("sound", "paper", "as_released") if name in names]
 
 
 def overview(gathered: Gathered) -> dict[str, Any]:

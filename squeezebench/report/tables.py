@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,23 +27,27 @@ def tex(text: str) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the page: its text, the number it sorts by, small marks and a second line."""
+    """One cell of the page: its text, the number it sorts by, small marks and a second line. `chip`: the text stands
+    in a coloured frame of this class."""
 
     text: str
     sort: float | None = None
     marks: tuple[str, ...] = ()
     note: str = ""
+    chip: str = ""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: `cell` makes the cell from a row. `tex` columns go into LaTeX (paper is narrow)."""
+    """A column: `cell` makes the cell from a row. `tex` columns go into LaTeX (paper is narrow). Neighbours of one
+    `group` share a heading above their own."""
 
     title: str
     cell: Callable[[dict[str, Any]], Cell]
     hint: str = ""
     numeric: bool = False
     tex: bool = True
+    group: str = ""
 
 
 def text_column(title: str, key: str, **more) -> Column:
@@ -67,6 +72,12 @@ class Table:
     raw: dict[str, str] = field(default_factory=dict)
     caption: str = ""
 
+    def groups(self, columns: list[Column] | None = None) -> list[tuple[str, int]]:
+        """The headings above the columns, each with how many it spans; empty where no column has one."""
+        columns = self.columns if columns is None else columns
+        spans = [(name, len(list(some))) for name, some in itertools.groupby(columns, lambda column: column.group)]
+        return spans if any(name for name, _ in spans) else []
+
     def rows(self) -> list[list[Cell]]:
         """The cells of the page."""
         return [[column.cell(row) for column in self.columns] for row in self.frame.to_dict("records")]
@@ -82,6 +93,8 @@ class Table:
         lines = [" & ".join(tex(_flat(column.cell(row))) for column in chosen) + r" \\"
                  for row in self.frame.to_dict("records")]  # fmt: skip
         head = " & ".join(tex(column.title) for column in chosen) + r" \\"
+        if spans := self.groups(chosen):
+            head = _tex_groups(spans) + "\n" + head
         if len(lines) > 40:
             top = [rf"\begin{{longtable}}{{{spec}}}", rf"\caption{{{tex(self.caption)}}}\\", r"\toprule",
                    head, r"\midrule", r"\endhead"]  # fmt: skip
@@ -95,6 +108,16 @@ class Table:
         for suffix in suffixes:
             text = self.csv() if suffix == "csv" else self.tex()
             (folder / f"{self.name}.{suffix}").write_text(text, encoding="utf-8", newline="")
+
+
+def _tex_groups(spans: list[tuple[str, int]]) -> str:
+    """The line of headings above the columns' own, with a rule below each."""
+    cells = " & ".join(rf"\multicolumn{{{size}}}{{c}}{{{tex(name)}}}" for name, size in spans)
+    rules, start = [], 1
+    for name, size in spans:
+        rules += [rf"\cmidrule(lr){{{start}-{start + size - 1}}}"] if name else []
+        start += size
+    return cells + r" \\" + "\n" + " ".join(rules)
 
 
 def _flat(cell: Cell) -> str:

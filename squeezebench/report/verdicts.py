@@ -51,10 +51,13 @@ def _facts(group: pd.Series) -> dict[str, str]:
     kind = " (a control)" if group["control"] and group["method"] != DENSE else ""
     released = ", as released" if group["protocol"] == "as_released" else ""
     label = "" if group["settings_label"] == "defaults" else f" with {group['settings_label']}"
+    accuracy = formats.percent_interval(group["test_accuracy_mean"], group["test_accuracy_half_width"])
+    if group["ok"] < ENOUGH_SEEDS:
+        accuracy = f"{formats.percent(group['test_accuracy_mean'])} (not enough seeds for an interval)"
     return {
         "method": f"{group['method_label']}{kind}{released}",
         "settings": label,
-        "accuracy": formats.percent_interval(group["test_accuracy_mean"], group["test_accuracy_half_width"]),
+        "accuracy": accuracy,
         "seeds": formats.plural(int(group["ok"]), "seed"),
         "parameters": formats.count(group["lstm_parameters_mean"]),
         "ratio": formats.ratio(group["ratio_lstm_parameters"]),

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from squeezebench.report import formats
+from squeezebench.report.compare import PARTNERS
 from squeezebench.report.gather import Gathered
 from squeezebench.report.statistics import ENOUGH_SEEDS, MEASURED, flattery
 from squeezebench.report.tables import Cell, Column, Table, number_column, text_column
@@ -18,7 +19,7 @@ Row = dict[str, Any]
 def marks(row: Row) -> tuple[str, ...]:
     """What a reader must know about a group wherever it appears."""
     found = ["control"] if row["control"] else []
-    found += ["as released"] if row["protocol"] == "as_released" else []
+    found += {"as_released": ["as released"], "paper": ["paper's protocol"]}.get(row["protocol"], [])
     found += [f"{int(row['stale'])} stale"] if row["stale"] else []
     found += ["not in the plan"] if row["unplanned"] else []
     return tuple(found)
@@ -29,7 +30,7 @@ def _bare(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
 
 
-def _method(row: Row) -> Cell:
+def method_cell(row: Row) -> Cell:
     label = formats.clean(row["method_label"])
     return Cell(
         label,
@@ -46,7 +47,7 @@ def _seeds(row: Row) -> Cell:
     return Cell(f"{ok}{formats.NBSP}of{formats.NBSP}{wanted}" if parts else str(ok), ok, note=note)
 
 
-def _accuracy(key: str):
+def accuracy(key: str):
     def cell(row: Row) -> Cell:
         mean, half = row[f"{key}_mean"], row[f"{key}_half_width"]
         note = "one seed, no interval" if not formats.absent(mean) and formats.absent(half) else ""
@@ -55,10 +56,14 @@ def _accuracy(key: str):
     return cell
 
 
-def _ratio(row: Row) -> Cell:
-    value = row["ratio_lstm_parameters"]
+def ratio(row: Row) -> Cell:
+    """The ratio, its interval where the seeds have different sizes, and what it is a ratio to."""
+    value, low, high = (row[f"ratio_lstm_parameters{end}"] for end in ("", "_low", "_high"))
     note = f"vs {formats.clean(row['baseline'])}" if row["baseline"] and not formats.absent(value) else ""
-    return Cell(formats.ratio(value), None if formats.absent(value) else value, note=note)
+    text = formats.ratio(value)
+    if not formats.absent(low) and formats.ratio(low) != formats.ratio(high):
+        text += f" [{formats.ratio(low)}, {formats.ratio(high)}]"
+    return Cell(text, None if formats.absent(value) else value, note=note)
 
 
 def _kept(which: str):
@@ -81,13 +86,13 @@ def groups_table(groups: pd.DataFrame) -> Table:
     hints = captions()["hints"]
     columns = [
         text_column("Task", "task"),
-        Column("Method", _method),
+        Column("Method", method_cell),
         text_column("Settings", "settings_label"),
         Column("Seeds", _seeds, numeric=True, hint=hints["seeds"]),
-        Column("Test accuracy", _accuracy("test_accuracy"), numeric=True, hint=hints["interval"]),
-        Column("Validation", _accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False),
+        Column("Test accuracy", accuracy("test_accuracy"), numeric=True, hint=hints["interval"]),
+        Column("Validation", accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False),
         number_column("LSTM parameters", "lstm_parameters_mean", formats.count, hint=hints["lstm_parameters"]),
-        Column("Ratio (LSTM parameters)", _ratio, numeric=True, hint=hints["ratio"]),
+        Column("Ratio (LSTM parameters)", ratio, numeric=True, hint=hints["ratio"]),
         number_column("Whole model", "model_parameters_mean", formats.count, hint=hints["model"], tex=False),
         Column("Inputs kept", _kept("kept_inputs"), numeric=True, tex=False),
         Column("Hidden kept", _kept("kept_hidden"), numeric=True, tex=False),
@@ -101,8 +106,8 @@ def groups_table(groups: pd.DataFrame) -> Table:
 
 def _raw(groups: pd.DataFrame) -> dict[str, str]:
     """Columns of groups.csv, all of them with every digit."""
-    hidden = {"dense_group", "small_group", "folder", "method_label", "settings_label"}
-    hidden |= {name for name in groups if name.startswith(("dense_", "small_")) and "latency" not in name}
+    hidden = {"folder", "method_label", "settings_label"}
+    hidden |= {name for name in groups if name.startswith(("dense_", "small_", "control_")) and "latency" not in name}
     return {name: name for name in groups if name not in hidden}
 
 
@@ -125,35 +130,38 @@ def _difference(which: str, names: dict[int, str]):
 def selected_table(chosen: pd.DataFrame, groups: pd.DataFrame) -> Table:
     """Per task, method and bracket the setting picked on validation, against dense and small dense."""
     hints = captions()["hints"]
-    small_names, dense_names = {}, {}
+    small_names, dense_names, control_names = {}, {}, {}
     for index, row in zip(groups.index, groups.to_dict("records"), strict=True):
         label = row["settings_label"]
         small_names[index] = f"vs {label}, {formats.ratio(row['ratio_lstm_parameters'])}"
+        control_names[index] = f"vs {row['method_label']} {label}, {formats.ratio(row['ratio_lstm_parameters'])}"
         dense_names[index] = f"vs {row['method_label']}" + ("" if label == "defaults" else f" {label}")
     columns = [
         text_column("Task", "task"),
         Column("At least", lambda row: Cell(formats.ratio_tick(row["bracket"]), row["bracket"]), numeric=True),
-        Column("Method", _method),
+        Column("Method", method_cell),
         text_column("Settings picked", "settings_label"),
         Column("Seeds", _seeds, numeric=True, hint=hints["seeds"], tex=False),
-        Column("Ratio (LSTM parameters)", _ratio, numeric=True, hint=hints["ratio"]),
-        Column("Validation", _accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False),
-        Column("Test accuracy", _accuracy("test_accuracy"), numeric=True, hint=hints["interval"]),
+        Column("Ratio (LSTM parameters)", ratio, numeric=True, hint=hints["ratio"]),
+        Column("Validation", accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False),
+        Column("Test accuracy", accuracy("test_accuracy"), numeric=True, hint=hints["interval"]),
         Column("Points to dense", _difference("dense", dense_names), numeric=True, hint=hints["dense"]),
         Column("Points to small_dense", _difference("small", small_names), numeric=True, hint=hints["small"]),
+        Column("Points to best control", _difference("control", control_names), numeric=True, hint=hints["control"]),
     ]
     frame = chosen.copy()
-    for which in ("dense", "small"):
+    for which in PARTNERS:
         partner = frame[f"{which}_group"]
         for part in ("method", "settings", "lstm_parameters_mean"):
             frame[f"{which}_partner_{part}"] = partner.map(groups[part])
     raw = ["task", "protocol", "bracket", "method", "method_title", "control", "settings", "varied", "seeds",
-           "ok", "stale", "lstm_parameters_mean", "ratio_lstm_parameters", "baseline",
+           "ok", "stale", "lstm_parameters_mean", "ratio_lstm_parameters",
+           "ratio_lstm_parameters_low", "ratio_lstm_parameters_high", "baseline",
            "validation_accuracy_mean", "validation_accuracy_half_width",
            "test_accuracy_mean", "test_accuracy_half_width",
-           *(f"{which}_{part}" for which in ("dense", "small") for part in
+           *(f"{which}_{part}" for which in PARTNERS for part in
              ("partner_method", "partner_settings", "partner_lstm_parameters_mean", "n", "difference",
-              "half_width", "p")), "small_p_holm"]  # fmt: skip
+              "half_width", "p", "p_holm"))]  # fmt: skip
     return Table("selected", columns, frame, {name: name for name in raw}, captions()["tables"]["selected"])
 
 
@@ -164,13 +172,13 @@ def flattery_table(gathered: Gathered, groups: pd.DataFrame) -> Table:
     frame = flattery(gathered).merge(groups[names], on=keys, how="left")
 
     def flattered(row: Row) -> Cell:
-        if formats.absent(row["half_width"]):
-            return Cell(formats.points(row["flattered"]), row["flattered"], note="one seed, no interval")
+        if row["n"] < ENOUGH_SEEDS:
+            return Cell("not enough seeds")
         return Cell(formats.points_interval(row["flattered"], row["half_width"]), row["flattered"])
 
     columns = [
         text_column("Task", "task"),
-        Column("Method", _method),
+        Column("Method", method_cell),
         text_column("Settings", "settings_label"),
         number_column("Seeds", "n", lambda n: f"{n:.0f}"),
         number_column("Best test epoch", "test", formats.percent),

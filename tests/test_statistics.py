@@ -1,0 +1,339 @@
+"""The report's statistics, each recomputed here from the raw records with numpy and scipy, and their properties."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from synthetic_records import METHODS, counts, make, record, write
+
+from squeezebench.report import build_report
+from squeezebench.report.compare import compared, selected
+from squeezebench.report.gather import gather
+from squeezebench.report.palette import looks
+from squeezebench.report.ranks import differ, rank, rank_diagram
+from squeezebench.report.statistics import run_groups
+from squeezebench.report.summary import RATIOS, hypervolume, summaries
+from squeezebench.report.summary_table import summary_table
+
+TASKS = ("digits", "japanese_vowels", "basic_motions")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """Three tasks, four seeds, with its report; read only."""
+    folder = tmp_path_factory.mktemp("results") / "statistics"
+    make(folder, tasks=TASKS, steps=4, seeds=4)
+    build_report(folder, plan=None)
+    return folder
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def contents(folder: Path) -> dict[tuple, dict[int, dict]]:
+    """Raw JSON of every record by (task, method, settings) and seed, without the report's own code."""
+    found: dict[tuple, dict[int, dict]] = {}
+    for path in sorted(folder.glob("runs/**/record.json")):
+        one = json.loads(path.read_text())
+        key = (one["task"], one["method"], json.dumps(one["settings"], sort_keys=True, separators=(",", ":")))
+        found.setdefault(key, {})[one["seed"]] = one
+    return found
+
+
+def size(one: dict) -> int:
+    return one["counts"]["lstm_total"]
+
+
+def mean(runs: dict[int, dict], field) -> float:
+    return float(np.mean([field(one) for one in runs.values()]))
+
+
+def test(one: dict) -> float:
+    return one["accuracy"]["test"]
+
+
+test.__test__ = False  # a field, not a test
+
+
+def validation(one: dict) -> float:
+    return one["accuracy"]["validation"]
+
+
+def ratio(runs: dict[int, dict]) -> float:
+    return mean(runs, lambda one: one["baseline"]["counts"]["lstm_total"]) / (mean(runs, size) or math.nan)
+
+
+# --- ratios
+
+
+def test_intervals_of_ratios_are_scipys_bootstrap_over_seeds(built):
+    rows = read_csv(built / "tables/groups.csv")
+    records, seen = contents(built), 0
+    for row in rows:
+        runs = records[row["task"], row["method"], row["settings"]]
+        sizes = np.array([size(one) for one in runs.values()], float)
+        if not sizes.all():
+            assert row["ratio_lstm_parameters_low"] == row["ratio_lstm_parameters_high"] == ""
+            continue
+        low, high = float(row["ratio_lstm_parameters_low"]), float(row["ratio_lstm_parameters_high"])
+        base = next(iter(runs.values()))["baseline"]["counts"]["lstm_total"]
+        draws = [base / np.mean(draw) for draw in itertools.product(sizes, repeat=len(sizes))]  # all 256 of them
+        assert min(draws) <= low <= float(row["ratio_lstm_parameters"]) <= high <= max(draws)
+        exact = np.quantile(draws, [0.025, 0.975])
+        assert (low, high) == pytest.approx(tuple(exact), rel=0.06)
+        seen += low < high
+    assert seen > 5, "some sizes vary from seed to seed"
+    page = (built / "report.html").read_text(encoding="utf-8")
+    assert "× [" in page
+
+
+def test_three_seeds_give_the_range_and_two_give_none(tmp_path):
+    for seed, hidden in enumerate((4, 5, 9)):
+        write(tmp_path, record("digits", "vib_lstm", 0, seed, counts=counts(8, hidden, 10)))
+    for seed in range(2):
+        write(tmp_path, record("digits", "iss", 0, seed))
+    groups = run_groups(gather(tmp_path)).set_index("method")
+    base = counts(8, 64, 10)["lstm_total"]
+    ends = [base / counts(8, hidden, 10)["lstm_total"] for hidden in (9, 4)]
+    found = groups.loc["vib_lstm", ["ratio_lstm_parameters_low", "ratio_lstm_parameters_high"]].astype(float)
+    assert found.tolist() == pytest.approx(ends)
+    assert groups.loc["iss", ["ratio_lstm_parameters_low", "ratio_lstm_parameters_high"]].isna().all()
+
+
+# --- paired differences
+
+
+def test_the_best_control_is_no_larger_and_best_on_validation(built):
+    records, checked = contents(built), 0
+    controls = {name for name, (_, control, *_) in METHODS.items() if control and name != "dense"}
+    for row in read_csv(built / "tables/selected.csv"):
+        key = (row["task"], row["method"], row["settings"])
+        if row["method"] in controls:
+            assert row["control_partner_method"] == ""
+            continue
+        able = [k for k in records if k[0] == key[0] and k[1] in controls
+                and mean(records[k], size) <= mean(records[key], size)]  # fmt: skip
+        best = max(able, key=lambda k: mean(records[k], validation))
+        assert (row["control_partner_method"], row["control_partner_settings"]) == best[1:]
+        gaps = [test(records[key][seed]) - test(records[best][seed]) for seed in records[key]]
+        expected = stats.ttest_1samp(gaps, 0)
+        assert float(row["control_difference"]) == pytest.approx(np.mean(gaps))
+        assert float(row["control_p"]) == pytest.approx(expected.pvalue, rel=1e-6)
+        low, high = expected.confidence_interval(0.95)
+        assert float(row["control_half_width"]) == pytest.approx((high - low) / 2)
+        checked += 1
+    assert checked > 10
+
+
+def test_a_model_without_a_recurrence_is_a_control_of_every_size(tmp_path):
+    for seed in range(3):
+        for method, value in (("dense", 0.95), ("pooled_linear", 0.9), ("small_dense", 0.8), ("vib_lstm", 0.85)):
+            noisy = value + 0.001 * seed
+            write(tmp_path, record("digits", method, 4, seed, accuracy={"validation": noisy, "test": noisy}))
+    gathered = gather(tmp_path)
+    groups = compared(run_groups(gathered), gathered)
+    mine = groups[groups["method"] == "vib_lstm"].iloc[0]
+    assert groups.at[int(mine["control_group"]), "method"] == "pooled_linear"
+    assert mine["control_difference"] == pytest.approx(-0.05)
+
+
+@pytest.mark.parametrize("partner", ["dense", "small", "control"])
+def test_holms_families_are_the_picked_settings_of_a_task(built, partner):
+    statsmodels = pytest.importorskip("statsmodels.stats.multitest")
+    rows = [row for row in read_csv(built / "tables/selected.csv") if row[f"{partner}_p_holm"]]
+    for task in TASKS:
+        family = {(row["method"], row["settings"]): row for row in rows if row["task"] == task}
+        raw = [float(row[f"{partner}_p"]) for row in family.values()]
+        corrected = statsmodels.multipletests(raw, method="holm")[1]
+        assert [float(row[f"{partner}_p_holm"]) for row in family.values()] == pytest.approx(corrected.tolist())
+    assert {row["method"] for row in rows} == {"iss", "tt_lstm", "vib_lstm"}, "controls are no hypotheses"
+
+
+def test_seeds_that_agree_to_the_last_sequence_are_no_proof(tmp_path):
+    for seed in range(3):
+        for method, value in (("dense", 0.9), ("iss", 0.905)):  # two of 400 sequences, in every seed
+            write(tmp_path, record("digits", method, 0, seed, accuracy={"validation": value, "test": value}))
+    gathered = gather(tmp_path)
+    groups = compared(run_groups(gathered), gathered)
+    iss = groups[groups["method"] == "iss"].iloc[0]
+    half = stats.t(2).ppf(0.975) / 400 / math.sqrt(3)
+    assert iss["dense_half_width"] == pytest.approx(half)
+    assert iss["dense_p"] == pytest.approx(2 * stats.t(2).sf(0.005 * math.sqrt(3) * 400)) and iss["dense_p"] > 0.01
+
+
+# --- the summary
+
+
+def picked_at(records: dict, task: str, method: str, least: float) -> tuple | None:
+    able = [k for k in records if k[:2] == (task, method) and not ratio(records[k]) < least]
+    return max(able, key=lambda k: mean(records[k], validation)) if able else None
+
+
+def test_every_number_of_the_summary_comes_from_the_records(built):
+    records = contents(built)
+    rows = read_csv(built / "tables/summary.csv")
+    assert {(row["task"], row["method"]) for row in rows} == {k[:2] for k in records if k[1] != "dense"}
+    for row in rows:
+        mine = [k for k in records if k[:2] == (row["task"], row["method"])]
+        assert int(row["n_settings"]) == len(mine) and int(row["n_seeds"]) == 4
+        for least in RATIOS:
+            key = picked_at(records, row["task"], row["method"], least)
+            if key is None:
+                assert row[f"accuracy_{least}"] == "-inf" and row[f"accuracy_{least}_settings"] == ""
+                continue
+            assert row[f"accuracy_{least}_settings"] == key[2]
+            assert float(row[f"accuracy_{least}"]) == pytest.approx(mean(records[key], test))
+            assert float(row[f"accuracy_{least}_low"]) <= float(row[f"accuracy_{least}_high"])
+        dense = next(runs for k, runs in records.items() if k[:2] == (row["task"], "dense"))
+        near = [k for k in mine if mean(records[k], validation) >= mean(dense, validation) - 0.005]
+        if row["method"] == "pooled_linear":
+            assert row["hypervolume"] == "" and row["near_dense"] in ("inf", "-inf")
+            continue
+        expected = max((ratio(records[k]) for k in near), default=-math.inf)
+        assert float(row["near_dense"]) == pytest.approx(expected)
+        chance = 1 / len(next(iter(dense.values()))["class_names"])
+        # The area by brute force, on a fine grid of ratios.
+        top = max(math.log10(ratio(records[k])) for k in mine)
+        grid = (np.arange(4000) + 0.5) / 4000 * max(top, 0)
+        heights = [mean(records[picked_at(records, row["task"], row["method"], 10**x)], test) - chance for x in grid[::8]]
+        assert float(row["hypervolume"]) == pytest.approx(max(top, 0) * np.mean(np.maximum(heights, 0)), rel=0.02)
+
+
+def test_intervals_of_the_summary_cover_the_choice_of_the_setting(tmp_path):
+    """Two settings, each good in other seeds: the draws pick one or the other, and their mean moves."""
+    tests = {0: [0.9, 0.9, 0.5, 0.5], 1: [0.5, 0.5, 0.89, 0.89]}
+    for step, values in tests.items():
+        for seed, value in enumerate(values):
+            one = record("digits", "tt_lstm", step + 1, seed, steps=3, accuracy={"validation": value, "test": value})
+            write(tmp_path, one.model_copy(update={"counts": record("digits", "tt_lstm", 2, 0, steps=3).counts}))
+    gathered = gather(tmp_path)
+    row = summaries(run_groups(gathered), gathered).iloc[0]
+    draws = []
+    for seeds in itertools.product(range(4), repeat=4):
+        means = [np.mean([values[seed] for seed in seeds]) for values in tests.values()]
+        draws.append(max(means))
+    low, high = np.quantile(draws, [0.025, 0.975], method="inverted_cdf")
+    assert row["accuracy_10"] == pytest.approx(0.7)
+    assert (row["accuracy_10_low"], row["accuracy_10_high"]) == pytest.approx((low, high))
+    assert row["accuracy_10_low"] >= 0.69, "a draw that is bad for one setting picks the other"
+
+
+def test_two_seeds_are_words_and_never_a_number(tmp_path):
+    make(tmp_path, tasks=("digits",), steps=3, seeds=2)
+    gathered = gather(tmp_path)
+    summary = summaries(compared(run_groups(gathered), gathered), gathered)
+    values = [name for name in summary if name.startswith(("hypervolume", "near_dense", "accuracy_"))]
+    assert summary[values].isna().all(axis=None)
+    cells = [row[2:7] for row in summary_table(summary).rows()]
+    assert {cell.text for row in cells for cell in row} == {"not enough seeds"}
+    page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
+    assert "(not enough seeds for an interval)" in page, "statements in words say so too"
+
+
+POINTS = st.lists(st.tuples(st.floats(1, 1e5), st.floats(0, 1)), min_size=1, max_size=8)
+
+
+def area(points: list[tuple[float, float]], chance: float = 0.1) -> float:
+    ratios, accuracies = (np.array(part, float)[:, None] for part in zip(*points, strict=True))
+    return float(hypervolume(ratios, accuracies, accuracies, chance)[0])
+
+
+@given(POINTS)
+def test_hypervolume_is_the_union_of_rectangles(points):
+    edges = sorted({0.0, *(math.log10(ratio) for ratio, _ in points)})
+    expected = sum(
+        (right - left) * max(0.0, *(a - 0.1 for r, a in points if math.log10(r) >= right))
+        for left, right in itertools.pairwise(edges)
+    )
+    assert area(points) == pytest.approx(expected, abs=1e-9)
+
+
+@given(POINTS, st.tuples(st.floats(1, 1e5), st.floats(0, 1)), st.randoms())
+def test_hypervolume_never_falls_with_a_point_more_and_knows_no_order(points, more, dice):
+    assert area([*points, more]) >= area(points) - 1e-12
+    shuffled = dice.sample(points, len(points))
+    assert area(shuffled) == pytest.approx(area(points))
+    assert area([(1.0, 1.0)]) == 0 and area([(0.5, 1.0)]) == 0, "no smaller than dense adds nothing"
+
+
+@given(POINTS)
+@settings(max_examples=30)
+def test_models_without_a_size_or_an_accuracy_are_left_out(points):
+    gone = [(math.inf, 1.0), (math.nan, 1.0), (10.0, math.nan)]
+    assert area([*points, *gone]) == pytest.approx(area(points))
+
+
+def test_test_accuracy_picks_nothing():
+    ratios, chosen = np.array([[10.0], [10.0]]), np.array([[0.8], [0.7]])
+    by_test = hypervolume(ratios, chosen, np.array([[0.2], [0.9]]), 0.1)[0]
+    assert by_test == pytest.approx(0.1), "the setting that is best on validation, though it is worse on test"
+
+
+# --- ranks
+
+
+def test_ranks_and_friedman(built):
+    rows = read_csv(built / "figures/ranks.csv")
+    scores = pd.DataFrame(read_csv(built / "tables/summary.csv")).pivot(
+        index="task", columns="method", values="accuracy_10"
+    ).astype(float)  # fmt: skip
+    assert np.isfinite(scores).all(axis=None)
+    ranks = np.array([stats.rankdata(-line) for line in scores.to_numpy()])
+    expected = dict(zip(scores.columns, ranks.mean(axis=0), strict=True))
+    assert {row["method"]: float(row["average_rank"]) for row in rows} == pytest.approx(expected)
+    p = stats.friedmanchisquare(*scores.to_numpy().T).pvalue
+    assert {float(row["friedman_p"]) for row in rows} == {pytest.approx(p)}
+    assert {row["tasks"] for row in rows} == {"3"}
+
+
+def summary_of(scores: dict[str, list[float]]) -> pd.DataFrame:
+    lines = [
+        {"task": f"t{n}", "protocol": "sound", "method": method, "method_label": method.upper(), "accuracy_10": value}
+        for method, values in scores.items()
+        for n, value in enumerate(values)
+    ]
+    return pd.DataFrame(lines)
+
+
+def test_ranks_need_three_tasks_and_three_complete_methods():
+    two = rank(summary_of({"a": [0.1, 0.2], "b": [0.2, 0.3], "c": [0.3, 0.4]}))
+    assert "Not enough tasks" in two.words
+    holes = rank(summary_of({"a": [0.1, 0.2, 0.3], "b": [0.2, 0.3, -np.inf], "c": [0.3, np.nan, 0.4]}))
+    assert "Not enough methods: 1 method" in holes.words and set(holes.left_out) == {"b", "c"}
+    drawn = rank_diagram(summary_of({"a": [0.1, 0.2]}), {})
+    assert drawn.empty and "Not enough tasks" in drawn.svg
+
+
+def test_what_differs_is_told_apart_and_what_does_not_is_joined():
+    steps = np.arange(10) / 100
+    clear = rank(summary_of({"a": list(0.9 - steps), "b": list(0.5 - steps), "c": list(0.1 - steps)}))
+    matrix = differ(clear)
+    assert clear.ranks.mean().tolist() == [1, 2, 3] and clear.p < 0.001
+    assert matrix.at["a", "c"] < 0.01 and matrix.at["a", "a"] == 1
+    dice = np.random.default_rng(1)
+    alike = rank(summary_of({name: list(dice.random(10)) for name in "abc"}))
+    assert alike.p > 0.05 and (differ(alike) == 1).all(axis=None)
+    tied = rank(summary_of({name: [0.5, 0.5, 0.5] for name in "abc"}))
+    assert tied.p == 1 and tied.ranks.mean().tolist() == [2, 2, 2]
+
+
+def test_the_diagram_names_every_method_once(built):
+    svg = (built / "figures/ranks.svg").read_text(encoding="utf-8")
+    gathered = gather(built)
+    groups = compared(run_groups(gathered), gathered)
+    assert set(looks(groups)) >= {row["method"] for row in read_csv(built / "figures/ranks.csv")}
+    for title in ("VIB-LSTM", "ISS", "TT-LSTM", "Smaller dense", "Mean-pooled, linear"):
+        assert svg.count(f"{title}") >= 1
+    assert 'role="img"' in svg and len(selected(groups)) > 0
