@@ -7,8 +7,16 @@ for (const part of document.querySelectorAll(".tabular")) {
   const heads = [...part.querySelectorAll("thead tr:last-child th")]; // a row of headings above them may name groups
   const shown = part.querySelector("[data-shown]");
   const filter = part.querySelector("[data-filter]");
-  const choose = part.querySelector("[data-choose]"); // one column's values to pick from
-  const chosen = heads.findIndex((head) => choose && head.textContent.trim() === choose.dataset.choose);
+  const choices = [...part.querySelectorAll("[data-choose]")].map((select) => { // a column's values to pick from
+    const column = heads.findIndex((head) => head.textContent.trim() === select.dataset.choose);
+    return { select, values: rows.map((row) => row.cells[column].firstChild?.textContent.trim() ?? "") };
+  });
+  for (const { select, values } of choices) {
+    if (select.options.length > 1) continue; // the page names them
+    const known = [...new Set(values)].filter(Boolean);
+    for (const value of known) select.add(new Option(value));
+    select.closest("label").hidden = known.length < 2;
+  }
   const texts = rows.map((row) => row.textContent.toLowerCase());
 
   const key = (row, column) => {
@@ -43,14 +51,14 @@ for (const part of document.querySelectorAll(".tabular")) {
     let visible = 0;
     rows.forEach((row, index) => {
       row.hidden = !words.every((word) => texts[index].includes(word))
-        || Boolean(choose && choose.value && row.cells[chosen].textContent.trim() !== choose.value);
+        || choices.some(({ select, values }) => select.value && values[index] !== select.value);
       visible += !row.hidden;
     });
     shown.textContent = visible < rows.length ? `${visible} of ${rows.length} rows` : `${rows.length} rows`;
   };
   if (filter) { // a short table has none
     filter.addEventListener("input", apply);
-    if (choose) choose.addEventListener("change", apply);
+    for (const { select } of choices) select.addEventListener("change", apply);
     apply();
   }
 

@@ -46,6 +46,17 @@ def counts(inputs: int, hidden: int, classes: int) -> dict[str, int]:
     }
 
 
+def _milliseconds(parameters: int) -> dict[str, float]:
+    return {"1": 0.1 + parameters * 1e-5, "10": 0.3 + parameters * 4e-5}
+
+
+def latencies(side: str, parameters: int) -> dict[str, dict]:
+    """Median and quartiles by batch size."""
+    medians = _milliseconds(parameters)
+    quartiles = {batch: (0.95 * ms, 1.1 * ms) for batch, ms in medians.items()}
+    return {f"{side}latency_ms": medians, f"{side}latency_quartiles_ms": quartiles}
+
+
 def record(task: str, method: str, step: int, seed: int, steps: int = 5, **changed) -> Record:
     """One finished run; `step` walks along the method's grid from large to small."""
     inputs, width, classes = TASKS[task]
@@ -103,9 +114,19 @@ def record(task: str, method: str, step: int, seed: int, steps: int = 5, **chang
         },
         "cost": {
             "bytes": 4 * own["model_total"] + 600,
+            "stored_as": {
+                "float32": {"bytes": 4 * own["model_total"] + 600, "test": test},
+                "float16": {"bytes": 2 * own["model_total"] + 600, "test": test},
+                "int8": {"bytes": own["model_total"] + 700, "test": max(0.0, test - dice.choice((0, 1, 3)) / size)},
+            },
             "macs": 8 * own["lstm_total"] + own["head"],
-            "latency_ms": {"1": 0.1 + own["lstm_total"] * 1e-5, "10": 0.3 + own["lstm_total"] * 4e-5},
-            "dense_latency_ms": {"1": 0.1 + base["lstm_total"] * 1e-5, "10": 0.3 + base["lstm_total"] * 4e-5},
+            "dense_macs": 8 * base["lstm_total"] + base["head"],
+            "peak_activation_bytes": 96 * hidden + 4 * classes,
+            "dense_peak_activation_bytes": 96 * width + 4 * classes,
+            **latencies("", own["lstm_total"]),
+            **latencies("dense_", base["lstm_total"]),
+            "fastest_dense_latency_ms": {b: 0.8 * ms for b, ms in _milliseconds(base["lstm_total"]).items()},
+            "fastest_dense_runtime": {"1": "oneDNN off", "10": "squeezebench"},
         },
         "stages": [
             {"name": "compress", "epochs": 20, "steps": 400, "seconds": 3.1},

@@ -60,10 +60,11 @@ def contents(folder: Path) -> dict[tuple, list[dict]]:
     return groups
 
 
-def mean_and_half(values: list[float]) -> tuple[float, float]:
+def mean_and_half(values: list[float], least: float = 0.0) -> tuple[float, float]:
+    """Mean and half of its 95 % t interval; `least`: of the standard deviation."""
     half = math.nan
     if len(values) > 1:
-        half = stats.t(len(values) - 1).ppf(0.975) * statistics.stdev(values) / math.sqrt(len(values))
+        half = stats.t(len(values) - 1).ppf(0.975) * max(statistics.stdev(values), least) / math.sqrt(len(values))
     return statistics.fmean(values), half
 
 
@@ -118,7 +119,8 @@ def test_settings_are_picked_on_validation_and_differences_are_paired_by_seed(bu
         mine, theirs = (
             {run["seed"]: FIELDS["test_accuracy"](run) for run in records[k]} for k in (key, other)
         )
-        return mean_and_half([mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())])
+        one_sequence = 1 / records[key][0]["test_size"]
+        return mean_and_half([mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())], one_sequence)
 
     def ratio(key):
         size = mean(key, "lstm_parameters")

@@ -58,7 +58,8 @@ def judge_claims(groups: pd.DataFrame, gathered: Gathered, folder: Path = CLAIMS
             lines.append(_common(claim) | {"verdict": NOT_RUN, "reason": reason, "task": "", "papers_task": False})
     frame = pd.DataFrame(lines, columns=COLUMNS)
     frame["protocol"] = ", ".join(shown["protocol"].unique())
-    return frame
+    not_run = frame["verdict"] == NOT_RUN  # below what there is to say something about
+    return pd.concat([frame[~not_run], frame[not_run]], ignore_index=True) if not_run.any() else frame
 
 
 def task_specs(gathered: Gathered) -> dict[str, dict[str, Any]]:
@@ -134,12 +135,10 @@ def claims_table(frame: pd.DataFrame) -> Table:
         Column("Verdict", _verdict, hint=words["verdicts"]),
         Column("Why", lambda row: Cell(formats.clean(row["reason"])), tex=False),
     ]
-    caption = captions()["tables"]["claims"].format(protocol=captions()["paper"]["protocols"].get(_protocol(frame), ""))
-    return Table("claims", columns, frame, {name: name for name in COLUMNS}, caption.strip())
-
-
-def _protocol(frame: pd.DataFrame) -> str:
-    return frame["protocol"].iloc[0] if len(frame) else ""
+    protocol = frame["protocol"].iloc[0] if len(frame) else ""
+    protocol = captions()["paper"]["protocols"].get(protocol, protocol)
+    caption = captions()["tables"]["claims"].format(protocol=protocol)
+    return Table("claims", columns, frame, {name: name for name in COLUMNS}, caption)
 
 
 def summary_line(frame: pd.DataFrame) -> list[tuple[str, int]]:

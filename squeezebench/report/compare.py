@@ -9,6 +9,7 @@ from scipy import stats
 from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.statistics import DENSE, ENOUGH_SEEDS, SMALLER, half_width
 
+COMPARED = ("group", "n", "difference", "half_width", "p", "p_holm")  # what `compared` adds, for each partner
 BRACKETS = [2, *(base * 10**power for power in range(7) for base in (5, 10))]  # 2 5 10 50 100 500 ...
 
 

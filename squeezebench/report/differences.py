@@ -29,7 +29,7 @@ ACCURACIES = ("train", "validation", "test")
 COUNTS = ("count_input_to_hidden", "count_hidden_to_hidden", "count_bias", "count_mask_vectors", "count_head",
           "count_model_total", "count_lstm_total", "kept_inputs", "kept_hidden")  # fmt: skip
 SIZES = ("bytes", "macs")  # they follow from the module, whatever its counts are
-TIMES = {"train_seconds": "training time", "latency_ms": "latency"}
+TIMES = {"train_seconds": "training time", "latency_ms_1": "latency"}
 ORIGINS = ("machine", "device", "threads", "native", "python", "squeezebench", "engine_digest")
 
 

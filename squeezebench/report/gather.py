@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from squeezebench.record import RECORD_NAME, Record, RecordError, read_record
+from squeezebench.record import RECORD_NAME, Cost, Record, RecordError, read_record
 from squeezebench.report.names import read_plan
 
 GROUP = ["task", "protocol", "method", "settings"]  # a run group is these, over seeds
@@ -142,8 +142,7 @@ def _row(record: Record, place: str, planned: bool, engine_digest: str) -> dict[
         "of_hidden": number(None if kept.of_hidden is None else sum(kept.of_hidden)),
         "bytes": number(cost and cost.bytes),
         "macs": number(cost and cost.macs),
-        "latency_ms": number(cost and cost.latency_ms.get("1")),
-        "dense_latency_ms": number(cost and cost.dense_latency_ms.get("1")),
+        **_size_and_speed(cost),
         "train_seconds": number(record.seconds.train),
         "total_seconds": number(record.seconds.total),
         "stages": ", ".join(_stages(record)),
@@ -157,6 +156,27 @@ def _row(record: Record, place: str, planned: bool, engine_digest: str) -> dict[
     }
 
 
+def _size_and_speed(cost: Cost | None) -> dict[str, Any]:
+    """Bytes by precision with the accuracy of each, activations, and latencies by batch size."""
+    found: dict[str, Any] = {}
+    for precision in ("float16", "int8"):
+        stored = cost and cost.stored_as.get(precision)
+        found[f"bytes_{precision}"] = number(stored and stored.bytes)
+        found[f"test_{precision}"] = number(stored.test if stored else None)
+    for name in ("dense_macs", "peak_activation_bytes", "dense_peak_activation_bytes"):
+        found[name] = number(getattr(cost, name, None))
+    for batch in BATCHES:
+        for side in ("", "dense_"):
+            found[f"{side}latency_ms_{batch}"] = number(cost and getattr(cost, f"{side}latency_ms").get(batch))
+            quartiles = getattr(cost, f"{side}latency_quartiles_ms", {}).get(batch, (None, None))
+            found |= {f"{side}latency_ms_{batch}_{end}": number(q) for end, q in zip(ENDS, quartiles, strict=True)}
+        found[f"fastest_dense_latency_ms_{batch}"] = number(cost and cost.fastest_dense_latency_ms.get(batch))
+        found[f"fastest_dense_runtime_{batch}"] = cost.fastest_dense_runtime.get(batch, "") if cost else ""
+    return found
+
+
+BATCHES = ("1", "10")  # of the latencies
+ENDS = ("low", "high")  # their quartiles
 _COUNTS = ("input_to_hidden", "hidden_to_hidden", "bias", "mask_vectors", "lstm_total", "head", "model_total")
 _ORIGIN = ("squeezebench", "inputs_digest", "engine_digest", "method_digest", "split_digest", "start_digest",
            "packages", "python", "machine", "device", "threads", "native", "finished")  # fmt: skip

@@ -17,6 +17,7 @@ from squeezebench.report.accounts import KINDS, problems_table, provenance_table
 from squeezebench.report.audit.page import write_beside
 from squeezebench.report.claims import claims_table, judge_claims, summary_line
 from squeezebench.report.compare import compared, selected
+from squeezebench.report.cost_table import cost_table
 from squeezebench.report.figures import Plot, accuracy_vs_size
 from squeezebench.report.gather import Gathered, gather
 from squeezebench.report.inference import inference_table
@@ -65,6 +66,7 @@ def build(folder: Path, *, plan: Path | None = None) -> Path:
             views.groups_table(groups),
             views.selected_table(chosen, groups),
             summary_table(summary),
+            cost_table(chosen, groups),
             problems_table(gathered),
             views.flattery_table(gathered, groups),
             provenance_table(gathered),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from squeezebench.report.gather import GROUP, Gathered
+from squeezebench.report.gather import BATCHES, GROUP, Gathered
 from squeezebench.report.labels import settings_labels
 
 LEVEL = 0.95
@@ -16,6 +16,8 @@ DENSE = "dense"  # the uncompressed reference
 SMALLER = "small_dense"  # the control that every method has to beat: a dense model of the same size
 RESAMPLES = 2000  # of every bootstrap
 ENOUGH_SEEDS = 3  # below this the report makes no comparison, it says "not enough seeds"
+
+QUARTILES = ("", "_low", "_high")  # a median and its quartiles
 
 # What a group has a mean and an interval of, and its name in groups.csv.
 MEASURED = {
@@ -30,10 +32,14 @@ MEASURED = {
     "kept_hidden": "kept_hidden",
     "bytes": "bytes",
     "macs": "macs",
-    "latency_ms": "latency_ms_batch_1",
-    "dense_latency_ms": "dense_latency_ms_batch_1",
+    "dense_macs": "dense_macs",
+    **{f"{name}_{kind}": f"{shown}_{kind}" for name, shown in (("bytes", "bytes"), ("test", "test_accuracy"))
+       for kind in ("float16", "int8")},
+    **{name: name for name in ("peak_activation_bytes", "dense_peak_activation_bytes")},
+    **{f"{side}latency_ms_{batch}{end}": f"{side}latency_ms_batch_{batch}{end}" for batch in BATCHES
+       for side, ends in (("", QUARTILES), ("dense_", QUARTILES), ("fastest_dense_", ("",))) for end in ends},
     "train_seconds": "train_seconds",
-}
+}  # fmt: skip
 _RATIOS = {"lstm_total": "lstm_parameters", "input_to_hidden": "input_to_hidden_parameters",
            "model_total": "model_parameters"}  # fmt: skip
 
@@ -62,6 +68,9 @@ def run_groups(gathered: Gathered) -> pd.DataFrame:
         n = finished[column].count()
         groups[f"{name}_mean"] = finished[column].mean()
         groups[f"{name}_half_width"] = half_width(finished[column].std(), n)
+    for batch in BATCHES:
+        by_runtime = finished[f"fastest_dense_runtime_{batch}"]
+        groups[f"fastest_dense_runtime_batch_{batch}"] = by_runtime.agg(lambda names: " or ".join(sorted(set(names))))
     for column in ("of_inputs", "of_hidden", *(f"baseline_{rule}" for rule in _RATIOS)):
         groups[column] = finished[column].mean()
     for rule, name in _RATIOS.items():

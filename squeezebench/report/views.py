@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from squeezebench.report import formats
-from squeezebench.report.compare import PARTNERS
+from squeezebench.report.compare import COMPARED, PARTNERS
 from squeezebench.report.gather import Gathered
 from squeezebench.report.statistics import ENOUGH_SEEDS, MEASURED, flattery
 from squeezebench.report.tables import Cell, Column, Table, number_column, text_column
@@ -107,7 +107,7 @@ def groups_table(groups: pd.DataFrame) -> Table:
 def _raw(groups: pd.DataFrame) -> dict[str, str]:
     """Columns of groups.csv, all of them with every digit."""
     hidden = {"folder", "method_label", "settings_label"}
-    hidden |= {name for name in groups if name.startswith(("dense_", "small_", "control_")) and "latency" not in name}
+    hidden |= {f"{which}_{part}" for which in PARTNERS for part in COMPARED}
     return {name: name for name in groups if name not in hidden}
 
 
