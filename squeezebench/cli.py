@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     export = add("export", _export, "write a run's compact network as a standard LSTM or GRU for other programs")
     export.add_argument("record", type=Path, help="a run's folder, or its record.json")
     export.add_argument("--format", choices=["onnx", "torch", "safetensors"], default="onnx")
+    export.add_argument("--precision", choices=["float32", "int8"], default="float32", help="int8: onnx only, scored")
     export.add_argument("--out", type=Path, help="file to write; default: beside the record")
     export.add_argument("--lengths", action=argparse.BooleanOptionalAction, help="onnx: a second input `length`")
     audit = add("audit", _audit, "recompute the figures that the papers print")
@@ -330,8 +331,13 @@ def _inference(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from .export import export
 
-    made = export(options.record, options.format, options.out, options.lengths)
+    made = export(options.record, options.format, options.out, options.lengths, options.precision)
     print(f"wrote {made.path}: {made.bytes:,} bytes; logits differ from the module's by at most {made.gap:.1e}")
+    if made.test is not None:
+        own = "not recorded" if made.float32_test is None else f"{made.float32_test:.2%}"
+        print(f"  test accuracy {made.test:.2%}, one sequence at a time; the module's own {own}")
+    elif made.not_scored:
+        print(f"  not scored: {made.not_scored}")
     for note in made.notes:
         print(f"  {note}")
 

@@ -3,6 +3,8 @@
 Training FLOPs are 6 x (input-to-hidden + hidden-to-hidden) multiply-accumulates x steps + 6 x the head's, for each
 sequence of each epoch: 2 forward, 4 backward. Widths are those at which training begins: what a method removes on the
 way is counted as kept, so the figures of pruning methods are upper bounds. Tensor maps count their own contraction.
+The trials of `tuning:` count like runs that leave no module: as many as a space has points, where that is less than
+the budget, each at the settings before anything is drawn, and none as the repetition of another.
 Seconds follow from `calibration`: measured on this machine for a CPU core, nominal for a GPU.
 """
 
@@ -21,6 +23,7 @@ from .plan import Plan, PlannedRun, PlannedTask
 from .start import recurrent_settings
 from .task import CACHE_BYTES, parse_options
 from .tasks import source_module
+from .tuning.space import all_points
 from .video.costs import Preparation, preparation
 from .widths import Network, dense_network, network
 
@@ -58,7 +61,8 @@ class Costs:
     """An experiment's, with what they rest on."""
 
     runs: int
-    jobs: int
+    jobs: int  # of runs
+    processes: int  # the same and those of tuning, of dense starts, of data
     tasks: dict[str, TaskCost]
     download_bytes: int
     prepared_bytes: int
@@ -78,7 +82,7 @@ class Costs:
     @property
     def job_hours(self) -> float:
         """Starting the jobs, on one core each."""
-        return self.jobs * JOB_SECONDS / 3600
+        return self.processes * JOB_SECONDS / 3600
 
     @property
     def cpu_core_hours(self) -> float:
@@ -137,15 +141,18 @@ def nominal_gpu(tflops: float) -> Throughput:
 
 def estimate(plan: Plan, gpu_tflops: float = GPU_TFLOPS, cpu: Throughput | None = None) -> Costs:
     """The costs of a plan; `cpu` stands in for the calibration of this machine. Reads no data and trains nothing."""
-    costs = Costs(len(plan.runs), len(plan.jobs), {}, 0, 0, cpu or measured(), nominal_gpu(gpu_tflops))
+    others = len(plan.tunings) + len(plan.start_jobs) + len(plan.data_jobs)
+    counts = len(plan.runs), len(plan.jobs), len(plan.jobs) + others
+    costs = Costs(*counts, {}, 0, 0, cpu or measured(), nominal_gpu(gpu_tflops))
     methods = {name: load(file) for name, file in find_methods(plan.plugins).items() if _usable(plan, name)}
     seen: set[str] = set()
     for name, task in plan.tasks.items():
         sizes = expected(task)
         first = _add_data(costs, task, sizes, seen)
         runs = [run for run in plan.runs if run.task == name]
-        trials = [(run, _shorter(task, plan.tuning.epochs)) for run in _trials(plan, name)] if plan.tuning else []
-        costs.tasks[name] = _task(costs, task, sizes, first, [(r, task) for r in runs] + trials, methods, plan.protocol)
+        trials = [(run, _shorter(task, plan.tuning.epochs), True) for run in _trials(plan, name)] if plan.tuning else []
+        trained = [(run, task, False) for run in runs] + trials
+        costs.tasks[name] = _task(costs, task, sizes, first, trained, methods, plan.protocol)
         costs.tasks[name].runs = len(runs)
     return costs
 
@@ -164,7 +171,7 @@ def _trials(plan: Plan, task: str) -> list[PlannedRun]:
         )
         for tuning in plan.tunings
         if tuning.task == task
-        for _ in range(plan.tuning.trials)
+        for _ in range(len(all_points(tuning.space, plan.tuning.trials) or range(plan.tuning.trials)))
     ]
 
 
@@ -205,7 +212,7 @@ def _task(
     task: PlannedTask,
     sizes: Expected,
     first: bool,
-    runs: list[tuple[PlannedRun, PlannedTask]],
+    runs: list[tuple[PlannedRun, PlannedTask, bool]],  # with the task as it trains on it; whether it is a trial
     methods: dict[str, type[Method]],
     protocol: str,
 ) -> TaskCost:
@@ -220,14 +227,14 @@ def _task(
     info = TaskInfo(task.spec.name, "sequence", sizes.inputs, steps, sizes.classes, False, parts[0])
     networks: dict[str, tuple[Method, Network] | None] = {}
     starts: set[tuple] = set()
-    for run, trained_as in runs:
+    for run, trained_as, trial in runs:
         if run.method not in methods:
             continue  # a broken file: its runs fail at once
         key = json.dumps([run.method, run.settings], sort_keys=True)
         if key not in networks:
             networks[key] = _planned(methods[run.method], run, info)
         if networks[key] is not None:
-            _add_run(costs, cost, trained_as, run, *networks[key], info, parts, protocol, starts)
+            _add_run(costs, cost, trained_as, run, *networks[key], info, parts, protocol, starts, trial)
     return cost
 
 
@@ -251,8 +258,9 @@ def _planned(method_class: type[Method], run: PlannedRun, info: TaskInfo) -> tup
     return None if method.skip(info) else (method, network(method, info))
 
 
-def _add_run(costs, cost: TaskCost, task, run, method, net: Network, info, parts, protocol, starts: set) -> None:
-    """Add a run's training, and its dense start where no other run has brought it."""
+def _add_run(costs, cost: TaskCost, task, run, method, net: Network, info, parts, protocol, starts, trial) -> None:
+    """Add a run's training, and its dense start where no other run has brought it. A trial reads the validation part
+    alone, and neither times nor keeps its module."""
     training, share = task.training, method.start_share()
     batch = min(training.batch_size, parts[0])
     first = max(1, round(share * training.epochs)) if share else 0
@@ -265,17 +273,18 @@ def _add_run(costs, cost: TaskCost, task, run, method, net: Network, info, parts
             dense = dense_network(settings, info)
             trained.append((dense, first))
             cost.start_bytes += 4 * dense.parameters
-    watched = parts[1] + (parts[2] if protocol == "as_released" else 0)
+    watched = parts[1] + (parts[2] if protocol == "as_released" and not trial else 0)
+    measuring, scored = (0.0, parts[1]) if trial else (MEASURING_SECONDS, sum(parts))
     per_epoch = -(-parts[0] // training.batch_size)
     hours = {}
     for on in (costs.cpu, costs.gpu):
         seconds = sum(n * (per_epoch * w.seconds(on, batch) + w.forward_seconds(on, watched)) for w, n in trained)
-        hours[on.about] = (seconds + MEASURING_SECONDS + net.forward_seconds(on, sum(parts))) / 3600
+        hours[on.about] = (seconds + measuring + net.forward_seconds(on, scored)) / 3600
     cost.gradient_steps += per_epoch * sum(epochs for _, epochs in trained)
     cost.training_flops += sum(6.0 * w.macs * parts[0] * epochs for w, epochs in trained)
     cost.cpu_core_hours += hours[costs.cpu.about]
     cost.gpu_hours += hours[costs.gpu.about]
-    cost.model_bytes += 4 * net.parameters
+    cost.model_bytes += 0 if trial else 4 * net.parameters
     data = 4 * info.inputs * info.steps * sum(parts)
     memory = PROCESS_BYTES + max(w.bytes(batch) for w, _ in trained) + (2 * data if data <= CACHE_BYTES else 0)
     cost.peak_memory_bytes = max(cost.peak_memory_bytes, memory)

@@ -12,6 +12,7 @@ from .errors import InputError
 from .record import digest_of, write_atomically
 
 INFERENCE_NAME = "inference.json"
+INT8 = "ONNX Runtime, int8"  # the one runtime that is not float32
 BUSY = 0.5  # load average above which other programs are likely to be felt
 
 
@@ -31,14 +32,18 @@ class Side(_Part):
     """One network at one batch size. `memory_ms` and `arithmetic_ms` are what its weights and products would take at
     the measured bandwidth and rate; neither is a part of `ms` that was timed by itself."""
 
-    ms: dict[str, Time]  # by runtime
-    memory_ms: float
+    ms: dict[str, Time]  # by runtime, all in float32
+    int8_ms: Time | None = None  # ONNX Runtime, dynamic quantisation
+    memory_ms: float  # of the float32 weights
     arithmetic_ms: float
 
 
 class Comparison(_Part):
     """The compact network against the dense one, both in the same runtime and against the fastest dense one.
 
+    A ratio of a float32 runtime has float32 on both sides. Under the key INT8 the ratio in the same runtime is int8
+    against int8, and the other one is against the fastest dense one of all, int8 included: what the precision gives is
+    nothing that the compression has earned.
     `overhead_ms`: a network of one input and one unit with as many layers and steps: what a call costs before any size.
     """
 
@@ -47,8 +52,23 @@ class Comparison(_Part):
     compact: Side
     overhead_ms: dict[str, float]  # by runtime
     same_runtime: dict[str, float]  # dense / compact, medians
-    fastest_dense: str
+    fastest_dense: str  # of the float32 runtimes
+    fastest_dense_of_all: str | None = None  # with INT8 among them: the one that compact in int8 is held against
     against_fastest: dict[str, float]  # fastest dense runtime / compact in this runtime
+
+
+class Quantised(_Part):
+    """One network as an ONNX file in int8 by dynamic quantisation (export/quantised.py): another model than the
+    float32 one, so with its own accuracy, which is that of the very file that was timed."""
+
+    bytes: int
+    float32_bytes: int  # of the ONNX file in float32
+    test: float | None = None  # top-1 on the task's test part, one sequence at a time
+    float32_test: float | None = None  # of the float32 module, as recorded
+    sequences: int  # scored and compared
+    logit_difference: float  # to the float32 module, the largest: on the test part, or on random sequences
+    not_scored: str | None = None  # why `test` is None
+    weights: str = ""  # path of the record they are from; "": random
 
 
 class Model(_Part):
@@ -68,6 +88,7 @@ class Model(_Part):
     dense_parameters: int
     macs: int | None
     dense_macs: int | None
+    int8: dict[str, Quantised] = {}  # "dense", "compact"
     notes: list[str] = []  # e.g. cores multiplied out for PyTorch's and ONNX Runtime's cells
     comparisons: list[Comparison]
 

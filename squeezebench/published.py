@@ -23,7 +23,7 @@ REFERENCE = Path(__file__).parents[1] / "report" / "reference"
 # A report's own files; a published table may not take their names (names.py holds what they become).
 RESERVED = ("groups", "selected", "problems", "flattery", "provenance", "runs", "audit", "tuning", "inference",
             "verification", "accuracy_vs_size", "per_class", "training", "difference_vs_ratio", "summary", "ranks",
-            "claims")  # fmt: skip
+            "claims", "cost")  # fmt: skip
 
 
 class _Part(BaseModel):

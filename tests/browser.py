@@ -55,8 +55,9 @@ class Seen:
 def opened(browser: Browser, path: Path, width: int = 1280, height: int = 900) -> Iterator[tuple[Page, Seen]]:
     """The page at `path` in a fresh profile that has no network, with everything watched."""
     seen, address = Seen(), path.resolve().as_uri()
-    context = browser.new_context(viewport={"width": width, "height": height}, offline=True)
-    context.set_default_timeout(10_000)
+    context = browser.new_context(viewport={"width": width, "height": height}, offline=True,
+                                  reduced_motion="reduce")  # fmt: skip
+    context.set_default_timeout(60_000)
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     context.add_init_script(WATCH)
 

@@ -23,3 +23,15 @@ def one_thread():
 def root() -> Path:
     """The project's folder."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def traced(tmp_path_factory) -> Path:
+    """Made-up results with their report, for the tests that recompute it; read only."""
+    from traced_results import results
+
+    from squeezebench.report import build_report
+
+    folder = results(tmp_path_factory.mktemp("results") / "traced")
+    build_report(folder)
+    return folder

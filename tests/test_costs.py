@@ -60,6 +60,31 @@ def test_the_trials_of_tuning_count_too():
     per_epoch, start = 16, 1  # of 4 epochs; the trials share it
     assert tuned.total("gradient_steps") == plain.total("gradient_steps") + per_epoch * (start + 5 * (4 - start))
     assert tuned.runs == plain.runs == tuned.tasks["digits"].runs
+    assert tuned.total("model_bytes") == plain.total("model_bytes")  # a trial keeps no module
+
+
+def test_a_trial_by_hand():
+    """dense, tuned over a list of 2 values with a budget of 7 trials: 2 trials, each 4 epochs of an ordinary run."""
+    entry = {"dense": {"hidden": [16, 24]}}
+    plain, tuned = costs(), costs(methods=entry, tuning={"trials": 7, "epochs": 4})
+    train, validation, per_epoch, macs = 1006, 252, 16, 8 * 4 * 16 * (8 + 16) + 16 * 10
+    assert tuned.total("gradient_steps") == plain.total("gradient_steps") + 2 * 4 * per_epoch
+    assert tuned.total("training_flops") == pytest.approx(plain.total("training_flops") + 2 * 4 * 6 * macs * train)
+    step = CORE.batch + 8 * CORE.step + 64 * 6 * macs / CORE.wide
+    evaluation = (CORE.batch + 8 * CORE.step) / 3 + validation * 2 * macs / CORE.wide
+    trial = 4 * (per_epoch * step + evaluation) + evaluation  # the test part is sealed, nothing is timed
+    more = (tuned.cpu_core_hours - plain.cpu_core_hours) * 3600
+    assert more == pytest.approx(2 * trial + JOB_SECONDS)  # the tuner is a job of its own
+
+
+def test_the_test_part_that_a_protocol_watches_is_not_watched_by_trials():
+    tuning, protocols = {"trials": 3}, ("sound", "as_released")
+    plain = {(p, False): costs(protocol=p, methods={"dense": {}}).cpu_core_hours for p in protocols}
+    tuned = {"methods": {"dense": {"hidden": [16, 24]}}, "tuning": tuning}
+    hours = plain | {(p, True): costs(protocol=p, **tuned).cpu_core_hours for p in protocols}
+    trials = {protocol: hours[protocol, True] - hours[protocol, False] for protocol in protocols}
+    assert hours["as_released", False] > hours["sound", False]
+    assert trials["as_released"] == pytest.approx(trials["sound"])
 
 
 def info(inputs: int) -> TaskInfo:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
@@ -16,7 +17,9 @@ from squeezebench.cli import main
 from squeezebench.discovery import find_methods
 from squeezebench.errors import InputError
 from squeezebench.export import export, onnx_graph, read_run
+from squeezebench.export.quantised import int8_model
 from squeezebench.export.runtime import session
+from squeezebench.export.scored import one_by_one
 from squeezebench.export.standard import standard
 from squeezebench.measurement import save_model
 from squeezebench.nn import GATES, BottleneckMask, TemporalSegments, compact_masked, recurrent_classifier
@@ -128,6 +131,77 @@ def test_every_standard_method_loads_into_torch_by_name(run):
     assert torch.equal(tensors["head.weight"], head.weight)
     with safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["arguments"]) == content["arguments"]
+
+
+# ---------------------------------------------------------------------- int8
+
+
+def graphs(graph):
+    """A graph and those within its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from graphs(attribute.g)
+
+
+def numbers(path):
+    """(types of operators, float32 constants that are matrices, int8 constants), subgraphs included."""
+    every = list(graphs(onnx.load(path).graph))
+    constants = [numpy_helper.to_array(one) for graph in every for one in graph.initializer]
+    matrices = [c for c in constants if c.dtype == np.float32 and sum(n > 1 for n in c.shape) > 1]
+    return {node.op_type for graph in every for node in graph.node}, matrices, [c for c in constants if c.dtype == "i1"]
+
+
+def test_every_method_in_int8_is_scored_as_the_file_that_was_written(run):
+    record, _ = read_run(run)
+    done = export(run, "onnx", precision="int8")
+    assert done.path.name == "model.int8.onnx" and done.bytes == done.path.stat().st_size
+    task = load_task(task_spec("digits"), 0)
+    x, labels = task.batch("test", np.arange(task.size("test"))).x, task.labels("test")
+    running, plain = session(done.path.read_bytes()), session(export(run, "onnx").path.read_bytes())
+    found = np.concatenate([running.run(["logits"], {"x": one[None]})[0] for one in x])
+    assert done.test == np.mean(found.argmax(-1) == labels) and done.not_scored is None
+    assert done.float32_test == record.accuracy.test and abs(done.test - done.float32_test) < 0.05
+    assert done.gap == pytest.approx(np.abs(found - plain.run(["logits"], {"x": x})[0]).max(), abs=1e-4)
+    assert done.gap > 1e-5  # it is another model
+
+    kinds, matrices, integers = numbers(done.path)
+    assert not matrices and not kinds & {"LSTM", "GRU", "MatMul", "Gemm"} and "MatMulInteger" in kinds
+    assert "DynamicQuantizeLSTM" in kinds or "Scan" in kinds
+    assert all(np.abs(one).max() <= 64 for one in integers)  # 7 of 8 bits: no sum overflows on any CPU
+    assert any("no GRU in int8" in note for note in done.notes) == (record.settings["cell"] == "gru")
+
+
+@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("keep_factors", [False, True], ids=["standard", "vectors"])
+@pytest.mark.parametrize("options", [{}, {"front": True, "head": "two_layers"}, {"front": False}], ids=str)
+def test_int8_of_two_layers_with_lengths_is_near_and_stored_as_integers(cell, keep_factors, options):
+    if "front" in options:
+        options = options | {"front": TemporalSegments(6, 3, pool=options["front"])}
+    model = masked(cell, 2, keep_factors, **options)
+    content, _ = int8_model(standard(model, 6), True, {})
+    x, length = torch.randn(4, 12, 6, generator=torch.Generator().manual_seed(1)), np.array([1, 5, 12, 7])
+    with torch.no_grad():
+        expected = model(x, torch.from_numpy(length)).numpy()
+    found = one_by_one(session(content), x.numpy(), length)
+    assert 0 < np.abs(found - expected).max() < 0.05 * max(1, np.abs(expected).max())
+
+
+def test_where_the_data_are_not_there_int8_is_not_scored_and_says_why(tmp_path, capsys):
+    done = export(made(tmp_path / "old", masked()), "onnx", precision="int8")
+    assert done.test is None and "does not say which data" in done.not_scored and 0 < done.gap < 0.1
+    assert main(["run", "--task", "digits", "--method", "dense", "--train", "epochs=1", "--out", str(tmp_path)]) == 0
+    record = read_record(tmp_path / "record.json")
+    gone = record.task_spec | {"source": "file", "options": {"path": str(tmp_path / "gone.npz")}}
+    other = record.provenance.model_copy(update={"split_digest": "another"})
+    for changes, says in [({"task_spec": gone}, "gone.npz"), ({"provenance": other}, "are not those of the record")]:
+        write_record(tmp_path, record.model_copy(update=changes))
+        capsys.readouterr()
+        assert main(["export", str(tmp_path), "--precision", "int8"]) == 0
+        assert f"{says}" in capsys.readouterr().out.split("not scored: ")[1]
+    with pytest.raises(InputError, match="--precision int8 is for --format onnx"):
+        export(tmp_path, "torch", precision="int8")
 
 
 # ---------------------------------------------------------------------- parts

@@ -14,7 +14,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -494,11 +493,9 @@ def test_the_report_never_imports_torch_and_outputs_nothing_heavy(built):
     assert not {"pandas", "numpy", "matplotlib", "jinja2", "pydantic"} & light
 
 
-def test_two_thousand_records_in_thirty_seconds_and_ten_megabytes(tmp_path):
+def test_two_thousand_records_stay_below_ten_megabytes(tmp_path):  # how long they take: benchmarks/report.py
     assert len(make(tmp_path, steps=37)) >= 2000
-    start = time.monotonic()
     page = build_report(tmp_path, plan=None)
-    assert time.monotonic() - start < 30
     assert page.stat().st_size < 10_000_000
 
 

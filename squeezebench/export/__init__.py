@@ -1,7 +1,8 @@
 """`squeezebench export`: the compact module of a run as a standard LSTM or GRU that other programs read.
 
 Only numbers are read (model.safetensors and its spec), no code of the run's method. What is written is run once and
-held against the module it came from.
+held against the module it came from: in float32 it has to compute the same; in int8 it is another model, which is
+scored on the test part of the run's task.
 """
 
 from __future__ import annotations
@@ -17,24 +18,36 @@ from squeezebench.errors import InputError
 from squeezebench.measurement import load_model, read_spec
 from squeezebench.nn import RecurrentClassifier
 from squeezebench.record import RECORD_NAME, Record, read_record, write_atomically
+from squeezebench.recorded import read_recorded
+from squeezebench.remeasure import Tasks
 
 from .standard import Standard, standard
 from .weights import StandardModule, safetensors_file, torch_file
 
 Format = Literal["onnx", "torch", "safetensors"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+Precision = Literal["float32", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 ENDING = {"onnx": ".onnx", "torch": ".pt", "safetensors": ".standard.safetensors"}
 TOLERANCE = 1e-5  # of a logit, relative to the largest where that is above 1
 MODEL_NAME = "model.safetensors"
+STEPS = 9  # of random sequences
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written; gap: the largest difference of a logit to the module that was scored, on random input."""
+    """What was written; gap: the largest difference of a logit to the module that was scored.
+
+    In float32 `gap` is of random input, relative where logits are above 1; in int8 it is of the test part, where that
+    is there, and `test` is the accuracy of what was written.
+    """
 
     path: Path
     bytes: int
     gap: float
+    test: float | None = None  # int8 only, as are the next two
+    float32_test: float | None = None  # of the module, as recorded
+    not_scored: str | None = None  # why `test` is None
     notes: list[str] = field(default_factory=list)
 
 
@@ -61,15 +74,24 @@ def read_module(path: Path) -> RecurrentClassifier:
         raise InputError(f"{path}: does not fit this version of squeezebench ({reason}); make the run again") from None
 
 
-def export(place: Path, kind: Format, out: Path | None = None, lengths: bool | None = None) -> Exported:
+def export(
+    place: Path,
+    kind: Format,
+    out: Path | None = None,
+    lengths: bool | None = None,
+    precision: Precision = "float32",
+) -> Exported:
     """Write the run at `place` as `kind` to `out` (default: beside its record).
 
     lengths: whether the ONNX model takes a second input `length`; None: as the record says the task has them.
-    Raises InputError where the module has no such form, or where what was written does not compute the same.
+    precision: int8 is for ONNX (see quantised.py). Raises InputError where the module has no such form, or where what
+    was written in float32 does not compute the same.
     """
+    if precision == "int8" and kind != "onnx":
+        raise InputError(f"--precision int8 is for --format onnx, not {kind}: its products are ONNX Runtime's")
     record, model = read_run(place)
     folder = place if place.is_dir() else place.parent
-    out = out or folder / f"model{ENDING[kind]}"
+    out = out or folder / f"model{'.int8' * (precision == 'int8')}{ENDING[kind]}"
     if out.resolve() == (folder / MODEL_NAME).resolve():
         raise InputError(f"--out {out}: is the run's own file; give another name")
     shape = record.shape
@@ -84,6 +106,8 @@ def export(place: Path, kind: Format, out: Path | None = None, lengths: bool | N
         "classes": "\n".join(record.class_names),
         "input": "(batch, time, features) float32, normalised as the task's training part says",
     }
+    if precision == "int8":
+        return _int8(place, record, model, made, lengths, about, out)
     if kind == "onnx":
         content, run = _onnx(made, lengths, about)
     else:
@@ -93,7 +117,27 @@ def export(place: Path, kind: Format, out: Path | None = None, lengths: bool | N
     if gap > TOLERANCE:
         raise InputError(f"{out}: the {kind} form differs from the module by {gap:.2g}, more than {TOLERANCE:g}")
     write_atomically(out, content)
-    return Exported(out, len(content), gap, made.notes)
+    return Exported(out, len(content), gap, notes=made.notes)
+
+
+def _int8(
+    place: Path, record: Record, model: RecurrentClassifier, made: Standard, lengths: bool, about: dict[str, str],
+    out: Path,
+) -> Exported:  # fmt: skip
+    from .quantised import int8_model
+    from .scored import compare, score, task_of
+
+    content, notes = int8_model(made, lengths, about)
+    try:
+        task = task_of(read_recorded(place), Tasks())
+    except InputError as error:
+        found = compare(content, model, made.inputs, record.shape.steps if record.shape else STEPS, str(error))
+    else:
+        found = score(content, model, task)
+    write_atomically(out, content)
+    return Exported(
+        out, len(content), found.difference, found.test, record.accuracy.test, found.not_scored, made.notes + notes
+    )
 
 
 def _onnx(made: Standard, lengths: bool, about: dict[str, str]):
@@ -121,7 +165,9 @@ def _in_torch(made: Standard):
 
 
 @torch.no_grad()
-def difference(model: RecurrentClassifier, run, inputs: int, lengths: bool, batch: int = 7, steps: int = 9) -> float:
+def difference(
+    model: RecurrentClassifier, run, inputs: int, lengths: bool, batch: int = 7, steps: int = STEPS
+) -> float:
     """Largest difference of a logit between the module and `run`, on random sequences of random length."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(batch, steps, inputs, generator=generator)

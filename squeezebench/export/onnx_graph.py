@@ -53,8 +53,8 @@ class Graph:
         return self.node("Gemm", x, weight, bias, transB=1)
 
 
-def onnx_model(model: Standard, has_lengths: bool, about: dict[str, str]) -> onnx.ModelProto:
-    """The model, checked by ONNX's own checker. `about` becomes its metadata."""
+def onnx_model(model: Standard, has_lengths: bool, about: dict[str, str], written_out: bool = False) -> onnx.ModelProto:
+    """The model, checked by ONNX's own checker. `about` becomes its metadata; `written_out`: every layer as a Scan."""
     graph = Graph()
     x, length = "x", "length" if has_lengths else ""
     if model.input_index is not None:
@@ -66,7 +66,7 @@ def onnx_model(model: Standard, has_lengths: bool, about: dict[str, str]) -> onn
     hidden = graph.node("Transpose", x, perm=[1, 0, 2])  # (T, B, D)
     for number, layer in enumerate(model.layers):
         last = number == len(model.layers) - 1
-        run = _scan if layer.factors else _operator
+        run = _scan if layer.factors or written_out else _operator
         hidden = run(graph, layer, model.cell, hidden, lengths, number, last)
     logits = graph.linear(hidden, model.head, "head")
     for number, module in enumerate(model.top or ()):

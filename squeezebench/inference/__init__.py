@@ -3,7 +3,8 @@
 Section 5.5 of the VIB-LSTM paper (one core; a single video, and a batch of 10), done so that a ratio says what it is a
 ratio of: both networks in the same runtime, and the compact one against the *fastest* dense one. Runtimes: PyTorch's
 LSTM or GRU with and without oneDNN, the engine, ONNX Runtime. Every variant takes its turn in each round, in its steady
-state; the result is the median over the rounds with quartiles.
+state; the result is the median over the rounds with quartiles. ONNX Runtime in int8 (dynamic quantisation) takes its
+turn with them, and is scored, as it is another model; no float32 ratio has an int8 side.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,18 +22,23 @@ from tqdm import tqdm
 
 from squeezebench.errors import InputError
 from squeezebench.export import read_run
-from squeezebench.inference_record import BUSY, Comparison, Inference, Model, Side, Time, write_inference
+from squeezebench.export.scored import task_of
+from squeezebench.inference_record import BUSY, INT8, Comparison, Inference, Model, Side, Time, write_inference
 from squeezebench.measurement import closed_form_macs, count
 from squeezebench.measurement.latency import BATCHES, Timing, timings
 from squeezebench.method import RecurrentSettings, TaskInfo, dense_classifier
 from squeezebench.nn import RecurrentClassifier, recurrent_classifier
 from squeezebench.provenance import machine
 from squeezebench.record import RECORD_NAME, Record
+from squeezebench.recorded import read_recorded
+from squeezebench.remeasure import Tasks
 
 from .hardware import bandwidth, macs_per_second, memory_seconds, weight_bytes
+from .quantised import DenseRuns, Weights, in_int8
 from .runtimes import in_every_runtime, on_first_inputs
 
 ROW_SECONDS = 0.005  # of a variant's turn in a round
+NO_DENSE = Weights(not_scored="no trained dense network of this task and seed in the folder: random weights")
 log = logging.getLogger("squeezebench")
 
 
@@ -60,6 +66,8 @@ class Pair:
     inputs: int
     steps: int
     about: dict = field(default_factory=dict)
+    lengths: bool = False  # sequences differ in length
+    weights: dict[str, Weights] = field(default_factory=lambda: {"dense": Weights(), "compact": Weights()})
 
 
 def measure(
@@ -128,26 +136,35 @@ def _pairs(
         dense, compact = (recurrent_classifier(*shape, size.classes).eval() for shape in (size.dense, size.compact))
         compact.input_index = torch.arange(size.compact[0], dtype=torch.int32)  # chosen inputs of all of them
         yield Pair(dense, compact, size.dense[0], size.steps, {"source": size.source})
+    tasks, trained = Tasks(), DenseRuns(folder, all_runs(folder))
     for run in runs:
         place = run.relative_to(folder).as_posix()
         try:
-            yield _of_run(run, place, steps)
+            yield _of_run(run, place, steps, tasks, trained)
         except InputError as error:
             left_out[place] = str(error).removeprefix(f"{run}/")
 
 
-def _of_run(run: Path, place: str, steps: int | None) -> Pair:
+def _of_run(run: Path, place: str, steps: int | None, tasks: Tasks, trained: DenseRuns) -> Pair:
     record, compact = read_run(run)
     steps = record.shape.steps if record.shape else steps
     if steps is None:
         raise InputError(f"{run}/{RECORD_NAME}: an older record, which does not say how many steps; give --steps")
-    dense = _dense(record, steps)
+    dense, weights = trained.of(record) or (_dense(record, steps), NO_DENSE)
+    task, reason = None, None
+    try:
+        task = task_of(read_recorded(run), tasks)
+    except InputError as error:
+        reason = str(error)
+    both = {"dense": weights, "compact": Weights(place, record.accuracy.test, not_scored=None)}
+    both = {side: replace(w, task=task, not_scored=reason) if w.source else w for side, w in both.items()}
     about = {
         "source": place,
         "inputs_digest": record.provenance.inputs_digest,
         **{name: getattr(record, name) for name in ("task", "method", "method_title", "varied", "seed")},
     }
-    return Pair(dense, compact, dense.inputs, steps, about)
+    lengths = bool(record.shape and record.shape.has_lengths)
+    return Pair(dense, compact, record.kept.of_inputs, steps, about, lengths, both)
 
 
 def _dense(record: Record, steps: int) -> RecurrentClassifier:
@@ -167,11 +184,14 @@ def _compared(pair: Pair, speeds: dict[int, float], rate: float, seconds: float)
     dense, _ = in_every_runtime(pair.dense, pair.inputs, pair.steps)
     compact, notes = in_every_runtime(pair.compact, pair.inputs, pair.steps)
     nothing, _ = in_every_runtime(empty, 1, pair.steps)
+    models = {"dense": pair.dense, "compact": pair.compact}
+    int8 = {side: in_int8(m, pair.inputs, pair.steps, pair.lengths, pair.weights[side]) for side, m in models.items()}
+    dense[INT8], compact[INT8] = (int8[side].variant for side in ("dense", "compact"))
+    nothing[INT8] = in_int8(empty, 1, pair.steps, pair.lengths, Weights()).variant
     variants = {("dense", name): variant for name, variant in dense.items()}
     variants |= {("compact", name): variant for name, variant in compact.items()}
     variants |= {("empty", name): on_first_inputs(variant, 1) for name, variant in nothing.items()}
     times = timings(variants, pair.inputs, pair.steps, seconds=seconds, row_seconds=ROW_SECONDS)
-    models = {"dense": pair.dense, "compact": pair.compact}
     counts = {side: count(model) for side, model in models.items()}
     macs = {side: closed_form_macs(model, pair.steps) for side, model in models.items()}
     comparisons = []
@@ -179,14 +199,15 @@ def _compared(pair: Pair, speeds: dict[int, float], rate: float, seconds: float)
         ms = {key: by_batch[str(batch)] for key, by_batch in times.items()}
         sides = {
             side: Side(
-                ms={name: _time(t) for (of, name), t in ms.items() if of == side},
+                ms={name: _time(t) for (of, name), t in ms.items() if of == side and name != INT8},
+                int8_ms=_time(ms[side, INT8]),
                 memory_ms=_rounded(1e3 * memory_seconds(*_traffic(model, pair.steps), speeds)),
                 arithmetic_ms=_rounded(1e3 * batch * (macs[side] or 0) / rate),
             )
             for side, model in models.items()
         }
         overhead = {name: t.median for (of, name), t in ms.items() if of == "empty"}
-        comparisons.append(_comparison(batch, **sides, overhead=overhead))
+        comparisons.append(comparison(batch, **sides, overhead=overhead))
     return Model(
         **pair.about,
         steps=pair.steps,
@@ -196,7 +217,8 @@ def _compared(pair: Pair, speeds: dict[int, float], rate: float, seconds: float)
         dense_parameters=counts["dense"].lstm_total,
         macs=macs["compact"],
         dense_macs=macs["dense"],
-        notes=notes,
+        int8={side: made.about for side, made in int8.items()},
+        notes=notes + int8["compact"].notes,
         comparisons=comparisons,
     )
 
@@ -206,16 +228,21 @@ def _traffic(model: RecurrentClassifier, steps: int) -> tuple[int, int, int]:
     return weights, steps, recurrent
 
 
-def _comparison(batch: int, dense: Side, compact: Side, overhead: dict[str, float]) -> Comparison:
+def comparison(batch: int, dense: Side, compact: Side, overhead: dict[str, float]) -> Comparison:
+    """The two sides' ratios, and which dense runtime is the rival of what."""
     fastest = min(dense.ms, key=lambda name: dense.ms[name].median)
+    ours, theirs = compact.ms | {INT8: compact.int8_ms}, dense.ms | {INT8: dense.int8_ms}
+    of_all = min(theirs, key=lambda name: theirs[name].median)
+    rivals = {name: of_all if name == INT8 else fastest for name in ours}
     return Comparison(
         batch=batch,
         dense=dense,
         compact=compact,
         overhead_ms=overhead,
-        same_runtime={n: _rounded(dense.ms[n].median / t.median) for n, t in compact.ms.items() if n in dense.ms},
+        same_runtime={n: _rounded(theirs[n].median / t.median) for n, t in ours.items() if n in theirs},
         fastest_dense=fastest,
-        against_fastest={n: _rounded(dense.ms[fastest].median / t.median) for n, t in compact.ms.items()},
+        fastest_dense_of_all=of_all,
+        against_fastest={n: _rounded(theirs[rivals[n]].median / t.median) for n, t in ours.items()},
     )
 
 

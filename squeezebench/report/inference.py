@@ -7,12 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from squeezebench.inference_record import BUSY, Comparison, Inference, Model, read_inference
+from squeezebench.inference_record import BUSY, INT8, Comparison, Inference, Model, read_inference
 from squeezebench.report import formats
 from squeezebench.report.tables import Cell, Column, Table, number_column, text_column
 from squeezebench.report.words import captions
 
 Row = dict[str, Any]
+ONNX = "ONNX Runtime"
 
 
 def inference_table(folder: Path) -> Table | None:
@@ -32,6 +33,8 @@ def inference_table(folder: Path) -> Table | None:
         number_column("Same runtime", "same_runtime", formats.ratio),
         Column("Fastest dense", _fastest, numeric=True),
         Column("Overhead", _overhead, numeric=True),
+        Column("ONNX file", _file, numeric=True),
+        Column("Test accuracy", _accuracy, numeric=True),
         Column("Memory, ms", _both("memory_ms"), numeric=True, tex=False),
         Column("Arithmetic, ms", _both("arithmetic_ms"), numeric=True, tex=False),
     ]
@@ -64,16 +67,20 @@ def _rows(model: Model, comparison: Comparison) -> list[Row]:
         "seed": model.seed, "steps": model.steps, "dense_size": model.dense_size, "compact_size": model.compact_size,
         "dense_parameters": model.dense_parameters, "parameters": model.parameters,
         "dense_macs": model.dense_macs, "macs": model.macs, "batch": comparison.batch,
-        "fastest_dense": comparison.fastest_dense, "fastest_dense_ms": dense.ms[comparison.fastest_dense].median,
         "dense_memory_ms": dense.memory_ms, "compact_memory_ms": compact.memory_ms,
         "dense_arithmetic_ms": dense.arithmetic_ms, "compact_arithmetic_ms": compact.arithmetic_ms,
         "notes": "; ".join(model.notes),
     }  # fmt: skip
     rows = []
-    for runtime, own in compact.ms.items():
-        theirs = dense.ms.get(runtime)
+    ours, theirs_by = dict(compact.ms), dict(dense.ms)
+    if compact.int8_ms and dense.int8_ms and comparison.fastest_dense_of_all:
+        ours[INT8], theirs_by[INT8] = compact.int8_ms, dense.int8_ms
+    for runtime, own in ours.items():
+        theirs = theirs_by.get(runtime)
         times = {"dense_ms": theirs, "compact_ms": own}
-        row = common | {"runtime": runtime}
+        fastest = comparison.fastest_dense_of_all if runtime == INT8 else comparison.fastest_dense
+        row = common | {"runtime": runtime, "fastest_dense": fastest, "fastest_dense_ms": theirs_by[fastest].median}
+        row |= _files(model, runtime)
         for name, time in times.items():
             parts = {"": "median", "_low": "low", "_high": "high"}
             row |= {name + end: None if time is None else getattr(time, part) for end, part in parts.items()}
@@ -86,6 +93,39 @@ def _rows(model: Model, comparison: Comparison) -> list[Row]:
         }
         rows.append(row)
     return rows
+
+
+def _files(model: Model, runtime: str) -> Row:
+    """Size and accuracy of the two networks as ONNX files, in the rows of the runtimes that run them."""
+    row: Row = {}
+    for side in ("dense", "compact"):
+        made = model.int8.get(side) if runtime in (INT8, ONNX) else None
+        kind = "" if runtime == INT8 else "float32_"
+        row |= {
+            f"{side}_bytes": made and getattr(made, f"{kind}bytes"),
+            f"{side}_test": made and getattr(made, f"{kind}test"),
+            f"{side}_not_scored": made and made.not_scored if runtime == INT8 else None,
+            f"{side}_logit_difference": made and made.logit_difference if runtime == INT8 else None,
+        }
+    return row
+
+
+def _file(row: Row) -> Cell:
+    if formats.absent(row["compact_bytes"]):
+        return Cell(formats.NONE)
+    return Cell(f"{formats.size(row['dense_bytes'])} → {formats.size(row['compact_bytes'])}", row["compact_bytes"])
+
+
+def _accuracy(row: Row) -> Cell:
+    """Dense above compact; below them why there is none, or how far int8's logits are from float32's."""
+    if formats.absent(row["compact_bytes"]):
+        return Cell(formats.NONE)
+    text = " → ".join(formats.percent(row[f"{side}_test"]) for side in ("dense", "compact"))
+    reasons = {row[f"{side}_not_scored"] for side in ("dense", "compact")}
+    notes = [f"not scored: {reason}" for reason in sorted(r for r in reasons if not formats.absent(r))]
+    if not formats.absent(row["compact_logit_difference"]):
+        notes.append(f"logits within {formats.amount(row['compact_logit_difference'])} of float32's")
+    return Cell(text, row["compact_test"], note=formats.clean("; ".join(notes)))
 
 
 def _network(row: Row) -> Cell:
@@ -106,9 +146,8 @@ def _time(side: str):
 
 def _fastest(row: Row) -> Cell:
     value = row["against_fastest"]
-    return Cell(
-        formats.ratio(value), value, note=f"vs {row['fastest_dense']}, {formats.amount(row['fastest_dense_ms'])} ms"
-    )
+    rival = f"vs {row['fastest_dense']}, {formats.amount(row['fastest_dense_ms'])} ms"
+    return Cell(formats.ratio(value), value, note=rival)
 
 
 def _overhead(row: Row) -> Cell:

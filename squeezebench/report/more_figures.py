@@ -113,7 +113,7 @@ def per_class(task: str, groups: pd.DataFrame, gathered: Gathered) -> Plot:
     values = table.pivot(index="method", columns="position", values="accuracy").loc[table["method"].unique()]
     classes = table.drop_duplicates("position").sort_values("position")["class"].tolist()
     with style():
-        figure = new_figure(6 if len(classes) <= 12 else 9, 0.9 + 0.25 * len(values))
+        figure = new_figure(5.3 if len(classes) <= 12 else 9, 0.9 + 0.25 * len(values))
         axes = figure.add_subplot()
         axes.grid(False)
         low = min(0.9, np.nanmin(values.to_numpy()))  # shades span the values, so that a weak class is seen
@@ -122,11 +122,11 @@ def per_class(task: str, groups: pd.DataFrame, gathered: Gathered) -> Plot:
         if len(classes) <= 24:
             for (row, column), value in np.ndenumerate(values.to_numpy()):
                 text = formats.NONE if np.isnan(value) else f"{100 * value:.0f}"
-                axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7,
+                axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7.5,
                           color="white" if value > low + 0.75 * (1 - low) else INK)  # fmt: skip
         labels = [formats.clean(name[:18]) for name in classes]
         turned = max(map(len, labels)) * len(labels) > 110
-        axes.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=90 if turned else 0, fontsize=7)
+        axes.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=90 if turned else 0, fontsize=7.5)
         if len(labels) > 60:  # a name for each would be unreadable; the CSV has them all
             axes.set_xticks([])
             axes.set_xlabel(f"{len(labels)} classes")
@@ -169,7 +169,7 @@ def training(task: str, groups: pd.DataFrame, gathered: Gathered, looks: dict[st
     if not curves:
         return nothing(kind, "No finished run of this task left a history.csv.", columns, task)
     with style():
-        figure = new_figure(6, 3.6)
+        figure = new_figure(5.3, 3.3)
         axes = figure.add_subplot()
         for group, curve in curves:
             look = looks[group["method"]]

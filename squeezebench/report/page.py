@@ -147,9 +147,9 @@ def _protocols(gathered: Gathered) -> list[str]:
 def overview(gathered: Gathered) -> dict[str, Any]:
     """The first screen: counts of runs by what became of them, and what ran, where and when."""
     runs = gathered.runs
-    status = runs["status"].value_counts()
+    ok = (runs["status"] == "ok") & (runs["planned"] | (not gathered.plan))
     kinds = gathered.problems["kind"].value_counts()
-    number = {"ok": int(status.get("ok", 0)), **{kind: int(kinds.get(kind, 0)) for kind in KINDS}}
+    number = {"ok": int(ok.sum()), **{kind: int(kinds.get(kind, 0)) for kind in KINDS}}
     number["stale"] = int(runs["stale"].sum())
     unplanned = int((~runs["planned"]).sum()) if gathered.plan else 0
     methods = {run["method"] for run in gathered.plan.get("runs", [])} | set(runs["method"])

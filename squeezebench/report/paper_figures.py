@@ -75,7 +75,7 @@ def sweep(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Pl
         return _nothing(table, f"No run with a value of {table.knob} has finished.", columns)
     hovers: dict[str, str] = {}
     with style():
-        figure = new_figure(6, 4.6)
+        figure = new_figure(5.3, 4.3)
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         for _, _, some, colour, marker in curves:
             x, y = some["value"], some["test_accuracy_mean"]
@@ -127,7 +127,7 @@ def classes(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> 
     names = sorted(names, key=str.casefold)
     hovers: dict[str, str] = {}
     with style():
-        figure = new_figure(6, 1.1 + 0.2 * len(names))
+        figure = new_figure(5.3, 1.1 + 0.2 * len(names))
         axes = figure.add_subplot()
         place = {label: position for position, label in enumerate(names)}
         both = pd.concat([frame for _, frame, *_ in shown])
@@ -164,7 +164,7 @@ def ratios(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> P
                "settings", "ok", "lstm_parameters_mean", "ratio_lstm_parameters", "baseline", "picked"]  # fmt: skip
     hovers: dict[str, str] = {}
     with style():
-        figure = new_figure(6, 1.1 + 0.42 * len(frame))
+        figure = new_figure(5.3, 1.1 + 0.42 * len(frame))
         axes = figure.add_subplot()
         axes.set_xscale("log")
         drawn = False
@@ -193,7 +193,7 @@ def _bar(axes: Axes, y: float, value: float, row: str, words: str, hovers: dict[
     kind = words.partition("\n")[0]
     if formats.absent(value) or not np.isfinite(value):
         missing = "not printed" if kind == "printed" else "not run" if formats.absent(value) else "no LSTM"
-        axes.text(1.06, y, missing, va="center", fontsize=7, color=SOFT)
+        axes.text(1.06, y, missing, va="center", fontsize=7.5, color=SOFT)
         return
     gid, end = f"point-{len(hovers)}", max(value, 1.0)
     axes.barh(y, end - 1, 0.34, left=1, lw=0.8, gid=gid, **BARS[kind])
@@ -219,7 +219,7 @@ def size(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Plo
     hovers: dict[str, str] = {}
     points, handles = [], []
     with style():
-        figure = new_figure(6, 4.0)
+        figure = new_figure(5.3, 3.8)
         axes = figure.add_subplot()
         axes.set_xscale("log")
         for name, row, task, colour, marker in _rows(table, gathered):

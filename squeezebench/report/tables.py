@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,11 @@ class Cell:
     marks: tuple[str, ...] = ()
     note: str = ""
     chip: str = ""
+
+    @property
+    def value(self) -> float | None:
+        """What the page sorts by: an infinite ratio (no LSTM) is no number, it goes last like a missing one."""
+        return self.sort if self.sort is not None and math.isfinite(self.sort) else None
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ def tuning_curves(task: str, tuned: list[Tuned], looks: Mapping[str, Look]) -> P
         return nothing(kind, "No method of this task has been tuned yet.", CURVE, task)
     points = pd.DataFrame([line for one in here for line in _points(one)], columns=CURVE)
     with style():
-        figure = new_figure(6, 3.6)
+        figure = new_figure(5.3, 3.3)
         axes = figure.add_subplot()
         for one in here:
             look = looks.get(one.method, Look(SOFT, "o", "-"))

@@ -1,0 +1,320 @@
+"""The report's numbers again, from the raw JSON of the records: plain Python, numpy and scipy's distributions.
+
+Nothing of squeezebench is imported, so that a mistake in its report is not repeated here. Bootstrap intervals are
+exact: every draw of the seeds is looked at (27 of three), not some thousand random ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+ENOUGH = 3  # seeds
+BRACKETS = (2, *(base * 10**power for power in range(7) for base in (5, 10)))
+NAN = math.nan
+
+
+def canonical(value) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def at(content: dict, path: str):
+    """`cost.latency_ms.1` of a record; None where there is none."""
+    for key in path.split("/"):
+        content = content.get(key) if isinstance(content, dict) else content[int(key)] if content else None
+        if content is None:
+            return None
+    return content
+
+
+# Names of groups.csv -> where the record has it.
+FIELDS = {
+    "test_accuracy": "accuracy/test",
+    "test_accuracy_final_epoch": "accuracy/test_final_epoch",
+    "validation_accuracy": "accuracy/validation",
+    "train_accuracy": "accuracy/train",
+    "lstm_parameters": "counts/lstm_total",
+    "input_to_hidden_parameters": "counts/input_to_hidden",
+    "model_parameters": "counts/model_total",
+    "kept_inputs": "kept/inputs",
+    "bytes": "cost/bytes",
+    "macs": "cost/macs",
+    "dense_macs": "cost/dense_macs",
+    "peak_activation_bytes": "cost/peak_activation_bytes",
+    "dense_peak_activation_bytes": "cost/dense_peak_activation_bytes",
+    "train_seconds": "seconds/train",
+    **{f"bytes_{kind}": f"cost/stored_as/{kind}/bytes" for kind in ("float16", "int8")},
+    **{f"test_accuracy_{kind}": f"cost/stored_as/{kind}/test" for kind in ("float16", "int8")},
+    **{f"{side}latency_ms_batch_{batch}": f"cost/{side}latency_ms/{batch}"
+       for side in ("", "dense_", "fastest_dense_") for batch in (1, 10)},
+    **{f"{side}latency_ms_batch_{batch}_{end}": f"cost/{side}latency_quartiles_ms/{batch}/{place}"
+       for side in ("", "dense_") for batch in (1, 10) for place, end in enumerate(("low", "high"))},
+}  # fmt: skip
+
+
+def mean(values: Iterable[float]) -> float:
+    values = [value for value in values if not math.isnan(value)]
+    return math.fsum(values) / len(values) if values else NAN
+
+
+def deviation(values: Iterable[float]) -> float:
+    values = [value for value in values if not math.isnan(value)]
+    middle = mean(values)
+    return math.sqrt(math.fsum((v - middle) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else NAN
+
+
+def half(values: Iterable[float], least: float = 0.0) -> float:
+    """Half of the 95 % t interval of the mean; `least` of the standard deviation."""
+    values = [value for value in values if not math.isnan(value)]
+    if len(values) < 2:
+        return NAN
+    return float(stats.t.ppf(0.975, len(values) - 1)) * max(deviation(values), least) / math.sqrt(len(values))
+
+
+def draws(n: int) -> np.ndarray:
+    """(n^n, n): every way to draw n seeds with replacement."""
+    return np.array(list(itertools.product(range(n), repeat=n)))
+
+
+def middle95(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, [0.025, 0.975], method="inverted_cdf")
+    return float(low), float(high)
+
+
+@dataclass
+class Group:
+    """Records of one task, protocol, method and settings."""
+
+    key: tuple[str, str, str, str]
+    runs: list[dict] = field(default_factory=list)
+
+    @cached_property
+    def ok(self) -> list[dict]:
+        return sorted((run for run in self.runs if run["status"] == "ok"), key=lambda run: run["seed"])
+
+    def values(self, name: str) -> list[float]:
+        if name == "kept_hidden":
+            found = [at(run, "kept/hidden") for run in self.ok]
+            return [NAN if units is None else float(sum(units)) for units in found]
+        found = [at(run, FIELDS.get(name, name)) for run in self.ok]
+        return [NAN if value is None else float(value) for value in found]
+
+    def mean(self, name: str) -> float:
+        return mean(self.values(name))
+
+    def half(self, name: str) -> float:
+        return half(self.values(name))
+
+    def by_seed(self, name: str) -> dict[int, float]:
+        return {run["seed"]: value for run, value in zip(self.ok, self.values(name), strict=True)}
+
+    def ratio(self, rule: str = "lstm_total") -> float:
+        own, base = mean(self.values(f"counts/{rule}")), mean(self.values(f"baseline/counts/{rule}"))
+        return NAN if math.isnan(own) or math.isnan(base) else base / own if own else math.inf
+
+    @cached_property
+    def ratio_interval(self) -> tuple[float, float]:
+        own, base = (np.array(self.values(name)) for name in ("counts/lstm_total", "baseline/counts/lstm_total"))
+        if len(own) < ENOUGH or not (own > 0).all() or np.isnan(base).any():
+            return NAN, NAN
+        every = draws(len(own))
+        return middle95(base[every].mean(1) / own[every].mean(1))
+
+    @property
+    def size(self) -> float:
+        return self.mean("lstm_parameters")
+
+    @property
+    def validation(self) -> float:
+        return self.mean("validation_accuracy")
+
+
+def holm(p: dict) -> dict:
+    """Step-down correction of a family of p values."""
+    found, worst = {}, 0.0
+    for place, key in enumerate(sorted(p, key=p.get)):
+        worst = max(worst, (len(p) - place) * p[key])
+        found[key] = min(1.0, worst)
+    return found
+
+
+@dataclass
+class Paired:
+    """A group minus its partner, by seed."""
+
+    partner: Group
+    n: int
+    difference: float
+    half: float
+    p: float
+    p_holm: float = NAN
+
+
+class Results:
+    """Everything a report says of the records below a folder."""
+
+    def __init__(self, folder: Path):
+        self.plan = json.loads((folder / "plan.json").read_text())
+        self.records = [json.loads(path.read_text()) | {"path": path.parent.relative_to(folder).as_posix()}
+                        for path in sorted(folder.glob("runs/**/record.json"))]  # fmt: skip
+        self.groups: dict[tuple, Group] = {}
+        for one in self.records:
+            key = (one["task"], one["protocol"], one["method"], canonical(one["settings"]))
+            self.groups.setdefault(key, Group(key)).runs.append(one)
+        done = {one["path"] for one in self.records}
+        self.missing = [run for run in self.plan["runs"] if run["path"] not in done]
+
+    @cached_property
+    def dice(self) -> dict[tuple, list[Group]]:
+        """Groups that may be picked, by (task, protocol), best validation first, of equals the smaller one."""
+        found: dict[tuple, list[Group]] = {}
+        for group in self.groups.values():
+            if group.ok and not math.isnan(group.validation):
+                found.setdefault(group.key[:2], []).append(group)
+        for key, some in found.items():
+            most = min(ENOUGH, max(len(group.ok) for group in some))
+            order = sorted(some, key=lambda group: (-group.validation, group.size, group.key[3]))
+            found[key] = [group for group in order if len(group.ok) >= most]
+        return found
+
+    def able(self, task: str, protocol: str) -> list[Group]:
+        return self.dice.get((task, protocol), [])
+
+    @cached_property
+    def picks(self) -> dict[tuple[str, str, int, str], Group]:
+        """(task, protocol, bracket, method) -> the setting picked on validation."""
+        found = {}
+        for (task, protocol), some in self.dice.items():
+            for bracket in BRACKETS:
+                for group in some:  # the best comes first
+                    if math.isfinite(group.ratio()) and group.ratio() >= bracket:
+                        found.setdefault((task, protocol, bracket, group.key[2]), group)
+        return found
+
+    def control(self, group: Group) -> bool:
+        return group.runs[0]["control"]
+
+    def partner(self, group: Group, which: str) -> Group | None:
+        """What `group` is held against: dense, small (of equal or larger size) or control (of equal or smaller)."""
+        task, protocol, method, _ = group.key
+        here = [other for other in self.groups.values() if other.key[:2] == (task, protocol) and other.ok]
+        if which == "dense":
+            if method == "dense":
+                return None
+            dense = sorted((g for g in here if g.key[2] == "dense"), key=lambda g: -g.validation)
+            base = mean(group.values("baseline/counts/lstm_total"))
+            return next((g for g in dense if g.size == base), dense[0] if dense else None)
+        if which == "small":
+            if method in ("dense", "small_dense") or not group.size > 0:
+                return None
+            large = [g for g in here if g.key[2] == "small_dense" and g.size >= group.size]
+            return min(large, key=lambda g: (g.size, -g.validation), default=None)
+        if self.control(group):
+            return None
+        able = (g for g in self.able(task, protocol) if self.control(g) and g.key[2] != "dense")
+        return next((g for g in able if g.size <= group.size), None)
+
+    @cached_property
+    def compared(self) -> dict[tuple[tuple, str], Paired]:
+        """(group key, partner's kind) -> the paired difference, with Holm's correction."""
+        found: dict[tuple[tuple, str], Paired] = {}
+        for key, group in self.groups.items():
+            for which in ("dense", "small", "control"):
+                if (partner := self.partner(group, which)) is not None:
+                    found[key, which] = _paired(group, partner)
+        picked = {group.key for group in self.picks.values()}
+        for which in ("dense", "small", "control"):
+            for place in {key[:2] for key in picked}:
+                family = {key: found[key, which].p for key in picked
+                          if key[:2] == place and (key, which) in found and not self.control(self.groups[key])
+                          and found[key, which].n >= ENOUGH}  # fmt: skip
+                for key, corrected in holm(family).items():
+                    found[key, which].p_holm = corrected
+        return found
+
+
+def _paired(group: Group, partner: Group) -> Paired:
+    mine, theirs = group.by_seed("test_accuracy"), partner.by_seed("test_accuracy")
+    seeds = sorted(mine.keys() & theirs.keys())
+    differences = [mine[seed] - theirs[seed] for seed in seeds]
+    sizes = [run["test_size"] for run in group.ok if run["seed"] in seeds and run["test_size"]]
+    least = 1 / min(sizes) if sizes else 0.0
+    width, p = half(differences, least), NAN
+    if len(seeds) > 1:
+        error = max(deviation(differences), least) / math.sqrt(len(seeds))
+        p = float(2 * stats.t.sf(abs(mean(differences)) / error, len(seeds) - 1))
+    return Paired(partner, len(seeds), mean(differences), width, p)
+
+
+# --- the summary of a method
+
+
+def summary(results: Results, task: str, protocol: str, method: str) -> dict[str, tuple[float, float, float, Group]]:
+    """Statistic -> value, low, high, the setting behind it. -inf: no setting gets there."""
+    some = [group for group in results.able(task, protocol) if group.key[2] == method]
+    some.sort(key=lambda group: (group.size, group.key[3]))
+    dense = next((group for group in results.able(task, protocol) if group.key[2] == "dense"), None)
+    seeds = sorted({run["seed"] for group in some for run in group.ok})
+    classes = max(len(run["class_names"]) for run in some[0].ok)
+
+    def table(name: str) -> np.ndarray:
+        return np.array([[group.by_seed(name).get(seed, NAN) for seed in seeds] for group in some])
+
+    test, validation, own, base = map(table, ("test_accuracy", "validation_accuracy", "counts/lstm_total",
+                                              "baseline/counts/lstm_total"))  # fmt: skip
+    level = np.array([dense.by_seed("validation_accuracy").get(seed, NAN) for seed in seeds]) if dense else None
+    per_draw: dict[str, list[tuple[float, int]]] = {}
+    for draw in [np.arange(len(seeds)), *draws(len(seeds))]:
+        with np.errstate(divide="ignore"):
+            ratio = base[:, draw].mean(1) / own[:, draw].mean(1)
+        points = list(zip(ratio, validation[:, draw].mean(1), test[:, draw].mean(1), strict=True))
+        for name, measure in _measures(None if level is None else level[draw].mean(), 1 / classes).items():
+            per_draw.setdefault(name, []).append(measure(points))
+    found = {}
+    for name, values in per_draw.items():
+        value, place = values[0]
+        low, high = middle95(np.array([value for value, _ in values[1:]]))
+        found[name] = (value, low, high, some[place] if place >= 0 else None)
+    return found
+
+
+def _measures(reference: float | None, chance: float) -> dict[str, Callable]:
+    """Statistic -> function of points (ratio, validation, test) that gives its value and the place of its setting."""
+
+    def best(points, least):
+        able = [(-points[i][1], i) for i in range(len(points)) if points[i][0] >= least]
+        return min(able)[1] if able else -1
+
+    def accuracy(least):
+        def of(points):
+            place = best(points, least)
+            return (points[place][2], place) if place >= 0 else (-math.inf, -1)
+
+        return of
+
+    def near(points):
+        able = [(-p[0], i) for i, p in enumerate(points) if p[1] >= reference - 0.005]
+        return (-min(able)[0], min(able)[1]) if able else (-math.inf, -1)
+
+    def volume(points):
+        """Integral over log10 of the ratio of what stands at each ratio, by its steps."""
+        real = [p for p in points if math.isfinite(p[0])]
+        if not real:
+            return NAN, -1
+        steps = sorted({1.0, *(max(p[0], 1.0) for p in real)})
+        area = 0.0
+        for low, high in itertools.pairwise(steps):
+            place = best(real, high)
+            area += math.log10(high / low) * max(0.0, real[place][2] - chance)
+        return area, -1
+
+    found = {"hypervolume": volume, **{f"accuracy_{least}": accuracy(least) for least in (10, 100, 1000)}}
+    return found | ({"near_dense": near} if reference is not None else {})
