@@ -75,7 +75,7 @@ def test_the_facts(page, results):
                 seconds / 60)  # fmt: skip
     verdicts = Counter(row[5].text for row in page.tables["claims"].rows)
     order = ("supported", "contradicted", "undecided", "not run")
-    assert facts["Claims of the paper"] == ", ".join(f"{verdicts[one]} {one}" for one in order)
+    assert facts["Claims of the paper"] == " ".join(f"{verdicts[one]} {one}" for one in order)
     assert set(facts) == {"Tasks", "Methods", "Seeds", "Protocol", "Claims of the paper", "Finished", "Machine"}
 
 
@@ -95,30 +95,50 @@ def test_what_is_said_of_a_task(page, results, words, task):
         assert says(text, template, *values), (text, template, values)
 
 
+def test_what_the_first_screen_says_of_a_task(page, results, words):
+    said, expected = texts(page, "glance.article.ul."), []
+    for task in TASKS:
+        able = {key: group for key, group in results.picks.items() if key[:3] == (task, "sound", 10)}
+        group = max(able.values(), key=lambda g: g.validation)
+        pair, title = results.compared[group.key, "dense"], group.runs[0]["method_title"]
+        template = words["short"]["at_ratio"].format(method=title, ratio="{}×", points="{} [{}, {}]")
+        ends = pair.difference, pair.difference - pair.half, pair.difference + pair.half
+        expected.append((template.replace("10×", "{}×"), [10, group.ratio(), *(100 * value for value in ends)]))
+        expected.append((words["short"][against_small(task, results)[0]], []))
+    assert len(said) == len(expected) == 6
+    for text, (template, values) in zip(said, expected, strict=True):
+        assert says(text, template, *values), (text, template, values)
+
+
 def sentences(task: str, results: Results, words: dict) -> list[tuple[str, list[float]]]:
     """(template, numbers) of each statement, in the words of captions.yaml."""
     heads, able = words["headlines"], results.able(task, "sound")
     dense = next(group for group in able if group.key[2] == "dense")
-    picked = {key: group for key, group in results.picks.items() if key[:2] == (task, "sound")}
     found = [told(heads["reference"], dense, results, words)]
-    at_ten = max((g for key, g in picked.items() if key[2] == 10), key=lambda g: g.validation)
+    at_ten = max((g for key, g in results.picks.items() if key[:3] == (task, "sound", 10)), key=lambda g: g.validation)
     found.append(told(heads["at_ratio"], at_ten, results, words))
     near = [g for g in able if 1 < g.ratio() < math.inf and g.validation >= dense.validation - 0.01]
     smallest = max(near, key=lambda g: g.ratio(), default=None)
     found.append(told(heads["smallest"], smallest, results, words) if smallest else (heads["none_smallest"], []))
-    tested = {g.key: results.compared[g.key, "small"] for g in picked.values()
-              if not results.control(g) and (g.key, "small") in results.compared
-              and results.compared[g.key, "small"].n >= 3}  # fmt: skip
-    sure = [key for key, pair in tested.items() if pair.p_holm < 0.05 and pair.difference > 0]
-    worse = [key for key, pair in tested.items() if pair.p_holm < 0.05 and pair.difference < 0]
-    likely = [key for key, pair in tested.items() if pair.difference - pair.half > 0]
-    kind = "beaten" if sure else "uncorrected" if likely else "not_beaten"
-    template, values = listed(sure or likely, tested, results)
+    kind, tested, better, worse = against_small(task, results)
+    template, values = listed(better, tested, results)
     bad, bad_values = listed(worse, tested, results)
     bad = words["equal_size"]["worse"].format(list=bad) if worse and kind == "not_beaten" else ""
     numbers = [len(tested), *(values if kind != "not_beaten" else bad_values if bad else [])]
     found.append((words["equal_size"][kind].format(comparisons="{} comparisons", list=template, worse=bad), numbers))
     return found
+
+
+def against_small(task: str, results: Results) -> tuple[str, dict, list, list]:
+    """Which statement, every comparison with small_dense, those that are better and those that are worse."""
+    picked = {group.key for key, group in results.picks.items() if key[:2] == (task, "sound")}
+    tested = {key: results.compared[key, "small"] for key in sorted(picked)
+              if not results.control(results.groups[key]) and (key, "small") in results.compared
+              and results.compared[key, "small"].n >= 3}  # fmt: skip
+    sure = [key for key, pair in tested.items() if pair.p_holm < 0.05 and pair.difference > 0]
+    worse = [key for key, pair in tested.items() if pair.p_holm < 0.05 and pair.difference < 0]
+    likely = [key for key, pair in tested.items() if pair.difference - pair.half > 0]
+    return "beaten" if sure else "uncorrected" if likely else "not_beaten", tested, sure or likely, worse
 
 
 def listed(keys: list[tuple], tested: dict, results: Results) -> tuple[str, list[float]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from squeezebench.report import formats
 from squeezebench.report.names import slug
@@ -101,6 +101,42 @@ def accuracy_vs_size(task: str, groups: pd.DataFrame, looks: dict[str, Look]) ->
         return plot(kind, figure, pd.concat([sized, flat.head(1)])[POINTS], hovers, task)
 
 
+def glance(task: str, groups: pd.DataFrame, looks: dict[str, Look]) -> str:
+    """The same picture for the first screen, small: an SVG without bars, names and files of its own."""
+    here = groups[(groups["task"] == task) & groups["test_accuracy_mean"].notna()]
+    sized = leading_protocol(here[here["lstm_parameters_mean"] > 0])
+    sized = sized.sort_values(["control", "method", "lstm_parameters_mean"])
+    if sized.empty:
+        return ""
+    with style():
+        figure = new_figure(3.6, 2.2)
+        axes = figure.add_subplot()
+        axes.set_xscale("log")
+        _limits(axes, sized, sized)
+        dense = sized[sized["method"] == DENSE].sort_values("validation_accuracy_mean", ascending=False).head(1)
+        for mean in dense["test_accuracy_mean"]:
+            axes.axhline(mean, color=INK, lw=0.9, ls=(0, (6, 3)), zorder=1)
+        _fronts(axes, sized, looks)
+        hovers = _markers(axes, sized, looks, bars=False)
+        axes.set_title("Test accuracy, % · LSTM parameters", loc="left", fontsize=8)
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
+        title = captions()["figures"]["accuracy_vs_size"]["title"].format(task=task)
+        return render(figure, f"glance_{slug(task)}", title, hovers)
+
+
+def key(groups: pd.DataFrame, looks: dict[str, Look]) -> str:
+    """What the lines and markers of the small pictures stand for."""
+    handles = _legend(leading_protocol(groups[groups["lstm_parameters_mean"] > 0]), looks)
+    if not handles:
+        return ""
+    with style():
+        columns = min(6, len(handles))
+        figure = new_figure(9, 0.05 + 0.19 * -(-len(handles) // columns))
+        figure.legend(handles=handles, loc="outside upper left", ncols=columns, handlelength=2.6, borderaxespad=0)
+        return render(figure, "glance-key", captions()["glance"], {})  # glance_ begins the names of tasks' pictures
+
+
 def _limits(axes, sized: pd.DataFrame, here: pd.DataFrame) -> None:
     """Limits from the means. Bars may leave the picture: two seeds have intervals wider than the data."""
     low, high = here["test_accuracy_mean"].min(), here["test_accuracy_mean"].max()
@@ -153,11 +189,11 @@ def _fronts(axes, sized: pd.DataFrame, looks: dict[str, Look]) -> None:
         axes.plot(x[own], y[own], color=look.colour, ls=look.line, lw=0.9, alpha=0.75, zorder=2)
 
 
-def _markers(axes, sized: pd.DataFrame, looks: dict[str, Look]) -> dict[str, str]:
+def _markers(axes, sized: pd.DataFrame, looks: dict[str, Look], bars: bool = True) -> dict[str, str]:
     """Bars and markers; returns the hover text of each marker."""
     left = axes.get_xlim()[0]
     hovers = {}
-    for method, some in sized.groupby("method", sort=False):
+    for method, some in sized.groupby("method", sort=False) if bars else ():
         look = looks[method]
         x, y = some["lstm_parameters_mean"], some["test_accuracy_mean"]
         x_half, y_half = (

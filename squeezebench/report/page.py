@@ -18,7 +18,7 @@ from squeezebench.report.audit.page import write_beside
 from squeezebench.report.claims import claims_table, judge_claims, summary_line
 from squeezebench.report.compare import compared, selected
 from squeezebench.report.cost_table import cost_table
-from squeezebench.report.figures import Plot, accuracy_vs_size
+from squeezebench.report.figures import Plot, accuracy_vs_size, glance, key
 from squeezebench.report.gather import Gathered, gather
 from squeezebench.report.inference import inference_table
 from squeezebench.report.more_figures import difference_vs_ratio, per_class, training
@@ -44,6 +44,7 @@ class TaskPart:
     anchor: str
     facts: str
     headlines: list[Headline]
+    glance: Markup  # the small picture of the first screen
     size: Plot
     classes: Plot
     training: Plot
@@ -90,6 +91,7 @@ def build(folder: Path, *, plan: Path | None = None) -> Path:
             anchor=f"task-{number}",
             facts=_task_facts(task, gathered),
             headlines=headlines(task, groups, chosen),
+            glance=Markup(glance(task, groups, look)),
             size=accuracy_vs_size(task, groups, look),
             classes=per_class(task, groups, gathered),
             training=training(task, groups, gathered, look),
@@ -111,6 +113,7 @@ def build(folder: Path, *, plan: Path | None = None) -> Path:
         config=json.dumps(gathered.plan.get("config") or {}, indent=2, ensure_ascii=False),
         protocols=_protocols(gathered),
         tasks=tasks,
+        key=Markup(key(groups, look)),
         difference=difference,
         ranks=ranks,
         papers=papers,

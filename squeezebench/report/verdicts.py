@@ -17,11 +17,13 @@ RATIO = 10.0
 
 @dataclass(frozen=True)
 class Headline:
-    """One statement; `kind` is what it is about, `settled` is False where the data do not decide it."""
+    """One statement; `kind` is what it is about, `settled` is False where the data do not decide it. `short`: the same
+    in a few words, for the first screen."""
 
     kind: str
     text: str
     settled: bool = True
+    short: str = ""
 
 
 def headlines(task: str, groups: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
@@ -94,7 +96,16 @@ def _at_ratio(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
         return [Headline("at_ratio", words["none_at_ratio"], settled=False)]
     best = here.loc[able["validation_accuracy_mean"].idxmax()]
     verdict, settled = within(best)
-    return [Headline("at_ratio", words["at_ratio"].format(**_facts(best), verdict=verdict), settled)]
+    text = words["at_ratio"].format(**_facts(best), verdict=verdict)
+    return [Headline("at_ratio", text, settled, _shortly(best))]
+
+
+def _shortly(best: pd.Series) -> str:
+    """`VIB-LSTM, 15.2x: -2.7 [-6.2, +0.7] points to dense`"""
+    n, facts = int(best["dense_n"]), _facts(best)
+    points = formats.points_interval(best["dense_difference"], best["dense_half_width"])
+    key = "at_ratio" if n >= ENOUGH_SEEDS else "few_seeds"
+    return captions()["short"][key].format(method=facts["method"], ratio=facts["ratio"], points=points)
 
 
 def _smallest_within(here: pd.DataFrame, dense: pd.Series) -> list[Headline]:
@@ -114,7 +125,7 @@ def _smallest_within(here: pd.DataFrame, dense: pd.Series) -> list[Headline]:
 
 def _equal_size(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
     """Whether any method beats a small dense model of equal or larger size, corrected for many questions."""
-    words = captions()["equal_size"]
+    words, short = captions()["equal_size"], captions()["short"]
     methods = here[~here["control"].astype(bool) & ~here["method"].isin([DENSE, SMALLER])]
     if methods.empty:
         return []
@@ -130,11 +141,12 @@ def _equal_size(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
     worse = tested[(tested["small_p_holm"] < 0.05) & (tested["small_difference"] < 0)]
     likely = tested[tested["small_difference"] - tested["small_half_width"] > 0]
     if len(sure):
-        return [Headline("equal_size", words["beaten"].format(**facts, list=_listed(sure)))]
+        return [Headline("equal_size", words["beaten"].format(**facts, list=_listed(sure)), short=short["beaten"])]
     if len(likely):
-        return [Headline("equal_size", words["uncorrected"].format(**facts, list=_listed(likely)), settled=False)]
+        text = words["uncorrected"].format(**facts, list=_listed(likely))
+        return [Headline("equal_size", text, settled=False, short=short["uncorrected"])]
     facts["worse"] = words["worse"].format(list=_listed(worse)) if len(worse) else ""
-    return [Headline("equal_size", words["not_beaten"].format(**facts), settled=False)]
+    return [Headline("equal_size", words["not_beaten"].format(**facts), settled=False, short=short["not_beaten"])]
 
 
 def _listed(groups: pd.DataFrame) -> str:

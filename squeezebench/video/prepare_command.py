@@ -49,7 +49,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _spec(options: argparse.Namespace) -> TaskSpec:
-    from squeezebench.cli import assignments
+    from squeezebench.commands.arguments import assignments
     from squeezebench.task import TaskSpec
 
     if options.task is None:

@@ -1,0 +1,55 @@
+"""Seconds and megabytes of the report on a made-up experiment of so many records.
+
+    python -m benchmarks.report [--records 2000] [--json FILE]
+
+The report's own code runs on one core, so what other programs do on the machine is in the wall's seconds, not in the
+processor's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from squeezebench.report.page import build
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from synthetic_records import METHODS, TASKS, make
+
+SEEDS = 3
+
+
+def measured(records: int) -> dict[str, float]:
+    """Seconds and sizes of a report on at least so many records."""
+    grids = len(TASKS) * SEEDS
+    fixed = sum(knob is None for _, _, knob, _, _ in METHODS.values())
+    steps = -(-(records - grids * fixed) // (grids * (len(METHODS) - fixed)))
+    with tempfile.TemporaryDirectory() as place:
+        number = len(make(Path(place), steps=max(1, steps), seeds=SEEDS))
+        wall, processor = time.perf_counter(), time.process_time()
+        page = build(Path(place))
+        wall, processor = time.perf_counter() - wall, time.process_time() - processor
+        beside = sum(path.stat().st_size for part in ("tables", "figures") for path in (Path(place) / part).iterdir())
+        return {"records": number, "seconds": wall, "processor_seconds": processor,
+                "page_megabytes": page.stat().st_size / 1e6, "megabytes_beside": beside / 1e6}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=2000)
+    parser.add_argument("--json", type=Path)
+    wanted = parser.parse_args()
+    found = measured(wanted.records)
+    seconds = f"{found['seconds']:.1f} s ({found['processor_seconds']:.1f} s of one core)"
+    sizes = f"page {found['page_megabytes']:.2f} MB, tables and figures {found['megabytes_beside']:.2f} MB"
+    print(f"{found['records']:,.0f} records: {seconds}, {sizes}")
+    if wanted.json:
+        wanted.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The commands of `squeezebench`, by what they are about. Heavy imports happen inside each function."""
