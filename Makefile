@@ -15,7 +15,7 @@ test: $(READY) lint  ## the whole test suite
 	$(BIN)/python -m pytest
 
 tiny: $(READY)  ## every experiment of config/paper on made-up clips
-	$(BIN)/python -m pytest -m tiny
+	$(BIN)/python -m pytest -m tiny --durations 20 --durations-min 1
 
 lint: $(READY)
 	$(BIN)/ruff check .

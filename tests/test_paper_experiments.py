@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from squeezebench.record import RECORD_NAME, read_record
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted((ROOT / "config/paper").glob("*.yaml"))
 CONTROLS = {"dense", "small_dense", "random_units", "magnitude", "pooled_linear"}
-LIMIT = 180  # seconds for one tiny experiment on two cores
+HANGS = 1200  # seconds; `make tiny` prints what each takes: under three minutes on two quiet cores
 
 
 @pytest.fixture(scope="session")
@@ -36,10 +35,10 @@ def run_tiny(path: Path, folder: Path, data: Path, *config: str) -> Path:
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder,
                "--cores", "2", "--configfile", path, "--config", "scale=tiny", *config]  # fmt: skip
     environment = os.environ | {"SQUEEZEBENCH_DATA": str(data), "SQUEEZEBENCH_CACHE": str(data / "cache")}
-    started = time.monotonic()
-    made = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, check=False)
+    made = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, env=environment, check=False, timeout=HANGS
+    )
     assert made.returncode == 0, made.stderr[-3000:]
-    assert time.monotonic() - started < LIMIT
     (results,) = (folder / "results").iterdir()
     return results
 

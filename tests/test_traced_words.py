@@ -392,7 +392,7 @@ def difference(pair: list[Group], level: float = 0.95) -> list[float]:
     return interval(test[0] - test[1], 1 / min(run["test_size"] for g in pair for run in g.ok), level)
 
 
-def tested(test: dict, results: Results, task: str) -> tuple[str, list[float]]:
+def outcome(test: dict, results: Results, task: str) -> tuple[str, list[float]]:
     """What a comparison found: (template, numbers). Raises Unknown where it could not be made."""
     form = test["form"]
     if form == "ratio":
@@ -447,7 +447,7 @@ def test_claims(page, results, root, traced):
         parts, values = [], []
         for test in claim["tests"] if task in TASKS else ():
             try:
-                template, numbers = tested(test, results, task)
+                template, numbers = outcome(test, results, task)
             except Unknown:
                 continue
             parts.append(f"{test['says']}: {template}")

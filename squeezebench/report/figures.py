@@ -27,7 +27,7 @@ class Plot:
     title: str
     svg: str
     points: pd.DataFrame
-    empty: bool = False
+    words: str = ""  # why there is nothing to see, where that is so
 
     @property
     def wide(self) -> bool:
@@ -41,11 +41,11 @@ class Plot:
         return formats.clean(self.points.to_csv(index=False, lineterminator="\n"))
 
 
-def plot(kind: str, figure: Figure, points: pd.DataFrame, hovers: dict[str, str], task: str = "", empty=False) -> Plot:
+def plot(kind: str, figure: Figure, points: pd.DataFrame, hovers: dict[str, str], task: str = "", words="") -> Plot:
     """Finish a drawn figure under its stable name."""
     name = f"{kind}_{slug(task)}" if task else kind
     title = captions()["figures"][kind]["title"].format(task=task)
-    return Plot(name, kind, title, render(figure, name, title, hovers), points, empty)
+    return Plot(name, kind, title, render(figure, name, title, hovers), points, words)
 
 
 def nothing(kind: str, words: str, columns: list[str], task: str = "") -> Plot:
@@ -53,7 +53,7 @@ def nothing(kind: str, words: str, columns: list[str], task: str = "") -> Plot:
     with style():
         figure = new_figure(6, 0.8)
         figure.text(0.01, 0.4, words, color=SOFT)
-        return plot(kind, figure, pd.DataFrame(columns=columns), {}, task, empty=True)
+        return plot(kind, figure, pd.DataFrame(columns=columns), {}, task, words)
 
 
 def hover(group: pd.Series) -> str:

@@ -50,7 +50,7 @@ def _nothing(table: PublishedTable, words: str, columns: list[str]) -> Plot:
         figure = new_figure(6, 0.8)
         figure.text(0.01, 0.4, words, color=SOFT)
         svg = render(figure, table.name, title, {})
-    return Plot(table.name, f"paper_{table.layout}", title, svg, pd.DataFrame(columns=columns), empty=True)
+    return Plot(table.name, f"paper_{table.layout}", title, svg, pd.DataFrame(columns=columns), words)
 
 
 def _rows(table: PublishedTable, gathered: Gathered) -> list[tuple[str, OurRow, str, str, str]]:
