@@ -104,8 +104,12 @@ def test_what_the_first_screen_says_of_a_task(page, results, words):
         template = words["short"]["at_ratio"].format(method=title, ratio="{}×", points="{} [{}, {}]")
         ends = pair.difference, pair.difference - pair.half, pair.difference + pair.half
         expected.append((template.replace("10×", "{}×"), [10, group.ratio(), *(100 * value for value in ends)]))
-        expected.append((words["short"][against_small(task, results)[0]], []))
+        kind, tested, better, _ = against_small(task, results)
+        template, values = listed(better, tested, results)
+        template = words["short"][kind].format(list=template.replace(" ({} [{}, {}])", ""))
+        expected.append((template, values[::4] if kind == "beaten" else []))
     assert len(said) == len(expected) == 6
+    assert len({against_small(task, results)[0] for task in TASKS}) > 1
     for text, (template, values) in zip(said, expected, strict=True):
         assert says(text, template, *values), (text, template, values)
 

@@ -63,7 +63,10 @@ def results(folder: Path) -> Path:
     shutil.rmtree(place("digits", "magnitude", 2, 0))
     old = {"engine_digest": "0" * 64}
     rewrite(place("japanese_vowels", "iss", 1, 0), lambda one: one["provenance"].update(old))
-    for seed in range(3):
+    for seed in range(3):  # on one task small_dense is beaten for certain
+        small = json.loads((place("japanese_vowels", "small_dense", 2, seed) / "record.json").read_text())
+        better = {"test": small["accuracy"]["test"] + 0.08 + 0.001 * seed}
+        rewrite(place("japanese_vowels", "vib_lstm", 2, seed), lambda one, new=better: one["accuracy"].update(new))
         accuracy = {"validation": 0.9, "test": 0.93 + 0.002 * seed, "test_final_epoch": 0.92 - 0.001 * seed}
         write(folder, record("digits", "vib_lstm", 1, seed, protocol="as_released", accuracy=accuracy),
               f"runs/digits/released/seed-{seed}")  # fmt: skip

@@ -141,7 +141,8 @@ def _equal_size(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
     worse = tested[(tested["small_p_holm"] < 0.05) & (tested["small_difference"] < 0)]
     likely = tested[tested["small_difference"] - tested["small_half_width"] > 0]
     if len(sure):
-        return [Headline("equal_size", words["beaten"].format(**facts, list=_listed(sure)), short=short["beaten"])]
+        said = short["beaten"].format(list=_listed(sure, points=False))
+        return [Headline("equal_size", words["beaten"].format(**facts, list=_listed(sure)), short=said)]
     if len(likely):
         text = words["uncorrected"].format(**facts, list=_listed(likely))
         return [Headline("equal_size", text, settled=False, short=short["uncorrected"])]
@@ -149,11 +150,11 @@ def _equal_size(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
     return [Headline("equal_size", words["not_beaten"].format(**facts), settled=False, short=short["not_beaten"])]
 
 
-def _listed(groups: pd.DataFrame) -> str:
-    """`VIB-LSTM at 33.2× (+1.2 [0.3, 2.1])`, the best setting of each method."""
+def _listed(groups: pd.DataFrame, points: bool = True) -> str:
+    """`VIB-LSTM at 33.2× (+1.2 [0.3, 2.1])`, the best setting of each method; without `points` no brackets."""
     best = groups.sort_values("small_difference", ascending=False).drop_duplicates("method_label")
     return "; ".join(
-        f"{group['method_label']} at {formats.ratio(group['ratio_lstm_parameters'])} "
-        f"({formats.points_interval(group['small_difference'], group['small_half_width'])})"
+        f"{group['method_label']} at {formats.ratio(group['ratio_lstm_parameters'])}"
+        + (f" ({formats.points_interval(group['small_difference'], group['small_half_width'])})" if points else "")
         for _, group in best.iterrows()
     )
