@@ -179,10 +179,10 @@ def test_the_reports_table_says_what_was_measured(folder):
     for model in found.models:
         for c in model.comparisons:
             mine = frame[(frame["source"] == model.source) & (frame["batch"] == c.batch)].set_index("runtime")
-            for name, time in c.compact.ms.items():
+            for name, taken in c.compact.ms.items():
                 row = mine.loc[name]
-                assert row["compact_ms"] == time.median and row["dense_ms"] == c.dense.ms[name].median
-                assert row["against_fastest"] == pytest.approx(row["fastest_dense_ms"] / time.median, rel=1e-3)
+                assert row["compact_ms"] == taken.median and row["dense_ms"] == c.dense.ms[name].median
+                assert row["against_fastest"] == pytest.approx(row["fastest_dense_ms"] / taken.median, rel=1e-3)
                 assert 0 < row["overhead_share"] <= 1
             assert mine.loc[INT8, "compact_ms"] == c.compact.int8_ms.median
             assert mine.loc[INT8, "fastest_dense"] == c.fastest_dense_of_all
