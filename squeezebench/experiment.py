@@ -46,6 +46,7 @@ class Experiment(BaseModel):
     seeds: list[NonNegativeInt] = [0, 1, 2]
     training: dict[str, Any] = {}
     model: dict[str, Any] = {}
+    resources: dict[str, Any] = {}  # memory, time and GPUs of a run, see resources.py
     tables: list[PublishedTable] = []  # published tables and figures that the report shows beside ours
     tuning: Tuning | None = None  # methods whose knobs are picked by an equal number of trials on validation
     features: str | None = None  # stands for ${features} in the options of tasks: the path of the user's own data

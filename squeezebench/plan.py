@@ -18,6 +18,7 @@ from .method import Method, RecurrentSettings
 from .provenance import engine_digest
 from .published import check_tables
 from .record import digest_of
+from .resources import Resources
 from .run import settings_of
 from .task import TaskSpec, parse_options
 from .tasks import source_module
@@ -26,7 +27,7 @@ from .tuning.planned import FOLDER as TUNED
 from .tuning.planned import PlannedTuning, methods_to_tune, plan_tuning
 from .tuning.settings import Tuning
 
-TASK_KEYS = ("training", "model")  # of a task's entry: they override the experiment's; `methods` restricts them
+TASK_KEYS = ("training", "model", "resources")  # of a task's entry: over the experiment's; `methods` restricts them
 
 
 class PlannedRun(BaseModel):
@@ -47,6 +48,7 @@ class PlannedTask(BaseModel):
     fingerprint: str
     training: TrainingSettings
     model: RecurrentSettings
+    resources: Resources = Resources()
     methods: list[str] | None = None  # the only ones that run on it; None: all
     prepared: bool = False  # its data are made by `squeezebench data prepare` before the runs
 
@@ -176,7 +178,7 @@ def _named_jobs(runs: list[PlannedRun], tasks: dict[str, PlannedTask], protocol:
 
 def _decides(protocol: str, task: PlannedTask) -> list[Any]:
     """What decides the result of every run of a task."""
-    return [protocol, task.model_dump(mode="json")]
+    return [protocol, task.model_dump(mode="json", exclude={"resources"})]
 
 
 def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) -> PlannedTask:
@@ -199,11 +201,13 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
         raise InputError(f"{where}: {error}") from None
     training = validated(TrainingSettings, experiment.training | own["training"], f"{where}: training")
     model = validated(RecurrentSettings, experiment.model | own["model"], f"{where}: model")
+    resources = validated(Resources, experiment.resources | own["resources"], f"{where}: resources")
     return PlannedTask(
         spec=spec,
         fingerprint=data,
         training=training,
         model=model,
+        resources=resources,
         methods=only,
         prepared=getattr(source_module(spec.source), "PREPARED", False),
     )
