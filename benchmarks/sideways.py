@@ -1,0 +1,149 @@
+"""Memory and speed of (Skip-)Sideways against exact back-propagation over the clip, on this machine.
+
+    python -m benchmarks.sideways [--repeats 5] [--frames 4 8 16 32 64] [--json FILE]
+
+Memory: the largest number of live bytes besides clips and weights in one training step, counted tensor by tensor, so it
+is the same on every machine. Speed: one process for each module against all modules in one process; the model is that a
+tick takes max_j T(H_j) with D processors and sum_j T(H_j) with one (supplementary of CVPR 2021, section 5). Pipelines
+of more modules than this machine has cores are shown with modules that *sleep* instead of computing: they take their
+time without a core, so those rows show what the pipeline's own machinery costs and nothing of real arithmetic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.timing import machine, write_json
+from squeezebench.measurement.memory import Allocations
+from squeezebench.nn.sideways import PipelineProcesses, SidewaysNet, backpropagation_step, sideways_step, vgg8
+
+SGD = partial(torch.optim.SGD, lr=0.01)
+RULES = {
+    "Sideways": ("none", sideways_step),
+    "Skip-Sideways, sum": ("sum", sideways_step),
+    "Skip-Sideways, concat": ("concat", sideways_step),
+    "BP over the clip": ("none", backpropagation_step),
+    "BP over the clip, concat": ("concat", backpropagation_step),
+}
+
+
+class Dense(nn.Module):
+    """A unit of real arithmetic: `layers` square matrices with tanh between them."""
+
+    def __init__(self, width: int, layers: int):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
+
+    def forward(self, h: Tensor) -> Tensor:
+        for layer in self.layers:
+            h = torch.tanh(layer(h))
+        return h
+
+
+class Asleep(nn.Module):
+    """A unit that takes `seconds` a tick without a core."""
+
+    def __init__(self, width: int, seconds: float):
+        super().__init__()
+        self.scale, self.seconds = nn.Parameter(torch.ones(width)), seconds
+
+    def forward(self, h: Tensor) -> Tensor:
+        time.sleep(self.seconds)
+        return h * self.scale
+
+
+def memory(frames: list[int], batch: int = 8) -> list[dict[str, object]]:
+    """Peak bytes of a step of each rule, for clips of each number of frames of 16 x 16 pixels."""
+    rows = []
+    for name, (shortcut, step) in RULES.items():
+        net = vgg8((1, 16, 16), 8, shortcut=shortcut)
+        for count in frames:
+            x, y = torch.randn(batch, count, 256), torch.arange(batch) % 8
+            optimiser = SGD(net.parameters())
+            with Allocations([x, *net.parameters(), *net.buffers()]) as seen:
+                step(net, x, None, y, optimiser)
+            rows.append({"rule": name, "frames": count, "bytes": seen.peak})
+    return rows
+
+
+def speed(name: str, net: SidewaysNet, batch: int, steps: int, repeats: int) -> dict[str, object]:
+    """Ticks a second with one process and with one for each module; medians, the two interleaved.
+
+    The model's times are the modules' own, measured in their processes while all of them run.
+    """
+    x, y = torch.randn(batch, steps, net.shape[0]), torch.zeros(batch, dtype=torch.int64)
+    ticks, optimiser = net.timetable(steps).ticks, SGD(net.parameters())
+    seconds: dict[str, list[float]] = {"one": [], "each": []}
+    busy: list[list[float]] = []
+    with PipelineProcesses(net, batch, steps, SGD) as processes:
+        processes.step(x, y)
+        for _ in range(repeats):
+            started = time.perf_counter()
+            sideways_step(net, x, None, y, optimiser)
+            seconds["one"].append(time.perf_counter() - started)
+            started = time.perf_counter()
+            reports = processes.measured_step(x, y)
+            seconds["each"].append(time.perf_counter() - started)
+            busy.append([report.busy / report.ticks for report in reports])
+    modules = [statistics.median(times) for times in zip(*busy, strict=True)]
+    one, each = (ticks / statistics.median(times) for times in seconds.values())
+    return {"pipeline": name, "modules": net.depth, "one_process": one, "process_each": each, "speed_up": each / one,
+            "model_sum": 1 / sum(modules), "model_max": 1 / max(modules), "model_speed_up": sum(modules) / max(modules),
+            "of_max": each * max(modules)}  # fmt: skip
+
+
+def print_memory(rows: list[dict[str, object]], frames: list[int]) -> None:
+    print("\nlargest live memory of a training step, KiB, by frames of a clip")
+    print(f"{'':26}" + "".join(f"{count:>10}" for count in frames))
+    for name in RULES:
+        cells = [row["bytes"] for row in rows if row["rule"] == name]
+        print(f"{name:26}" + "".join(f"{value / 1024:10.0f}" for value in cells))
+
+
+def print_speed(rows: list[dict[str, object]]) -> None:
+    print("\nticks a second (a tick: every module once); the model from the modules' own times, without messages")
+    heads = ("one process", "a process each", "speed-up", "1/sum T", "1/max T", "model's", "of 1/max T")
+    print(f"{'':30}" + "".join(f"{head:>15}" for head in heads))
+    for row in rows:
+        keys = ("one_process", "process_each", "speed_up", "model_sum", "model_max", "model_speed_up", "of_max")
+        print(f"{row['pipeline']:30}" + "".join(f"{row[key]:15.2f}" for key in keys))
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--frames", type=int, nargs="+", default=[4, 8, 16, 32, 64])
+    parser.add_argument("--asleep", type=int, nargs="*", default=[2, 4], help="depths of the sleeping pipelines")
+    parser.add_argument("--json", metavar="FILE")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    rows = memory(args.frames)
+    print_memory(rows, args.frames)
+    real = {
+        "D = 1, dense": [Dense(512, 4)],
+        "D = 2, dense, equal": [Dense(512, 2), Dense(512, 2)],
+        "D = 2, dense, 1 : 3": [Dense(512, 1), Dense(512, 3)],
+    }
+    speeds = [
+        speed(name, SidewaysNet(units, (512,)), 64, 16, args.repeats)
+        for name, units in real.items()
+        if len(units) <= (os.cpu_count() or 1)
+    ]
+    for depth in args.asleep:
+        equal = SidewaysNet([Asleep(64, 0.02) for _ in range(depth)], (64,))
+        speeds.append(speed(f"D = {depth}, asleep, 20 ms each", equal, 8, 16, min(args.repeats, 3)))
+    print_speed(speeds)
+    if args.json:
+        write_json(args.json, {"machine": machine(), "memory": rows, "speed": speeds})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""One training step by each learning rule, in the form of a method's `train_step` hook: (..., optimiser) -> loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .network import SidewaysNet, frame_weights
+from .rule import sideways_gradients
+
+
+def sideways_step(
+    model: SidewaysNet, x: Tensor, length: Tensor | None, y: Tensor, optimiser: torch.optim.Optimizer
+) -> float:
+    """One optimiser step by (Skip-)Sideways on a batch of clips; the mean of the frames' losses.
+
+    x (B, T, D), length (B,) or None, y (B,) or, where each frame has its label, (B, T).
+    """
+    optimiser.zero_grad(set_to_none=True)
+    loss = sideways_gradients(model, x, y, length)
+    optimiser.step()
+    return loss
+
+
+def backpropagation_step(
+    model: SidewaysNet, x: Tensor, length: Tensor | None, y: Tensor, optimiser: torch.optim.Optimizer
+) -> float:
+    """The same by exact back-propagation over the whole clip: what Sideways approximates. All T frames are one batch,
+    for the memory and for batch normalisation's statistics."""
+    optimiser.zero_grad(set_to_none=True)
+    loss = clip_loss(model, x, length, y)
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+def clip_loss(model: SidewaysNet, x: Tensor, length: Tensor | None, y: Tensor) -> Tensor:
+    """The objective of all rules, (1 / B) sum_b (1 / T_b) sum_t l_b^{[t]}: cross-entropy of each frame's logits."""
+    logits = model.frame_logits(x, length)  # (B, losses, classes)
+    batch, losses = logits.shape[:2]
+    labels = (y[:, None].expand(-1, losses) if y.dim() == 1 else y[:, :losses]).flatten()
+    each = functional.cross_entropy(logits.flatten(0, 1), labels, reduction="none").unflatten(0, (batch, losses))
+    return (each * frame_weights(losses, batch, length, logits)).sum()

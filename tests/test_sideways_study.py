@@ -1,0 +1,77 @@
+"""The trainer and the stability study: what a step is, what the table holds, what divergence looks like."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+
+from squeezebench.nn.sideways import Setting, VideoVGG, sideways_gradients, sideways_step, stability, train
+from squeezebench.nn.sideways.study import accuracy, cosine, grid
+
+
+def videos(every: int = 1):
+    """Two motions of a bright column on a torus of 8 x 8 pixels: to the right, to the left; starts anywhere."""
+    time = torch.arange(6) * every
+    column = torch.arange(8)
+    clips = [
+        (column == (start + sign * time[:, None]) % 8).float()[:, None].expand(6, 8, 8) + 0.1 * noise
+        for start, noise in zip(torch.arange(32) % 8, torch.randn(32, 6, 8, 8), strict=True)
+        for sign in (1, -1)
+    ]
+    return torch.stack(clips).flatten(2), torch.tensor([0, 1] * 32)
+
+
+def small(shortcut="concat"):
+    return VideoVGG((1, 8, 8), 2, [8, 8, 8], (), shortcut, 2)
+
+
+def test_a_step_is_the_optimisers_on_the_pseudo_gradients():
+    torch.manual_seed(0)
+    x, y = videos()
+    net, other = small(), small()
+    other.load_state_dict(net.state_dict())
+    loss = sideways_step(net, x, None, y, torch.optim.SGD(net.parameters(), lr=0.1))
+    assert sideways_gradients(other, x, y) == pytest.approx(loss)
+    for ours, theirs in zip(net.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs - 0.1 * theirs.grad)
+
+
+def test_shortcuts_see_motion_and_single_frames_do_not():
+    """The reason for Skip-Sideways: with its shortcuts two motions are told apart, without them they never are."""
+    found = {}
+    for shortcut in ("concat", "sum", "none"):
+        torch.manual_seed(0)
+        net, (x, y), new = small(shortcut), videos(), videos()
+        rows = train(net, x, y, torch.optim.Adam(net.parameters(), lr=0.01), 12, batch=16, schedule=cosine)
+        assert len(rows) == 12
+        found[shortcut] = accuracy(net, *new)
+    assert found["concat"] > 0.9 and found["sum"] > 0.9
+    assert found["none"] < 0.75  # 64 clips at chance: 4 standard deviations
+
+
+def test_the_table_has_a_row_for_each_setting_and_epoch():
+    settings = [*grid(["skip"], (0.01, 0.1), (1, 2)), Setting("plain", 0.1, clips=2, interleaved=True)]
+    assert len(settings) == 5 and settings[1] == Setting("skip", 0.01, every=2)
+    asked = []
+
+    def watched(every):
+        asked.append(every)
+        torch.manual_seed(0)
+        return videos(every)
+
+    nets = {"skip": small, "plain": partial(small, "none")}
+    rows = stability(settings, nets, watched, epochs=2, batch=16)
+    assert asked == [1, 2, 1, 2, 1] and len(rows) == 10
+    assert rows[3] | {"network": "skip", "learning_rate": 0.01, "every": 2, "clips": 1, "epoch": 1} == rows[3]
+    assert all(0 <= row["accuracy"] <= 1 and row["loss"] > 0 for row in rows)
+    assert rows == stability(settings, nets, watched, epochs=2, batch=16)
+
+
+def test_a_training_that_diverges_ends_with_a_row_that_says_so():
+    torch.manual_seed(0)
+    x, y = videos()
+    x[0, 0, 0] = torch.inf
+    rows = train(small(), x, y, torch.optim.SGD(small().parameters(), lr=0.1), 3)
+    assert len(rows) == 1 and rows[0]["accuracy"] == 0.0 and rows[0]["loss"] != rows[0]["loss"]
