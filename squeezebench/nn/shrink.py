@@ -108,7 +108,7 @@ def _selected(whole: nn.Module, columns: Tensor, rows: Tensor, scale: Tensor | N
 
 def _dense(weight: Tensor) -> DenseMap:
     rows, columns = weight.shape
-    new = DenseMap(columns, rows)
+    new = DenseMap(columns, rows).to(weight.dtype)
     with torch.no_grad():
         new.weight.copy_(weight)
     return new
@@ -143,14 +143,14 @@ def select_units(
                 _dense(u),
                 layer.cell,
                 factors=_merged(masks, fixed, keep) if keep_factors or fixed else None,
-            )
+            ).to(u.dtype)
             small.bias_ih.copy_(layer.bias_ih[rows])
             small.bias_hh.copy_(layer.bias_hh[rows])
         layers.append(small)
         reads, scale = keep, out
     with torch.no_grad():
         weight = (model.head.weight if scale is None else model.head.weight * scale)[:, reads]
-        head = nn.Linear(len(reads), model.head.out_features)
+        head = nn.Linear(len(reads), model.head.out_features, dtype=weight.dtype)
         head.weight.copy_(weight)
         head.bias.copy_(model.head.bias)
     every = len(inputs) == model.inputs

@@ -1,0 +1,48 @@
+"""Feed-forward networks, their sets of coupled channels, masks on them, and what is left when channels go."""
+
+from .compact import compact_network, select_channels
+from .coupling import CoupledSet, Coupling, Member, coupled_sets, follow
+from .frames import FrameNetwork, FrameRecurrent
+from .information import bound, divergence, information, itpcc_kl, vibnet_kl
+from .lenet import LeNet5, LeNet300
+from .masked import MaskedNetwork
+from .mobilenet import MobileNetV2, mobilenet_v2
+from .resnet import ResNet, cifar_resnet, resnet50
+from .sizes import Sizes, lenet5_sizes, lenet300_sizes, measured_sizes, vgg_sizes
+from .specs import network_from_spec
+from .vgg import CONFIGURATIONS, VGG, vgg8, vgg16
+
+__all__ = [
+    "CONFIGURATIONS",
+    "VGG",
+    "CoupledSet",
+    "Coupling",
+    "FrameNetwork",
+    "FrameRecurrent",
+    "LeNet5",
+    "LeNet300",
+    "MaskedNetwork",
+    "Member",
+    "MobileNetV2",
+    "ResNet",
+    "Sizes",
+    "bound",
+    "cifar_resnet",
+    "compact_network",
+    "coupled_sets",
+    "divergence",
+    "follow",
+    "information",
+    "itpcc_kl",
+    "lenet5_sizes",
+    "lenet300_sizes",
+    "measured_sizes",
+    "mobilenet_v2",
+    "network_from_spec",
+    "resnet50",
+    "select_channels",
+    "vgg8",
+    "vgg16",
+    "vgg_sizes",
+    "vibnet_kl",
+]

@@ -1,0 +1,33 @@
+"""From a JSON description with the actual widths to a network of those shapes, before its weights are loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from squeezebench.errors import InputError
+
+from ..classifier import RecurrentClassifier
+from .frames import FrameNetwork, FrameRecurrent
+from .lenet import LeNet5, LeNet300
+from .mobilenet import MobileNetV2
+from .resnet import ResNet
+from .vgg import VGG
+
+PLAIN: tuple[type[nn.Module], ...] = (LeNet300, LeNet5, VGG, ResNet, MobileNetV2)
+
+
+def network_from_spec(spec: dict[str, Any]) -> nn.Module:
+    """The network that `spec()` described, freshly initialised. InputError for a class that is not known."""
+    rest = {key: value for key, value in spec.items() if key != "class"}
+    for network in PLAIN:
+        if spec.get("class") == network.__name__:
+            return network(**rest)
+    if spec.get("class") == "FrameNetwork":
+        return FrameNetwork(network_from_spec(spec["network"]), spec["frame"])
+    if spec.get("class") == "FrameRecurrent":
+        recurrent = RecurrentClassifier.from_spec(spec["recurrent"])
+        return FrameRecurrent(network_from_spec(spec["network"]), recurrent, spec["frame"])
+    names = [network.__name__ for network in (*PLAIN, FrameNetwork, FrameRecurrent)]
+    raise InputError(f"network class {spec.get('class')!r} is not known; there are {', '.join(names)}")

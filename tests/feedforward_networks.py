@@ -1,0 +1,88 @@
+"""Every feed-forward architecture at a tiny width, with weights and statistics that leave nothing at 0 or 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from squeezebench.nn import RecurrentClassifier, recurrent_classifier
+from squeezebench.nn.feedforward import (
+    VGG,
+    FrameNetwork,
+    FrameRecurrent,
+    LeNet5,
+    LeNet300,
+    MaskedNetwork,
+    cifar_resnet,
+    mobilenet_v2,
+    resnet50,
+    vgg8,
+)
+
+ROWS = ((1, 4, 1, 1), (3, 6, 2, 1), (3, 8, 2, 2))  # MobileNetV2: with and without shortcut, with and without stride
+
+
+def video_network(layers: int = 1, cell: str = "lstm") -> FrameRecurrent:
+    recurrent = recurrent_classifier(8, 5, 3, cell, layers)
+    return FrameRecurrent(cifar_resnet(8, None, width=2, channels=1), recurrent, (1, 8, 8))
+
+
+MAKERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "lenet300": (lambda: LeNet300(12, (7, 5), 3), (1, 3, 4)),
+    "lenet5": (lambda: LeNet5(1, 14, (3, 4), 6, 3, kernel=3), (1, 14, 14)),
+    "vgg": (lambda: VGG([3, 4, "M", 5, "A"], (6, 5), 3, 2, 8), (2, 8, 8)),
+    "vgg8": (lambda: vgg8(3, 1, 8, 2), (1, 8, 8)),
+    "resnet_a": (lambda: cifar_resnet(14, 3, "A", 4, 1), (1, 8, 8)),
+    "resnet_b": (lambda: cifar_resnet(14, 3, "B", 3, 1), (1, 8, 8)),
+    "bottleneck": (lambda: resnet50(3, 2, (2, 2), 2), (2, 17, 17)),
+    "mobilenet": (lambda: mobilenet_v2(3, ROWS, 4, 7, 2), (2, 8, 8)),
+    "frame": (lambda: FrameNetwork(LeNet5(1, 14, (3, 4), 6, 3, kernel=3), (1, 14, 14)), (1, 196)),
+    "video": (video_network, (4, 64)),
+    "video_stacked_gru": (lambda: video_network(2, "gru"), (4, 64)),
+}
+
+
+def network(name: str, seed: int = 0) -> nn.Module:
+    """One of MAKERS in float64 with random weights, biases and statistics, in evaluation."""
+    torch.manual_seed(seed)
+    made = MAKERS[name][0]().double()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        for module in made.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_()
+                module.running_var.uniform_(0.5, 2.0)
+    return made.eval()
+
+
+def images(name: str, count: int = 3) -> Tensor:
+    generator = torch.Generator().manual_seed(7)
+    return torch.randn(count, *MAKERS[name][1], dtype=torch.float64, generator=generator)
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def recurrent_part(module: nn.Module) -> RecurrentClassifier:
+    return next(m for m in module.modules() if isinstance(m, RecurrentClassifier))
+
+
+def under_masks(name: str, seed: int = 0, **mask_settings) -> MaskedNetwork:
+    """A network whose masks have means of both signs, none of them 1."""
+    masked = MaskedNetwork(network(name, seed), images(name, 1), **mask_settings)
+    with torch.no_grad():
+        for mask in masked.masks.values():
+            mask.mu.copy_(torch.where(torch.rand(mask.units) < 0.3, -1.0, 1.0) * (0.5 + torch.rand(mask.units)))
+    return masked.eval()
+
+
+def choose(masked: MaskedNetwork, keep: dict[str, torch.Tensor]) -> MaskedNetwork:
+    assert set(keep) == set(masked.masks)
+    for name, mask in masked.masks.items():
+        mask.chosen = torch.zeros(mask.units, dtype=torch.bool)
+        mask.chosen[keep[name]] = True
+    return masked
