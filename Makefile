@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 READY := $(VENV)/.ready-$(shell cksum requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: quick test tiny lint native clean
+.PHONY: quick test tiny lint audit-dependencies native clean
 
 quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
 	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml
@@ -20,6 +20,11 @@ tiny: $(READY)  ## every experiment of config/paper on made-up clips
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+
+audit-dependencies:  ## known vulnerabilities of the pinned packages; asks PyPI's service, so it needs the network
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)/audit/bin/python -m pip_audit --strict --no-deps --disable-pip --progress-spinner off -r requirements.txt
 
 native: $(READY)  ## an optional compiled kernel, off unless SQUEEZEBENCH_NATIVE=1
 	$(BIN)/python -m squeezebench.nn.native

@@ -27,5 +27,5 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/report.html",
-        [f"{RESULTS}/jobs/{job}.json" for job in PLAN["jobs"]],
+        receipts,
         list(TUNINGS.values()),

@@ -9,7 +9,7 @@ import sys
 
 from . import __version__
 from .commands import pipeline, results, single
-from .errors import InputError
+from .errors import InputError, of_machine
 from .video.commands import add_commands as add_data_commands
 
 BAD_INPUT = 2
@@ -31,9 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and not of_machine(error):
             raise
-        print(f"squeezebench: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"squeezebench: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("squeezebench: interrupted; finished runs are kept, call again to go on", file=sys.stderr)

@@ -6,6 +6,7 @@ of variable length, trained for a few epochs.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,11 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .checkpoint import NAME as CHECKPOINT
+from .checkpoint import Checkpoints
 from .counting import KEYS, construct
 from .dataset import Dataset
 from .discovery import MethodFile, find_methods, load, pick
 from .errors import InputError
 from .measurement import count, load_model, save_model
+from .measurement.digest import model_digest
 from .method import Method
 from .splits import make_split
 from .start import DenseStart, recurrent_settings
@@ -29,6 +33,7 @@ from .task import Task, TaskSpec
 from .training import Trainer, TrainingSettings, describe
 
 TRAINING = TrainingSettings(epochs=12, batch_size=8, learning_rate=5e-3)
+START_EPOCHS = 4  # of them
 INPUTS, STEPS, CLASSES, HIDDEN = 6, 7, 3, 8
 
 
@@ -61,16 +66,25 @@ class Case:
 
     def train(self, seed: int = 0) -> tuple[Method, nn.Module]:
         """A method and its trained module (not compacted)."""
-        method, start = self.new(), None
+        trainer, model = self.run(Trainer(self.new(), self.task, TRAINING, seed))
+        return trainer.method, model
+
+    def run(self, trainer: Trainer) -> tuple[Trainer, nn.Module]:
+        """Train to the end."""
+        method, start = trainer.method, None
         share = method.start_share()
         if share:
             dense = DenseStart(recurrent_settings(method.settings))
-            start = Trainer(dense, self.task, TRAINING, seed).run(None, 4)
-        return method, Trainer(method, self.task, TRAINING, seed).run(start, TRAINING.epochs - (4 if share else 0))
+            start = Trainer(dense, self.task, TRAINING, trainer.seed).run(None, START_EPOCHS)
+        return trainer, trainer.run(start, TRAINING.epochs - (START_EPOCHS if share else 0))
+
+    @cached_property
+    def undisturbed(self) -> tuple[Trainer, nn.Module]:
+        return self.run(Trainer(self.new(), self.task, TRAINING, 0))
 
     @cached_property
     def trained(self) -> tuple[Method, nn.Module, nn.Module]:
-        method, model = self.train()
+        method, model = self.undisturbed[0].method, self.undisturbed[1]
         return method, model, method.compact(model).eval()
 
     def batch(self) -> tuple[Tensor, Tensor]:
@@ -182,6 +196,61 @@ def honours_lengths(case: Case) -> None:
         assert gap <= 1e-6, f"{name} module: padding changes the logits by {gap:.2g}"
 
 
+class Interrupted(Exception):
+    """A training was stopped on purpose."""
+
+
+class Interrupting(Checkpoints):
+    """Stops training in the middle of an epoch of each stage, once, right after a checkpoint. `stopped`: where."""
+
+    def __init__(self, path: Path, trainer: Trainer, stopped: set[int]) -> None:
+        super().__init__(path, "contract", seconds=math.inf)
+        self._trainer, self._stopped = trainer, stopped
+
+    def due(self) -> bool:
+        clock, size = self._trainer.method.clock, self._trainer.task.size("train")
+        batches = -(-size // self._trainer.settings.batch_size)
+        middle = clock.steps // 2 // batches * batches + batches // 2
+        return clock.step == middle and len(self._trainer.stages) not in self._stopped
+
+    def write(self, *parts: Any) -> None:
+        super().write(*parts)
+        self._stopped.add(len(self._trainer.stages))
+        raise Interrupted
+
+    def give_up(self, reason: str) -> None:
+        raise AssertionError(f"training cannot be interrupted: {reason}")
+
+    def reject(self, reason: str) -> None:
+        raise AssertionError(f"the state of an interrupted training cannot be taken up: {reason}")
+
+
+KEEP = "what changes in training belongs in the module's parameters and buffers or in attributes of the method"
+
+
+def resumes(case: Case) -> None:
+    """Training that is interrupted in every stage and goes on in another process gives the same bits."""
+    stopped: set[int] = set()
+    with tempfile.TemporaryDirectory() as folder:
+        while True:
+            trainer = Trainer(case.new(), case.task, TRAINING, 0)
+            trainer.checkpoints = Interrupting(Path(folder) / CHECKPOINT, trainer, stopped)
+            try:
+                _, model = case.run(trainer)
+                break
+            except Interrupted:
+                continue
+    assert trainer.resumed == len(stopped) == len(trainer.stages), "a stage was not interrupted and resumed"
+    whole, first = case.undisturbed
+    for name, value in first.state_dict().items():
+        same = name in (found := model.state_dict()) and torch.equal(value, found[name])
+        assert same, f"after an interruption {name} is another: {KEEP}"
+    assert repr(trainer.history.rows) == repr(whole.history.rows), f"after an interruption history differs: {KEEP}"
+    assert trainer.method.notes == whole.method.notes, f"after an interruption the notes differ: {KEEP}"
+    compact = trainer.method.compact(model).state_dict()
+    assert model_digest(compact) == model_digest(case.trained[2].state_dict()), f"compact differs after one: {KEEP}"
+
+
 CHECKS: tuple[Callable[[Case], None], ...] = (
     describes_itself,
     builds,
@@ -191,6 +260,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     counts_agree,
     survives_saving,
     same_seed_same_bits,
+    resumes,
     honours_lengths,
 )
 

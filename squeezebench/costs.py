@@ -144,7 +144,7 @@ def estimate(plan: Plan, gpu_tflops: float = GPU_TFLOPS, cpu: Throughput | None 
     others = len(plan.tunings) + len(plan.start_jobs) + len(plan.data_jobs)
     counts = len(plan.runs), len(plan.jobs), len(plan.jobs) + others
     costs = Costs(*counts, {}, 0, 0, cpu or measured(), nominal_gpu(gpu_tflops))
-    methods = {name: load(file) for name, file in find_methods(plan.plugins).items() if _usable(plan, name)}
+    methods = usable_methods(plan)
     seen: set[str] = set()
     for name, task in plan.tasks.items():
         sizes = expected(task)
@@ -189,8 +189,10 @@ def expected(task: PlannedTask) -> Expected:
     return module.expected(parse_options(task.spec))
 
 
-def _usable(plan: Plan, name: str) -> bool:
-    return name in plan.methods and plan.methods[name].error is None
+def usable_methods(plan: Plan) -> dict[str, type[Method]]:
+    """The methods of a plan whose files can be used."""
+    planned = {name for name, method in plan.methods.items() if method.error is None}
+    return {name: load(file) for name, file in find_methods(plan.plugins).items() if name in planned}
 
 
 def _add_data(costs: Costs, task: PlannedTask, sizes: Expected, seen: set[str]) -> bool:
@@ -232,7 +234,7 @@ def _task(
             continue  # a broken file: its runs fail at once
         key = json.dumps([run.method, run.settings], sort_keys=True)
         if key not in networks:
-            networks[key] = _planned(methods[run.method], run, info)
+            networks[key] = planned_network(methods[run.method], run, info)
         if networks[key] is not None:
             _add_run(costs, cost, trained_as, run, *networks[key], info, parts, protocol, starts, trial)
     return cost
@@ -252,10 +254,16 @@ def shares(task: PlannedTask, sizes: Expected) -> tuple[int, int, int]:
     return train, outside - train, n - outside
 
 
-def _planned(method_class: type[Method], run: PlannedRun, info: TaskInfo) -> tuple[Method, Network] | None:
+def planned_network(method_class: type[Method], run: PlannedRun, info: TaskInfo) -> tuple[Method, Network] | None:
     """The method with its settings and the network it starts from; None where it skips the task."""
     method = method_class(method_class.Settings(**run.settings))
     return None if method.skip(info) else (method, network(method, info))
+
+
+def epoch_seconds(on: Throughput, network: Network, batch_size: int, train: int, watched: int) -> float:
+    """Of one epoch over `train` sequences, after which `watched` others are scored."""
+    steps = -(-train // batch_size)
+    return steps * network.seconds(on, min(batch_size, train)) + network.forward_seconds(on, watched)
 
 
 def _add_run(costs, cost: TaskCost, task, run, method, net: Network, info, parts, protocol, starts, trial) -> None:
@@ -278,7 +286,7 @@ def _add_run(costs, cost: TaskCost, task, run, method, net: Network, info, parts
     per_epoch = -(-parts[0] // training.batch_size)
     hours = {}
     for on in (costs.cpu, costs.gpu):
-        seconds = sum(n * (per_epoch * w.seconds(on, batch) + w.forward_seconds(on, watched)) for w, n in trained)
+        seconds = sum(n * epoch_seconds(on, w, training.batch_size, parts[0], watched) for w, n in trained)
         hours[on.about] = (seconds + measuring + net.forward_seconds(on, scored)) / 3600
     cost.gradient_steps += per_epoch * sum(epochs for _, epochs in trained)
     cost.training_flops += sum(6.0 * w.macs * parts[0] * epochs for w, epochs in trained)

@@ -1,4 +1,7 @@
-"""The one exception that users are meant to see."""
+"""What users are meant to see in one line: what they gave that is wrong, and what their machine has no room for."""
+
+import errno
+from unicodedata import category
 
 
 class InputError(ValueError):
@@ -8,4 +11,19 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: object):
-        super().__init__(" ".join(str(message).split()))  # one line, whatever the names in it hold
+        # One line whatever the names in it hold, and nothing in it that a terminal would obey.
+        super().__init__(printable(" ".join(str(message).split())))
+
+
+def printable(text: str) -> str:
+    """`text` with everything that is not shown (ends of lines, escape sequences, marks that turn the direction of
+    writing, halves of characters) written out, as `\\x1b` or `\\u202e`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or category(c) == "Zs" else repr(c)[1:-1] for c in text)
+
+
+def of_machine(error: BaseException) -> bool:
+    """Whether a disk is full, damaged or read-only. That is no property of a run, which is made when it is mended."""
+    known = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+    return isinstance(error, OSError) and error.errno in known

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeInt,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -30,20 +29,22 @@ from .published import PublishedTable
 from .record import Protocol
 from .tuning.settings import Tuning
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of an experiment, and so of its folder of results
+
 
 class Experiment(BaseModel):
     """An experiment file. `methods` maps a method to its knobs; a list of values is a grid."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=NAME)
     description: str = ""
     protocol: Protocol = "sound"
     scale: Literal["full", "tiny"] = "full"
     tasks: list[str] | dict[str, dict[str, Any] | None]
     methods: dict[str, dict[str, Any] | list[dict[str, Any]] | None]
     defaults: dict[str, dict[str, Any]] = {}  # method -> knobs of all its points that do not set them themselves
-    seeds: list[NonNegativeInt] = [0, 1, 2]
+    seeds: list[Annotated[int, Field(ge=0, lt=1 << 59)]] = [0, 1, 2]  # what a record can hold
     training: dict[str, Any] = {}
     model: dict[str, Any] = {}
     resources: dict[str, Any] = {}  # memory, time and GPUs of a run, see resources.py
@@ -51,7 +52,7 @@ class Experiment(BaseModel):
     tuning: Tuning | None = None  # methods whose knobs are picked by an equal number of trials on validation
     features: str | None = None  # stands for ${features} in the options of tasks: the path of the user's own data
     plugins: list[str] = []  # method files or folders of them; a method that `methods` does not list joins as it is
-    runs_per_job: PositiveInt = 1000  # runs of one method on one task that share a process (cluster: 1)
+    runs_per_job: PositiveInt | Literal["auto"] = "auto"  # runs of one method on one task that share a process
 
     @field_validator("tasks", "seeds")
     @classmethod
@@ -76,6 +77,7 @@ class Experiment(BaseModel):
 
 
 VARIANTS = ("protocols", "tiny")
+LARGEST = 1_000_000  # values in an experiment file, aliases filled in
 
 
 def variant(content: dict[str, Any], where: str) -> dict[str, Any]:
@@ -137,13 +139,34 @@ class _UniqueKeys(yaml.SafeLoader):
 def load_yaml(path: Path) -> Any:
     """What a YAML file holds. Raises InputError in one line."""
     try:
-        return yaml.load(path.read_text("utf-8"), _UniqueKeys)
+        content = yaml.load(path.read_text("utf-8"), _UniqueKeys)
+        _check_size(content)
+        return content
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, or no such date
+    except RecursionError:
+        raise InputError(f"{path}: not valid YAML: nested too deeply") from None
+    # Others than YAMLError: no text, no such date, and tags on what they do not fit (`!!int ""`, `!!bool x`).
+    except (yaml.YAMLError, ValueError, AttributeError, LookupError, TypeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
+
+
+def _check_size(content: Any) -> None:
+    """Raises ValueError where aliases (`&a`, `*a`) make a small file stand for a vast one, or one without an end."""
+    sizes: dict[int, int] = {}
+
+    def size(value: Any) -> int:
+        if not isinstance(value, dict | list):
+            return 1
+        if id(value) not in sizes:
+            sizes[id(value)] = LARGEST + 1  # what holds itself has no size
+            sizes[id(value)] = 1 + sum(map(size, value.values() if isinstance(value, dict) else value))
+        return sizes[id(value)]
+
+    if size(content) > LARGEST:
+        raise ValueError(f"more than {LARGEST:,} values once its aliases are filled in")
 
 
 def read_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Experiment:

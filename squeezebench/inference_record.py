@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import InputError
 from .record import digest_of, write_atomically
+from .untrusted import read_json
 
 INFERENCE_NAME = "inference.json"
 INT8 = "ONNX Runtime, int8"  # the one runtime that is not float32
@@ -23,7 +24,7 @@ class _Part(BaseModel):
 class Time(_Part):
     """Milliseconds of one forward pass over the repeats."""
 
-    median: float
+    median: float = Field(gt=0)
     low: float  # quartiles
     high: float
 
@@ -55,6 +56,16 @@ class Comparison(_Part):
     fastest_dense: str  # of the float32 runtimes
     fastest_dense_of_all: str | None = None  # with INT8 among them: the one that compact in int8 is held against
     against_fastest: dict[str, float]  # fastest dense runtime / compact in this runtime
+
+    @model_validator(mode="after")
+    def _names_what_was_timed(self) -> Comparison:
+        int8 = self.compact.int8_ms and self.dense.int8_ms and self.fastest_dense_of_all
+        ours = {*self.compact.ms, *([INT8] if int8 else [])}
+        theirs = {*self.dense.ms, *([INT8] if int8 else [])}
+        rivals = {self.fastest_dense, *([self.fastest_dense_of_all] if int8 else [])}
+        if missing := (ours - self.against_fastest.keys()) | (rivals - theirs):
+            raise ValueError(f"nothing was timed as {min(missing)[:80]!r}")
+        return self
 
 
 class Quantised(_Part):
@@ -102,7 +113,7 @@ class Inference(_Part):
     threads: int = 1
     finished: str  # UTC, ISO 8601
     load_before: float | None = None  # load average over a minute when it began; near 0 on a quiet machine
-    bandwidth: dict[int, float]  # bytes of a matrix -> bytes per second of a matrix-vector product with it
+    bandwidth: dict[int, float] = Field(min_length=1)  # bytes of a matrix -> bytes per second of a product
     macs_per_second: float  # of a large matrix product
     models: list[Model]
     left_out: dict[str, str] = {}  # record -> why it was not measured
@@ -123,8 +134,8 @@ def read_inference(folder: Path) -> Inference | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path)
+    except (OSError, ValueError):
         raise InputError(f"{path}: not a complete JSON file; squeezebench inference {folder} writes it anew") from None
     stored = content.pop("digest", None) if isinstance(content, dict) else None
     if stored is None or stored != digest_of(content):

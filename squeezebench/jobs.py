@@ -1,39 +1,46 @@
-"""What a Snakemake job does: the runs of one method on one task, one after the other in one process; or its trials.
+"""What a Snakemake job does: the runs of one method on one task, one after the other; or its trials.
 
-Importing torch costs seconds, so a job may hold many runs; a receipt is written when all have a record. A job that
-was interrupted goes on from the records that are there.
+Importing torch costs seconds, so a job may hold many runs, each in a process that is forked from the job's; a receipt
+is written when all have a record. A job that was interrupted goes on from the records that are there.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from .attempts import supervisor
 from .discovery import MethodFile, find_methods, load, near_matches
 from .errors import InputError
+from .method import Method
 from .plan import Plan, PlannedRun
 from .record import Record, write_atomically
-from .run import RunSpec, execute, settings_of
+from .run import RunSpec, settings_of
 from .start import dense_start
 from .task import load_task
 from .training import describe
 from .tuning.planned import PlannedTuning
 from .tuning.tuner import Study, kept_result, tune
+from .untrusted import inside, read_json
 
 
-def read_plan(path: Path) -> Plan:
-    """The plan at `path`. Raises InputError where it is none."""
+def read_plan(path: Path, job: str | None = None) -> Plan:
+    """The plan at `path`, with the runs of one job alone where it is named (checking those of 20,000 others would cost
+    each job half a second). Raises InputError where it is none."""
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
         content.pop("key", None)
+        if job is not None:
+            content["runs"] = [run for run in content["runs"] if run["job"] == job]
         return Plan.model_validate(content)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, KeyError):
         raise InputError(f"{path}: not a plan that `squeezebench plan` wrote") from None
 
 
@@ -73,8 +80,13 @@ def tune_job(path: Path, job: str, receipt: Path | None, threads: int = 1) -> No
             near_matches(job, [f"{one.task}/{one.method}" for one in plan.tunings]) if plan.tunings else "it has none"
         )
         raise InputError(f"{path}: no tuning {job!r}; {known}")
+    for ending in (".json", ".journal"):
+        inside(folder, (folder / planned.path).with_suffix(ending))
+    inside(folder, folder / "starts")
     study = study_of(plan, planned, find_methods(plan.plugins)[planned.method])
-    result = tune(study, folder / planned.path, folder / "starts", say=_say)
+    with supervisor() as watch:
+        trial = partial(watch.trial, plan.tasks[planned.task].resources)
+        result = tune(study, folder / planned.path, folder / "starts", _say, trial)
     if receipt:
         content = {"job": planned.job, "trials": len(result.trials), "winner": result.winner}
         write_atomically(receipt, json.dumps(content).encode())
@@ -98,16 +110,24 @@ def _say(line: str) -> None:
 def run_job(path: Path, job: str, receipt: Path | None, threads: int = 1) -> None:
     """Make all runs of `job` that have no valid record yet, then write the receipt."""
     torch.set_num_threads(threads)
-    plan, folder = read_plan(path), path.parent
+    plan, folder = read_plan(path, job), path.parent
     methods = find_methods(plan.plugins)
-    runs = [run for run in plan.runs if run.job == job]
+    runs = plan.runs
     if not runs:
         raise InputError(f"{path}: no job {job!r}")
-    for number, run in enumerate(runs, 1):
-        method = methods[run.method]
-        spec = spec_of(plan, run, **(_tuned_settings(plan, run, method, folder) if run.tuned else {}))
-        record = execute(spec, method, folder / run.path, folder / "starts")
-        _say(f"[{number}/{len(runs)}] {_line(record)}")
+    starts = inside(folder, folder / "starts")
+    with supervisor() as watch:
+        for number, run in enumerate(runs, 1):
+            method, changed = methods[run.method], {}
+            if run.tuned:  # by a worker: it imports the method
+                found = watch.again(partial(_tuned_settings, plan, run, method, folder))
+                if found.reason:
+                    raise InputError(f"{path}: {run.task}/{run.method}: its tuning cannot be read: {found.reason}")
+                changed = found.result
+            resources = plan.tasks[run.task].resources
+            spec = spec_of(plan, run, **changed)
+            record = watch.run(spec, method, inside(folder, folder / run.path), starts, resources)
+            _say(f"[{number}/{len(runs)}] {_line(record)}")
     if receipt:
         write_atomically(receipt, json.dumps({"job": job, "runs": [run.path for run in runs]}).encode())
 
@@ -126,21 +146,42 @@ def train_starts(path: Path, task_name: str, receipt: Path | None, threads: int 
     plan, folder = read_plan(path), path.parent
     methods: dict[str, MethodFile] = find_methods(plan.plugins)
     task_name, _, only = task_name.partition("/")
-    made = set()
-    for run in plan.runs:
-        if run.task != task_name or not plan.methods[run.method].needs_start or (only and str(run.seed) != only):
-            continue
-        spec = spec_of(plan, run)
-        method = load(methods[run.method])(settings_of(load(methods[run.method]), run.settings, plan.experiment))
-        share = method.start_share()
-        if not share:
-            continue
-        epochs = max(1, round(share * spec.training.epochs))
-        key = (run.seed, epochs, *(getattr(method.settings, k) for k in type(spec.model).model_fields))
-        if key in made:
-            continue
-        made.add(key)
-        task = load_task(spec.task, run.seed)
-        dense_start(folder / "starts", spec, method.settings, task, describe(task), epochs, False)
+    runs = [
+        run
+        for run in plan.runs
+        if run.task == task_name and plan.methods[run.method].needs_start and only in ("", str(run.seed))
+    ]
+    starts, resources = inside(folder, folder / "starts"), plan.tasks[task_name].resources if runs else None
+    made = []
+    with supervisor() as watch:
+        wanted = watch.again(partial(_wanted_starts, plan, runs, methods)).result or []
+        for run, epochs in wanted:
+            work = partial(_train_start, plan, runs[run], methods, starts, epochs)
+            ending = watch.again(work, resources, plan.tasks[task_name].training.device)
+            made += [run] if ending.reason is None else []
+            if ending.reason:  # its runs try it again, and say in their records why they cannot be made
+                _say(f"dense start of {task_name}, seed {runs[run].seed}: {ending.reason}")
     if receipt:
         write_atomically(receipt, json.dumps({"task": task_name, "starts": len(made)}).encode())
+
+
+def _wanted_starts(plan: Plan, runs: list[PlannedRun], methods: dict[str, MethodFile]) -> list[tuple[int, int]]:
+    """(number of a run, epochs) of each start that `runs` need; several of them share one."""
+    found: dict[tuple, tuple[int, int]] = {}
+    for number, run in enumerate(runs):
+        spec, method = spec_of(plan, run), _method_of(plan, run, methods)
+        if share := method.start_share():
+            epochs = max(1, round(share * spec.training.epochs))
+            shared = (getattr(method.settings, knob) for knob in type(spec.model).model_fields)
+            found.setdefault((run.seed, epochs, *shared), (number, epochs))
+    return list(found.values())
+
+
+def _train_start(plan: Plan, run: PlannedRun, methods: dict[str, MethodFile], starts: Path, epochs: int) -> None:
+    spec, task = spec_of(plan, run), load_task(plan.tasks[run.task].spec, run.seed)
+    dense_start(starts, spec, _method_of(plan, run, methods).settings, task, describe(task), epochs, False)
+
+
+def _method_of(plan: Plan, run: PlannedRun, methods: dict[str, MethodFile]) -> Method:
+    method = load(methods[run.method])
+    return method(settings_of(method, run.settings, plan.experiment))

@@ -104,6 +104,12 @@ class Method:
 
     Only `build` has no default. Order of calls: skip, build, (dense start loaded), adopt, then for each stage:
     parameter_groups, [train_step | penalty, after_step]..., end_stage; at last compact.
+
+    A training may be interrupted and go on in another process, to the same bits. There build, adopt, parameter_groups
+    and end_stage are called again, each on the state that it saw, and then what has changed since is put back: the
+    module, and all attributes of the method that are plain values, tensors, arrays, generators, or objects with
+    `state_dict` and `load_state_dict` (which are restored in place). So keep what changes in training there, not in
+    globals or closures; `squeezebench check` interrupts every stage and compares.
     """
 
     title: ClassVar[str] = ""
@@ -196,15 +202,16 @@ class Method:
     @classmethod
     def restore(cls, spec: dict[str, Any]) -> nn.Module:
         """An empty module for the weights of a saved compact one; looked up by class name in the method's file."""
-        module = sys.modules[cls.__module__]
-        maker = getattr(module, spec["class"], None)
-        if maker is None:
-            from . import nn as building_blocks
+        from torch.nn import Module
 
-            maker = getattr(building_blocks, spec["class"], None)
-        if maker is None:
-            raise ValueError(f"no class {spec['class']!r} in {cls.__module__} or squeezebench.nn")
-        return maker.from_spec(spec)
+        from . import nn as building_blocks
+
+        name = spec.get("class")
+        for place in (sys.modules[cls.__module__], building_blocks):
+            maker = vars(place).get(name) if isinstance(name, str) else None
+            if isinstance(maker, type) and issubclass(maker, Module) and hasattr(maker, "from_spec"):
+                return maker.from_spec(spec)
+        raise ValueError(f"no class {name!r} with from_spec in {cls.__module__} or squeezebench.nn")
 
 
 def closed_form(

@@ -20,11 +20,12 @@ from .published import check_tables
 from .record import digest_of
 from .resources import Resources
 from .run import settings_of
+from .supervision import answer_of
 from .task import TaskSpec, parse_options
 from .tasks import source_module
 from .training import TrainingSettings
 from .tuning.planned import FOLDER as TUNED
-from .tuning.planned import PlannedTuning, methods_to_tune, plan_tuning
+from .tuning.planned import PlannedPath, PlannedTuning, methods_to_tune, plan_tuning
 from .tuning.settings import Tuning
 
 TASK_KEYS = ("training", "model", "resources")  # of a task's entry: over the experiment's; `methods` restricts them
@@ -38,8 +39,8 @@ class PlannedRun(BaseModel):
     settings: dict[str, Any]
     varied: dict[str, Any]
     seed: int
-    path: str  # relative to the results folder
-    job: str
+    path: PlannedPath  # relative to the results folder
+    job: PlannedPath
     tuned: str | None = None  # job of the tuning whose winner takes the place of `settings`
 
 
@@ -122,6 +123,7 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
                     [_point(p, defaults, method, task, f"{where}: methods") for p in grid] if method else [({}, {})]
                 )
             cells = [(*point, seed) for point in _unique(points) for seed in experiment.seeds]
+            size = len(cells) if experiment.runs_per_job == "auto" else experiment.runs_per_job  # auto: see chunks.py
             for number, (settings, varied, seed) in enumerate(cells):
                 folder = TUNED if tuning else _slug(varied, settings)
                 runs.append(
@@ -132,14 +134,14 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
                         varied=varied,
                         seed=seed,
                         path=f"runs/{task_name}/{name}/{folder}/seed-{seed}",
-                        job=f"{task_name}/{name}/{number // experiment.runs_per_job}",  # a digest takes its place below
+                        job=f"{task_name}/{name}/{number // size}",  # a digest takes its place below
                         tuned=tuning.job if tuning else None,
                     )
                 )
     check_tables(experiment.tables, knobs, tasks, where)
     if not runs:
         raise InputError(f"{where}: no runs: give at least one task, one method and one seed")
-    runs = _named_jobs(runs, tasks, experiment.protocol)
+    runs = named_jobs(runs, tasks, experiment.protocol)
     ran = {run.task for run in runs}
     needing = {run.task for run in runs if methods[run.method].needs_start}
     return Plan(
@@ -160,7 +162,7 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
     )
 
 
-def _named_jobs(runs: list[PlannedRun], tasks: dict[str, PlannedTask], protocol: str) -> list[PlannedRun]:
+def named_jobs(runs: list[PlannedRun], tasks: dict[str, PlannedTask], protocol: str) -> list[PlannedRun]:
     """Name each job by a digest of what it runs, so that an edited experiment reruns what it changes, and only that."""
     members: dict[str, list[PlannedRun]] = {}
     for run in runs:
@@ -202,6 +204,8 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
     training = validated(TrainingSettings, experiment.training | own["training"], f"{where}: training")
     model = validated(RecurrentSettings, experiment.model | own["model"], f"{where}: model")
     resources = validated(Resources, experiment.resources | own["resources"], f"{where}: resources")
+    if resources.gpus and training.device == "cpu":
+        raise InputError(f"{here}: resources: gpus: {resources.gpus} would stand idle; set training: device: cuda")
     return PlannedTask(
         spec=spec,
         fingerprint=data,
@@ -245,6 +249,8 @@ def fingerprint(spec: TaskSpec) -> str:
 def _method(file: MethodFile) -> tuple[PlannedMethod, type[Method] | None]:
     path = str(file.path) if file.path else None
     try:
+        if reason := answer_of(file, lambda: load(file) is None).reason:
+            raise InputError(f"{path or file.name}: cannot be imported: {reason}")
         method = load(file)
     except InputError as error:
         return PlannedMethod(path=path, digest=file.digest, needs_start=False, error=str(error)), None

@@ -9,12 +9,14 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import InputError
+from .untrusted import read_json
 
 SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
+LARGEST_SEQUENCE = 1 << 30  # numbers, 4 GiB in float32
 # How a run was set up and read: `sound` (validation part, final epoch), `paper` (as the paper describes its protocol,
 # final epoch), `as_released` (the authors' code: the epoch that is best on the test part).
 Protocol = Literal["sound", "paper", "as_released"]
@@ -27,10 +29,17 @@ class _Part(BaseModel):
 class Shape(_Part):
     """What a module of the task reads and answers: (sequences, steps, inputs) -> classes."""
 
-    inputs: int
-    steps: int  # of the longest sequence
-    classes: int
+    inputs: int = Field(ge=1)
+    steps: int = Field(ge=1, le=1_000_000)  # of the longest sequence
+    classes: int = Field(ge=1)
     has_lengths: bool  # sequences differ in length
+
+    @model_validator(mode="after")
+    def _fits_memory(self) -> Shape:
+        """Sequences of this shape are made to count operations: the record may be anybody's."""
+        if self.inputs * self.steps > LARGEST_SEQUENCE:
+            raise ValueError(f"a sequence of {self.steps:,} x {self.inputs:,} numbers")
+        return self
 
 
 class Accuracy(_Part):
@@ -134,10 +143,11 @@ class Provenance(_Part):
     tuning_digest: str | None = None  # of the study that picked the settings; None: the experiment gave them
     packages: dict[str, str] = {}
     python: str = ""
-    machine: str = ""
+    machine: str = ""  # `A then B` where training went on elsewhere
     device: str = "cpu"
     threads: int = 1
     native: bool = False  # whether the opt-in compiled kernel was on; its bits differ from the pure path's
+    resumed: int = 0  # how often training was interrupted and went on from a checkpoint; the bits are the same
     finished: str = ""  # UTC, ISO 8601
 
 
@@ -161,6 +171,7 @@ class Record(_Part):
     model: dict[str, Any] | None = None  # recurrent settings of the dense model that ratios are taken against
     fingerprint: str = ""  # of the data files, see plan.fingerprint
     model_digest: str | None = None  # of the compact module's tensors, see measurement/digest.py
+    history_digest: str | None = None  # SHA-256 of history.csv
     accuracy: Accuracy = Accuracy()
     shape: Shape | None = None
     class_names: list[str] = []
@@ -199,11 +210,11 @@ def write_record(folder: Path, record: Record) -> Path:
 def read_record(path: Path) -> Record:
     """Read and check one record. Raises RecordError: unreadable, truncated, altered, or not of this schema."""
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError):
-        raise RecordError(f"{path}: not a complete JSON file (half written or damaged)") from None
+    except ValueError as error:
+        raise RecordError(f"{path}: not a complete JSON file (half written or damaged): {error}") from None
     if not isinstance(content, dict):
         raise RecordError(f"{path}: not a record (a JSON object is expected)")
     stored = content.pop("digest", None)
@@ -218,7 +229,10 @@ def read_record(path: Path) -> Record:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to a temporary file beside `path`, flush it to disk and rename it over `path`."""
+    """Write `data` to a temporary file beside `path`, flush it to disk and rename it over `path`.
+
+    Raises OSError that names `path` (a full disk); nothing is left of what was written then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -228,6 +242,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)  # mkstemp makes files that only their owner reads
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):  # which, from a full disk, names no file
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise

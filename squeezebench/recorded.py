@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from . import provenance
-from .discovery import MethodFile, find_methods, near_matches
+from .discovery import MethodFile, near_matches
 from .errors import InputError
 from .jobs import read_plan, spec_of
 from .nn import native
@@ -79,19 +80,17 @@ class Recorded:
         return spec_of(self.plan, runs[0]) if runs else None
 
     def method(self, found: dict[str, MethodFile]) -> MethodFile:
-        """The file of the record's method, among `methods_for`. Raises InputError where it is no longer there."""
+        """The file of the record's method, among `found`. Raises InputError where it is not there."""
         if self.record.method not in found:
-            hint = near_matches(self.record.method, found)
-            raise InputError(
-                f"{self.path}: its method {self.record.method!r} is not there; {hint} (a plugin's file: --plugins)"
-            )
+            raise InputError(f"{self.path}: its method {self.record.method!r} is not there; {self._hint(found)}")
         return found[self.record.method]
 
-
-def methods_for(plan: Plan | None, plugins: list[str | Path] = ()) -> dict[str, MethodFile]:
-    """Method files by name; where no plugins are named, with those of the plan that are still there."""
-    planned = [plugin for plugin in (plan.plugins if plan else []) if Path(plugin).exists()]
-    return find_methods(plugins or planned)
+    def _hint(self, found: dict[str, MethodFile]) -> str:
+        """Where the method may be. A plugin is code, so it is never taken from where a plan says it lies."""
+        if self.plan and self.plan.plugins:
+            given = " ".join(f"--plugins {shlex.quote(plugin)}" for plugin in self.plan.plugins)
+            return f"its experiment had plugins, which are code: if you trust them, give {given}"
+        return f"{near_matches(self.record.method, found)} (a plugin's file: --plugins)"
 
 
 def read_recorded(place: Path, plan: Plan | None = None) -> Recorded:

@@ -11,6 +11,7 @@ from torch import nn
 
 from .discovery import MethodFile, load
 from .errors import InputError
+from .evaluation import Diverged, accuracy, predict
 from .measurement import closed_form_macs, count, load_model, macs, peak_activation_bytes
 from .measurement.cost import precisions
 from .measurement.digest import model_digest
@@ -21,7 +22,7 @@ from .recorded import Difference, Recorded, as_recorded, same_arithmetic
 from .run import ratio_of
 from .spec import RunSpec
 from .task import Task, load_task
-from .training import Diverged, accuracy, describe, predict
+from .training import describe
 
 CPU = torch.device("cpu")
 

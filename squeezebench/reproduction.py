@@ -13,12 +13,12 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from .discovery import load
-from .errors import InputError
+from .discovery import find_methods, load
+from .errors import InputError, printable
 from .measurement.digest import model_digest
 from .plan import fingerprint
 from .record import RECORD_NAME, Record
-from .recorded import Difference, Recorded, as_recorded, environment_differences, methods_for, read_recorded
+from .recorded import Difference, Recorded, as_recorded, environment_differences, read_recorded
 from .run import execute, settings_of
 from .task import load_task
 
@@ -53,7 +53,7 @@ def reproduce(place: Path, out: Path | None = None, plugins: list[str | Path] = 
     Raises InputError: the record is damaged, its method, its knobs or its data are no longer there.
     """
     recorded = read_recorded(place)
-    record, spec, method = recorded.record, recorded.spec(), recorded.method(methods_for(recorded.plan, plugins))
+    record, spec, method = recorded.record, recorded.spec(), recorded.method(find_methods(plugins))
     if out is not None and ((out / RECORD_NAME).exists() or (out / STARTS).exists()):
         raise InputError(f"--out {out}: holds a run already; give an empty folder")
     if record.status != "failed":  # a failure may be of the settings or the data: the repetition shows the same
@@ -115,7 +115,7 @@ def _digest(path: Path) -> str | None:
     """Of a saved model; None where there is none that can be read."""
     try:
         return model_digest(load_file(path)) if path.is_file() else None
-    except (SafetensorError, OSError):
+    except (SafetensorError, OSError, TypeError):  # TypeError: numbers of a type that no run leaves
         return None
 
 
@@ -134,10 +134,14 @@ def _histories(first: Path, again: Path) -> Iterator[Difference]:
 
 
 def _read(path: Path) -> list[dict[str, str]]:
+    """The rows; none where there is no such file, or it is none that a run left."""
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (csv.Error, ValueError):
+        return []
 
 
 def as_json(made: Reproduction) -> dict[str, Any]:
@@ -177,7 +181,7 @@ def as_text(made: Reproduction) -> str:
         lines += [f"  {one.what}: {_short(one.recorded)} -> {_short(one.found)}" for one in made.environment]
     elif not made.matched:
         lines.append("nothing differs in what the record says of its environment")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _values(one: Difference) -> str:

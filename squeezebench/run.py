@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import logging
+import os
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,12 @@ from pydantic import ValidationError
 from torch import nn
 
 from . import provenance
+from .as_released import BestOnTest
+from .checkpoint import NAME as CHECKPOINT
+from .checkpoint import Checkpoints, clear, interval
 from .discovery import MethodFile, load
-from .errors import InputError
+from .errors import InputError, of_machine
+from .evaluation import Diverged, accuracy, predict
 from .measurement import DenseReference, cost, count
 from .measurement.digest import model_digest
 from .method import Method, TaskInfo, dense_classifier
@@ -27,6 +33,7 @@ from .record import (
     Accuracy,
     Baseline,
     Kept,
+    Provenance,
     Ratio,
     Record,
     RecordError,
@@ -36,12 +43,12 @@ from .record import (
     write_record,
 )
 from .spec import RunSpec
+from .stages import Watch
 from .start import Start, dense_start
 from .task import Task, load_task
-from .training import Diverged, Trainer, accuracy, describe, pick_device, predict
-
-UNFINISHED = "unfinished"  # counts the processes that began a run and died without a word (kill -9, out of memory)
-MOST_DEATHS = 2
+from .training import Trainer, describe, pick_device
+from .unfinished import Unfinished
+from .untrusted import without_link
 
 log = logging.getLogger("squeezebench")
 
@@ -64,17 +71,6 @@ def settings_of(method: type[Method], given: dict[str, Any], where: str) -> Any:
         raise InputError(f"{where}: {method.name}: {given}{message}") from None
 
 
-def count_deaths(folder: Path) -> int:
-    """How many processes have died while making the run of `folder`; notes that one more begins."""
-    path = folder / UNFINISHED
-    try:
-        deaths = int(path.read_text())
-    except (OSError, ValueError):
-        deaths = 0
-    path.write_text(str(deaths + 1))
-    return deaths
-
-
 def kept_record(spec: RunSpec, method: MethodFile, folder: Path) -> Record | None:
     """The valid record that a former call left in `folder` for exactly this run, or None."""
     path = folder / RECORD_NAME
@@ -94,46 +90,86 @@ def execute(spec: RunSpec, method: MethodFile, folder: Path, starts: Path, progr
     A method that raises, diverges, exits or runs out of memory becomes a failed record with its reason; the
     traceback is in log.txt. KeyboardInterrupt passes through: nothing half done is left behind.
     """
+    interval()  # where it is set wrongly, that is no failure of this run
     if (kept := kept_record(spec, method, folder)) is not None:
+        clear(folder / CHECKPOINT)
         return kept
-    folder.mkdir(parents=True, exist_ok=True)
-    deaths = count_deaths(folder)
+    unfinished, finished = Unfinished(folder), False
+    try:
+        record = kept_record(spec, method, folder)  # of whom we waited for
+        record = record or make(spec, method, folder, starts, unfinished, progress)
+        finished = True
+    except KeyboardInterrupt:
+        unfinished.interrupted()
+        raise
+    finally:
+        unfinished.close(finished)
+    return record
+
+
+def make(
+    spec: RunSpec, method: MethodFile, folder: Path, starts: Path, unfinished: Unfinished, progress: bool = False
+) -> Record:
+    """Make the run, which `unfinished` keeps others from, as `execute` does. Raises the OSError of a full disk."""
+    folder, starts = folder.absolute(), starts.absolute()  # a method may change the working directory
     for stale in (RECORD_NAME, "history.csv", "model.safetensors"):
         (folder / stale).unlink(missing_ok=True)
-    handler = logging.FileHandler(folder / "log.txt", mode="w")
+    handler = logging.FileHandler(without_link(folder / "log.txt"), mode="w")
     log.addHandler(handler)
-    started = time.perf_counter()
-    common = {
-        "experiment": spec.experiment,
-        "protocol": spec.protocol,
-        "task": spec.task.name,
-        "method": spec.method,
-        "settings": spec.settings,
-        "varied": spec.varied,
-        "seed": spec.seed,
-        "training": spec.training.model_dump(mode="json"),
-        "task_spec": spec.task.model_dump(mode="json"),
-        "model": spec.model.model_dump(mode="json"),
-        "fingerprint": spec.fingerprint,
-    }
-    origin = provenance.collect(spec.inputs_digest(method), method.digest, spec.training.device)
-    origin = origin.model_copy(update={"tuning_digest": spec.tuning})
+    started, process, origin = time.perf_counter(), os.getpid(), _origin(spec, method)
     try:
-        if deaths >= MOST_DEATHS:
-            raise InputError(f"the process was killed {deaths} times while making this run (out of memory?)")
-        result = _Run(spec, load(method), folder, starts, progress).result()
+        unfinished.begin()
+        result = _Run(spec, load(method), folder, starts, progress, unfinished, origin.inputs_digest).result()
     except (Exception, SystemExit) as error:
+        if of_machine(error):
+            raise
         handler.stream.write(traceback.format_exc())  # for who looks into the folder; the record has the reason
         result = {"status": "failed", "reason": reason_of(error)}
     finally:
+        _end_copy(process)
         log.removeHandler(handler)
         handler.close()
-        (folder / UNFINISHED).unlink(missing_ok=True)
-    elapsed = Seconds(train=result.pop("train_seconds", 0.0), total=round(time.perf_counter() - started, 3))
+    return _write(spec, folder, result, time.perf_counter() - started, origin)
+
+
+def fail(spec: RunSpec, method: MethodFile, folder: Path, reason: str, seconds: float) -> Record:
+    """Write the record of a run whose process could not do it."""
+    return _write(spec, folder, {"status": "failed", "reason": reason}, seconds, _origin(spec, method))
+
+
+def _origin(spec: RunSpec, method: MethodFile) -> Provenance:
+    origin = provenance.collect(spec.inputs_digest(method), method.digest, spec.training.device)
+    return origin.model_copy(update={"tuning_digest": spec.tuning})
+
+
+def _write(spec: RunSpec, folder: Path, result: dict[str, Any], seconds: float, origin: Provenance) -> Record:
     origin = origin.model_copy(update=result.pop("origin", {}))
-    record = Record(**common, **result, seconds=elapsed, provenance=origin)
+    total = seconds + result.pop("earlier_seconds", 0.0)
+    record = Record(
+        experiment=spec.experiment,
+        protocol=spec.protocol,
+        task=spec.task.name,
+        method=spec.method,
+        settings=spec.settings,
+        varied=spec.varied,
+        seed=spec.seed,
+        training=spec.training.model_dump(mode="json"),
+        task_spec=spec.task.model_dump(mode="json"),
+        model=spec.model.model_dump(mode="json"),
+        fingerprint=spec.fingerprint,
+        seconds=Seconds(train=result.pop("train_seconds", 0.0), total=round(total, 3)),
+        provenance=origin,
+        **result,
+    )
     write_record(folder, record)
+    clear(folder / CHECKPOINT)
     return record
+
+
+def _end_copy(process: int) -> None:
+    """A method that forks may come back from its code twice: only the process that began the run goes on with it."""
+    if os.getpid() != process:
+        os._exit(1)
 
 
 def reason_of(error: BaseException) -> str:
@@ -141,21 +177,36 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"the method called sys.exit({error.code})"
     text = " ".join(str(error).split())[:300]
-    if isinstance(error, MemoryError) or "out of memory" in text.lower():
-        return f"out of memory: {text}"
-    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, InputError):
+        return text
+    if isinstance(error, MemoryError) or any(words in text.lower() for words in ("out of memory", "allocate memory")):
+        return f"out of memory: {text or type(error).__name__}"
+    return f"{type(error).__name__}: {text}"
 
 
 def train(
-    method: Method, spec: RunSpec, task: Task, info: TaskInfo, starts: Path, progress: bool = False, per_epoch=None
+    method: Method,
+    spec: RunSpec,
+    task: Task,
+    info: TaskInfo,
+    starts: Path,
+    progress: bool = False,
+    per_epoch: Watch | None = None,
+    checkpoint: tuple[Path, str] | None = None,
+    written: Callable[[], None] | None = None,
 ) -> tuple[nn.Module, Trainer, Start | None]:
-    """The trained module (not compacted), from the shared dense start where the method asks for one."""
+    """The trained module (not compacted), from the shared dense start where the method asks for one.
+
+    checkpoint: the file of the training's own checkpoints, and the digest of what is trained. written: called after
+    each checkpoint, those of the start included.
+    """
     start, epochs, share = None, spec.training.epochs, method.start_share()
     if share:
         first = max(1, round(share * epochs))
-        start = dense_start(starts, spec, method.settings, task, info, first, progress)
+        start = dense_start(starts, spec, method.settings, task, info, first, progress, written)
         epochs -= first
-    trainer = Trainer(method, task, spec.training, spec.seed, progress, per_epoch=per_epoch)
+    checkpoints = Checkpoints.wanted(*checkpoint, written) if checkpoint else None
+    trainer = Trainer(method, task, spec.training, spec.seed, progress, per_epoch=per_epoch, checkpoints=checkpoints)
     return trainer.run(start.model if start else None, epochs), trainer, start
 
 
@@ -166,6 +217,9 @@ class _Run:
     folder: Path
     starts: Path
     progress: bool
+    unfinished: Unfinished
+    digest: str  # of its inputs
+    process: int = field(default_factory=os.getpid)
 
     def result(self) -> dict[str, Any]:
         """The fields of the record that this run decides."""
@@ -179,11 +233,13 @@ class _Run:
             return about | {"status": "skipped", "reason": reason}
         model, trainer, start = self._trained(method, task, info)
         final = None
-        if self.best is not None:  # protocol `as_released`: the best test epoch is what is scored, and marked so
+        if self.watch and self.watch.best:  # `as_released`: the best test epoch is what is scored, and marked so
             final = accuracy(method.compact(model), task, "test", trainer.device)
-            model = method.end_stage(self.best[1], method.stages()[-1])
+            model = method.end_stage(self.watch.best[1], method.stages()[-1])
         compact = method.compact(model).cpu().eval()
-        trainer.history.write(self.folder / "history.csv")
+        _end_copy(self.process)
+        history = self.folder / "history.csv"
+        trainer.history.write(history)
         return (
             about
             | self._measured(compact, task, info, final)
@@ -191,25 +247,25 @@ class _Run:
                 "status": "ok",
                 "stages": ([start.stage] if start else []) + trainer.stages,
                 "train_seconds": round(sum(stage.seconds for stage in trainer.stages), 3),
+                "earlier_seconds": trainer.earlier,
                 "notes": list(method.notes),
                 "class_names": list(task.classes),
-                "origin": {"split_digest": task.split_digest, "start_digest": start and start.digest},
+                "history_digest": sha256(history.read_bytes()).hexdigest() if history.exists() else None,
+                "origin": {
+                    "split_digest": task.split_digest,
+                    "start_digest": start and start.digest,
+                    "resumed": trainer.resumed,
+                    "machine": " then ".join(trainer.machines),
+                },
             }
         )
 
     def _trained(self, method: Method, task: Task, info: TaskInfo):
-        self.best = None
-        watch = None
-        if self.spec.protocol == "as_released":
-            watch = lambda model, last: self._watch_test(model, last, task, pick_device(self.spec.training))  # noqa: E731
-        return train(method, self.spec, task, info, self.starts, self.progress, watch)
-
-    def _watch_test(self, model, last: bool, task: Task, device) -> dict[str, float]:
-        """The released codes' habit, for `as_released` only: keep the epoch that is best on the test part."""
-        found = accuracy(model, task, "test", device)
-        if last and (self.best is None or found > self.best[0]):
-            self.best = found, copy.deepcopy(model)
-        return {"test_accuracy": found}
+        released = self.spec.protocol == "as_released"
+        self.watch = BestOnTest(task, pick_device(self.spec.training)) if released else None
+        checkpoint = self.folder / CHECKPOINT, self.digest
+        written = self.unfinished.got_on
+        return train(method, self.spec, task, info, self.starts, self.progress, self.watch, checkpoint, written)
 
     def _measured(self, compact, task: Task, info: TaskInfo, final: float | None) -> dict[str, Any]:
         spec, device = self.spec, torch.device("cpu")

@@ -7,6 +7,7 @@ all that decides it; whoever needs it first trains it, the others wait for the l
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from safetensors.torch import load, save
 from torch import nn
 
 from . import provenance
+from .checkpoint import NAME as CHECKPOINT
+from .checkpoint import Checkpoints, clear
+from .measurement.digest import model_digest
 from .method import Method, RecurrentSettings, TaskInfo, dense_classifier
 from .record import Stage, digest_of, write_atomically
 from .spec import RunSpec
@@ -63,37 +67,53 @@ def start_digest(spec: RunSpec, settings: RecurrentSettings, epochs: int) -> str
 
 
 def dense_start(
-    folder: Path, spec: RunSpec, settings: RecurrentSettings, task: Task, info: TaskInfo, epochs: int, progress: bool
+    folder: Path,
+    spec: RunSpec,
+    settings: RecurrentSettings,
+    task: Task,
+    info: TaskInfo,
+    epochs: int,
+    progress: bool,
+    written: Callable[[], None] | None = None,
 ) -> Start:
-    """The start of a run, found in `folder` or trained now."""
+    """The start of a run, found in `folder` or trained now; `written` as in Checkpoints."""
     digest = start_digest(spec, settings, epochs)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{digest[:20]}.safetensors"
     with FileLock(path.with_suffix(".lock")):
         found = _read(path, info, settings)
         if found is None:
-            found = _train(path, spec, settings, task, epochs, progress)
+            checkpoints = Checkpoints.wanted(path.with_suffix(f".{CHECKPOINT}"), digest, written)
+            found = _train(path, spec, settings, task, epochs, progress, checkpoints)
+        clear(path.with_suffix(f".{CHECKPOINT}"))
     return Start(found[0], digest, found[1].model_copy(update={"shared": True}))
 
 
 def _read(path: Path, info: TaskInfo, settings: RecurrentSettings) -> tuple[nn.Module, Stage] | None:
-    if not path.exists():
+    """The start that is there. None where it is none, is damaged (its tensors have a digest, as their file format has
+    no checksum of its own) or is of other sizes: it is trained again then."""
+    if not path.is_file():
         return None
     try:
+        content = path.read_bytes()
         with safe_open(path, framework="pt") as file:
-            stage = Stage.model_validate_json(file.metadata()["stage"])
+            metadata = file.metadata() or {}
+        stage, state = Stage.model_validate_json(metadata["stage"]), load(content)
+        if metadata.get("digest") != model_digest(state):
+            return None
         model = dense_classifier(info, recurrent_settings(settings))
-        model.load_state_dict(load(path.read_bytes()))
-    except (SafetensorError, ValueError, RuntimeError, KeyError):  # damaged: train it again
+        model.load_state_dict(state)
+    except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError):
         return None
     return model, stage
 
 
-def _train(path, spec, settings, task, epochs, progress) -> tuple[nn.Module, Stage]:
+def _train(path, spec, settings, task, epochs, progress, checkpoints) -> tuple[nn.Module, Stage]:
     method = DenseStart(recurrent_settings(settings))
-    trainer = Trainer(method, task, spec.training, spec.seed, progress)
+    trainer = Trainer(method, task, spec.training, spec.seed, progress, checkpoints=checkpoints)
     model = trainer.run(None, epochs).cpu()
     stage = trainer.stages[0].model_copy(update={"name": "dense start"})
     state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
-    write_atomically(path, save(state, metadata={"stage": json.dumps(stage.model_dump())}))
+    metadata = {"stage": json.dumps(stage.model_dump()), "digest": model_digest(state)}
+    write_atomically(path, save(state, metadata=metadata))
     return model, stage

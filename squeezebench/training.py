@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import csv
+import io
 import random
 import sys
-import time
-from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -18,11 +18,13 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, Pos
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from . import record
+from . import provenance, record, resuming
+from .checkpoint import Checkpoints
+from .evaluation import Diverged, accuracy, batches
 from .method import Method, Stage, TaskInfo
+from .snapshot import generators
+from .stages import Epoch, Part, Running, Watch
 from .task import Task
-
-EVALUATION_BATCH = 256
 
 
 class TrainingSettings(BaseModel):
@@ -43,10 +45,6 @@ class TrainingSettings(BaseModel):
     device: Literal["cpu", "cuda", "auto"] = "cpu"
 
 
-class Diverged(RuntimeError):
-    """The loss left the finite numbers."""
-
-
 @dataclass
 class History:
     """Rows of history.csv, one an epoch."""
@@ -54,12 +52,14 @@ class History:
     rows: list[dict[str, float | int | str]] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
+        """As CSV, whole or not at all. Raises OSError that names `path` (a full disk)."""
         if self.rows:
             names = list(dict.fromkeys(key for row in self.rows for key in row))
-            with path.open("w", newline="") as file:
-                writer = csv.DictWriter(file, names, restval="")
-                writer.writeheader()
-                writer.writerows(self.rows)
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, names, restval="")
+            writer.writeheader()
+            writer.writerows(self.rows)
+            record.write_atomically(path, text.getvalue().encode())
 
 
 def describe(task: Task) -> TaskInfo:
@@ -85,40 +85,6 @@ def pick_device(settings: TrainingSettings) -> torch.device:
     return torch.device(wanted)
 
 
-def tensors(batch, device: torch.device) -> tuple[Tensor, Tensor | None, Tensor]:
-    """A task's numpy batch as (x, length, y) on `device`."""
-    length = None if batch.length is None else torch.from_numpy(batch.length).to(device)
-    return torch.from_numpy(batch.x).to(device), length, torch.from_numpy(batch.y).to(device)
-
-
-def batches(
-    task: Task, part: str, size: int, device: torch.device, generator: np.random.Generator | None = None
-) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
-    """All of `part` once; shuffled (and sampled as in training) where a generator is given."""
-    count = task.size(part)
-    order = np.arange(count) if generator is None else generator.permutation(count)
-    for start in range(0, count, size):
-        yield tensors(task.batch(part, order[start : start + size], generator), device)
-
-
-@torch.no_grad()
-def predict(model: nn.Module, task: Task, part: str, device: torch.device) -> np.ndarray:
-    """Predicted class of every sequence of `part`, in its own order. Raises Diverged where a logit is not finite."""
-    model.eval()
-    found = []
-    for x, length, _ in batches(task, part, EVALUATION_BATCH, device):
-        logits = model(x, length)
-        if not torch.isfinite(logits).all():
-            raise Diverged(f"the module's outputs on the {part} part are not finite")
-        found.append(logits.argmax(-1).cpu())
-    return torch.cat(found).numpy()
-
-
-def accuracy(model: nn.Module, task: Task, part: str, device: torch.device) -> float:
-    """Top-1 accuracy on `part`, a fraction."""
-    return float((predict(model, task, part, device) == task.labels(part)).mean())
-
-
 def divide_epochs(stages: list[Stage], epochs: int) -> list[int]:
     """`epochs` divided by the stages' shares; whole numbers that sum to `epochs`, at least one for each stage."""
     if not stages:
@@ -138,7 +104,7 @@ def divide_epochs(stages: list[Stage], epochs: int) -> list[int]:
 class Trainer:
     """Trains one method on one task, from one seed.
 
-    per_epoch: called with (model, whether this is the last stage) after each epoch; returns extra history columns.
+    checkpoints: where training may be interrupted and go on; None: it starts again when it is interrupted.
     """
 
     method: Method
@@ -147,29 +113,50 @@ class Trainer:
     seed: int
     progress: bool = False
     history: History = field(default_factory=History)
-    stages: list[record.Stage] = field(default_factory=list)
-    per_epoch: Callable[[nn.Module, bool], dict] | None = None
+    stages: list[record.Stage] = field(default_factory=list)  # that are finished
+    per_epoch: Watch | None = None
+    checkpoints: Checkpoints | None = None
 
     def __post_init__(self) -> None:
         self.device = pick_device(self.settings)
+        self.machines = [provenance.machine()]  # that trained it
+        self.forget()
+
+    def forget(self) -> None:
+        """As if nothing had been trained."""
         self.order = np.random.default_rng([self.seed, 0x5EED])  # order of data: the same for every method
+        self.history.rows, self.stages = [], []
+        self.finished: list[Part] = []  # of each finished stage, for checkpoints
+        self.resumed, self.earlier = 0, 0.0  # how often training went on from a checkpoint; seconds until then
 
     def run(self, start: nn.Module | None, epochs: int) -> nn.Module:
         """Build the module, adopt the dense start where there is one, and train all stages in `epochs` epochs."""
-        info = describe(self.task)
+        found = resuming.resume(self, start, epochs) if self.checkpoints else None
+        model, running = found or (self.build(start), None)
+        plan = self.plan(epochs)
+        for number in range(len(self.stages), len(plan)):
+            model = self._stage(model, running or self.open(model, plan, number))
+            running = None
+        return model
+
+    def build(self, start: nn.Module | None) -> nn.Module:
+        """The module that is trained, seeded."""
         seed_everything(self.seed)
-        model = self.method.build(info)
+        model = self.method.build(describe(self.task))
         if start is not None:
             seed_everything(self.seed + 1)  # the same bits whether the start was trained now or found
             model = self.method.adopt(model, start)
-        stages = self.method.stages()
-        model.to(self.device)
-        for number, (stage, count) in enumerate(zip(stages, divide_epochs(stages, epochs), strict=True)):
-            model = self._stage(model, stage, count, last=number == len(stages) - 1)
-        return model
+        return model.to(self.device)
 
-    def _stage(self, model: nn.Module, stage: Stage, epochs: int, last: bool) -> nn.Module:
-        started, settings, clock = time.perf_counter(), self.settings, self.method.clock
+    def plan(self, epochs: int) -> list[tuple[Stage, int]]:
+        """The stages with their epochs."""
+        stages = self.method.stages()
+        return list(zip(stages, divide_epochs(stages, epochs), strict=True))
+
+    def open(self, model: nn.Module, plan: list[tuple[Stage, int]], number: int) -> Running:
+        """Begin stage `number`: its optimiser, its schedule, the clock."""
+        settings, clock = self.settings, self.method.clock
+        stage, epochs = plan[number]
         per_epoch = -(-self.task.size("train") // settings.batch_size)
         clock.stage, clock.epoch, clock.step = stage.name, 0, 0
         clock.steps, clock.examples = per_epoch * epochs, self.task.size("train")
@@ -185,59 +172,87 @@ class Trainer:
         optimiser = torch.optim.Adam(groups, foreach=True)
         shape = {"cosine": self._cosine, "constant": lambda step: 1.0}[settings.schedule]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, shape)
-        best: tuple[float, dict] | None = None
+        return Running(stage, epochs, number == len(plan) - 1, optimiser, schedule)
+
+    def _stage(self, model: nn.Module, running: Running) -> nn.Module:
+        stage, last, clock = running.stage, running.last, self.method.clock
         bar = tqdm(
-            range(epochs),
+            range(clock.epoch, running.epochs),
             f"{self.task.name} {self.method.name} seed {self.seed} {stage.name}",
+            initial=clock.epoch,
+            total=running.epochs,
             leave=False,
             disable=not self.progress,
             file=sys.stderr,
         )
         for clock.epoch in bar:
-            loss, penalty = self._epoch(model, stage, optimiser, schedule)
+            with self.checkpoints.heeding() if self.checkpoints else nullcontext():
+                loss, penalty = self._epoch(model, running)
+                validation = self._validation(model, running)
             row = {
                 "stage": stage.name,
                 "epoch": clock.epoch,
                 "step": clock.step,
                 "loss": loss,
                 "penalty": penalty,
-                "validation_accuracy": accuracy(model, self.task, "validation", self.device),
+                "validation_accuracy": validation,
             }
             row |= self.method.observe(model)
             row |= self.per_epoch(model, last) if self.per_epoch else {}
             self.history.rows.append(row)
-            bar.set_postfix(loss=f"{loss:.3g}", validation=f"{row['validation_accuracy']:.3f}")
-            if last and settings.select == "validation" and (best is None or row["validation_accuracy"] > best[0]):
-                best = row["validation_accuracy"], copy.deepcopy(model.state_dict())
-        if best is not None:
-            model.load_state_dict(best[1])
+            bar.set_postfix(loss=f"{loss:.3g}", validation=f"{validation:.3f}")
+            if last and self.settings.select == "validation" and (running.best is None or validation > running.best[0]):
+                running.best = validation, copy.deepcopy(model.state_dict())
+        if running.best is not None:
+            model.load_state_dict(running.best[1])
+        if self.checkpoints and not last:
+            resuming.finish(self, model)
         model = self.method.end_stage(model, stage)
         self.stages.append(
-            record.Stage(
-                name=stage.name, epochs=epochs, steps=clock.step, seconds=round(time.perf_counter() - started, 3)
-            )
+            record.Stage(name=stage.name, epochs=running.epochs, steps=clock.step, seconds=round(running.seconds, 3))
         )
         return model.to(self.device)
 
     def _cosine(self, step: int) -> float:
         return 0.5 * (1 + np.cos(np.pi * min(1.0, step / self.method.clock.steps))) + 1e-3
 
-    def _epoch(self, model, stage, optimiser, schedule) -> tuple[float, float]:
-        """One pass over the training part; mean cross-entropy and last penalty."""
-        model.train()
-        total, penalty, seen = 0.0, 0.0, 0
-        for x, length, y in batches(self.task, "train", self.settings.batch_size, self.device, self.order):
+    def _epoch(self, model: nn.Module, running: Running) -> tuple[float, float]:
+        """One pass over the training part, or what is left of it; mean cross-entropy and last penalty."""
+        epoch, stage, size = running.epoch, running.stage, self.settings.batch_size
+        if not epoch.batches:
+            model.train()
+            epoch.order = self.order.permutation(self.task.size("train"))
+        rest = epoch.order[epoch.batches * size :]
+        for x, length, y in batches(self.task, "train", size, self.device, rest, self.order):
             if self.method.train_step is not None:
-                loss = self.method.train_step(model, x, length, y, optimiser)
+                loss = self.method.train_step(model, x, length, y, running.optimiser)
             else:
-                loss, penalty = self._step(model, stage, optimiser, x, length, y)
+                loss, epoch.penalty = self._step(model, stage, running.optimiser, x, length, y)
             if not np.isfinite(loss):
                 raise Diverged(f"the loss became {loss} in stage {stage.name}, epoch {self.method.clock.epoch}")
             self.method.after_step(model)
-            schedule.step()
+            running.schedule.step()
             self.method.clock.step += 1
-            total, seen = total + loss * len(y), seen + len(y)
-        return total / seen, penalty
+            epoch.batches, epoch.seen, epoch.loss = epoch.batches + 1, epoch.seen + len(y), epoch.loss + loss * len(y)
+            if self.checkpoints and self.checkpoints.due():
+                resuming.save(self, model, running)
+        return epoch.loss / epoch.seen, epoch.penalty
+
+    def _validation(self, model: nn.Module, running: Running) -> float:
+        """Validation accuracy after an epoch's steps; a signal that comes meanwhile need not wait for its end."""
+        if self.checkpoints is None:
+            found = accuracy(model, self.task, "validation", self.device)
+        else:
+            running.drawn = generators()
+
+            def between() -> None:
+                if self.checkpoints.asked is not None:
+                    resuming.save(self, model, running)
+
+            found = accuracy(model, self.task, "validation", self.device, between)
+            between()
+        running.epoch, running.drawn = Epoch(), None
+        return found
 
     def _step(self, model, stage, optimiser, x, length, y) -> tuple[float, float]:
         settings = self.settings

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ from tqdm import tqdm
 from . import provenance
 from .consistency import inconsistencies, standard_counts
 from .counting import construct
-from .discovery import MethodFile, load
-from .errors import InputError
+from .discovery import MethodFile, find_methods, load
+from .errors import InputError, printable
 from .method import TaskInfo
 from .nn import RecurrentClassifier
 from .nn.maps import DenseMap
 from .record import RECORD_NAME, RecordError, write_atomically
-from .recorded import Difference, Recorded, methods_for, plan_in, read_recorded
+from .recorded import Difference, Recorded, plan_in, read_recorded
 from .remeasure import BY_RESULTS, BY_SIZES, Tasks, inputs, read_model, results, sizes
 from .report.verified import VERIFICATION, records_digest
 from .run import settings_of
@@ -79,7 +80,7 @@ def verify(
     if not paths:
         raise InputError(f"{folder}: no record below runs/, nothing to verify")
     plan = plan_in(folder)
-    methods = methods_for(plan, plugins)
+    methods = find_methods(plugins)
     found = Verification(folder, sample=sample)
     ok: list[Recorded] = []
     for path in paths:
@@ -104,6 +105,7 @@ def verify(
             measured, wrong = _measured(one, found, tasks, methods) if one.path in again else ((), [])
             wrong += [gap for gap in inconsistencies(one.record) if not gap.what.startswith(measured)]
             wrong += [] if measured else _constructed(one, built, methods)
+            wrong += _altered_history(one)
             found.problems += _problems(_place(folder, one.path), wrong)
     _write(found)
     return found
@@ -158,8 +160,11 @@ def _measured(
             return (), [Difference(MODEL, "the module that was scored", reason)]
         _count(found, f"{reason} (made by another version of the engine or the method)")
         return (), []
+    try:
+        wrong = list(sizes(one, model, path))
+    except Exception as error:  # the record may claim a shape that the module cannot read
+        return (), [_unread(error)]
     found.measured += 1
-    wrong = list(sizes(one, model, path))
     try:
         spec = one.spec()
         task = tasks.of(spec)
@@ -175,11 +180,24 @@ def _measured(
         wrong += results(one, spec, model, task, notes)
         found.scored += 1
     except Exception as error:  # a module that was altered may fail in its forward pass in any way
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        wrong.append(Difference(MODEL, "a module that reads the task", reason))
+        wrong.append(_unread(error))
         return BY_SIZES, wrong
     found.notes += [f"{_place(found.folder, one.path)}: {note}" for note in notes]
     return BY_RESULTS, wrong
+
+
+def _altered_history(one: Recorded) -> list[Difference]:
+    """history.csv holds nothing that could be measured again; it is as it was written, or not there."""
+    path, recorded = one.folder / "history.csv", one.record.history_digest
+    if recorded is None or not path.is_file():
+        return []
+    found = sha256(path.read_bytes()).hexdigest()
+    return [] if found == recorded else [Difference(path.name, recorded, found)]
+
+
+def _unread(error: Exception) -> Difference:
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return Difference(MODEL, "a module that reads the task", reason)
 
 
 def _same_code(one: Recorded, method: MethodFile) -> bool:
@@ -262,4 +280,4 @@ def as_text(found: Verification) -> str:
         f"({found.scored:,} of these on their data), {found.without_model:,} without a model: "
         f"{number or 'no'} problem{'' if number == 1 else 's'}"
     )
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

@@ -71,7 +71,7 @@ def record(task: str, method: str, step: int, seed: int, steps: int = 5, **chang
         kept_inputs = max(1, round(inputs * (1 - 0.5 * position)))
     own = counts(kept_inputs, hidden, classes)
     top = {"digits": 0.955, "japanese_vowels": 0.972, "basic_motions": 0.93}[task]
-    shrink = math.log10(base["lstm_total"] / own["lstm_total"]) if own["lstm_total"] else 0.0
+    shrink = max(0.0, math.log10(base["lstm_total"] / own["lstm_total"])) if own["lstm_total"] else 0.0
     accuracy = top - loss * shrink**1.6 - (0.19 if method == "pooled_linear" else 0)
     test = min(1.0, max(1 / classes, accuracy + dice.gauss(0, noise)))
     value = {"hidden": hidden, "keep": round(1 - 0.9 * position, 6), "beta": 0.01 * 4**step,
@@ -147,6 +147,16 @@ def record(task: str, method: str, step: int, seed: int, steps: int = 5, **chang
         },
     }
     return Record.model_validate(content | changed)
+
+
+def of_run(run: dict, plan: dict, steps: int = 10) -> Record:
+    """A plausible record of a run of a plan (as JSON), whose place on its method's grid is drawn by its settings."""
+    dice = random.Random(digest_of(run["settings"]))
+    alike = sorted(TASKS)[len(run["task"]) % len(TASKS)]
+    made = record(alike, run["method"], dice.randrange(steps), run["seed"], steps)
+    origin = made.provenance.model_copy(update={"engine_digest": plan["engine_digest"]})
+    planned = {key: run[key] for key in ("task", "settings", "varied")}
+    return made.model_copy(update={**planned, "experiment": plan["experiment"], "provenance": origin})
 
 
 def write(folder: Path, one: Record, place: str | None = None) -> Path:

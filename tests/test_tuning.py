@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 from hypothesis import given
@@ -296,9 +297,14 @@ def test_a_killed_tuner_goes_on_and_ends_as_if_it_had_not_been_killed(noted):
 def test_a_trial_that_always_kills_its_process_fails_and_the_others_are_made(noted):
     make, trainings = noted
     path = make()
-    kill_at(path, trainings, 0)
-    kill_at(path, trainings, 1)
-    tune_job(path, "digits/noted", None)
+    process = tuner(path, WAIT_AT="0 1")
+    for number in (0, 1):
+        until = time.monotonic() + 120
+        while trainings() <= number and time.monotonic() < until and process.poll() is None:
+            time.sleep(0.05)
+        for worker in psutil.Process(process.pid).children():
+            worker.kill()
+    assert process.wait(120) == 0, process.stderr.read()
     result = tuned(path.parent, "noted")
     assert [trial.status for trial in result.trials] == ["failed", "ok", "ok"]
     assert "killed 2 times" in result.trials[0].reason and result.winner in (1, 2)

@@ -18,6 +18,6 @@ def assignments(pairs: list[str], option: str) -> dict[str, Any]:
             raise InputError(f"{option} {pair!r}: write {option} name=value")
         try:
             found[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, AttributeError, LookupError, TypeError, RecursionError):
             raise InputError(f"{option} {pair!r}: the value is not readable") from None
     return found

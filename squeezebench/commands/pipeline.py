@@ -53,6 +53,10 @@ def _plan(options: argparse.Namespace) -> None:
     else:
         experiment = read_experiment(options.experiment, assignments(options.config, "--config"))
     plan = make_plan(experiment, where)
+    if experiment.runs_per_job == "auto":
+        from ..chunks import chunked
+
+        plan = chunked(plan)
     path = options.results / experiment.name / "plan.json"
     costs = None
     if not options.config_from_stdin:  # the Snakefile plans each time it is read: seconds of calibration are too many

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,9 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--out", type=Path, required=True, help="folder for record.json, model.safetensors, ...")
     run.add_argument("--threads", type=int, default=1)
+    run.add_argument(
+        "--checkpoint-seconds", metavar="S", help="of training between checkpoints; 0: none (default: 300)"
+    )
 
     methods = add("methods", _methods, "list the methods and their knobs", plugins=True)
     methods.add_argument("--json", action="store_true")
@@ -46,6 +50,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _run(options: argparse.Namespace) -> int:
     import torch
 
+    from ..checkpoint import SECONDS, interval
     from ..discovery import find_methods, load, pick
     from ..experiment import validated
     from ..plan import fingerprint
@@ -53,6 +58,9 @@ def _run(options: argparse.Namespace) -> int:
     from ..task import load_task, task_spec
     from ..training import TrainingSettings
 
+    if options.checkpoint_seconds is not None:
+        os.environ[SECONDS] = options.checkpoint_seconds
+    interval()
     if options.threads < 1:
         raise InputError(f"--threads {options.threads}: give at least 1")
     torch.set_num_threads(options.threads)

@@ -6,13 +6,15 @@ int8      weight-only: each matrix (or core, or sparse values) as 8-bit integers
           for the whole where rows are short; vectors (biases, factors, batch norms) stay float32. Weights are
           multiplied out when the file is read, so it is a format of storage, and works for every map.
 
-Integers (indices) are stored as they are. A file is read back without running any code of it.
+Integers (indices) are stored as they are. A file is read back without running any code of it, and its spec is not
+believed: what it describes is first built without memory (torch's device `meta`) and has to have the very tensors that
+the file holds, so that nothing larger than the file is ever made from it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -24,11 +26,13 @@ from torch import Tensor, nn
 from squeezebench.errors import InputError
 from squeezebench.nn import SparseMap
 from squeezebench.record import write_atomically
+from squeezebench.untrusted import check_memory, parse_json
 
 Precision = Literal["float32", "float16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
 LEVELS = 127  # symmetric: -127..127
 ROW = 8  # entries; a scale (4 bytes) for shorter rows costs too much beside them
+MOST = 1 << 31  # of a size in a spec
 SCALE = ".scale"  # suffix of the scales' names
 
 
@@ -85,13 +89,51 @@ def read_spec(path: Path) -> dict:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        return json.loads(metadata["spec"])
+        spec = parse_json(metadata["spec"].encode())
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"{path}: not a model file of squeezebench ({type(error).__name__}: {error})") from None
+    if not isinstance(spec, dict):
+        raise InputError(f"{path}: not a model file of squeezebench (its spec is no mapping)")
+    return spec
 
 
 def load_model(path: Path, restore: Callable[[dict], nn.Module]) -> nn.Module:
-    """The module saved at `path`; `restore` is the method's. No code is read from the file."""
-    model = restore(read_spec(path))
-    model.load_state_dict(_decoded(load_file(path)))
+    """The module saved at `path`; `restore` is the method's. No code is read from the file.
+
+    Raises InputError where the file is none, ValueError or whatever `restore` raises where its spec does not fit it.
+    """
+    spec = read_spec(path)
+    state = _decoded(load_file(path))
+    _check_spec(spec, restore, state)
+    model = restore(spec)
+    model.load_state_dict(state)
     return model.eval()
+
+
+def _check_spec(spec: dict, restore: Callable[[dict], nn.Module], state: dict[str, Tensor]) -> None:
+    """Raises ValueError where the spec describes other tensors than `state` has, or matrices that fit no memory."""
+    for number in _numbers(spec):
+        if number > MOST:
+            raise ValueError(f"its spec has a size of {number:,}; at most {MOST:,} is possible")
+    front = spec.get("front")
+    if isinstance(front, dict) and isinstance(segments := front.get("segments"), int) and segments > len(state):
+        raise ValueError(f"its spec has {segments:,} segments, the file {len(state):,} tensors")
+    with torch.device("meta"):
+        empty = restore(spec)
+    described = {name: tuple(value.shape) for name, value in empty.state_dict().items()}
+    held = {name: tuple(value.shape) for name, value in state.items()}
+    for name in sorted(described.keys() | held.keys()):
+        if described.get(name) != held.get(name):
+            raise ValueError(f"its spec has {described.get(name)} for {name}, the file {held.get(name)}")
+    for name, module in empty.named_modules():  # a few cores, or a sparse matrix, can stand for a vast one
+        sizes = [getattr(module, side, None) for side in ("in_features", "out_features")]
+        if all(isinstance(size, int) for size in sizes):
+            check_memory(f"the matrix of {name}", 4 * sizes[0] * sizes[1])
+
+
+def _numbers(value: object) -> Iterator[int]:
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(one)
+    elif isinstance(value, int):
+        yield value

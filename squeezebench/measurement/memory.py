@@ -16,7 +16,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class _Allocations(TorchDispatchMode):
+class Allocations(TorchDispatchMode):
     """Bytes of live storages, except those that were there before."""
 
     def __init__(self, before: list[Tensor]):
@@ -50,6 +50,6 @@ def peak_activation_bytes(model: nn.Module, inputs: int, steps: int, batch: int 
     """Largest number of bytes that a forward pass on (batch, steps, inputs) holds at one time besides x and weights."""
     x = torch.zeros(batch, steps, inputs)
     model.eval()
-    with _Allocations([x, *model.parameters(), *model.buffers()]) as seen:
+    with Allocations([x, *model.parameters(), *model.buffers()]) as seen:
         model(x)
     return seen.peak

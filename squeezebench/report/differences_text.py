@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
+from squeezebench.errors import printable
 from squeezebench.report import formats
 from squeezebench.report.differences import CHANGED, FEW, IDENTICAL, NOTHING, SAME, TIMES, Differences, Paired
 from squeezebench.report.paired import Interval
@@ -60,7 +61,7 @@ def as_text(found: Differences) -> str:
         lines += _some([f"{name}: {_values(a)} -> {_values(b)}" for name, (a, b) in found.origins.items()])
     elif any(group.verdict != IDENTICAL for group in found.groups):
         lines += ["", "The records of both were made with the same versions on the same kind of machine."]
-    return "\n".join([*lines, "", summary(found)]).replace(formats.NBSP, " ")
+    return "\n".join(map(printable, [*lines, "", summary(found)])).replace(formats.NBSP, " ")
 
 
 def summary(found: Differences) -> str:

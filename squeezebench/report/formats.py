@@ -9,7 +9,10 @@ from typing import Any
 NONE = "–"
 NBSP = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff"  # what XML forbids
+    r"\u202a-\u202e\u2066-\u2069]"  # what turns the direction of writing, and could show a text as another
+)
 
 
 def absent(value: Any) -> bool:
@@ -18,7 +21,7 @@ def absent(value: Any) -> bool:
 
 
 def clean(text: str) -> str:
-    """`text` without characters that XML forbids (a plugin's title may hold anything)."""
+    """`text` without characters that XML forbids or that reorder it (a plugin's title may hold anything)."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

@@ -131,7 +131,8 @@ def _accuracy(row: Row) -> Cell:
 def _network(row: Row) -> Cell:
     if not row["method"]:
         return Cell(formats.clean(row["source"]))
-    return Cell(formats.clean(row["title"]), note=formats.clean(f"{row['task']}, seed {row['seed']:.0f}"))
+    seed = "" if formats.absent(row["seed"]) else f", seed {row['seed']:.0f}"
+    return Cell(formats.clean(row["title"]), note=formats.clean(f"{row['task']}{seed}"))
 
 
 def _time(side: str):

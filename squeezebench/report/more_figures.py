@@ -14,7 +14,9 @@ from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.palette import MARKERS, Look
 from squeezebench.report.statistics import DENSE, ENOUGH_SEEDS, SMALLER, leading_protocol
 from squeezebench.report.svg import INK, SOFT, new_figure, style
+from squeezebench.untrusted import regular
 
+MOST_EPOCHS = 1_000_000  # of a history that is read
 LOST = ["task", "protocol", "bracket", "method", "method_title", "settings", "control",
         "ratio_lstm_parameters", "dense_n", "dense_difference", "dense_half_width"]  # fmt: skip
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#cfe3f1", "#5aa2cf", "#0a4f80"])
@@ -189,7 +191,7 @@ def training(task: str, groups: pd.DataFrame, gathered: Gathered, looks: dict[st
 def read_history(gathered: Gathered, place: str) -> pd.DataFrame | None:
     """Stage, epoch (counted over all stages), validation accuracy; None where there is nothing to draw."""
     try:
-        history = pd.read_csv(gathered.folder / place / "history.csv")
+        history = pd.read_csv(regular(gathered.folder / place / "history.csv"), nrows=MOST_EPOCHS)
         history = history.dropna(subset=["stage", "epoch", "validation_accuracy"])
         history = history.astype({"epoch": int, "validation_accuracy": float}).reset_index(drop=True)
     except (OSError, ValueError, KeyError):
@@ -201,8 +203,5 @@ def read_history(gathered: Gathered, place: str) -> pd.DataFrame | None:
 
 
 def runs_of(group: pd.Series, gathered: Gathered) -> pd.DataFrame:
-    runs = gathered.runs
-    same = runs["status"] == "ok"
-    for key in GROUP:
-        same &= runs[key] == group[key]
-    return runs[same]
+    """The finished runs of a run group."""
+    return gathered.runs.iloc[gathered.finished.get(tuple(group[key] for key in GROUP), [])]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from squeezebench.errors import InputError
+from squeezebench.untrusted import read_json
 
 PAGE = "report.html"
 AUDIT_PAGE = "audit.html"  # the papers' printed figures, recomputed: beside every report that compares with a paper
@@ -73,7 +73,8 @@ def tuned_tasks(plan: Mapping) -> list[str]:
     """The tasks on which a plan tunes methods."""
     entries = plan.get("tunings") or []
     needed = {"task", "method", "path"}
-    if not isinstance(entries, list) or not all(isinstance(one, Mapping) and needed <= one.keys() for one in entries):
+    sound = isinstance(entries, list) and all(isinstance(one, Mapping) and needed <= one.keys() for one in entries)
+    if not sound or not all(isinstance(one[key], str) for one in entries for key in needed):
         raise InputError("plan: tunings is not a list of tunings, each with a task, a method and a path")
     return sorted({one["task"] for one in entries})
 
@@ -83,7 +84,7 @@ def read_plan(plan: Path | Mapping) -> dict:
     where = plan if isinstance(plan, Path) else "plan"
     if isinstance(plan, Path):
         try:
-            plan = json.loads(plan.read_bytes())
+            plan = read_json(plan)
         except OSError as error:
             raise InputError(f"{where}: cannot be read ({error.strerror})") from None
         except ValueError:
@@ -95,4 +96,13 @@ def read_plan(plan: Path | Mapping) -> dict:
     for number, run in enumerate(runs):
         if not isinstance(run, Mapping) or not needed <= run.keys():
             raise InputError(f"{where}: runs[{number}] lacks one of {', '.join(sorted(needed))}")
+        kinds = {"task": str, "method": str, "path": str, "seed": int, "varied": Mapping, "settings": Mapping}
+        if wrong := [key for key, kind in kinds.items() if key in run and not isinstance(run[key], kind)]:
+            raise InputError(f"{where}: runs[{number}]: {wrong[0]} is {str(run[wrong[0]])[:80]!r}")
+    for key in ("experiment", "description", "protocol", "engine_digest"):
+        if not isinstance(plan.get(key) or "", str):
+            raise InputError(f"{where}: {key} is no text")
+    if not isinstance(plan.get("config") or {}, Mapping):
+        raise InputError(f"{where}: config is no mapping")
+    tuned_tasks(plan), published(plan)
     return dict(plan)

@@ -34,6 +34,7 @@ from squeezebench.report.tuning import gather_tuning, tuning_curves, tuning_tabl
 from squeezebench.report.verdicts import Headline, headlines
 from squeezebench.report.verified import verified
 from squeezebench.report.words import captions
+from squeezebench.untrusted import inside
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ def build(folder: Path, *, plan: Path | None = None) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of results")
     template = html.template("page.html.j2")
+    for part in ("tables", "figures"):
+        inside(folder, folder / part)
     gathered = gather(folder, plan)
     groups = compared(run_groups(gathered), gathered)
     chosen = selected(groups)
@@ -212,5 +215,5 @@ def _write_tables(folder: Path, tables: dict[str, Table]) -> None:
 def _write_figures(folder: Path, plots: list[Plot]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for plot in plots:
-        (folder / f"{plot.name}.svg").write_text(plot.svg, encoding="utf-8", newline="")
-        (folder / f"{plot.name}.csv").write_text(plot.csv(), encoding="utf-8", newline="")
+        write_atomically(folder / f"{plot.name}.svg", plot.svg.encode())
+        write_atomically(folder / f"{plot.name}.csv", plot.csv().encode())

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from squeezebench.record import write_atomically
 from squeezebench.report import formats
 
 _TEX = {
@@ -113,7 +114,7 @@ class Table:
     def write(self, folder: Path, suffixes: tuple[str, ...]) -> None:
         for suffix in suffixes:
             text = self.csv() if suffix == "csv" else self.tex()
-            (folder / f"{self.name}.{suffix}").write_text(text, encoding="utf-8", newline="")
+            write_atomically(folder / f"{self.name}.{suffix}", text.encode())
 
 
 def _tex_groups(spans: list[tuple[str, int]]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 from squeezebench.record import RECORD_NAME
 from squeezebench.report import formats
 from squeezebench.report.tables import Table, text_column
+from squeezebench.untrusted import read_json, regular
 
 VERIFICATION = "verification.json"
 KEYS = ("run", "field", "recorded", "measured")
@@ -32,7 +32,8 @@ def records_digest(folder: Path) -> str:
     """SHA-256 over every record file below `folder/runs`: whether records have changed since they were verified."""
     digest = sha256()
     for path in sorted((folder / "runs").rglob(RECORD_NAME)):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + sha256(path.read_bytes()).digest())
+        content = regular(path).read_bytes()
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + sha256(content).digest())
     return digest.hexdigest()
 
 
@@ -42,7 +43,7 @@ def verified(folder: Path) -> Verified | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
         return _read(content, content["records_digest"] == records_digest(folder))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return Verified(f"{VERIFICATION} cannot be read: verify again", False, _table([]), [])

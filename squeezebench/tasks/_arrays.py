@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import lzma
+import math
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,12 +21,16 @@ import numpy as np
 from numpy.lib import format as npy
 
 from squeezebench.errors import InputError
+from squeezebench.untrusted import check_memory, regular
 
 REQUIRED = {"x": "(N, T, D) features", "y": "(N,) labels"}
 OPTIONAL = ("scale", "subset", "length", "group", "name", "classes", "action")
 DIGEST_WHOLE = 256 << 20  # larger files are digested by their size and evenly spaced blocks
 BLOCK = 1 << 20
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, TypeError, NotImplementedError,
+    RuntimeError, MemoryError, OverflowError, SyntaxError, LookupError, struct.error,
+)  # fmt: skip
 
 Arrays = dict[str, np.ndarray]
 
@@ -39,8 +46,7 @@ def read_npz(path: Path) -> Arrays:
                     _refuse_objects(path, name, file)
             arrays = {}
             for name in _wanted(path, list(members)):
-                with archive.open(members[name]) as file:
-                    arrays[name] = npy.read_array(file, allow_pickle=False)
+                arrays[name] = _read_member(path, archive, name, members[name])
             return arrays
     except InputError:
         raise
@@ -59,11 +65,10 @@ def peek(path: Path, small: tuple[str, ...]) -> tuple[tuple[int, ...], Arrays]:
             members = {name[:-4]: name for name in archive.namelist() if name.endswith(".npy")}
             wanted = _wanted(path, list(members))
             with archive.open(members["x"]) as file:
-                shape = _refuse_objects(path, "x", file)
+                shape = _refuse_objects(path, "x", file, archive.getinfo(members["x"]).file_size)
             arrays = {}
             for name in (name for name in small if name in wanted):
-                with archive.open(members[name]) as file:
-                    arrays[name] = npy.read_array(file, allow_pickle=False)
+                arrays[name] = _read_member(path, archive, name, members[name])
     except InputError:
         raise
     except DAMAGE as error:
@@ -73,7 +78,7 @@ def peek(path: Path, small: tuple[str, ...]) -> tuple[tuple[int, ...], Arrays]:
 
 def read_folder(path: Path) -> Arrays:
     """The known arrays of a folder of .npy files; `x` stays on disk (memory-mapped, read only)."""
-    files = {file.stem: file for file in sorted(path.glob("*.npy"))}
+    files = {file.stem: file for file in sorted(path.glob("*.npy")) if file.is_file()}
     if not files:
         raise InputError(f"{path}: no .npy file in this folder; x.npy and y.npy are required")
     arrays = {}
@@ -81,9 +86,9 @@ def read_folder(path: Path) -> Arrays:
         file = files[name]
         try:
             with file.open("rb") as opened:
-                shape = _refuse_objects(path, name, opened)
+                shape = _refuse_objects(path, name, opened, file.stat().st_size)
             on_disk = name == "x" and 0 not in shape  # an empty array cannot be mapped
-            arrays[name] = np.load(file, mmap_mode="r" if on_disk else None, allow_pickle=False)
+            arrays[name] = _checked_text(name, np.load(file, mmap_mode="r" if on_disk else None, allow_pickle=False))
         except InputError:
             raise
         except DAMAGE as error:
@@ -109,7 +114,7 @@ def digest_of_file(path: Path) -> str:
 
 def _check_is_zip(path: Path) -> None:
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             start = file.read(6)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
@@ -126,8 +131,31 @@ def _check_is_zip(path: Path) -> None:
     raise InputError(f"{path}: {problem}")
 
 
-def _refuse_objects(path: Path, name: str, file: IO[bytes]) -> tuple[int, ...]:
-    """Read the header only; (shape) of the array."""
+def _read_member(path: Path, archive: zipfile.ZipFile, name: str, member: str) -> np.ndarray:
+    """One array, where it is as long as its header says and fits into memory: a few kilobytes of zip can claim, and
+    even hold, terabytes."""
+    size = archive.getinfo(member).file_size
+    try:
+        check_memory(f"array {name}", size)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; give a folder of .npy files, which are mapped") from None
+    with archive.open(member) as file:
+        _refuse_objects(path, name, file, size)
+    with archive.open(member) as file:
+        return _checked_text(name, npy.read_array(file, allow_pickle=False))
+
+
+def _checked_text(name: str, array: np.ndarray) -> np.ndarray:
+    """The array, where its texts are of characters that exist: numpy fails on others. Raises ValueError."""
+    if array.dtype.kind == "U" and array.dtype.itemsize:
+        codes = np.ascontiguousarray(array).reshape(-1).view(f"{array.dtype.str[0]}u4")
+        if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any():
+            raise ValueError(f"{name}: holds what is no text")
+    return array
+
+
+def _refuse_objects(path: Path, name: str, file: IO[bytes], size: int | None = None) -> tuple[int, ...]:
+    """Read the header only; (shape) of the array. `size`: bytes of the file, which the header has to agree with."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"{name}: .npy format version {version}")
@@ -138,6 +166,10 @@ def _refuse_objects(path: Path, name: str, file: IO[bytes]) -> tuple[int, ...]:
             f"{path}: array {name} holds pickled Python objects, which can run code and are never loaded; "
             "save plain numbers or fixed-width strings"
         )
+    if any(axis < 0 for axis in shape):
+        raise ValueError(f"{name}: its header has the shape {shape}")
+    if size is not None and (claimed := math.prod(shape) * dtype.itemsize) != (held := size - file.tell()):
+        raise ValueError(f"{name}: its header says {claimed:,} bytes, the file has {held:,}")
     return shape
 
 
@@ -145,7 +177,7 @@ def _wanted(path: Path, names: list[str]) -> list[str]:
     """The known names among `names`. Raises InputError for a missing one and for a near miss."""
     for name, what in REQUIRED.items():
         if name not in names:
-            raise InputError(f"{path}: there is no array {name}, {what}; it has: {', '.join(names) or 'nothing'}")
+            raise InputError(f"{path}: there is no array {name}, {what}; it has: {', '.join(names)[:200] or 'nothing'}")
     known = [*REQUIRED, *OPTIONAL]
     for name in names:
         near = difflib.get_close_matches(name, [one for one in OPTIONAL if one not in names], n=1, cutoff=0.8)
@@ -155,4 +187,4 @@ def _wanted(path: Path, names: list[str]) -> list[str]:
 
 
 def _one_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -8,6 +8,8 @@ and get a length.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 
 from squeezebench.errors import InputError
 from squeezebench.tasks._arrays import Arrays
+from squeezebench.untrusted import check_memory, regular
 
 KEYS = ("sequence", "step", "y")
 PER_SEQUENCE = ("y", "subset", "group", "name")
@@ -22,7 +25,11 @@ PER_SEQUENCE = ("y", "subset", "group", "name")
 
 def read_parquet(path: Path) -> Arrays:
     """The arrays x, y and those of length, subset, group, name that apply."""
-    table = _open(path)
+    with _one_line(path):
+        return _read(path, _open(path)[0])
+
+
+def _read(path: Path, table: Any) -> Arrays:
     for name in KEYS:
         if name not in table.column_names:
             raise InputError(
@@ -46,7 +53,9 @@ def read_parquet(path: Path) -> Arrays:
     starts = np.cumsum(length) - length
     position = np.arange(len(code)) - starts[code]
     columns = [_numbers(path, table, name) for name in features]
-    x = np.zeros((len(ids), length.max(), len(columns)), np.result_type(*columns))
+    kind = np.result_type(*columns)
+    check_memory("x, padded to the longest sequence,", len(ids) * int(length.max()) * len(columns) * kind.itemsize)
+    x = np.zeros((len(ids), length.max(), len(columns)), kind)
     for index, column in enumerate(columns):
         x[code, position, index] = column[order]
     arrays: Arrays = {"x": x, "length": length}
@@ -58,14 +67,12 @@ def read_parquet(path: Path) -> Arrays:
 
 def peek_parquet(path: Path) -> tuple[tuple[int, int, int], Arrays]:
     """((N, T, D), y and subset by sequence) from the key columns alone; the features are not read."""
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
+    with _one_line(path):
+        return _peek(path)
 
-    try:
-        names = parquet.read_schema(path).names
-        table = parquet.read_table(path, columns=[name for name in ("sequence", "y", "subset") if name in names])
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a readable .parquet file ({(str(error).splitlines() or [''])[0]})") from None
+
+def _peek(path: Path) -> tuple[tuple[int, int, int], Arrays]:
+    table, names = _open(path, ("sequence", "y", "subset"))
     for name in ("sequence", "y"):
         if name not in names:
             raise InputError(f"{path}: there is no column {name}; sequence, step, y and features are needed")
@@ -75,15 +82,30 @@ def peek_parquet(path: Path) -> tuple[tuple[int, int, int], Arrays]:
     return (len(first), int(np.bincount(code).max(initial=0)), inputs), arrays
 
 
-def _open(path: Path) -> Any:
-    import pyarrow as pa
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Whatever pyarrow makes of a damaged file (its reader raises nearly everything) becomes an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"{path}: not a readable .parquet file ({reason}); write it again") from None
+
+
+def _open(path: Path, only: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
+    """(the table, or its columns `only`; the names of all). Refused before it is read where its metadata announce
+    more than fits into memory: equal values cost next to nothing in the file."""
     import pyarrow.parquet as parquet
 
-    try:
-        return parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise InputError(f"{path}: not a readable .parquet file ({reason}); write it again") from None
+    with parquet.ParquetFile(regular(path)) as file:
+        names = list(file.schema_arrow.names)
+        if twice := [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []:
+            raise InputError(f"{path}: two columns are called {twice[0]}; every column needs a name of its own")
+        columns = [name for name in only if name in names] if only else names
+        check_memory("its table", file.metadata.num_rows * len(columns) * 8)
+        return file.read(columns=columns), names
 
 
 def _codes(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -98,6 +120,7 @@ def _codes(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _plain(path: Path, table: Any, name: str) -> np.ndarray:
     """A column without gaps as integers, floats or strings."""
     import pyarrow as pa
+    import pyarrow.compute as compute
 
     column = table.column(name)
     if column.null_count:
@@ -106,6 +129,8 @@ def _plain(path: Path, table: Any, name: str) -> np.ndarray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        longest = compute.max(compute.utf8_length(column)).as_py() or 1
+        check_memory(f"column {name}", 4 * longest * len(column))
         return np.array(column.to_pylist(), dtype=str)
     if not _is_number(column.type):
         raise InputError(f"{path}: column {name} has type {column.type}; it must be integer or string")

@@ -86,9 +86,9 @@ def expected(options: Options) -> Expected:
     shape, small = peek_parquet(path) if path.suffix == ".parquet" else peek(path, ("y", "subset"))
     if len(shape) != 3:
         raise InputError(f"{options.path}: x has shape {shape}; it must be (N, T, D): sequences, steps, features")
-    subset = _subset(options.path, small["subset"]) if "subset" in small else np.full(shape[0], "?")
-    for name, array in {"y": small["y"], "subset": subset}.items():
+    for name, array in small.items():
         check_rows(options.path, name, array, shape[0])
+    subset = _subset(options.path, small["subset"]) if "subset" in small else np.full(shape[0], "?")
     used = subset != ""
     train = int((subset == "train").sum()) if "subset" in small else None
     classes = len(np.unique(small["y"][used]))
@@ -120,13 +120,17 @@ def _origin(path: Path) -> str:
     return "; ".join(digests)
 
 
-def _text(array: np.ndarray) -> np.ndarray:
-    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+def _text(where: str, name: str, array: np.ndarray) -> np.ndarray:
+    """Bytes as text. Raises InputError where they are none."""
+    try:
+        return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+    except ValueError as error:
+        raise InputError(f"{where}: {name} holds what is no text in UTF-8 ({error})") from None
 
 
 def _labels(where: str, arrays: Arrays, used: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """(y int64 0..C-1, class names). Labels of unused sequences count for nothing and become 0."""
-    y = _text(arrays["y"])
+    y = _text(where, "y", arrays["y"])
     if y.dtype.kind not in "biuU":
         raise InputError(f"{where}: y has dtype {y.dtype}; labels must be integers or strings")
     if not used.any():
@@ -156,7 +160,7 @@ def _class_names(where: str, arrays: Arrays, found: int) -> tuple[str, ...] | No
         return None
     if names.ndim != 1 or names.dtype.kind not in "iuUS":
         raise InputError(f"{where}: classes has shape {names.shape} and dtype {names.dtype}; it must be (C,) strings")
-    return tuple(map(str, _text(names)))
+    return tuple(map(str, _text(where, "classes", names)))
 
 
 def _look_up(where: str, y: np.ndarray, used: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
@@ -169,7 +173,7 @@ def _look_up(where: str, y: np.ndarray, used: np.ndarray, names: tuple[str, ...]
 
 def _subset(where: str, values: np.ndarray) -> np.ndarray:
     """(N,) strings "train", "validation", "test" or "" (unused)."""
-    values = _text(values)
+    values = _text(where, "subset", values)
     out = np.empty(len(values), dtype="U10")
     plain = [value.lower() if isinstance(value, str) else value for value in values.tolist()]
     for row, value in enumerate(plain):
@@ -190,19 +194,19 @@ def _length(where: str, length: np.ndarray | None) -> np.ndarray | None:
 def _group(where: str, arrays: Arrays, y: np.ndarray, per_class: bool) -> np.ndarray | None:
     group = arrays.get("group")
     if group is None:
-        group = _group_from_names(arrays.get("name"))
+        group = _group_from_names(where, arrays.get("name"))
     if group is None:
         if per_class:
             raise InputError(f"{where}: group_per_class needs a group array, and there is none")
         return None
-    group = _text(group)
+    group = _text(where, "group", group)
     if group.dtype.kind not in "iuU":
         raise InputError(f"{where}: group has dtype {group.dtype}; it must be integers or strings")
     return np.char.add(np.char.add(y.astype(str), "/"), group.astype(str)) if per_class else group
 
 
-def _group_from_names(names: np.ndarray | None) -> np.ndarray | None:
+def _group_from_names(where: str, names: np.ndarray | None) -> np.ndarray | None:
     if names is None or names.dtype.kind not in "US":
         return None
-    matches = [GROUP_IN_NAME.match(name) for name in _text(names).tolist()]
+    matches = [GROUP_IN_NAME.match(name) for name in _text(where, "name", names).tolist()]
     return np.array([match[1] for match in matches if match]) if matches and all(matches) else None

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 from ..discovery import near_matches
 from ..errors import InputError
 from ..method import Method
 from ..record import digest_of
 from ..run import settings_of
+from ..untrusted import planned_path
 from .result import Axis
 from .settings import Tuning
 from .space import space_of
 
 FOLDER = "tuned"  # of the winner's runs, below their method's
+PlannedPath = Annotated[str, AfterValidator(planned_path)]
 
 
 class PlannedTuning(BaseModel):
@@ -26,8 +28,8 @@ class PlannedTuning(BaseModel):
     settings: dict[str, Any]  # resolved, before anything is drawn
     varied: dict[str, Any]  # the knobs that the experiment fixes
     space: dict[str, Axis]
-    path: str  # of its result, relative to the results folder
-    job: str
+    path: PlannedPath  # of its result, relative to the results folder
+    job: PlannedPath
 
 
 def methods_to_tune(tuning: Tuning | None, listed: dict[str, Any], where: str) -> list[str]:

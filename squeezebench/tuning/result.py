@@ -9,10 +9,11 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ..errors import InputError
 from ..record import Provenance, digest_of, write_atomically
+from ..untrusted import read_json
 from .settings import Tuning
 
 
@@ -28,6 +29,13 @@ class Axis(_Part):
     high: float | None = None
     integer: bool = False
     choices: list[Any] | None = None
+
+    @model_validator(mode="after")
+    def _has_its_ends(self) -> Axis:
+        given = self.choices is not None if self.kind == "choice" else None not in (self.low, self.high)
+        if not given:
+            raise ValueError(f"a {self.kind} axis without what is drawn from")
+        return self
 
     def points(self) -> list[Any] | None:
         """Every value, where there are finitely many."""
@@ -79,6 +87,12 @@ class TuningResult(_Part):
     study: str  # digest of all that decides the trials
     provenance: Provenance
 
+    @model_validator(mode="after")
+    def _winner_is_a_trial(self) -> TuningResult:
+        if self.winner is not None and not (0 <= self.winner < len(self.trials)):
+            raise ValueError(f"the winner is trial {self.winner} of {len(self.trials)}")
+        return self
+
     @property
     def best(self) -> Trial | None:
         return None if self.winner is None else self.trials[self.winner]
@@ -124,11 +138,11 @@ def write_result(path: Path, result: TuningResult) -> None:
 def read_result(path: Path) -> TuningResult:
     """Read and check one file. Raises TuningError: unreadable, truncated, altered, or not of this schema."""
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
     except OSError as error:
         raise TuningError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError):
-        raise TuningError(f"{path}: not a complete JSON file (half written or damaged)") from None
+    except ValueError as error:
+        raise TuningError(f"{path}: not a complete JSON file (half written or damaged): {error}") from None
     if not isinstance(content, dict) or content.pop("digest", None) != digest_of(content):
         raise TuningError(f"{path}: content does not match its digest (altered or damaged)")
     try:

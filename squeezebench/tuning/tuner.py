@@ -20,15 +20,20 @@ from optuna.trial import FrozenTrial, TrialState
 
 from .. import provenance
 from ..discovery import MethodFile, load
+from ..errors import InputError
+from ..method import Method
 from ..record import digest_of
-from ..run import MOST_DEATHS, settings_of
+from ..run import settings_of
 from ..spec import RunSpec
+from ..unfinished import MOST_LOST
 from .result import Axis, Trial, TuningError, TuningResult, read_result, study_digest, winner, write_result
 from .settings import Tuning
 from .space import all_points, own_point
 from .trial import attempt
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)  # PRUNED: failed or skipped, which the sampler takes for the worst
+
+Attempt = Callable[[RunSpec, type[Method], dict[str, Any], Path], dict[str, Any]]
 
 log = logging.getLogger("squeezebench")
 
@@ -66,13 +71,18 @@ class Study:
         return study_digest(self.spec.inputs_digest(self.method), self.space, self.tuning, self.points is not None)
 
 
-def tune(study: Study, path: Path, starts: Path, say: Callable[[str], None] = lambda line: None) -> TuningResult:
-    """The result in `path`, made now unless it is there already. One process at a time: others wait and read it."""
+def tune(
+    study: Study, path: Path, starts: Path, say: Callable[[str], None] = lambda line: None, trial: Attempt = attempt
+) -> TuningResult:
+    """The result in `path`, made now unless it is there already. One process at a time: others wait and read it.
+
+    trial: makes one trial, as trial.attempt does.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if (kept := kept_result(study, path)) is not None:
             return kept
-        trials = _trials(study, path.with_suffix(".journal"), starts, say)
+        trials = _trials(study, path.with_suffix(".journal"), starts, say, trial)
         result = _result(study, trials)
         write_result(path, result)
     return result
@@ -90,25 +100,31 @@ def kept_result(study: Study, path: Path) -> TuningResult | None:
     return result if result.study == study.digest and len(result.trials) == study.budget else None
 
 
-def _trials(study: Study, journal: Path, starts: Path, say: Callable[[str], None]) -> list[Trial]:
+def _trials(study: Study, journal: Path, starts: Path, say: Callable[[str], None], make: Attempt) -> list[Trial]:
     """Go on from the finished trials of the journal until the budget is spent."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    _cut_half_line(journal)
-    storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_Held()))
-    optimisation = optuna.create_study(
-        storage=storage, study_name=study.digest, direction="maximize", load_if_exists=True
-    )
-    for dead in optimisation.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        optimisation.tell(dead.number, state=TrialState.FAIL)  # whose process died: it is made again
-    done = _finished(optimisation)[: study.budget]
+    try:
+        _cut_half_line(journal)
+        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_Held()))
+        optimisation = optuna.create_study(
+            storage=storage, study_name=study.digest, direction="maximize", load_if_exists=True
+        )
+        for dead in optimisation.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            optimisation.tell(dead.number, state=TrialState.FAIL)  # whose process died: it is made again
+        done = _finished(optimisation)[: study.budget]
+    except OSError:
+        raise
+    except Exception as error:  # lines of JSON that Optuna replays as they are: a damaged one fails anywhere in it
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{journal}: damaged ({reason}); remove it, and its trials are made again") from None
     for number in range(len(done), study.budget):
-        trial = _next(study, optimisation, done, starts)
+        trial = _next(study, optimisation, done, starts, make)
         done.append(trial)
         say(f"[{number + 1}/{study.budget}] {_line(study, trial)}")
     return done
 
 
-def _next(study: Study, optimisation: optuna.Study, done: list[Trial], starts: Path) -> Trial:
+def _next(study: Study, optimisation: optuna.Study, done: list[Trial], starts: Path, make: Attempt) -> Trial:
     number = len(done)
     optimisation.sampler = _sampler(study, number)
     asked = optimisation.ask({name: distribution(axis) for name, axis in study.space.items()})
@@ -116,14 +132,14 @@ def _next(study: Study, optimisation: optuna.Study, done: list[Trial], starts: P
     before = [trial for trial in done if trial.drawn == drawn and trial.repeats is None]
     if before:  # the same settings and seed give the same bits
         found = before[0].model_dump(exclude={"number"}) | {"repeats": before[0].number, "seconds": 0.0}
-    elif _deaths(optimisation) >= MOST_DEATHS:
+    elif _deaths(optimisation) >= MOST_LOST:
         reason = f"the process was killed {_deaths(optimisation)} times in this trial (out of memory?)"
         found = {"status": "failed", "reason": reason}
     else:
         try:
-            found = attempt(study.spec, load(study.method), drawn, starts)
+            found = make(study.spec, load(study.method), drawn, starts)
             found["engine"] = provenance.engine_digest()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             asked.set_user_attr("interrupted", True)  # no death: it is made again as often as it takes
             raise
     value = study.tuning.objective.value(found["validation"], found["ratio"]) if found["status"] == "ok" else None

@@ -277,6 +277,51 @@ class WrongShape(Good):
         return model
 
 
+COUNTED = [0]
+
+
+class KeepsAGlobal(Good):
+    """Counts its steps where nobody looks."""
+
+    def build(self, task):
+        COUNTED[0] = 0
+        return super().build(task)
+
+    def after_step(self, model):
+        COUNTED[0] += 1
+        with torch.no_grad():
+            model.head.bias.add_(1e-3 * COUNTED[0])
+
+
+class Mean:
+    value = 1.0
+
+
+class KeepsAnObject(Good):
+    """Keeps a mean in a class of its own."""
+
+    def build(self, task):
+        self.mean = Mean()
+        return super().build(task)
+
+    def after_step(self, model):
+        self.mean.value *= 0.9
+        with torch.no_grad():
+            model.head.bias.add_(1e-3 * self.mean.value)
+
+
+class NotesStepsInItsHistory(Good):
+    """Only the history shows what it forgets."""
+
+    def build(self, task):
+        COUNTED[0] = 0
+        return super().build(task)
+
+    def observe(self, model):
+        COUNTED[0] += 1
+        return {"asked": COUNTED[0]}
+
+
 class NoDocstring(Good):
     pass
 
@@ -312,6 +357,9 @@ WRONG = {  # class -> (the check that must fail, what it must say)
     RootOfZero: ("penalty_is_differentiable", "gradient of head.weight is not finite"),
     WrongFormula: ("counts_agree", "closed form"),
     NotSavedFully: ("survives_saving", "logits changed"),
+    KeepsAGlobal: ("resumes", "is another: what changes in training belongs in"),
+    KeepsAnObject: ("resumes", "cannot be interrupted: good: self.mean holds a Mean: keep plain values and tensors"),
+    NotesStepsInItsHistory: ("resumes", "after an interruption history differs"),
     HidesParameters: ("counts_agree", "nobody counts"),
     WrongShape: ("builds", "logits have shape"),
     NoDocstring: ("describes_itself", "docstring"),
@@ -340,6 +388,8 @@ def test_a_method_with_nothing_wrong_passes():
 def test_a_wrong_method_fails_its_check(method):
     check, words = WRONG[method]
     found = problems(method)
+    if method is Unseeded:  # what is never the same twice is not the same after an interruption either
+        assert "resumes" in found and found.pop("resumes")
     assert check in found and words in found[check], found
     if method not in (
         Diverges,

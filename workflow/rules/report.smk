@@ -4,15 +4,26 @@ from squeezebench.report import outputs
 FILES = [f"{RESULTS}/{name}" for name in outputs(PLAN)]
 
 
+def receipts(wildcards):
+    """Of all jobs. A function, so that the Snakemake inside each job of a cluster, which makes neither `report` nor
+    `all`, does not list 20,000 files."""
+    return [f"{RESULTS}/jobs/{job}.json" for job in PLAN["jobs"]]
+
+
 rule report:
     input:
-        [f"{RESULTS}/jobs/{job}.json" for job in PLAN["jobs"]],
+        receipts,
     output:
         report(f"{RESULTS}/report.html", category="report"),
         report([name for name in FILES if name.endswith(".svg")], category="figures"),
         [name for name in FILES if not name.endswith((".svg", "report.html"))],
     params:
-        python=sys.executable,
+        python=PYTHON,
         folder=RESULTS,
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    conda:
+        "../envs/squeezebench.yaml"
     shell:
         "{params.python:q} -m squeezebench report {params.folder:q}"

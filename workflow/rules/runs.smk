@@ -1,6 +1,20 @@
 # Data, dense starts, tuning and runs. A job is the runs of one method on one task (or a chunk of them, `runs_per_job`).
 import sys
 
+from squeezebench import slurm_arrays
+from squeezebench.allocation import LONGEST_MINUTES, Allocation
+
+slurm_arrays.mend()
+ASKED = Allocation(PLAN)
+# The Python that runs Snakemake; with `--sdm conda` or `--sdm apptainer` the environment's own, on this source.
+DEPLOYED = ["env", f"PYTHONPATH={workflow.basedir}", "python"]
+PYTHON = DEPLOYED if workflow.deployment_settings.deployment_method else sys.executable
+
+
+
+container: f"{workflow.basedir}/workflow/envs/squeezebench.sif"  # with `--sdm apptainer` only; built from squeezebench.def
+
+
 STARTS = {task: f"{RESULTS}/jobs/starts/{task}.json" for task in PLAN["start_jobs"]}
 TUNINGS = {f"{one['task']}/{one['method']}": f"{RESULTS}/jobs/tuning/{one['job']}.json" for one in PLAN["tunings"]}
 DATA = {task: f"{RESULTS}/jobs/data/{task}.json" for task in PLAN["data_jobs"]}
@@ -29,8 +43,13 @@ rule data:
         f"{RESULTS}/jobs/data/{{task}}.json",
     params:
         plan=PLAN_FILE,
-        python=sys.executable,
-    threads: workflow.cores or 1  # one data set after the other, each on all cores
+        python=PYTHON,
+    resources:
+        mem_mb=lambda wildcards: ASKED.memory(wildcards.task),
+        runtime=LONGEST_MINUTES,
+    threads: workflow.resource_settings.cores or 8  # one data set after the other, on all cores; on 8 of a cluster
+    conda:
+        "../envs/squeezebench.yaml"
     shell:
         "{params.python:q} -m squeezebench data prepare {params.plan:q} {wildcards.task:q} --receipt {output:q} --workers {threads}"
 
@@ -42,8 +61,14 @@ rule starts:
         f"{RESULTS}/jobs/starts/{{task}}.json",
     params:
         plan=PLAN_FILE,
-        python=sys.executable,
+        python=PYTHON,
+    resources:
+        mem_mb=lambda wildcards: ASKED.memory(wildcards.task),
+        runtime=lambda wildcards: ASKED.start_minutes(wildcards.task),
+        gpu=lambda wildcards: ASKED.gpus(wildcards.task),
     threads: 1
+    conda:
+        "../envs/squeezebench.yaml"
     shell:
         "{params.python:q} -m squeezebench starts {params.plan:q} {wildcards.task:q} --receipt {output:q} --threads {threads}"
 
@@ -57,10 +82,15 @@ rule tune:
         f"{RESULTS}/jobs/tuning/{{task}}/{{method}}/{{study}}.json",
     params:
         plan=PLAN_FILE,
-        python=sys.executable,
+        python=PYTHON,
         job="{task}/{method}/{study}",
+    resources:
+        mem_mb=lambda wildcards: ASKED.memory(wildcards.task),
+        runtime=lambda wildcards: ASKED.tune_minutes(wildcards.task),
+        gpu=lambda wildcards: ASKED.gpus(wildcards.task),
     threads: 1
-    retries: 2  # a killed tuner goes on from its finished trials; one that is killed twice becomes a failed trial
+    conda:
+        "../envs/squeezebench.yaml"
     shell:
         "{params.python:q} -m squeezebench tune {params.plan:q} {params.job:q} --receipt {output:q} --threads {threads}"
 
@@ -75,13 +105,18 @@ rule runs:
         f"{RESULTS}/jobs/{{task}}/{{method}}/{{chunk}}.json",
     params:
         plan=PLAN_FILE,
-        python=sys.executable,
+        python=PYTHON,
         job="{task}/{method}/{chunk}",
     wildcard_constraints:
         task="(?!(starts|data)/)[^/]+",
         method="[^/]+",
         chunk="[^/]+",
+    resources:
+        mem_mb=lambda wildcards: ASKED.memory(wildcards.task),
+        runtime=lambda wildcards: ASKED.run_minutes(wildcards.task, "/".join(wildcards)),
+        gpu=lambda wildcards: ASKED.gpus(wildcards.task),
     threads: 1
-    retries: 2  # a run whose process was killed twice becomes a failed record, and the others go on
+    conda:
+        "../envs/squeezebench.yaml"
     shell:
         "{params.python:q} -m squeezebench job {params.plan:q} {params.job:q} --receipt {output:q} --threads {threads}"

@@ -1,0 +1,93 @@
+"""Real runs that are killed and called again until they are done, and what must be the same as in a whole one."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from squeezebench.checkpoint import SECONDS
+from squeezebench.record import RECORD_NAME, Record, read_record
+
+LIMIT = 180.0  # seconds for one process
+
+
+def command(folder: Path, task: str, method: str, *more: str) -> list[str]:
+    """`squeezebench run` into `folder`; more: further options, as `--set hidden=4`."""
+    call = [sys.executable, "-m", "squeezebench", "run", "--task", task, "--method", method, "--out", str(folder)]
+    return [*call, *more]
+
+
+def start(call: list[str], seconds: float) -> subprocess.Popen:
+    """The process, writing a checkpoint each `seconds` of training."""
+    return subprocess.Popen(call, env=os.environ | {SECONDS: str(seconds)}, stderr=subprocess.PIPE, text=True)
+
+
+def checkpoints(folder: Path) -> dict[Path, int]:
+    """When each checkpoint of a run and of its dense starts was written."""
+    found = {}
+    for path in folder.rglob("*checkpoint.safetensors"):
+        try:
+            found[path] = path.stat().st_mtime_ns
+        except FileNotFoundError:  # it was removed meanwhile: its training is over
+            continue
+    return found
+
+
+def wait_for_checkpoint(process: subprocess.Popen, folder: Path) -> bool:
+    """Until `process` has written a checkpoint; False where it ended first."""
+    before, end = checkpoints(folder), time.monotonic() + LIMIT
+    while process.poll() is None:
+        now = checkpoints(folder)
+        if any(before.get(path) != when for path, when in now.items()):
+            return True
+        assert time.monotonic() < end, "no checkpoint was written"
+        time.sleep(0.01)
+    return False
+
+
+def kill_until_done(
+    call: list[str], folder: Path, kills: int, seed: int, seconds: float = 0.1, number: int = signal.SIGKILL
+) -> tuple[Record, int]:
+    """Call it again and again, killing it at a random moment up to half a second after a checkpoint, `kills` times at
+    most; then let it end. The record, and how many kills there were."""
+    rng, done = random.Random(seed), 0
+    while True:
+        process = start(call, seconds)
+        if done < kills and wait_for_checkpoint(process, folder):
+            time.sleep(rng.uniform(0, 0.5))
+            process.send_signal(number)
+        _, words = process.communicate(timeout=LIMIT)
+        if process.returncode == 0:
+            return read_record(folder / RECORD_NAME), done
+        assert process.returncode == -number, words
+        done += 1
+
+
+def history(folder: Path) -> list[dict[str, str]]:
+    """Rows of history.csv."""
+    with (folder / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def results(folder: Path) -> dict:
+    """What an interruption must not change: everything but times and how often it happened."""
+    record = read_record(folder / RECORD_NAME)
+    return {
+        "status": record.status,
+        "accuracy": record.accuracy,
+        "confusion": record.confusion,
+        "counts": record.counts,
+        "kept": record.kept,
+        "model": record.model_digest,
+        "bytes": record.cost and record.cost.bytes,
+        "stored as": record.cost and record.cost.stored_as,
+        "notes": record.notes,
+        "stages": [(stage.name, stage.epochs, stage.steps) for stage in record.stages],
+        "history": history(folder),
+    }

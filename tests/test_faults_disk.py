@@ -1,0 +1,211 @@
+"""A disk that is full or read-only, files that are damaged, clocks that jump: one clear line, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from faults import bits, called, command, differing, records, write
+
+from squeezebench.record import RecordError, read_record
+
+SQUEEZEBENCH = [sys.executable, "-m", "squeezebench"]
+PLAN = "results/tiny/plan.json"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = write(tmp_path_factory.mktemp("undisturbed"), methods={"dense": {}, "iss": {}})
+    done = called(folder, command())
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.fixture
+def copy(undisturbed, tmp_path):
+    """The finished experiment, with Snakemake's memory of it, to be damaged."""
+    shutil.copytree(undisturbed, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def states(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {name: (path.read_bytes(), path.stat().st_mtime_ns) for name, path in records(folder).items()}
+
+
+def jobs(folder: Path) -> list[str]:
+    return json.loads((folder / PLAN).read_bytes())["jobs"]
+
+
+# ---------------------------------------------------------------------- full
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder of results on a disk of its own: `resize(KiB)`."""
+    results = tmp_path / "results"
+    results.mkdir()
+
+    def resize(size: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{size}", str(results)], check=True, capture_output=True)
+
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(results)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode().strip()}")
+    yield tmp_path, resize
+    subprocess.run(["umount", "-l", str(results)], check=True)
+
+
+def one_line(done: subprocess.CompletedProcess, words: str) -> None:
+    """It failed, and the terminal says why once."""
+    assert done.returncode != 0 and "Traceback" not in done.stdout, done.stdout
+    lines = [line for line in done.stdout.splitlines() if words in line]
+    assert len(lines) == 1 and "results/tiny" in lines[0], done.stdout
+
+
+def test_a_disk_that_fills_up_loses_nothing_that_was_finished(undisturbed, small_disk):
+    folder, resize = small_disk
+    write(folder, methods={"dense": {}, "iss": {}})
+    (folder / "results" / "of_others").write_bytes(bytes(4096))
+    one_line(called(folder, [*SQUEEZEBENCH, "plan", "tiny.yaml"]), "No space left on device")
+    resize("size=64k")
+    assert called(folder, [*SQUEEZEBENCH, "plan", "tiny.yaml"]).returncode == 0
+    refused, kept = 0, {}
+    used = sum(-(-path.stat().st_size // 4096) * 4 for path in (folder / "results").rglob("*"))
+    for room in (4, 16, 30, 60, 1000):  # KiB, where all of it takes about 130: a log, a start, a model, a record ...
+        resize(f"size={used + room}k")
+        for job in jobs(folder):
+            done = called(folder, [*SQUEEZEBENCH, "job", PLAN, job])
+            now = states(folder)
+            assert kept.items() <= now.items(), done.stdout  # what was finished is as it was
+            assert {read_record(path).reason for path in records(folder).values()} <= {None}
+            kept = now
+            if done.returncode:
+                one_line(done, "No space left on device")
+                refused += 1
+                break
+    assert refused >= 3
+    assert differing(bits(folder), bits(undisturbed)) == []
+    resize("size=16m")
+    done = called(folder, command())
+    assert done.returncode == 0 and states(folder) == kept, done.stdout
+    assert (folder / "results" / "tiny" / "report.html").exists()
+
+
+def test_a_file_that_may_not_grow_is_no_failed_run(undisturbed, tmp_path):
+    """RLIMIT_FSIZE, as a quota does: the record (12 KB and more) does not fit, and is made when it does."""
+    folder = write(tmp_path, methods={"dense": {}}, seeds=[0])
+    assert called(folder, [*SQUEEZEBENCH, "plan", "tiny.yaml"]).returncode == 0
+    (job,) = jobs(folder)
+    words = [*SQUEEZEBENCH, "job", PLAN, job]
+    one_line(called(folder, ["bash", "-c", 'ulimit -f 2; exec "$@"', "bash", *words]), "File too large")
+    assert not records(folder)
+    assert called(folder, words).returncode == 0
+    reference = {name: value for name, value in bits(undisturbed).items() if name.startswith("dense") and "-0" in name}
+    assert differing(bits(folder), reference) == []
+
+
+# ---------------------------------------------------------------------- read-only
+
+
+def test_a_read_only_folder_of_results_is_one_line(small_disk):
+    folder, resize = small_disk
+    write(folder)
+    resize("ro")
+    one_line(called(folder, command()), "Read-only file system")
+
+
+def test_a_file_in_the_way_of_the_results_is_one_line(tmp_path):
+    write(tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "tiny").write_text("not a folder")
+    done = called(tmp_path, command())
+    one_line(done, "cannot be written")
+
+
+# ---------------------------------------------------------------------- damaged
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "bit"])
+def test_a_damaged_record_is_made_again_and_no_other(undisturbed, copy, damage):
+    before = states(copy)
+    name, path = min(records(copy).items())
+    content = bytearray(path.read_bytes())
+    if damage == "bit":
+        content[content.index(b'"test": 0.') + 10] ^= 1
+    path.write_bytes(content if damage == "bit" else content[: {"empty": 0, "half": len(content) // 2}[damage]])
+    done = called(copy, command())
+    assert done.returncode == 0, done.stdout
+    after = states(copy)
+    assert {one for one in before if before[one] != after[one]} == {name}
+    assert differing(bits(copy), bits(undisturbed)) == []
+
+
+def test_no_flipped_bit_of_a_record_changes_what_is_read(undisturbed, tmp_path):
+    path, chance = tmp_path / "record.json", random.Random(3)
+    original = min(records(undisturbed).values())
+    content, record, refused = original.read_bytes(), read_record(original), 0
+    for _ in range(300):
+        altered = bytearray(content)
+        altered[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        path.write_bytes(altered)
+        try:
+            assert read_record(path) == record  # 1e-05 and 1E-05 are one number
+        except RecordError:
+            refused += 1
+    assert refused > 290
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "history.csv"])
+def test_a_flipped_bit_beside_the_record_is_found_by_verify(copy, name):
+    sound = called(copy, [*SQUEEZEBENCH, "report", "results/tiny", "--verify"])
+    assert sound.returncode == 0, sound.stdout
+    place, path = min(records(copy).items())
+    file = path.with_name(name)
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 4
+    file.write_bytes(content)
+    done = called(copy, [*SQUEEZEBENCH, "report", "results/tiny", "--verify"])
+    assert done.returncode == 1
+    assert any(place in line and {"model.safetensors": "model", "history.csv": name}[name] in line
+               for line in done.stdout.splitlines()), done.stdout  # fmt: skip
+
+
+# ---------------------------------------------------------------------- clocks
+
+JUMPING = """
+import itertools, sys, time
+jumps, clock = itertools.cycle([0, -1e9, 3e8, -5e7]), time.time
+time.time = lambda: clock() + next(jumps)
+from squeezebench.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_clock_that_jumps_changes_no_result(undisturbed, tmp_path):
+    folder = write(tmp_path, methods={"dense": {}, "iss": {}})
+    base = [sys.executable, "-c", JUMPING]
+    assert called(folder, [*base, "plan", "tiny.yaml"]).returncode == 0
+    for job in jobs(folder):
+        done = called(folder, [*base, "job", PLAN, job])
+        assert done.returncode == 0, done.stdout
+    assert differing(bits(folder), bits(undisturbed)) == []
+
+
+def test_files_from_another_time_are_no_reason_to_make_a_run_again(undisturbed):
+    before, plan = states(undisturbed), (undisturbed / PLAN).read_bytes()
+    for when in ("2001-01-01", "2090-01-01"):
+        for path in [*(undisturbed / "results").rglob("*"), undisturbed / "tiny.yaml"]:
+            subprocess.run(["touch", "-d", when, str(path)], check=True)
+        stamps = [path.stat().st_mtime_ns for path in (*records(undisturbed).values(), undisturbed / PLAN)]
+        done = called(undisturbed, command())
+        assert done.returncode == 0, done.stdout
+        assert [path.stat().st_mtime_ns for path in (*records(undisturbed).values(), undisturbed / PLAN)] == stamps
+    assert (undisturbed / PLAN).read_bytes() == plan
+    assert {name: content for name, (content, _) in states(undisturbed).items()} == {
+        name: content for name, (content, _) in before.items()
+    }
