@@ -18,8 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import NAME as CHECKPOINT
-from .checkpoint import Checkpoints
 from .counting import KEYS, construct
 from .dataset import Dataset
 from .discovery import MethodFile, find_methods, load, pick
@@ -31,6 +29,8 @@ from .splits import make_split
 from .start import DenseStart, recurrent_settings
 from .task import Task, TaskSpec
 from .training import Trainer, TrainingSettings, describe
+from .training.checkpoint import NAME as CHECKPOINT
+from .training.checkpoint import Checkpoints
 
 TRAINING = TrainingSettings(epochs=12, batch_size=8, learning_rate=5e-3)
 START_EPOCHS = 4  # of them

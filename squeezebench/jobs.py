@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from .attempts import supervisor
 from .discovery import MethodFile, find_methods, load, near_matches
 from .errors import InputError
 from .method import Method
@@ -22,6 +21,7 @@ from .plan import Plan, PlannedRun
 from .record import Record, write_atomically
 from .run import RunSpec, settings_of
 from .start import dense_start
+from .supervision.attempts import supervisor
 from .task import load_task
 from .training import describe
 from .tuning.planned import PlannedTuning

@@ -20,7 +20,7 @@ from .published import check_tables
 from .record import digest_of
 from .resources import Resources
 from .run import settings_of
-from .supervision import answer_of
+from .supervision.watch import answer_of
 from .task import TaskSpec, parse_options
 from .tasks import source_module
 from .training import TrainingSettings
@@ -123,7 +123,8 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
                     [_point(p, defaults, method, task, f"{where}: methods") for p in grid] if method else [({}, {})]
                 )
             cells = [(*point, seed) for point in _unique(points) for seed in experiment.seeds]
-            size = len(cells) if experiment.runs_per_job == "auto" else experiment.runs_per_job  # auto: see chunks.py
+            # auto: cluster/chunks.py divides them later
+            size = len(cells) if experiment.runs_per_job == "auto" else experiment.runs_per_job
             for number, (settings, varied, seed) in enumerate(cells):
                 folder = TUNED if tuning else _slug(varied, settings)
                 runs.append(

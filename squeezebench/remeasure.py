@@ -11,7 +11,6 @@ from torch import nn
 
 from .discovery import MethodFile, load
 from .errors import InputError
-from .evaluation import Diverged, accuracy, predict
 from .measurement import closed_form_macs, count, load_model, macs, peak_activation_bytes
 from .measurement.cost import precisions
 from .measurement.digest import model_digest
@@ -23,6 +22,7 @@ from .run import ratio_of
 from .spec import RunSpec
 from .task import Task, load_task
 from .training import describe
+from .training.evaluation import Diverged, accuracy, predict
 
 CPU = torch.device("cpu")
 

@@ -18,12 +18,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from . import provenance
-from .as_released import BestOnTest
-from .checkpoint import NAME as CHECKPOINT
-from .checkpoint import Checkpoints, clear, interval
 from .discovery import MethodFile, load
 from .errors import InputError, of_machine
-from .evaluation import Diverged, accuracy, predict
 from .measurement import DenseReference, cost, count
 from .measurement.digest import model_digest
 from .method import Method, TaskInfo, dense_classifier
@@ -43,11 +39,15 @@ from .record import (
     write_record,
 )
 from .spec import RunSpec
-from .stages import Watch
 from .start import Start, dense_start
+from .supervision.unfinished import Unfinished
 from .task import Task, load_task
 from .training import Trainer, describe, pick_device
-from .unfinished import Unfinished
+from .training.as_released import BestOnTest
+from .training.checkpoint import NAME as CHECKPOINT
+from .training.checkpoint import Checkpoints, clear, interval
+from .training.evaluation import Diverged, accuracy, predict
+from .training.stages import Watch
 from .untrusted import without_link
 
 log = logging.getLogger("squeezebench")

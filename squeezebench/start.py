@@ -17,14 +17,14 @@ from safetensors.torch import load, save
 from torch import nn
 
 from . import provenance
-from .checkpoint import NAME as CHECKPOINT
-from .checkpoint import Checkpoints, clear
 from .measurement.digest import model_digest
 from .method import Method, RecurrentSettings, TaskInfo, dense_classifier
 from .record import Stage, digest_of, write_atomically
 from .spec import RunSpec
 from .task import Task
 from .training import Trainer
+from .training.checkpoint import NAME as CHECKPOINT
+from .training.checkpoint import Checkpoints, clear
 
 SHARED = tuple(RecurrentSettings.model_fields)  # the settings that describe the dense model
 

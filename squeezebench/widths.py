@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from .calibration import Throughput
-from .evaluation import EVALUATION_BATCH
 from .method import Method, RecurrentSettings, TaskInfo, dense_classifier
 from .nn import RecurrentLayer
 from .nn.maps.base import TensorMap
 from .start import recurrent_settings
+from .training.evaluation import EVALUATION_BATCH
 
 ADOPT_AT_MOST = 100_000_000  # parameters up to which a start in real memory is made where the meta device does not do
 ROWS = 256  # of an input product, batch x time; they decide how a tensor map contracts

@@ -16,9 +16,9 @@ from typing import Any
 from .discovery import find_methods
 from .errors import InputError
 from .experiment import NAME, suffix, variant
-from .occupied import inside_a_job, leave, looks_only, occupy
 from .provenance import engine_digest
 from .record import RECORD_NAME, RecordError, digest_of, read_record
+from .supervision.occupied import inside_a_job, leave, looks_only, occupy
 from .tuning.result import TuningError, read_result
 from .untrusted import planned_path, read_json
 

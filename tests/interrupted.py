@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from squeezebench.checkpoint import SECONDS
 from squeezebench.record import RECORD_NAME, Record, read_record
+from squeezebench.training.checkpoint import SECONDS
 
 LIMIT = 180.0  # seconds for one process
 

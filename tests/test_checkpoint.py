@@ -13,15 +13,15 @@ import pytest
 import torch
 from interrupted import checkpoints, command, history, results
 
-from squeezebench import checkpoint, provenance, training
-from squeezebench.checkpoint import NAME, SECONDS, Checkpoints
+from squeezebench import provenance
 from squeezebench.cli import main
 from squeezebench.discovery import MethodFile, find_methods
 from squeezebench.method import RecurrentSettings
 from squeezebench.record import RECORD_NAME, read_record
 from squeezebench.run import RunSpec, execute
 from squeezebench.task import TaskSpec
-from squeezebench.training import TrainingSettings
+from squeezebench.training import TrainingSettings, checkpoint, loop
+from squeezebench.training.checkpoint import NAME, SECONDS, Checkpoints
 
 STEPS = 3  # batches of 16 in the training part of 39 sequences
 OTHER_RULE = '''"""A method with a learning rule and state of its own, in every form that a checkpoint keeps."""
@@ -227,7 +227,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(run, tmp_path, monkeypatch,
 def test_a_signal_in_the_validation_of_an_epoch_does_not_wait_for_its_end(run, tmp_path, monkeypatch):
     """Not even where a module draws at random whenever it is called."""
     run("whole", "other")
-    validations, measure = iter(range(1, 100)), training.accuracy
+    validations, measure = iter(range(1, 100)), loop.accuracy
 
     def disturbed(model, task, part, *more):
         found = measure(model, task, part, *more)
@@ -236,7 +236,7 @@ def test_a_signal_in_the_validation_of_an_epoch_does_not_wait_for_its_end(run, t
         return found
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "accuracy", disturbed)
+        patch.setattr(loop, "accuracy", disturbed)
         run("again", "other")
     assert checkpoints(tmp_path / "again")
     assert run("again", "other").provenance.resumed == 1

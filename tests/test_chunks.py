@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from squeezebench.allocation import LONGEST_MINUTES, MARGIN_MB, Allocation
-from squeezebench.chunks import MEASURED, NOMINAL, SHARE, START_SECONDS, _seconds, chunked
+from squeezebench.cluster.allocation import LONGEST_MINUTES, MARGIN_MB, Allocation
+from squeezebench.cluster.chunks import MEASURED, NOMINAL, SHARE, START_SECONDS, _seconds, chunked
 from squeezebench.costs import estimate
 from squeezebench.errors import InputError
 from squeezebench.experiment import check_experiment

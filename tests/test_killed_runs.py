@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from interrupted import checkpoints, command, kill_until_done, results, start, wait_for_checkpoint
 
-from squeezebench.checkpoint import NAME
 from squeezebench.record import RECORD_NAME
+from squeezebench.training.checkpoint import NAME
 
 
 @pytest.fixture(scope="module")

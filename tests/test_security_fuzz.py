@@ -27,7 +27,6 @@ from numpy.lib import format as npy
 from safetensors.torch import save
 from synthetic_records import record as synthetic
 
-from squeezebench import checkpoint
 from squeezebench.cli import main
 from squeezebench.errors import InputError
 from squeezebench.experiment import Experiment, read_experiment
@@ -54,6 +53,7 @@ from squeezebench.report.verdicts import headlines
 from squeezebench.report.verified import verified
 from squeezebench.task import TaskSpec, load_task
 from squeezebench.tasks.file import Options, expected
+from squeezebench.training import checkpoint
 from squeezebench.tuning.result import Axis, Trial, TuningResult, read_result
 from squeezebench.tuning.settings import Tuning
 from squeezebench.untrusted import planned_path

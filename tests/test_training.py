@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from squeezebench import run as engine
 from squeezebench import start as starts
 from squeezebench.discovery import MethodFile, find_methods
-from squeezebench.evaluation import accuracy
 from squeezebench.measurement import load_model
 from squeezebench.method import RecurrentSettings, Stage, dense_classifier
 from squeezebench.record import RECORD_NAME, read_record
 from squeezebench.run import RunSpec, execute
 from squeezebench.task import Task, TaskSpec, load_task
 from squeezebench.training import Trainer, TrainingSettings, describe, divide_epochs
+from squeezebench.training.evaluation import accuracy
 
 METHOD = '''"""A method made for a test."""
 

@@ -54,7 +54,7 @@ def _plan(options: argparse.Namespace) -> None:
         experiment = read_experiment(options.experiment, assignments(options.config, "--config"))
     plan = make_plan(experiment, where)
     if experiment.runs_per_job == "auto":
-        from ..chunks import chunked
+        from ..cluster.chunks import chunked
 
         plan = chunked(plan)
     path = options.results / experiment.name / "plan.json"

@@ -50,13 +50,13 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _run(options: argparse.Namespace) -> int:
     import torch
 
-    from ..checkpoint import SECONDS, interval
     from ..discovery import find_methods, load, pick
     from ..experiment import validated
     from ..plan import fingerprint
     from ..run import RunSpec, execute, settings_of
     from ..task import load_task, task_spec
     from ..training import TrainingSettings
+    from ..training.checkpoint import SECONDS, interval
 
     if options.checkpoint_seconds is not None:
         os.environ[SECONDS] = options.checkpoint_seconds

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from ..evaluation import accuracy
 from ..measurement import count
 from ..method import Method, dense_classifier
 from ..run import ratio_of, reason_of, settings_of, train
 from ..spec import RunSpec
 from ..task import Task, load_task
 from ..training import describe
+from ..training.evaluation import accuracy
 
 
 class SealedTest(RuntimeError):

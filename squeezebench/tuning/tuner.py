@@ -25,7 +25,7 @@ from ..method import Method
 from ..record import digest_of
 from ..run import settings_of
 from ..spec import RunSpec
-from ..unfinished import MOST_LOST
+from ..supervision.unfinished import MOST_LOST
 from .result import Axis, Trial, TuningError, TuningResult, read_result, study_digest, winner, write_result
 from .settings import Tuning
 from .space import all_points, own_point

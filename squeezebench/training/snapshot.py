@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .method import Clock, Method
+from ..method import Clock, Method
 from .state import CannotBeSaved, Decoder, Encoder, named_tensors
 
 OF_TORCH = frozenset(vars(nn.Module())) - {"training"}  # what every module has

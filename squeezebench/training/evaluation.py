@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .task import Task
+from ..task import Task
 
 EVALUATION_BATCH = 256
 

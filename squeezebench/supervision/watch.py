@@ -22,11 +22,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import provenance
-from .discovery import OWN_METHODS, MethodFile
-from .errors import InputError, of_machine
+from .. import provenance
+from ..discovery import OWN_METHODS, MethodFile
+from ..errors import InputError, of_machine
+from ..run import reason_of
 from .processes import adopt_orphans, bind_children, children, end_with, kill_family, memory
-from .run import reason_of
 
 POLL = 0.5  # seconds between two looks at memory, clock and keepers
 GRACE = 20.0  # seconds for a checkpoint, when the whole job is told to end
@@ -200,7 +200,7 @@ class _Watch:
         return os.waitpid(self.worker, 0)[1]
 
     def _tell_to_end(self, number: int) -> None:
-        """Training writes a checkpoint when it is told to end; see checkpoint.py."""
+        """Training writes a checkpoint when it is told to end; see training/checkpoint.py."""
         with suppress(ProcessLookupError, ChildProcessError):
             os.kill(self.worker, number)
             until = time.monotonic() + GRACE

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import NAME as CHECKPOINT
-from .checkpoint import clear
-from .discovery import MethodFile
-from .method import Method
+from ..discovery import MethodFile
+from ..method import Method
+from ..record import RECORD_NAME, Record, RecordError, read_record
+from ..resources import Resources
+from ..run import fail, kept_record, make
+from ..spec import RunSpec
+from ..training.checkpoint import NAME as CHECKPOINT
+from ..training.checkpoint import clear
+from ..tuning.trial import attempt
+from ..untrusted import without_link
 from .processes import Keepers
-from .record import RECORD_NAME, Record, RecordError, read_record
-from .resources import Resources
-from .run import fail, kept_record, make
-from .spec import RunSpec
-from .supervision import Ending, Limits, Orphaned, ended_by_sigterm, supervised, warm_up
-from .tuning.trial import attempt
 from .unfinished import MOST_DEATHS, Unfinished
-from .untrusted import without_link
+from .watch import Ending, Limits, Orphaned, ended_by_sigterm, supervised, warm_up
 
 
 @dataclass

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .errors import InputError
+from ..errors import InputError
+from ..untrusted import without_link
 from .locks import Lock, holder
-from .untrusted import without_link
 
 NAME = "unfinished"
 MOST_DEATHS = 2  # that somebody saw, without a checkpoint in between

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from . import provenance, record
+from .. import provenance, record
 from .snapshot import generators, put, take
 from .stages import Running
 from .state import CannotBeSaved, Decoder, Encoder

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 
-from .calibration import Throughput
-from .costs import MEASURING_SECONDS, TaskInfo, epoch_seconds, expected, planned_network, shares, usable_methods
-from .discovery import find_methods
-from .errors import InputError
-from .plan import Plan, PlannedRun, named_jobs
-from .supervision import answer_of
+from ..calibration import Throughput
+from ..costs import MEASURING_SECONDS, TaskInfo, epoch_seconds, expected, planned_network, shares, usable_methods
+from ..discovery import find_methods
+from ..errors import InputError
+from ..plan import Plan, PlannedRun, named_jobs
+from ..supervision.watch import answer_of
 
 START_SECONDS = 10.0  # of a Slurm job before it trains, see config/README.md
 SHARE = 0.1

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from .errors import InputError
+from ..errors import InputError
 from .locks import Lock, holder
 
 NAME = ".lock"

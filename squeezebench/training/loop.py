@@ -18,13 +18,14 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, Pos
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from . import provenance, record, resuming
+from .. import provenance, record
+from ..method import Method, Stage, TaskInfo
+from ..task import Task
+from . import resuming
 from .checkpoint import Checkpoints
 from .evaluation import Diverged, accuracy, batches
-from .method import Method, Stage, TaskInfo
 from .snapshot import generators
 from .stages import Epoch, Part, Running, Watch
-from .task import Task
 
 
 class TrainingSettings(BaseModel):

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..task import Task
 from .evaluation import accuracy
 from .snapshot import put_module, take_module
 from .stages import Part
 from .state import Encoder
-from .task import Task
 
 
 class BestOnTest:

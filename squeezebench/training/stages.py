@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .method import Stage
+from ..method import Stage
 
 Part = tuple[dict[str, Any], dict[str, Tensor]]  # of a checkpoint: JSON, and the tensors that it names
 

@@ -25,11 +25,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from . import provenance
-from .errors import InputError
-from .nn import native
-from .record import digest_of
-from .untrusted import parse_json, regular
+from .. import provenance
+from ..errors import InputError
+from ..nn import native
+from ..record import digest_of
+from ..untrusted import parse_json, regular
 
 NAME = "checkpoint.safetensors"
 SECONDS = "SQUEEZEBENCH_CHECKPOINT_SECONDS"  # the environment variable
