@@ -374,7 +374,7 @@ def test_a_new_method_passes_the_contract_and_runs(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert call("new-method", "my_idea", "--folder", tmp_path)[0] == 0
     status, out, _ = call("check", "my_idea.py")
-    assert status == 0 and "FAIL" not in out and out.count("ok  ") == 9
+    assert status == 0 and "FAIL" not in out and out.count("ok  ") == 10
     path = save(tmp_path / "x.npz")
     arguments = ["--task", f"file:{path}", "--method", "my_idea", "--plugins", "my_idea.py", "--out", "out"]
     assert call("run", *arguments, "--set", "hidden=4", "--train", "epochs=5")[0] == 0

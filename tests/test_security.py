@@ -198,6 +198,19 @@ def test_a_plan_with_the_right_key_is_not_believed_for_that(tmp_path):
     assert (tmp_path / "important.json").read_text() == "precious"
 
 
+def test_a_job_of_a_cluster_uses_the_plan_it_was_submitted_of(tmp_path, monkeypatch):
+    """Where the engine or a plugin was edited meanwhile, its thousand jobs would all make, and write, a new one."""
+    config = {"name": "e", "tasks": ["digits"], "seeds": [0], "methods": {"dense": {}}}
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(config))
+    arguments = config, str(tmp_path / "e.yaml"), tmp_path / "results"
+    made = load_plan(*arguments)
+    monkeypatch.setattr(workflow, "engine_digest", lambda: "another")
+    monkeypatch.setattr("sys.argv", ["snakemake", "--mode", "remote"])
+    assert load_plan(*arguments) == made
+    monkeypatch.setattr("sys.argv", ["snakemake"])
+    assert load_plan(*arguments)["key"] != made["key"]
+
+
 # ---------------------------------------------------------------------- models
 
 
