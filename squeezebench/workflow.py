@@ -41,7 +41,7 @@ def load_plan(config: dict[str, Any], where: str, results: Path = Path("results"
     if re.fullmatch(NAME, name):
         occupy(path.parent)
     plan = _read(path)
-    kept = plan.get("key") == key or inside_a_job(sys.argv)  # a cluster's jobs belong to the plan they were submitted of
+    kept = plan.get("key") == key or inside_a_job(sys.argv)  # a job belongs to the plan that it was submitted of
     if kept and _is_ours(plan, name, plugins):
         return _without_false_receipts(plan, path.parent)
     if re.fullmatch(NAME, name):

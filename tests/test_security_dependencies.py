@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,20 @@ def pins() -> dict[str, str]:
 def test_every_requirement_is_pinned_exactly(line):
     """A name and one version: no range, no wildcard, no address, no file, no option of pip."""
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.]*", line)
+
+
+GPU = ("nvidia-", "cuda-", "triton")  # what torch asks for on machines with a GPU; its own pins are exact
+
+
+@pytest.mark.parametrize("name", pins())
+def test_what_a_package_asks_for_is_pinned_too(name):
+    try:
+        asked = [Requirement(line) for line in metadata.requires(name) or []]
+    except metadata.PackageNotFoundError:
+        pytest.skip(f"{name} is not installed here")
+    needed = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]
+    names = {canonicalize_name(one.name) for one in needed}
+    assert not {one for one in names - pins().keys() if not one.startswith(GPU)}
 
 
 @pytest.mark.parametrize("line", ASKED)
