@@ -247,3 +247,9 @@ def write_atomically(path: Path, data: bytes) -> None:
         if isinstance(error, OSError):  # which, from a full disk, names no file
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
+
+
+def clear_half_written(folder: Path, name: str = "*") -> None:
+    """Remove what writers of `name` that were killed in `write_atomically` left. For who alone writes it now."""
+    for path in folder.glob(f".{name}.{'?' * 8}"):  # as mkstemp names them
+        path.unlink(missing_ok=True)

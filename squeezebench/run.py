@@ -35,6 +35,7 @@ from .record import (
     RecordError,
     Seconds,
     Shape,
+    clear_half_written,
     read_record,
     write_record,
 )
@@ -114,6 +115,7 @@ def make(
     folder, starts = folder.absolute(), starts.absolute()  # a method may change the working directory
     for stale in (RECORD_NAME, "history.csv", "model.safetensors"):
         (folder / stale).unlink(missing_ok=True)
+    clear_half_written(folder)
     handler = logging.FileHandler(without_link(folder / "log.txt"), mode="w")
     log.addHandler(handler)
     started, process, origin = time.perf_counter(), os.getpid(), _origin(spec, method)

@@ -19,7 +19,7 @@ from torch import nn
 from . import provenance
 from .measurement.digest import model_digest
 from .method import Method, RecurrentSettings, TaskInfo, dense_classifier
-from .record import Stage, digest_of, write_atomically
+from .record import Stage, clear_half_written, digest_of, write_atomically
 from .spec import RunSpec
 from .task import Task
 from .training import Trainer
@@ -81,6 +81,7 @@ def dense_start(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{digest[:20]}.safetensors"
     with FileLock(path.with_suffix(".lock")):
+        clear_half_written(folder, f"{path.stem}*")
         found = _read(path, info, settings)
         if found is None:
             checkpoints = Checkpoints.wanted(path.with_suffix(f".{CHECKPOINT}"), digest, written)

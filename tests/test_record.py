@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import signal
 import stat
 
 import pytest
@@ -17,6 +18,7 @@ from squeezebench.record import (
     RECORD_NAME,
     Record,
     RecordError,
+    clear_half_written,
     digest_of,
     read_record,
     write_atomically,
@@ -202,6 +204,26 @@ def test_an_interrupt_while_writing_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_record(tmp_path, a_record())
     assert not list(tmp_path.iterdir())
+
+
+def test_what_killed_writers_left_is_cleared_and_nothing_else(tmp_path):
+    """A kill -9 in the middle of the write, for real; the next process that makes the run clears it."""
+    for name in ("model.safetensors", "record.json"):
+        (tmp_path / name).write_bytes(b"whole")
+        writer = os.fork()
+        if not writer:
+            os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+            write_atomically(tmp_path / name, b"half")
+        os.waitpid(writer, 0)
+    left = [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert {path.read_bytes() for path in left} == {b"half"} and len(left) == 2
+    clear_half_written(tmp_path, "record.json")
+    assert [path for path in left if path.exists()] == [path for path in left if "model" in path.name]
+    clear_half_written(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "model.safetensors": b"whole",
+        "record.json": b"whole",
+    }
 
 
 def test_writing_makes_the_folder_and_replaces_what_was_there(tmp_path):
