@@ -403,7 +403,7 @@ def test_check_shows_what_fails_and_says_so_in_its_status(call, tmp_path):
     path.write_text(GOOD_METHOD.replace('    """Nothing new."""\n', ""))
     status, out, _ = call("check", path)
     assert status == 1 and out.splitlines()[0].startswith("FAIL describes itself: ")
-    assert out.count("ok  ") == 8
+    assert out.count("ok  ") == 9
 
 
 @pytest.mark.parametrize(
