@@ -168,8 +168,11 @@ def _new_method(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    import logging
+
     from ..contract import check_method
 
+    logging.getLogger("squeezebench").addHandler(logging.NullHandler())  # of runs it is interrupted on purpose
     failures = 0
     for name, problem in check_method(options.method, options.plugins):
         print(f"{'ok  ' if problem is None else 'FAIL'} {name}{'' if problem is None else ': ' + problem}", flush=True)
