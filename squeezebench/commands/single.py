@@ -172,9 +172,14 @@ def _check(options: argparse.Namespace) -> int:
 
     from ..contract import check_method
 
-    logging.getLogger("squeezebench").addHandler(logging.NullHandler())  # of runs it is interrupted on purpose
-    failures = 0
-    for name, problem in check_method(options.method, options.plugins):
-        print(f"{'ok  ' if problem is None else 'FAIL'} {name}{'' if problem is None else ': ' + problem}", flush=True)
-        failures += problem is not None
+    log, failures = logging.getLogger("squeezebench"), 0
+    before = log.level
+    log.setLevel(logging.ERROR)  # that training goes on, which the checks interrupt on purpose, is no news
+    try:
+        for name, problem in check_method(options.method, options.plugins):
+            words = f"FAIL {name}: {problem}" if problem else f"ok   {name}"
+            print(words, flush=True)
+            failures += problem is not None
+    finally:
+        log.setLevel(before)
     return 1 if failures else 0
