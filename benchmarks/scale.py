@@ -154,6 +154,7 @@ def exponent(runs: list[int], seconds: list[float]) -> float | None:
 def table(found: dict[int, dict[str, Cost]]) -> str:
     """A row for each step, a column for each size."""
     sizes = sorted(found)
+    unfitted = "flat" if len(sizes) > 2 else "-"  # a line through one difference says nothing
     lines = [
         f"{'seconds / of a core (peak MB)':42}" + "".join(f"{size:>{WIDTH},}" for size in sizes) + f"{'exponent':>10}"
     ]
@@ -163,7 +164,7 @@ def table(found: dict[int, dict[str, Cost]]) -> str:
             f"{f'{c.seconds:.1f} / {c.processor_seconds:.1f} ({c.megabytes:,.0f})':>{WIDTH}}" for c in costs
         )
         growth = exponent(sizes, [cost.processor_seconds for cost in costs])
-        lines.append(f"{name:42}{cells}{'flat' if growth is None else format(growth, '.2f'):>10}")
+        lines.append(f"{name:42}{cells}{unfitted if growth is None else format(growth, '.2f'):>10}")
     return "\n".join(lines)
 
 

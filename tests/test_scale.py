@@ -21,7 +21,7 @@ from squeezebench.report.gather import gather
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.scale import SMALLEST_GROWTH, experiment, exponent
+from benchmarks.scale import SMALLEST_GROWTH, Cost, experiment, exponent, table
 
 MORE = 8  # times as many runs
 MOST = 2.5 * MORE  # linear is 8, quadratic 64
@@ -93,3 +93,9 @@ def test_the_exponent_of_growth():
     assert exponent(runs, [3 + 1e-6 * (n - 500) ** 2 for n in runs]) == pytest.approx(2)
     assert exponent(runs, [3 + 0.9 * SMALLEST_GROWTH * n / 20000 for n in runs]) is None
     assert exponent([500], [3]) is None
+
+
+def test_two_sizes_are_not_called_flat():
+    cost = Cost(1.0, 1.0, 100.0)
+    assert "flat" in table(dict.fromkeys((500, 1000, 2000), {"gather": cost}))
+    assert "flat" not in table(dict.fromkeys((500, 1000), {"gather": cost}))
