@@ -97,5 +97,5 @@ def test_the_exponent_of_growth():
 
 def test_two_sizes_are_not_called_flat():
     cost = Cost(1.0, 1.0, 100.0)
-    assert "flat" in table(dict.fromkeys((500, 1000, 2000), {"gather": cost}))
-    assert "flat" not in table(dict.fromkeys((500, 1000), {"gather": cost}))
+    assert "flat" in table({size: {"gather": cost} for size in (500, 1000, 2000)})
+    assert "flat" not in table({size: {"gather": cost} for size in (500, 1000)})
