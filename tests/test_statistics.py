@@ -7,6 +7,9 @@ import io
 import itertools
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -335,6 +338,28 @@ def test_what_differs_is_told_apart_and_what_does_not_is_joined():
     assert alike.p > 0.05 and (differ(alike) == 1).all(axis=None)
     tied = rank(summary_of({name: [0.5, 0.5, 0.5] for name in "abc"}))
     assert tied.p == 1 and tied.ranks.mean().tolist() == [2, 2, 2]
+
+
+DIAGRAM = """
+import sys, types
+from test_statistics import summary_of
+from squeezebench.report.ranks import rank_diagram
+scores = {name: [0.1 * place + 0.07 * (place * task % 5) for task in range(5)] for place, name in enumerate("abcdefgh")}
+sys.stdout.write(rank_diagram(summary_of(scores), dict.fromkeys(scores, types.SimpleNamespace(colour="#333333"))).svg)
+"""
+
+
+def test_the_diagram_is_the_same_in_every_process():
+    """Whatever order sets of names have there."""
+    drawn = {
+        subprocess.run(
+            [sys.executable, "-c", DIAGRAM], cwd=Path(__file__).parent, env=os.environ | {"PYTHONHASHSEED": seed},
+            check=True, capture_output=True, text=True,
+        ).stdout
+        for seed in "123"
+    }  # fmt: skip
+    (svg,) = drawn
+    assert "<svg" in svg
 
 
 def test_the_diagram_names_every_method_once(built):

@@ -88,12 +88,14 @@ def rank_diagram(summary: pd.DataFrame, looks: dict[str, Look]) -> Plot:
         figure = new_figure(9, 1.2 + 0.22 * len(average))
         axes = figure.add_subplot()
         axes.grid(False)
-        scikit_posthocs.critical_difference_diagram(
+        drawn = scikit_posthocs.critical_difference_diagram(
             average, matrix, alpha=1 - LEVEL, ax=axes, text_h_margin=0.1,
             color_palette={names[method]: looks[method].colour for method in found.scores},
             label_props={"fontsize": 8}, elbow_props={"linewidth": 0.9}, marker_props={"s": 16},
             crossbar_props={"color": INK, "linewidth": 2.5},
         )  # fmt: skip
+        for (bar,) in drawn["crossbars"]:  # it goes through a set of names, in another order in each process
+            bar.set_xdata(sorted(bar.get_xdata()))
         verdict = captions()["ranks"]["alike" if found.p >= 1 - LEVEL else "differ"]
         axes.set_title(
             verdict.format(p=formats.significant(found.p, 2), tasks=len(found.scores)), loc="left", fontsize=8
