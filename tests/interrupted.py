@@ -11,10 +11,21 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from squeezebench.record import RECORD_NAME, Record, read_record
 from squeezebench.training.checkpoint import SECONDS
 
 LIMIT = 180.0  # seconds for one process
+
+
+def noisy(path: Path) -> Path:
+    """70 sequences of two classes, with lengths, as a file of features."""
+    rng = np.random.default_rng(0)
+    y = np.arange(70) % 2
+    x = rng.normal(size=(70, 9, 4)) + 0.7 * y[:, None, None] * np.linspace(-1, 1, 4)
+    np.savez(path, x=x.astype("f4"), y=y, length=rng.integers(4, 10, 70))
+    return path
 
 
 def command(folder: Path, task: str, method: str, *more: str) -> list[str]:

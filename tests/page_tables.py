@@ -11,6 +11,18 @@ NUMBER = r"([−+]?[\d,]*\.?\d+(?: [kMG](?![a-zA-Z0-9]))?(?: [kMG]?B)?)"
 _SCALE = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
 
+class Reader(HTMLParser):
+    """Every tag of a page with its attributes."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
 @dataclass
 class Cell:
     """`text` is its first line, without marks; non-breaking spaces are spaces."""

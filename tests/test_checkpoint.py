@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from interrupted import checkpoints, command, history, results
+from interrupted import checkpoints, command, history, noisy, results
 
 from squeezebench import provenance
 from squeezebench.cli import main
@@ -133,13 +133,7 @@ class Other(Method):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """70 sequences of two classes, with lengths."""
-    rng = np.random.default_rng(0)
-    y = np.arange(70) % 2
-    x = rng.normal(size=(70, 9, 4)) + 0.7 * y[:, None, None] * np.linspace(-1, 1, 4)
-    path = tmp_path_factory.mktemp("data") / "noisy.npz"
-    np.savez(path, x=x.astype("f4"), y=y, length=rng.integers(4, 10, 70))
-    return path
+    return noisy(tmp_path_factory.mktemp("data") / "noisy.npz")
 
 
 @pytest.fixture

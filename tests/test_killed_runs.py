@@ -5,9 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 
-import numpy as np
 import pytest
-from interrupted import checkpoints, command, kill_until_done, results, start, wait_for_checkpoint
+from interrupted import checkpoints, command, kill_until_done, noisy, results, start, wait_for_checkpoint
 
 from squeezebench.record import RECORD_NAME
 from squeezebench.training.checkpoint import NAME
@@ -15,13 +14,7 @@ from squeezebench.training.checkpoint import NAME
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """70 sequences of two classes, with lengths."""
-    rng = np.random.default_rng(0)
-    y = np.arange(70) % 2
-    x = rng.normal(size=(70, 9, 4)) + 0.7 * y[:, None, None] * np.linspace(-1, 1, 4)
-    path = tmp_path_factory.mktemp("data") / "noisy.npz"
-    np.savez(path, x=x.astype("f4"), y=y, length=rng.integers(4, 10, 70))
-    return path
+    return noisy(tmp_path_factory.mktemp("data") / "noisy.npz")
 
 
 def long_run(data, folder, epochs=100):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-import html.parser
 import io
 import json
 import math
@@ -22,6 +21,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from page_tables import Reader
 from scipy import stats
 from synthetic_records import make, record, write
 
@@ -363,18 +363,6 @@ def test_as_released_runs_are_marked_and_never_compared_with_sound_ones(tmp_path
 
 
 # --- the page
-
-
-class Reader(html.parser.HTMLParser):
-    """Every tag with its attributes."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
 
 
 EVIL = "<script>alert(1)</script>\"'&$x_1$\u0000]]>"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 from browser import chromium, opened, started
+from page_tables import Reader
 from synthetic_records import record as synthetic
 from test_security_fuzz import a_plan, a_tuning, an_inference, signed
 
@@ -46,16 +46,6 @@ def poisoned(value, key=""):
     if isinstance(value, list):
         return [poisoned(one, key) for one in value]
     return ATTACK if isinstance(value, str) and key not in KEPT else value
-
-
-class Reader(HTMLParser):
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
 
 
 @pytest.fixture(scope="module")
