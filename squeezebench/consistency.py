@@ -16,7 +16,7 @@ from .recorded import Difference
 
 PARTS = ("input_to_hidden", "hidden_to_hidden", "bias", "mask_vectors")
 HEADER = 4096  # bytes of a model file that are no numbers: names, shapes and the spec, as JSON, for a few layers
-PER_INPUT = 32  # bytes of buffers an input may need that are no parameters: its index, batch norm statistics
+PER_INPUT = 32  # bytes of buffers an input or channel may need that are no parameters: index, batch norm statistics
 
 
 def inconsistencies(record: Record) -> Iterator[Difference]:
@@ -60,6 +60,8 @@ def _sums(name: str, counts: Counts | None) -> Iterator[Difference]:
         return
     yield from _differs(f"{name}.lstm_total", counts.lstm_total, sum(getattr(counts, part) for part in PARTS))
     yield from _differs(f"{name}.model_total", counts.model_total, counts.lstm_total + counts.head)
+    if counts.weights is not None and not 0 <= counts.weights <= counts.head:
+        yield Difference(f"{name}.weights", counts.weights, f"at most {counts.head}")
 
 
 def _ratios(record: Record) -> Iterator[Difference]:
@@ -67,7 +69,7 @@ def _ratios(record: Record) -> Iterator[Difference]:
         return
     for name, value in record.ratio:
         dense, own = getattr(record.baseline.counts, name), getattr(record.counts, name)
-        expected = round(dense / own, 4) if own else None
+        expected = round(dense / own, 4) if own and dense is not None else None
         if value is not None and (expected is None or abs(value - expected) > 1e-4 * max(1.0, expected)):
             yield Difference(f"ratio.{name}", value, expected)
 
@@ -85,6 +87,8 @@ def _formulas(record: Record) -> Iterator[Difference]:
         yield from _differs("counts.bias", record.counts.bias, expected)
     if kept.inputs is not None and kept.of_inputs is not None and kept.inputs > kept.of_inputs:
         yield Difference("kept.inputs", kept.inputs, f"at most {kept.of_inputs}")
+    if kept.structure is not None and kept.of_structure is not None and sum(kept.structure) > sum(kept.of_structure):
+        yield Difference("kept.structure", sum(kept.structure), f"at most {sum(kept.of_structure)} in all")
 
 
 def standard_counts(record: Record) -> Iterator[Difference]:
@@ -109,7 +113,9 @@ def _costs(record: Record) -> Iterator[Difference]:
         yield Difference("cost", None, "bytes and multiply-accumulates")
         return
     least = 4 * counts.model_total  # every stored number is a float32 or an int32
-    most = least + HEADER * max(1, len(record.kept.hidden or [])) + PER_INPUT * (record.kept.of_inputs or 0)
+    layers = record.kept.hidden or record.kept.structure or []
+    read = (record.kept.of_inputs or 0) + sum(record.kept.structure or [])
+    most = least + HEADER * max(1, len(layers)) + PER_INPUT * read
     if not least < cost.bytes <= most:
         yield Difference("cost.bytes", cost.bytes, f"{least:,} to {most:,} for {counts.model_total:,} numbers")
     if cost.macs_closed_form is not None:

@@ -18,15 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .counting import KEYS, construct
-from .dataset import Dataset
+from .counting import construct, keys_of
+from .dataset import KINDS, Dataset, Kind
 from .discovery import MethodFile, find_methods, load, pick
 from .errors import InputError
 from .measurement import count, load_model, save_model
 from .measurement.digest import model_digest
 from .method import Method
+from .nn.feedforward.parts import Select
 from .splits import make_split
-from .start import DenseStart, recurrent_settings
+from .start import DenseStart
 from .task import Task, TaskSpec
 from .training import Trainer, TrainingSettings, describe
 from .training.checkpoint import NAME as CHECKPOINT
@@ -35,16 +36,33 @@ from .training.checkpoint import Checkpoints
 TRAINING = TrainingSettings(epochs=12, batch_size=8, learning_rate=5e-3)
 START_EPOCHS = 4  # of them
 INPUTS, STEPS, CLASSES, HIDDEN = 6, 7, 3, 8
+SIDE, WIDTH = 8, 0.04  # of images; factor on a network's widths
 
 
-def tiny_task() -> Task:
-    """60 sequences (up to 7, 6) of 3 classes that differ in the direction of a drift, of variable length."""
+def tiny_task(kind: Kind = "sequence") -> Task:
+    """60 examples of 3 classes: sequences (up to 7, 6) that differ in the direction of a drift, of variable length;
+    images (1, 8, 8) that differ in where they are bright; videos of 7 such frames."""
+    return _tiny_sequences() if kind == "sequence" else _tiny_images(1 if kind == "image" else STEPS)
+
+
+def _tiny_images(steps: int) -> Task:
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % CLASSES
+    places = rng.normal(size=(CLASSES, SIDE * SIDE))
+    x = (places[y] + rng.normal(size=(60, SIDE * SIDE)))[:, None] + 0.3 * rng.normal(size=(60, steps, SIDE * SIDE))
+    return _split(Dataset("made up", x.astype(np.float32), y, ("a", "b", "c"), frame=(1, SIDE, SIDE)))
+
+
+def _tiny_sequences() -> Task:
     rng = np.random.default_rng(0)
     y = np.arange(60) % CLASSES
     length = rng.integers(3, STEPS + 1, 60)
     directions = rng.normal(size=(CLASSES, INPUTS))
     x = directions[y][:, None] * np.arange(1, STEPS + 1)[:, None] / STEPS + 0.3 * rng.normal(size=(60, STEPS, INPUTS))
-    data = Dataset("made up", x.astype(np.float32), y, ("a", "b", "c"), length=length)
+    return _split(Dataset("made up", x.astype(np.float32), y, ("a", "b", "c"), length=length))
+
+
+def _split(data: Dataset) -> Task:
     spec = TaskSpec(name="contract", source="made-up")
     return Task(spec, data, make_split(data, "random", test_share=0.3, validation_share=0.2, split_seed=0, seed=0))
 
@@ -57,11 +75,13 @@ class Case:
     settings: dict[str, Any]
 
     def __post_init__(self) -> None:
-        self.task = tiny_task()
+        kinds = self.method_class.kinds
+        self.task = tiny_task(next((kind for kind in KINDS if kind in kinds), "sequence"))
         self.info = describe(self.task)
 
     def new(self) -> Method:
-        given = {"hidden": HIDDEN} if "hidden" in self.method_class.Settings.model_fields else {}
+        knobs = self.method_class.Settings.model_fields
+        given = {"hidden": HIDDEN} if "hidden" in knobs else {"width": WIDTH} if "network" in knobs else {}
         return self.method_class(self.method_class.Settings(**(given | self.settings)))
 
     def train(self, seed: int = 0) -> tuple[Method, nn.Module]:
@@ -74,7 +94,7 @@ class Case:
         method, start = trainer.method, None
         share = method.start_share()
         if share:
-            dense = DenseStart(recurrent_settings(method.settings))
+            dense = DenseStart(method.settings.shared())
             start = Trainer(dense, self.task, TRAINING, trainer.seed).run(None, START_EPOCHS)
         return trainer, trainer.run(start, TRAINING.epochs - (START_EPOCHS if share else 0))
 
@@ -87,9 +107,9 @@ class Case:
         method, model = self.undisturbed[0].method, self.undisturbed[1]
         return method, model, method.compact(model).eval()
 
-    def batch(self) -> tuple[Tensor, Tensor]:
+    def batch(self) -> tuple[Tensor, Tensor | None]:
         batch = self.task.batch("test", np.arange(8))
-        return torch.from_numpy(batch.x), torch.from_numpy(batch.length)
+        return torch.from_numpy(batch.x), None if batch.length is None else torch.from_numpy(batch.length)
 
 
 def describes_itself(case: Case) -> None:
@@ -139,9 +159,9 @@ def compact_is_what_was_trained(case: Case) -> None:
 
 
 def _uncounted(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Buffers outside the counts, but for running statistics and the indices of the inputs that are read."""
+    """Buffers outside the counts, but for running statistics and the indices of what is read."""
     for place, module in model.named_modules():
-        if not isinstance(module, nn.modules.batchnorm._NormBase):
+        if not isinstance(module, nn.modules.batchnorm._NormBase | Select):
             for name, buffer in module.named_buffers(recurse=False):
                 if name not in (*getattr(module, "counted_buffers", ()), "input_index"):
                     yield f"{place}.{name}".strip("."), buffer
@@ -158,7 +178,7 @@ def counts_agree(case: Case) -> None:
         raise AssertionError(f"buffer {name} holds {buffer.numel()} numbers that nobody counts; see counted_buffers")
     method = case.new()
     formula, made = method.closed_form(case.info), count(construct(method, case.info)).model_dump()
-    for key in KEYS:
+    for key in keys_of(made):
         assert formula[key] == made[key], f"{key}: closed form {formula[key]}, constructed {made[key]}"
 
 
@@ -186,8 +206,13 @@ def same_seed_same_bits(case: Case) -> None:
 
 
 def honours_lengths(case: Case) -> None:
-    """What follows the last valid step cannot change the logits, in the trained and in the compact module."""
+    """What follows the last valid step cannot change the logits, in the trained and in the compact module.
+
+    Images have one step, and the made-up videos all have as many: nothing follows theirs.
+    """
     x, length = case.batch()
+    if length is None:
+        return
     noisy = x.clone()
     noisy[torch.arange(x.shape[1]) >= length[:, None]] = 7.0
     for name, model in zip(("trained", "compact"), case.trained[1:], strict=True):

@@ -15,12 +15,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .calibration import Throughput, measured
-from .dataset import Expected
+from .dataset import Expected, kind_of
 from .discovery import find_methods, load
 from .errors import InputError
 from .method import Method, TaskInfo
 from .plan import Plan, PlannedRun, PlannedTask
-from .start import recurrent_settings
 from .task import CACHE_BYTES, parse_options
 from .tasks import source_module
 from .tuning.space import all_points
@@ -226,7 +225,8 @@ def _task(
     if first:  # tasks that share a source and its options share its preparation
         cost.prepare = preparation(task.spec.source, parse_options(task.spec), sizes, costs.cpu, costs.gpu)
     parts = shares(task, sizes)
-    info = TaskInfo(task.spec.name, "sequence", sizes.inputs, steps, sizes.classes, False, parts[0])
+    kind = kind_of(sizes.frame, steps)
+    info = TaskInfo(task.spec.name, kind, sizes.inputs, steps, sizes.classes, False, parts[0], sizes.frame)
     networks: dict[str, tuple[Method, Network] | None] = {}
     starts: set[tuple] = set()
     for run, trained_as, trial in runs:
@@ -274,7 +274,7 @@ def _add_run(costs, cost: TaskCost, task, run, method, net: Network, info, parts
     first = max(1, round(share * training.epochs)) if share else 0
     trained = [(net, max(0, training.epochs - first))]
     if share:
-        settings = recurrent_settings(method.settings)
+        settings = method.settings.shared()
         key = (run.seed, first, settings.model_dump_json())
         if key not in starts:
             starts.add(key)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+Kind = Literal["sequence", "image", "video"]
+KINDS: tuple[Kind, ...] = ("sequence", "image", "video")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Dataset:
     scale: np.ndarray | None = None  # (D,) factor per feature
     origin: str = ""  # citation, address or file digest
     flipped: np.ndarray | None = None  # as x: the mirrored sequences; training draws one of the two, others read x
+    frame: tuple[int, int, int] | None = None  # (C, H, W) where a step is an image, D = C * H * W
 
 
 @dataclass(frozen=True)
@@ -38,3 +43,11 @@ class Expected:
     disk_bytes: int | None  # prepared arrays that stay on disk (the user's own files count nothing)
     download_bytes: int | None  # what is fetched on first use
     train: int | None = None  # sequences of an official training part, before validation is cut off
+    frame: tuple[int, int, int] | None = None  # as of the Dataset
+
+
+def kind_of(frame: tuple[int, int, int] | None, steps: int) -> Kind:
+    """What a task of `steps` steps is: steps that are no images make a sequence."""
+    if frame is None:
+        return "sequence"
+    return "image" if steps == 1 else "video"

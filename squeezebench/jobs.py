@@ -18,7 +18,7 @@ from .discovery import MethodFile, find_methods, load, near_matches
 from .errors import InputError
 from .method import Method
 from .plan import Plan, PlannedRun
-from .record import Record, write_atomically
+from .record import Record, size_words, write_atomically
 from .run import RunSpec, settings_of
 from .start import dense_start
 from .supervision.attempts import supervisor
@@ -136,7 +136,7 @@ def _line(record: Record) -> str:
     name = f"{record.task} {record.method} {' '.join(f'{k}={v}' for k, v in record.varied.items())} seed {record.seed}"
     if record.status != "ok":
         return f"{name}: {record.status}: {record.reason}"
-    size = f"{record.counts.lstm_total:,} recurrent parameters"
+    size = f"{record.counts.size:,} {size_words(record.counts)}"
     return f"{name}: validation {record.accuracy.validation:.1%}, {size}, {record.seconds.total:.1f} s"
 
 
@@ -172,14 +172,16 @@ def _wanted_starts(plan: Plan, runs: list[PlannedRun], methods: dict[str, Method
         spec, method = spec_of(plan, run), _method_of(plan, run, methods)
         if share := method.start_share():
             epochs = max(1, round(share * spec.training.epochs))
-            shared = (getattr(method.settings, knob) for knob in type(spec.model).model_fields)
-            found.setdefault((run.seed, epochs, *shared), (number, epochs))
+            shared = method.settings.shared().model_dump_json()
+            found.setdefault((run.seed, epochs, shared), (number, epochs))
     return list(found.values())
 
 
 def _train_start(plan: Plan, run: PlannedRun, methods: dict[str, MethodFile], starts: Path, epochs: int) -> None:
     spec, task = spec_of(plan, run), load_task(plan.tasks[run.task].spec, run.seed)
-    dense_start(starts, spec, _method_of(plan, run, methods).settings, task, describe(task), epochs, False)
+    method, info = _method_of(plan, run, methods), describe(task)
+    if method.skip(info) is None:
+        dense_start(starts, spec, method.settings, task, info, epochs, False)
 
 
 def _method_of(plan: Plan, run: PlannedRun, methods: dict[str, MethodFile]) -> Method:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, Tag
+
+from .dataset import Kind
+from .errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,8 +41,25 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
-class RecurrentSettings(Settings):
-    """What every method on a recurrent classifier shares. An experiment's `model:` sets these for all methods."""
+class ModelSettings(Settings):
+    """What describes a dense model. An experiment's `model:` sets these for all methods that have them."""
+
+    def dense(self, task: TaskInfo) -> nn.Module:
+        """The uncompressed model, (B, T, D) -> logits, freshly initialised. InputError where the task has no such."""
+        raise TypeError(f"{type(self).__name__} does not define dense(task)")
+
+    def label(self) -> str:
+        """Its name in records."""
+        raise TypeError(f"{type(self).__name__} does not define label()")
+
+    def shared(self) -> ModelSettings:
+        """These settings without the knobs that a method adds to them."""
+        own = next(kind for kind in type(self).__mro__ if ModelSettings in kind.__bases__)
+        return own(**{name: getattr(self, name) for name in own.model_fields})
+
+
+class RecurrentSettings(ModelSettings):
+    """What every method on a recurrent classifier shares."""
 
     cell: Literal["lstm", "gru"] = knob("lstm", "recurrent cell")
     hidden: PositiveInt = knob(64, "hidden units of each layer before compression")
@@ -54,6 +74,63 @@ class RecurrentSettings(Settings):
     input_dropout: NonNegativeFloat = knob(0.0, "dropout on the inputs, one mask per sequence", lt=1)
     dropout: NonNegativeFloat = knob(0.0, "dropout on the state that is classified", lt=1)
 
+    def dense(self, task: TaskInfo) -> nn.Module:
+        from .nn import TemporalSegments, recurrent_classifier
+
+        front = None
+        if self.front != "last":
+            front = TemporalSegments(task.inputs, self.segments, pool=self.front == "segments")
+        return recurrent_classifier(
+            task.inputs,
+            self.hidden,
+            task.classes,
+            self.cell,
+            self.layers,
+            front,
+            self.input_dropout,
+            self.dropout,
+            self.head,
+        )
+
+    def label(self) -> str:
+        return f"{self.cell} {self.layers} x {self.hidden}"
+
+
+class NetworkSettings(ModelSettings):
+    """What every method on a feed-forward network shares. A `model:` that names a `network` is read as these."""
+
+    network: Literal[
+        "lenet_300_100", "lenet_5", "vgg_8", "vgg16_d4", "vgg16_d5", "vgg16_d6", "vgg16_g", "vgg16_g5",
+        "resnet_20", "resnet_56", "resnet_110", "mobilenet_v2", "resnet_50",
+    ] = knob("lenet_300_100", "feed-forward network")  # fmt: skip
+    width: PositiveFloat = knob(1.0, "factor on the widths of all its layers")
+
+    def dense(self, task: TaskInfo) -> nn.Module:
+        from .nn.feedforward import FrameNetwork, named_network
+
+        if task.kind != "image":
+            raise InputError(f"task {task.name}: {self.network} reads images; the task's steps are a {task.kind}")
+        return FrameNetwork(named_network(self.network, task.frame, task.classes, self.width), task.frame)
+
+    def label(self) -> str:
+        return self.network + (f" x {self.width:g}" if self.width != 1 else "")
+
+
+def _kind_of_model(given: Any) -> str:
+    named = "network" in given if isinstance(given, dict) else isinstance(given, NetworkSettings)
+    return "network" if named else "recurrent"
+
+
+AnyModel = Annotated[
+    Annotated[RecurrentSettings, Tag("recurrent")] | Annotated[NetworkSettings, Tag("network")],
+    Discriminator(_kind_of_model),
+]
+
+
+def settings_of_model(given: dict[str, Any]) -> type[ModelSettings]:
+    """What a `model:` is read as."""
+    return NetworkSettings if _kind_of_model(given) == "network" else RecurrentSettings
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -61,12 +138,14 @@ class Stage:
 
     share: part of the run's epochs (after a dense start, where there is one); shares are normalised to sum to 1.
     penalised: whether the method's penalty is added. learning_rate: factor on the experiment's learning rate.
+    schedule: of the learning rate; None: the experiment's.
     """
 
     name: str
     share: float
     penalised: bool = True
     learning_rate: float = 1.0
+    schedule: Literal["cosine", "constant"] | None = None
 
 
 @dataclass
@@ -90,12 +169,13 @@ class TaskInfo:
     """What a method may know of a task when it builds a module: shapes, never data."""
 
     name: str
-    kind: str  # "sequence"; later "image", "video"
+    kind: Kind
     inputs: int  # D
     steps: int  # T, the longest sequence
     classes: int
     has_lengths: bool
     examples: int  # training sequences
+    frame: tuple[int, int, int] | None = None  # (C, H, W) of a step; None: the steps are no images
 
 
 @dataclass
@@ -115,7 +195,7 @@ class Method:
     title: ClassVar[str] = ""
     paper: ClassVar[str] = ""  # citation of the source
     control: ClassVar[bool] = False  # a control: what the other methods have to beat
-    kinds: ClassVar[tuple[str, ...]] = ("sequence",)
+    kinds: ClassVar[tuple[Kind, ...]] = ("sequence", "video")  # a recurrence reads frames as they are, flattened
     protocols: ClassVar[dict[str, dict[str, Any]]] = {}  # protocol -> knobs that it sets otherwise
     compact_tolerance: ClassVar[float] = 1e-5  # of logits: compact module against the trained one
 
@@ -135,7 +215,7 @@ class Method:
         """Part of the run's epochs spent on the shared dense start; 0: from scratch.
 
         Where it is above 0 the engine trains (once, for all methods) a plain dense classifier of the same
-        recurrent settings, and `adopt` receives it.
+        model settings, and `adopt` receives it.
         """
         return 0.0
 
@@ -167,7 +247,8 @@ class Method:
         return model
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Optimiser groups; `lr` and `weight_decay` in a group replace the experiment's."""
+        """Optimiser groups; `lr` and `weight_decay` in a group replace the experiment's. `decoupled_weight_decay: True`
+        takes the decay off the weights themselves (AdamW), not through the gradient's moments."""
         return [{"params": list(model.parameters())}]
 
     def penalty(self, model: nn.Module) -> Tensor | float:
@@ -192,6 +273,8 @@ class Method:
         """The counts a formula gives for the settings, before data decide what is kept: `squeezebench count`
         compares them with those of the constructed module. Keys as in record.Counts."""
         s = self.settings
+        if isinstance(s, NetworkSettings):
+            return network_closed_form(task, s)
         return closed_form(task.inputs, [s.hidden] * s.layers, s.cell)
 
     # --- what is scored
@@ -205,13 +288,14 @@ class Method:
         from torch.nn import Module
 
         from . import nn as building_blocks
+        from .nn import feedforward
 
         name = spec.get("class")
-        for place in (sys.modules[cls.__module__], building_blocks):
+        for place in (sys.modules[cls.__module__], building_blocks, feedforward):
             maker = vars(place).get(name) if isinstance(name, str) else None
             if isinstance(maker, type) and issubclass(maker, Module) and hasattr(maker, "from_spec"):
                 return maker.from_spec(spec)
-        raise ValueError(f"no class {name!r} with from_spec in {cls.__module__} or squeezebench.nn")
+        raise ValueError(f"no class {name!r} with from_spec in {cls.__module__}, squeezebench.nn or its feedforward")
 
 
 def closed_form(
@@ -230,21 +314,14 @@ def closed_form(
     return {"input_to_hidden": sum(w), "hidden_to_hidden": u, "bias": b, "lstm_total": sum(w) + u + b}
 
 
-def dense_classifier(task: TaskInfo, settings: RecurrentSettings) -> nn.Module:
-    """The uncompressed RecurrentClassifier that `settings` describe, freshly initialised."""
-    from .nn import TemporalSegments, recurrent_classifier
+def network_closed_form(task: TaskInfo, settings: NetworkSettings) -> dict[str, int]:
+    """The weights of the dense feed-forward network, which has no recurrent parameters."""
+    from .nn.feedforward import named_weights
 
-    front = None
-    if settings.front != "last":
-        front = TemporalSegments(task.inputs, settings.segments, pool=settings.front == "segments")
-    return recurrent_classifier(
-        task.inputs,
-        settings.hidden,
-        task.classes,
-        settings.cell,
-        settings.layers,
-        front,
-        settings.input_dropout,
-        settings.dropout,
-        settings.head,
-    )
+    counts = closed_form(0, [0])
+    return counts | {"weights": named_weights(settings.network, task.frame, task.classes, settings.width)}
+
+
+def dense_classifier(task: TaskInfo, settings: ModelSettings) -> nn.Module:
+    """The uncompressed model that `settings` describe, freshly initialised."""
+    return settings.dense(task)

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from .discovery import MethodFile, find_methods, load, near_matches, pick
 from .errors import InputError
 from .experiment import Experiment, validated
-from .method import Method, RecurrentSettings
+from .method import AnyModel, Method, settings_of_model
 from .provenance import engine_digest
 from .published import check_tables
 from .record import digest_of
@@ -48,7 +48,7 @@ class PlannedTask(BaseModel):
     spec: TaskSpec
     fingerprint: str
     training: TrainingSettings
-    model: RecurrentSettings
+    model: AnyModel
     resources: Resources = Resources()
     methods: list[str] | None = None  # the only ones that run on it; None: all
     prepared: bool = False  # its data are made by `squeezebench data prepare` before the runs
@@ -203,7 +203,8 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     training = validated(TrainingSettings, experiment.training | own["training"], f"{where}: training")
-    model = validated(RecurrentSettings, experiment.model | own["model"], f"{where}: model")
+    given = experiment.model | own["model"]
+    model = validated(settings_of_model(given), given, f"{where}: model")
     resources = validated(Resources, experiment.resources | own["resources"], f"{where}: resources")
     if resources.gpus and training.device == "cpu":
         raise InputError(f"{here}: resources: gpus: {resources.gpus} would stand idle; set training: device: cuda")

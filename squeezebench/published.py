@@ -53,12 +53,14 @@ class PublishedTable(_Part):
 
     `table`: a line for each printed row. `ladder`: the same for rows of input x hidden, with the shares kept.
     `splits`: one source under two splits. `sweep`: accuracy and ratio against a knob. `classes`: accuracy per class.
-    `ratios`: printed and measured ratios. `size`: accuracy against LSTM parameters, every setting of each row.
+    `ratios`: printed and measured ratios. `size`: accuracy against size, every setting of each row. `networks`: error,
+    r_W, r_N and FLOP of feed-forward networks, and whether each printed row is met; of a row's settings those that are
+    as small as printed compete.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")  # of its files: tables/NAME.csv, figures/NAME.svg
     title: str
-    layout: Literal["table", "ladder", "splits", "sweep", "classes", "ratios", "size"] = "table"
+    layout: Literal["table", "ladder", "splits", "sweep", "classes", "ratios", "size", "networks"] = "table"
     printed: str | None = None  # a block of report/reference
     task: str | None = None
     rows: dict[str, OurRow] = {}  # printed row -> our runs; printed rows without an entry stand alone
@@ -74,8 +76,10 @@ class PublishedTable(_Part):
     def _has_what_its_layout_needs(self) -> PublishedTable:
         if self.name.startswith(RESERVED):
             raise ValueError(f"{self.name!r} would meet the report's own files; begin it with another word")
-        needed = {"table": ["printed"], "ladder": ["printed"], "ratios": ["printed"], "sweep": ["knob"],
-                  "splits": ["left", "right"]}.get(self.layout, [])  # fmt: skip
+        needed = {"sweep": ["knob"], "splits": ["left", "right"]} | {
+            layout: ["printed"] for layout in ("table", "ladder", "ratios", "networks")
+        }
+        needed = needed.get(self.layout, [])
         if lacking := [key for key in needed if getattr(self, key) is None]:
             raise ValueError(f"layout {self.layout} needs the key {lacking[0]!r}")
         if not self.rows and not self.also:
@@ -102,7 +106,8 @@ class Block:
 
     @cached_property
     def keys(self) -> list[str]:
-        """The name of each row: `2048 x 674` where rows are dimensions, else its first cell that is not a group."""
+        """The name of each row: `2048 x 674` where rows are dimensions, else its first cell that is not a group, with
+        the group in brackets where several rows have it: `VIBNet (2)`."""
         if not self.lines:
             return []
         columns = list(self.lines[0])
@@ -110,12 +115,26 @@ class Block:
             return [f"{line['input']} x {line['hidden']}" for line in self.lines]
         names = ("method", "model", "network", "variant", "claim")
         named = next((name for name in names if name in columns), columns[0])
-        return [line[named] for line in self.lines]
+        found = [line[named] for line in self.lines]
+        if "group" not in columns:
+            return found
+        return [name if found.count(name) == 1 else f"{name} ({line['group']})"
+                for name, line in zip(found, self.lines, strict=True)]  # fmt: skip
 
     def accuracy(self, line: Mapping[str, str]) -> float | None:
         """Printed accuracy as a fraction."""
         value = plain_number(line.get("accuracy_pct", ""))
         return None if value is None else round(value / 100, 9)  # 0.926, not 0.9259999999999999
+
+    def error(self, line: Mapping[str, str]) -> float | None:
+        """Printed error of a feed-forward network as a fraction."""
+        value = plain_number(line.get("error_pct", ""))
+        return None if value is None else round(value / 100, 9)
+
+    def share(self, line: Mapping[str, str]) -> float | None:
+        """Printed share of the dense network's weights, r_W, as a fraction."""
+        value = plain_number(line.get("r_W_pct", ""))
+        return None if value is None else round(value / 100, 9)
 
     def size(self, line: Mapping[str, str], what: Literal["lstm", "total"] = "lstm") -> float | None:
         """Printed parameters as a count."""
@@ -194,8 +213,8 @@ def check_tables(
             block = read_block(table.printed) if table.printed is not None else None
         except InputError as error:
             raise InputError(f"{here}: printed: {error}") from None
-        if block and all(block.accuracy(line) is None and block.size(line) is None for line in block.lines):
-            raise InputError(f"{here}: printed: {block.name} holds neither accuracies nor sizes of LSTMs")
+        if block is not None:
+            _check_block(table, block, here)
         for name in table.rows if block else ():
             if block.keys.count(name) != 1:
                 what = "has several rows" if name in block.keys else "has no row"
@@ -203,6 +222,17 @@ def check_tables(
                 raise InputError(f"{here}: rows: {block.name} {what} {name!r}; {near}")
         for name, row in {**table.rows, **table.also}.items():
             _check_row(table, row, methods, tasks, f"{here}: {name}")
+
+
+def _check_block(table: PublishedTable, block: Block, here: str) -> None:
+    """The printed figures have to be of the kind that the layout shows."""
+    if any(block.error(line) is not None for line in block.lines):
+        if table.layout not in ("networks", "size"):
+            raise InputError(f"{here}: layout: {block.name} is of feed-forward networks; give networks or size")
+    elif table.layout == "networks":
+        raise InputError(f"{here}: printed: {block.name} holds no errors of feed-forward networks")
+    elif all(block.accuracy(line) is None and block.size(line) is None for line in block.lines):
+        raise InputError(f"{here}: printed: {block.name} holds neither accuracies nor sizes of LSTMs")
 
 
 def _check_row(

@@ -20,6 +20,7 @@ LARGEST_SEQUENCE = 1 << 30  # numbers, 4 GiB in float32
 # How a run was set up and read: `sound` (validation part, final epoch), `paper` (as the paper describes its protocol,
 # final epoch), `as_released` (the authors' code: the epoch that is best on the test part).
 Protocol = Literal["sound", "paper", "as_released"]
+Rule = Literal["lstm_total", "weights"]  # of counting, for the size of a recurrent and of a feed-forward network
 
 
 class _Part(BaseModel):
@@ -61,15 +62,32 @@ class Counts(_Part):
     lstm_total: int  # the papers' rule: 4h(d+h+2) for a standard LSTM; plus mask vectors where kept
     head: int = 0
     model_total: int
+    weights: int | None = None  # of a feed-forward network: convolutions and linear layers, no biases, no norms (r_W)
+    neurons: int | None = None  # of a feed-forward network: numbers that an image's forward pass keeps (r_N)
+
+    @property
+    def rule(self) -> Rule:
+        """The rule that says how large a module of this kind is."""
+        return "lstm_total" if self.weights is None else "weights"
+
+    @property
+    def size(self) -> int:
+        """The count by that rule."""
+        return getattr(self, self.rule)
 
 
 class Kept(_Part):
-    """What is left of the recurrent part; `of_*` is what the uncompressed model of the same run has."""
+    """What is left; `of_*` is what the uncompressed model of the same run has.
+
+    inputs, hidden: of a recurrent network. structure: widths of a feed-forward one, see its `structure()`.
+    """
 
     inputs: int | None = None
     hidden: list[int] | None = None
     of_inputs: int | None = None
     of_hidden: list[int] | None = None
+    structure: list[int] | None = None
+    of_structure: list[int] | None = None
 
 
 class Ratio(_Part):
@@ -78,6 +96,7 @@ class Ratio(_Part):
     lstm_total: float | None = None
     input_to_hidden: float | None = None
     model_total: float | None = None
+    weights: float | None = None
 
 
 class Baseline(_Part):
@@ -110,7 +129,8 @@ class Cost(_Part):
     dense_peak_activation_bytes: int | None = None
     latency_ms: dict[str, float] = {}  # median over repeats, one thread, PyTorch
     latency_quartiles_ms: dict[str, tuple[float, float]] = {}
-    dense_latency_ms: dict[str, float] = {}  # torch.nn.LSTM/GRU of the baseline's size, same process, interleaved
+    dense_latency_ms: dict[str, float] = {}  # torch.nn.LSTM/GRU of the baseline's size, same process, interleaved;
+    # for a feed-forward network the dense network itself
     dense_latency_quartiles_ms: dict[str, tuple[float, float]] = {}
     fastest_dense_latency_ms: dict[str, float] = {}  # of PyTorch's kernels, the same with oneDNN off, and the engine's
     fastest_dense_runtime: dict[str, str] = {}  # which of them it was
@@ -168,7 +188,7 @@ class Record(_Part):
     control: bool = False  # the method is a control (dense, small dense, random, magnitude, no recurrence)
     training: dict[str, Any] = {}
     task_spec: dict[str, Any] | None = None  # with `model` and `fingerprint`: what a repetition of the run needs
-    model: dict[str, Any] | None = None  # recurrent settings of the dense model that ratios are taken against
+    model: dict[str, Any] | None = None  # settings of the dense model that ratios are taken against
     fingerprint: str = ""  # of the data files, see plan.fingerprint
     model_digest: str | None = None  # of the compact module's tensors, see measurement/digest.py
     history_digest: str | None = None  # SHA-256 of history.csv
@@ -186,6 +206,11 @@ class Record(_Part):
     seconds: Seconds = Seconds()
     notes: list[str] = []  # what the method wants readers to know about this run
     provenance: Provenance = Provenance()
+
+
+def size_words(counts: Counts) -> str:
+    """What `counts.size` counts, after a number."""
+    return "recurrent parameters" if counts.rule == "lstm_total" else "weights"
 
 
 class RecordError(InputError):

@@ -16,6 +16,7 @@ from .measurement.cost import precisions
 from .measurement.digest import model_digest
 from .method import dense_classifier
 from .nn import RecurrentClassifier
+from .nn.feedforward import FrameNetwork
 from .record import Record
 from .recorded import Difference, Recorded, as_recorded, same_arithmetic
 from .run import ratio_of
@@ -72,6 +73,8 @@ def sizes(recorded: Recorded, model: nn.Module, path: Path) -> Iterator[Differen
         index = model.input_index
         yield from _differs("kept.hidden", record.kept.hidden, model.hidden)
         yield from _differs("kept.inputs", record.kept.inputs, model.inputs if index is None else index.numel())
+    if isinstance(model, FrameNetwork):
+        yield from _differs("kept.structure", record.kept.structure, model.structure())
     if record.shape:
         inputs, steps = record.shape.inputs, record.shape.steps
         yield from _differs("cost.macs", record.cost.macs, macs(model, inputs, steps))

@@ -22,8 +22,9 @@ from .discovery import MethodFile, load
 from .errors import InputError, of_machine
 from .measurement import DenseReference, cost, count
 from .measurement.digest import model_digest
-from .method import Method, TaskInfo, dense_classifier
+from .method import Method, NetworkSettings, RecurrentSettings, TaskInfo, dense_classifier
 from .nn import RecurrentClassifier
+from .nn.feedforward import FrameNetwork
 from .record import (
     RECORD_NAME,
     Accuracy,
@@ -233,6 +234,7 @@ class _Run:
         info = describe(task)
         if reason := method.skip(info):
             return about | {"status": "skipped", "reason": reason}
+        check_model(spec, info)
         model, trainer, start = self._trained(method, task, info)
         final = None
         if self.watch and self.watch.best:  # `as_released`: the best test epoch is what is scored, and marked so
@@ -273,7 +275,9 @@ class _Run:
         spec, device = self.spec, torch.device("cpu")
         base = dense_classifier(info, spec.model)
         counts, dense = count(compact), count(base)
-        reference = DenseReference(info.inputs, spec.model.hidden, spec.model.layers, info.classes, spec.model.cell)
+        reference = None
+        if isinstance(spec.model, RecurrentSettings):
+            reference = DenseReference(info.inputs, spec.model.hidden, spec.model.layers, info.classes, spec.model.cell)
         found, labels = predict(compact, task, "test", device), task.labels("test")
         confusion = np.zeros((info.classes, info.classes), dtype=int)
         np.add.at(confusion, (labels, found), 1)
@@ -290,7 +294,7 @@ class _Run:
             "model_digest": model_digest(compact.state_dict()),
             "counts": counts,
             "kept": _kept(compact, base),
-            "baseline": Baseline(name=f"{spec.model.cell} {spec.model.layers} x {spec.model.hidden}", counts=dense),
+            "baseline": Baseline(name=spec.model.label(), counts=dense),
             "ratio": Ratio(**{k: ratio_of(getattr(dense, k), getattr(counts, k)) for k in Ratio.model_fields}),
             "cost": cost(
                 compact,
@@ -317,12 +321,23 @@ class _Run:
         return score
 
 
-def ratio_of(dense: int, small: int) -> float | None:
-    """How many times fewer; None where nothing is left to count."""
-    return round(dense / small, 4) if small else None
+def ratio_of(dense: int | None, small: int | None) -> float | None:
+    """How many times fewer; None where nothing is left to count, or the rule is not for such modules."""
+    return round(dense / small, 4) if small and dense is not None else None
+
+
+def check_model(spec: RunSpec, info: TaskInfo) -> None:
+    """Raises InputError where ratios would be taken against a dense model of another kind than the method's."""
+    if info.kind == "image" and not isinstance(spec.model, NetworkSettings):
+        raise InputError(f"task {info.name} has images: its `model:` must name a network, as {{network: lenet_5}}")
+    if info.kind == "sequence" and isinstance(spec.model, NetworkSettings):
+        raise InputError(f"task {info.name} has no images: its `model:` names the network {spec.model.label()}")
 
 
 def _kept(compact, base) -> Kept:
+    if isinstance(base, FrameNetwork):
+        structure = compact.structure() if isinstance(compact, FrameNetwork) else None
+        return Kept(of_inputs=base.inputs, structure=structure, of_structure=base.structure())
     if not isinstance(compact, RecurrentClassifier):
         return Kept(of_inputs=base.inputs, of_hidden=base.hidden)
     index = compact.input_index

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from .discovery import MethodFile
-from .method import RecurrentSettings
+from .method import AnyModel, RecurrentSettings
 from .record import Protocol, digest_of
 from .task import TaskSpec
 from .training import TrainingSettings
@@ -26,7 +26,7 @@ class RunSpec(BaseModel):
     varied: dict[str, Any] = {}
     seed: int = 0
     training: TrainingSettings = TrainingSettings()
-    model: RecurrentSettings = RecurrentSettings()  # the dense model that ratios are taken against
+    model: AnyModel = RecurrentSettings()  # the dense model that ratios are taken against
     protocol: Protocol = "sound"
     tuning: str | None = None  # the study that picked the settings; they decide the result, not how they were found
 

@@ -18,15 +18,13 @@ from torch import nn
 
 from . import provenance
 from .measurement.digest import model_digest
-from .method import Method, RecurrentSettings, TaskInfo, dense_classifier
+from .method import Method, ModelSettings, TaskInfo, dense_classifier
 from .record import Stage, clear_half_written, digest_of, write_atomically
 from .spec import RunSpec
 from .task import Task
 from .training import Trainer
 from .training.checkpoint import NAME as CHECKPOINT
 from .training.checkpoint import Checkpoints, clear
-
-SHARED = tuple(RecurrentSettings.model_fields)  # the settings that describe the dense model
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,7 @@ class DenseStart(Method):
         return dense_classifier(task, self.settings)
 
 
-def recurrent_settings(settings: RecurrentSettings) -> RecurrentSettings:
-    """The part of a method's settings that describes the dense model."""
-    return RecurrentSettings(**{name: getattr(settings, name) for name in SHARED})
-
-
-def start_digest(spec: RunSpec, settings: RecurrentSettings, epochs: int) -> str:
+def start_digest(spec: RunSpec, settings: ModelSettings, epochs: int) -> str:
     """Names the start of a run: runs with equal digests share it."""
     return digest_of(
         {
@@ -61,7 +54,7 @@ def start_digest(spec: RunSpec, settings: RecurrentSettings, epochs: int) -> str
             "seed": spec.seed,
             "engine": provenance.engine_digest(),
             "training": spec.training.model_dump(mode="json") | {"epochs": epochs},
-            "model": recurrent_settings(settings).model_dump(mode="json"),
+            "model": settings.shared().model_dump(mode="json"),
         }
     )
 
@@ -69,7 +62,7 @@ def start_digest(spec: RunSpec, settings: RecurrentSettings, epochs: int) -> str
 def dense_start(
     folder: Path,
     spec: RunSpec,
-    settings: RecurrentSettings,
+    settings: ModelSettings,
     task: Task,
     info: TaskInfo,
     epochs: int,
@@ -90,7 +83,7 @@ def dense_start(
     return Start(found[0], digest, found[1].model_copy(update={"shared": True}))
 
 
-def _read(path: Path, info: TaskInfo, settings: RecurrentSettings) -> tuple[nn.Module, Stage] | None:
+def _read(path: Path, info: TaskInfo, settings: ModelSettings) -> tuple[nn.Module, Stage] | None:
     """The start that is there. None where it is none, is damaged (its tensors have a digest, as their file format has
     no checksum of its own) or is of other sizes: it is trained again then."""
     if not path.is_file():
@@ -102,7 +95,7 @@ def _read(path: Path, info: TaskInfo, settings: RecurrentSettings) -> tuple[nn.M
         stage, state = Stage.model_validate_json(metadata["stage"]), load(content)
         if metadata.get("digest") != model_digest(state):
             return None
-        model = dense_classifier(info, recurrent_settings(settings))
+        model = dense_classifier(info, settings.shared())
         model.load_state_dict(state)
     except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError):
         return None
@@ -110,7 +103,7 @@ def _read(path: Path, info: TaskInfo, settings: RecurrentSettings) -> tuple[nn.M
 
 
 def _train(path, spec, settings, task, epochs, progress, checkpoints) -> tuple[nn.Module, Stage]:
-    method = DenseStart(recurrent_settings(settings))
+    method = DenseStart(settings.shared())
     trainer = Trainer(method, task, spec.training, spec.seed, progress, checkpoints=checkpoints)
     model = trainer.run(None, epochs).cpu()
     stage = trainer.stages[0].model_copy(update={"name": "dense start"})

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from squeezebench.dataset import Dataset
+from squeezebench.dataset import Dataset, Kind, kind_of
 from squeezebench.errors import InputError
 from squeezebench.splits import Split, make_split
 from squeezebench.tasks import source_module
@@ -92,8 +92,6 @@ class Batch:
 class Task:
     """A data set with its split, frame choice and normalisation. Made by `load_task`."""
 
-    kind = "sequence"
-
     def __init__(self, spec: TaskSpec, data: Dataset, split: Split, cache_bytes: int = CACHE_BYTES) -> None:
         self.name = spec.name
         self.classes = data.classes
@@ -101,6 +99,8 @@ class Task:
         self.split_digest = split.digest
         self.inputs = data.x.shape[2]
         self.steps = spec.frames or data.x.shape[1]
+        self.frame = data.frame
+        self.kind: Kind = kind_of(data.frame, self.steps)
         self._data = data
         self._rows = {part: split.part(part) for part in PARTS}
         self._random = spec.sampling == "random"

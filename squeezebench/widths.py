@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from .calibration import Throughput
-from .method import Method, RecurrentSettings, TaskInfo, dense_classifier
+from .measurement.macs import positions_of
+from .method import Method, ModelSettings, RecurrentSettings, TaskInfo, dense_classifier
 from .nn import RecurrentLayer
+from .nn.feedforward import FrameNetwork
 from .nn.maps.base import TensorMap
-from .start import recurrent_settings
 from .training.evaluation import EVALUATION_BATCH
 
 ADOPT_AT_MOST = 100_000_000  # parameters up to which a start in real memory is made where the meta device does not do
@@ -90,16 +91,16 @@ def network(method: Method, info: TaskInfo) -> Network:
     return _measured(model, info)
 
 
-def dense_network(settings: RecurrentSettings, info: TaskInfo) -> Network:
+def dense_network(settings: ModelSettings, info: TaskInfo) -> Network:
     """The dense model of `settings`: what a dense start trains."""
     with torch.device("meta"):
         return _measured(dense_classifier(info, settings), info)
 
 
-def _shared(method: Method) -> RecurrentSettings:
+def _shared(method: Method) -> ModelSettings:
     """The dense model of a method's settings; the default one where it has no such settings."""
-    known = isinstance(method.settings, RecurrentSettings)
-    return recurrent_settings(method.settings) if known else RecurrentSettings()
+    known = isinstance(method.settings, ModelSettings)
+    return method.settings.shared() if known else RecurrentSettings()
 
 
 def _measured(model: nn.Module, info: TaskInfo) -> Network:
@@ -120,6 +121,8 @@ def _measured(model: nn.Module, info: TaskInfo) -> Network:
             layers += module.num_layers
         elif isinstance(module, nn.Linear) and id(module) not in inside:
             head += module.in_features * module.out_features
+    if isinstance(bare := getattr(model, "network", model), FrameNetwork):  # beneath its masks
+        head = sum(weights * positions for weights, positions in positions_of(bare))
     front = getattr(model, "front", None)
     steps = front.segments if getattr(front, "pool", False) else info.steps
     parameters = sum(p.numel() for p in model.parameters())

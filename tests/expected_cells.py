@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from functools import cached_property
 
-from recomputed import Group, Results, mean, summary
+import numpy as np
+from recomputed import DENSE, Group, Results, mean, summary
 
 KEY = ("task", "protocol", "method", "settings")
 FEW = "not enough seeds"
@@ -49,6 +50,24 @@ class Line:
             return "{}×", [value], note, []
         return "{}× [{}×, {}×]", [value, low, high], note, []
 
+    def share(self, name):
+        """A share of the baseline's count in per cent."""
+        return "{} ± {} %", [100 * self.group.mean(name), 100 * self.group.half(name)], "", []
+
+    def error(self):
+        return (
+            "{} ± {} %",
+            [100 - 100 * self.group.mean("test_accuracy"), 100 * self.group.half("test_accuracy")],
+            "",
+            [],
+        )
+
+    def structure(self):
+        """Widths as the papers print them, the mean of each over the seeds."""
+        kept = np.array([run["kept"]["structure"] for run in self.group.ok])
+        of = self.group.ok[0]["kept"]["of_structure"]
+        return "-".join(f"{width:.0f}" for width in kept.mean(0)), [], f"of {'-'.join(map(str, of))}", []
+
     def number(self, name, unit=""):
         value = self.group.mean(name)
         return ("–", [], "", []) if math.isnan(value) else (f"{{}}{unit}", [value], "", [])
@@ -60,7 +79,7 @@ class Line:
 
     def beside(self, name, dense):
         template, values, _, _ = self.number(name)
-        if self.group.key[2] == "dense" and dense != "dense_latency_ms_batch_1":
+        if self.group.key[2] in DENSE and dense != "dense_latency_ms_batch_1":
             return template, values, "", []
         return template, values, "dense {}", [self.group.mean(dense)]
 
@@ -136,7 +155,7 @@ WORDS: dict[str, Expected] = {  # columns without numbers of their own, the same
     "Task": lambda line: (line.group.key[0], [], "", []),
     "Method": lambda line: (line.first["method_title"], [], METHOD_NOTES.get(line.group.key[2], ""), []),
 }
-METHOD_NOTES = {"small_dense": "small_dense"}  # where the title says another name
+METHOD_NOTES = {"small_dense": "small_dense", "magnitude_units": ""}  # where the title says another name
 SETTINGS: Expected = lambda line: (settings_text(line.first["varied"]), [], "", [])  # noqa: E731
 POINTS = {"Points to dense": "dense", "Points to small_dense": "small", "Points to best control": "control"}
 TABLES: dict[str, dict[str, Expected]] = {
@@ -186,6 +205,23 @@ TABLES: dict[str, dict[str, Expected]] = {
            for batch in (1, 10)},
     },
 }  # fmt: skip
+
+
+def renamed(table: dict[str, Expected]) -> dict[str, Expected]:
+    """The columns of a table of feed-forward tasks: their sizes are weights."""
+    words = {"LSTM parameters": "Weights", "Ratio (LSTM parameters)": "Ratio (weights)",
+             "Points to small_dense": "Points to small_network"}  # fmt: skip
+    return {words.get(title, title): cell for title, cell in table.items()}
+
+
+NETWORKS = {name: renamed(table) for name, table in TABLES.items()}
+NETWORKS["groups"] = {t: c for t, c in NETWORKS["groups"].items() if t not in ("Inputs kept", "Hidden kept")} | {
+    "Weights": lambda line: line.number("weights"),
+    "Error": Line.error,
+    "r_W": lambda line: line.share("share_weights"),
+    "r_N": lambda line: line.share("share_neurons"),
+    "Structure": Line.structure,
+}
 
 
 def same_method(line: Line) -> list[Group]:

@@ -18,6 +18,7 @@ import numpy as np
 from scipy import stats
 
 ENOUGH = 3  # seeds
+DENSE, SMALLER = ("dense", "dense_network"), ("small_dense", "small_network")
 BRACKETS = (2, *(base * 10**power for power in range(7) for base in (5, 10)))
 NAN = math.nan
 
@@ -42,6 +43,8 @@ FIELDS = {
     "validation_accuracy": "accuracy/validation",
     "train_accuracy": "accuracy/train",
     "lstm_parameters": "counts/lstm_total",
+    "weights": "counts/weights",
+    "neurons": "counts/neurons",
     "input_to_hidden_parameters": "counts/input_to_hidden",
     "model_parameters": "counts/model_total",
     "kept_inputs": "kept/inputs",
@@ -101,6 +104,11 @@ class Group:
         return sorted((run for run in self.runs if run["status"] == "ok"), key=lambda run: run["seed"])
 
     def values(self, name: str) -> list[float]:
+        if name.startswith("share_"):  # of the baseline's count that is left
+            what = name.removeprefix("share_")
+            pair = ("macs", "dense_macs") if what == "macs" else (f"counts/{what}", f"baseline/counts/{what}")
+            own, base = map(self.values, pair)
+            return [a / b for a, b in zip(own, base, strict=True)]
         if name == "kept_hidden":
             found = [at(run, "kept/hidden") for run in self.ok]
             return [NAN if units is None else float(sum(units)) for units in found]
@@ -116,13 +124,19 @@ class Group:
     def by_seed(self, name: str) -> dict[int, float]:
         return {run["seed"]: value for run, value in zip(self.ok, self.values(name), strict=True)}
 
-    def ratio(self, rule: str = "lstm_total") -> float:
+    @cached_property
+    def rule(self) -> str:
+        """What a size is: weights where the records count them, else parameters of the recurrent part."""
+        return "lstm_total" if any(math.isnan(value) for value in self.values("counts/weights")) else "weights"
+
+    def ratio(self, rule: str = "") -> float:
+        rule = rule or self.rule
         own, base = mean(self.values(f"counts/{rule}")), mean(self.values(f"baseline/counts/{rule}"))
         return NAN if math.isnan(own) or math.isnan(base) else base / own if own else math.inf
 
     @cached_property
     def ratio_interval(self) -> tuple[float, float]:
-        own, base = (np.array(self.values(name)) for name in ("counts/lstm_total", "baseline/counts/lstm_total"))
+        own, base = (np.array(self.values(name)) for name in (f"counts/{self.rule}", f"baseline/counts/{self.rule}"))
         if len(own) < ENOUGH or not (own > 0).all() or np.isnan(base).any():
             return NAN, NAN
         every = draws(len(own))
@@ -130,7 +144,7 @@ class Group:
 
     @property
     def size(self) -> float:
-        return self.mean("lstm_parameters")
+        return self.mean(f"counts/{self.rule}")
 
     @property
     def validation(self) -> float:
@@ -207,19 +221,19 @@ class Results:
         task, protocol, method, _ = group.key
         here = [other for other in self.groups.values() if other.key[:2] == (task, protocol) and other.ok]
         if which == "dense":
-            if method == "dense":
+            if method in DENSE:
                 return None
-            dense = sorted((g for g in here if g.key[2] == "dense"), key=lambda g: -g.validation)
-            base = mean(group.values("baseline/counts/lstm_total"))
+            dense = sorted((g for g in here if g.key[2] in DENSE), key=lambda g: -g.validation)
+            base = mean(group.values(f"baseline/counts/{group.rule}"))
             return next((g for g in dense if g.size == base), dense[0] if dense else None)
         if which == "small":
-            if method in ("dense", "small_dense") or not group.size > 0:
+            if method in (*DENSE, *SMALLER) or not group.size > 0:
                 return None
-            large = [g for g in here if g.key[2] == "small_dense" and g.size >= group.size]
+            large = [g for g in here if g.key[2] in SMALLER and g.size >= group.size]
             return min(large, key=lambda g: (g.size, -g.validation), default=None)
         if self.control(group):
             return None
-        able = (g for g in self.able(task, protocol) if self.control(g) and g.key[2] != "dense")
+        able = (g for g in self.able(task, protocol) if self.control(g) and g.key[2] not in DENSE)
         return next((g for g in able if g.size <= group.size), None)
 
     @cached_property
@@ -261,15 +275,15 @@ def summary(results: Results, task: str, protocol: str, method: str) -> dict[str
     """Statistic -> value, low, high, the setting behind it. -inf: no setting gets there."""
     some = [group for group in results.able(task, protocol) if group.key[2] == method]
     some.sort(key=lambda group: (group.size, group.key[3]))
-    dense = next((group for group in results.able(task, protocol) if group.key[2] == "dense"), None)
+    dense = next((group for group in results.able(task, protocol) if group.key[2] in DENSE), None)
     seeds = sorted({run["seed"] for group in some for run in group.ok})
     classes = max(len(run["class_names"]) for run in some[0].ok)
 
     def table(name: str) -> np.ndarray:
         return np.array([[group.by_seed(name).get(seed, NAN) for seed in seeds] for group in some])
 
-    test, validation, own, base = map(table, ("test_accuracy", "validation_accuracy", "counts/lstm_total",
-                                              "baseline/counts/lstm_total"))  # fmt: skip
+    test, validation, own, base = map(table, ("test_accuracy", "validation_accuracy", f"counts/{some[0].rule}",
+                                              f"baseline/counts/{some[0].rule}"))  # fmt: skip
     level = np.array([dense.by_seed("validation_accuracy").get(seed, NAN) for seed in seeds]) if dense else None
     per_draw: dict[str, list[tuple[float, int]]] = {}
     for draw in [np.arange(len(seeds)), *draws(len(seeds))]:

@@ -312,7 +312,7 @@ def test_bad_features_are_one_line(call, tmp_path, monkeypatch, kind):
         (["--task", "digits:8", "--method", "dense"], "takes nothing after its name"),
         (["--task", "file:", "--method", "dense"], "takes its path after the colon"),
         (["--task", "file:nowhere.npz", "--method", "dense"], "nowhere.npz: no such file"),
-        (["--task", "digits", "--method", "vib"], "did you mean vib_lstm"),
+        (["--task", "digits", "--method", "vib"], "did you mean vibnet or vib_lstm"),
         (["--task", "digits", "--method", "dense", "--set", "beta=1"], "no knob 'beta'"),
         (["--task", "digits", "--method", "dense", "--set", "hidden=many"], "hidden = 'many'"),
         (["--task", "digits", "--method", "dense", "--set", "hidden=[3, 4]"], "hidden = [3, 4]"),
@@ -409,7 +409,7 @@ def test_check_shows_what_fails_and_says_so_in_its_status(call, tmp_path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("vib", "did you mean vib_lstm"),
+        ("vib", "did you mean vibnet or vib_lstm"),
         ("no.py", "no.py: no such file"),
         ("bad.py", "bad.py, line 1: not valid Python"),
     ],

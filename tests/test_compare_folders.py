@@ -60,7 +60,9 @@ def shifted(by):
 def resized(factor):
     def change(record):
         by = factor(record.seed) if callable(factor) else factor
-        counts = {name: round(value * by) for name, value in record.counts if name != "mask_vectors"}
+        counts = {
+            name: round(value * by) for name, value in record.counts if value is not None and name != "mask_vectors"
+        }
         return {"counts": record.counts.model_copy(update=counts)}
 
     return change

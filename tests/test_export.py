@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from squeezebench.cli import main
-from squeezebench.discovery import find_methods
+from squeezebench.discovery import find_methods, load
 from squeezebench.errors import InputError
 from squeezebench.export import export, onnx_graph, read_run
 from squeezebench.export.quantised import int8_model
@@ -31,7 +31,7 @@ SETTINGS = {  # what makes a short run on digits compact
     "vectors": ["--set", "keep_hidden=7", "--set", "finalise=vectors"],
     "gru": ["--set", "keep_hidden=7", "--set", "cell=gru"],
 }
-METHODS = {name: name for name in find_methods([]) if name != "pooled_linear"} | {
+METHODS = {n: n for n, file in find_methods([]).items() if n != "pooled_linear" and "sequence" in load(file).kinds} | {
     "vectors": "vib_lstm",
     "gru": "vib_lstm",
 }

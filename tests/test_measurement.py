@@ -15,7 +15,7 @@ from torch import nn
 
 from squeezebench.contract import case_of
 from squeezebench.counting import construct
-from squeezebench.discovery import find_methods
+from squeezebench.discovery import find_methods, load
 from squeezebench.measurement import (
     DenseReference,
     closed_form_macs,
@@ -161,7 +161,9 @@ def settings_of_every_method():
     """(method, settings, cell): all methods, and what changes the arithmetic of their compact modules."""
     maps = [{"map": kind, "compact_to": form} for kind in ("tt", "tr", "bt", "ht", "low_rank") for form in FORMS]
     more = {"vib_lstm": [{"finalise": "vectors"}, *maps], "magnitude": [{"structure": "element", "keep": 0.05}]}
-    for name in find_methods([]):
+    for name, file in find_methods([]).items():
+        if "sequence" not in load(file).kinds:
+            continue  # tests/test_feedforward_engine.py
         for knobs in [{}, *more.get(name, [])]:
             for cell in GATES:
                 yield pytest.param(name, knobs, cell, id="-".join([name, *map(str, knobs.values()), cell]))

@@ -13,7 +13,7 @@ import torch
 
 from squeezebench.cli import main
 from squeezebench.discovery import find_methods, load
-from squeezebench.method import RecurrentSettings
+from squeezebench.method import NetworkSettings, RecurrentSettings
 from squeezebench.plan import fingerprint
 from squeezebench.record import Record, digest_of, read_record, write_record
 from squeezebench.recorded import read_recorded
@@ -42,12 +42,14 @@ class Own(Method):
 '''
 
 
-def spec_for(name, task="digits", seed=0, epochs=3, plugins=(), **changed) -> RunSpec:
+def spec_for(name, task=None, seed=0, epochs=3, plugins=(), **changed) -> RunSpec:
     method = load(find_methods(plugins)[name])
     shared = {"hidden": HIDDEN} if "hidden" in method.Settings.model_fields else {}
     settings = settings_of(method, shared, "test").model_dump(mode="json")
-    model = RecurrentSettings(hidden=HIDDEN)
-    training = TrainingSettings(epochs=epochs, batch_size=128)
+    images = "sequence" not in method.kinds  # and one stage more than 3 epochs hold
+    task = task or ("digits_images" if images else "digits")
+    model = NetworkSettings() if images else RecurrentSettings(hidden=HIDDEN)
+    training = TrainingSettings(epochs=epochs + images, batch_size=128)
     made = task_spec(task)
     fields = {"task": made, "fingerprint": fingerprint(made), "method": name, "settings": settings, "seed": seed,
               "training": training, "model": model}  # fmt: skip

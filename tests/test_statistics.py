@@ -108,9 +108,9 @@ def test_three_seeds_give_the_range_and_two_give_none(tmp_path):
     groups = run_groups(gather(tmp_path)).set_index("method")
     base = counts(8, 64, 10)["lstm_total"]
     ends = [base / counts(8, hidden, 10)["lstm_total"] for hidden in (9, 4)]
-    found = groups.loc["vib_lstm", ["ratio_lstm_parameters_low", "ratio_lstm_parameters_high"]].astype(float)
+    found = groups.loc["vib_lstm", ["ratio_size_low", "ratio_size_high"]].astype(float)
     assert found.tolist() == pytest.approx(ends)
-    assert groups.loc["iss", ["ratio_lstm_parameters_low", "ratio_lstm_parameters_high"]].isna().all()
+    assert groups.loc["iss", ["ratio_size_low", "ratio_size_high"]].isna().all()
 
 
 # --- paired differences

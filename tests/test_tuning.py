@@ -245,7 +245,7 @@ def test_each_method_declares_what_a_tuner_may_draw_and_its_own_settings_lie_ins
     settings = method.Settings()
     space = space_of(method, {}, {}, settings, name)
     assert own_point(space, settings.model_dump(mode="json")) is not None
-    assert space or name in ("dense", "pooled_linear")  # with nothing to choose
+    assert space or name in ("dense", "dense_network", "pooled_linear")  # with nothing to choose
     assert "rank" not in space or name != "vib_lstm"  # its map is dense: a rank would change nothing
 
 

@@ -13,6 +13,7 @@ import json
 
 from ..calibration import Throughput
 from ..costs import MEASURING_SECONDS, TaskInfo, epoch_seconds, expected, planned_network, shares, usable_methods
+from ..dataset import kind_of
 from ..discovery import find_methods
 from ..errors import InputError
 from ..plan import Plan, PlannedRun, named_jobs
@@ -84,7 +85,8 @@ def _run_seconds(plan: Plan, run: PlannedRun, methods: dict) -> float | None:
     if None in (sizes.sequences, steps, sizes.inputs, sizes.classes):
         return None
     parts = shares(task, sizes)
-    info = TaskInfo(task.spec.name, "sequence", sizes.inputs, steps, sizes.classes, False, parts[0])
+    kind = kind_of(sizes.frame, steps)
+    info = TaskInfo(task.spec.name, kind, sizes.inputs, steps, sizes.classes, False, parts[0], sizes.frame)
     planned = planned_network(methods[run.method], run, info)
     if planned is None:  # skips the task
         return None

@@ -35,7 +35,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     count = add("count", _count, "parameters of a method's compact network, closed form and constructed", plugins=True)
     count.add_argument("--method", required=True)
     count.add_argument("--input", type=int, required=True, metavar="D")
-    count.add_argument("--hidden", type=int, required=True, metavar="H")
+    count.add_argument("--hidden", type=int, metavar="H", help="of methods on recurrent networks")
     count.add_argument("--classes", type=int, default=11)
     count.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE")
     count.add_argument("--json", action="store_true")
@@ -52,7 +52,9 @@ def _run(options: argparse.Namespace) -> int:
 
     from ..discovery import find_methods, load, pick
     from ..experiment import validated
+    from ..method import ModelSettings
     from ..plan import fingerprint
+    from ..record import size_words
     from ..run import RunSpec, execute, settings_of
     from ..task import load_task, task_spec
     from ..training import TrainingSettings
@@ -66,15 +68,15 @@ def _run(options: argparse.Namespace) -> int:
     torch.set_num_threads(options.threads)
     file = pick(find_methods(options.plugins), options.method)
     varied = assignments(options.set, "--set")
-    settings = settings_of(load(file), varied, "--set").model_dump(mode="json")
-    shared = {k: v for k, v in settings.items() if k in RunSpec.model_fields["model"].annotation.model_fields}
+    settings = settings_of(load(file), varied, "--set")
+    shared = settings.shared().model_dump(mode="json") if isinstance(settings, ModelSettings) else {}
     task = task_spec(options.task)
     spec = RunSpec(
         experiment=options.out.name,
         task=task,
         fingerprint=fingerprint(task),
         method=options.method,
-        settings=settings,
+        settings=settings.model_dump(mode="json"),
         varied=varied,
         seed=options.seed,
         training=validated(TrainingSettings, assignments(options.train, "--train"), "--train"),
@@ -85,7 +87,8 @@ def _run(options: argparse.Namespace) -> int:
     if record.status == "ok":
         print(
             f"{record.task} {record.method} seed {record.seed}: test {record.accuracy.test:.1%}, "
-            f"{record.counts.lstm_total:,} recurrent parameters ({record.ratio.lstm_total or '-'}x); {options.out}"
+            f"{record.counts.size:,} {size_words(record.counts)} "
+            f"({getattr(record.ratio, record.counts.rule) or '-'}x); {options.out}"
         )
         return 0
     print(f"{record.task} {record.method} seed {record.seed}: {record.status}: {record.reason}", file=sys.stderr)

@@ -12,7 +12,7 @@ from torch import nn
 from squeezebench.record import Cost, StoredAs, write_atomically
 
 from .files import PRECISIONS, deserialise, serialise
-from .latency import DenseReference, Timing, forward_of, timings, without_onednn
+from .latency import DenseReference, Timing, Variant, forward_of, timings, without_onednn
 from .macs import closed_form_macs, macs
 from .memory import peak_activation_bytes
 
@@ -24,7 +24,7 @@ Score = Callable[[nn.Module], float | None]  # test accuracy of a module, None w
 def cost(
     model: nn.Module,
     base: nn.Module,
-    reference: DenseReference,
+    reference: DenseReference | None,
     path: Path,
     inputs: int,
     steps: int,
@@ -34,24 +34,16 @@ def cost(
 ) -> Cost:
     """Save the compact module at `path` and measure what is scored.
 
-    base: the uncompressed module of the same run; reference: the same size in PyTorch's own kernels. test: the known
-    accuracy of `model` itself. `seconds` are spent on the latency of each batch size.
+    base: the uncompressed module of the same run; reference: the same size in PyTorch's own kernels, None for a
+    feed-forward network, which runs in them anyway. test: the known accuracy of `model` itself. `seconds` are spent on
+    the latency of each batch size.
     """
     model.eval()
     base.eval()
     stored, content = precisions(model, score, test)
     write_atomically(path, content)
-    times = timings(
-        {
-            "compact": forward_of(model),
-            "nn.LSTM" if reference.recurrence.mode == "LSTM" else "nn.GRU": forward_of(reference.eval()),
-            "oneDNN off": without_onednn(reference),
-            "squeezebench": forward_of(base),
-        },
-        inputs,
-        steps,
-        seconds=seconds,
-    )
+    variants = {"compact": forward_of(model)} | _dense_runtimes(base, reference)
+    times = timings(variants, inputs, steps, seconds=seconds)
     compact, dense, *_ = times.values()
     runtimes = {name: by_batch for name, by_batch in times.items() if name != "compact"}
     fastest = {batch: min(runtimes, key=lambda name: runtimes[name][batch].median) for batch in compact}
@@ -73,6 +65,17 @@ def cost(
         fastest_dense_latency_ms={batch: runtimes[name][batch].median for batch, name in fastest.items()},
         fastest_dense_runtime=fastest,
     )
+
+
+def _dense_runtimes(base: nn.Module, reference: DenseReference | None) -> dict[str, Variant]:
+    """The dense side of the latencies: PyTorch's own kernels first."""
+    if reference is None:
+        return {"PyTorch": forward_of(base), "oneDNN off": without_onednn(base)}
+    return {
+        "nn.LSTM" if reference.recurrence.mode == "LSTM" else "nn.GRU": forward_of(reference.eval()),
+        "oneDNN off": without_onednn(reference),
+        "squeezebench": forward_of(base),
+    }
 
 
 def precisions(model: nn.Module, score: Score | None, test: float | None = None) -> tuple[dict[str, StoredAs], bytes]:

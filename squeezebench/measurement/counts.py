@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from squeezebench.nn import RecurrentLayer
+from squeezebench.nn.feedforward import FrameNetwork, measured_sizes
 from squeezebench.record import Counts
 
 
@@ -25,7 +27,10 @@ def _counted(module: nn.Module) -> tuple[str, ...]:
 
 
 def count(model: nn.Module) -> Counts:
-    """Counts by rule: recurrent layers of ours and torch.nn.LSTM/GRU are taken apart, all else is the head."""
+    """Counts by rule: recurrent layers of ours and torch.nn.LSTM/GRU are taken apart, all else is the head.
+
+    Of a feed-forward network also the weights and neurons, by the rules of nn/feedforward/sizes.py.
+    """
     w = u = b = z = 0
     for module in model.modules():
         if isinstance(module, RecurrentLayer):
@@ -39,6 +44,7 @@ def count(model: nn.Module) -> Counts:
                 u += parameter.numel() * name.startswith("weight_hh")
                 b += parameter.numel() * name.startswith("bias")
     total, recurrent = stored_numbers(model), w + u + b + z
+    network = measured_sizes(model, torch.zeros(1, 1, model.inputs)) if isinstance(model, FrameNetwork) else None
     return Counts(
         input_to_hidden=w,
         hidden_to_hidden=u,
@@ -47,4 +53,6 @@ def count(model: nn.Module) -> Counts:
         lstm_total=recurrent,
         head=total - recurrent,
         model_total=total,
+        weights=network and network.weights,
+        neurons=network and network.neurons,
     )

@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from squeezebench.nn import GATES, JointHidden, JointInput, LowRankMap, RecurrentClassifier, RecurrentLayer, plain
+from squeezebench.nn.feedforward import FrameNetwork
 from squeezebench.nn.maps import SelectedMap, TensorMap, contraction
 
 
@@ -30,8 +31,12 @@ def macs(model: nn.Module, inputs: int, steps: int) -> int:
 def closed_form_macs(model: nn.Module, steps: int) -> int | None:
     """The same by formula; a standard layer: T G H (D + H). None for a class that has no formula.
 
+    A feed-forward network: each layer's weights times the positions of the map that it makes.
+
     A module of a method's own gives it in `macs(steps) -> int`.
     """
+    if isinstance(model, FrameNetwork):
+        return steps * sum(weights * positions for weights, positions in positions_of(model))
     if not isinstance(model, RecurrentClassifier):
         own = getattr(model, "macs", None)
         return own(steps) if callable(own) else None
@@ -42,6 +47,24 @@ def closed_form_macs(model: nn.Module, steps: int) -> int | None:
         return None
     heads = [m for m in (model.head, *(model.top or ())) if isinstance(m, nn.Linear)]
     return sum(parts) + sum(m.in_features * m.out_features for m in heads)
+
+
+@torch.no_grad()
+def positions_of(model: FrameNetwork) -> list[tuple[int, int]]:
+    """(weights, positions of the map) of each convolution and linear layer, in the order in which they run."""
+    found: list[tuple[int, int]] = []
+
+    def note(layer: nn.Module, _read: object, made: torch.Tensor) -> None:
+        found.append((layer.weight.numel(), made.shape[2:].numel()))
+
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    handles = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        model.eval()(torch.zeros(1, 1, model.inputs, device=layers[0].weight.device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
 
 
 def _layer(layer: RecurrentLayer, steps: int) -> int | None:

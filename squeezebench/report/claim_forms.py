@@ -22,7 +22,8 @@ from squeezebench.report.compare import ranked
 from squeezebench.report.gather import Gathered, canonical
 from squeezebench.report.more_figures import runs_of
 from squeezebench.report.paper_match import matching, pick, swept, told_apart
-from squeezebench.report.statistics import DENSE, ENOUGH_SEEDS, LEVEL, bootstrap_interval
+from squeezebench.report.sizes import DENSE
+from squeezebench.report.statistics import ENOUGH_SEEDS, LEVEL, bootstrap_interval
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN = "supported", "contradicted", "undecided", "not run"
 VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN)
@@ -85,9 +86,9 @@ def read_inference_models(found: Inference | None, task: str) -> list[Model]:
 def _pick(group: files.Group, case: Case) -> tuple[pd.Series, str]:
     """The run group that is meant, and its name for readers."""
     able = _able(group, case)
-    dense = case.groups[(case.groups["method"] == DENSE) & (case.groups["task"] == case.task)]
+    dense = case.groups[case.groups["method"].isin(DENSE) & (case.groups["task"] == case.task)]
     # The dense groups come along: what is "within 1 point" is so of dense.
-    found = pick(group.row(), case.task, able if group.method == DENSE else pd.concat([able, dense]))
+    found = pick(group.row(), case.task, able if group.method in DENSE else pd.concat([able, dense]))
     if found.group is None:
         raise NotRun(f"{group.method}: {found.words}")
     words = ", ".join(part for part in (told_apart(found.group, case.groups), found.words) if part)
@@ -176,10 +177,10 @@ def _difference_outcome(values, least, bounds, bound, picked) -> Outcome:
 def _ratio(check: files.RatioCheck, case: Case) -> Outcome:
     group, picked = _pick(check.of, case)
     names = [picked]
-    parts = [_seeds(group, case)[["baseline_lstm_total", "count_lstm_total"]]]
+    parts = [_seeds(group, case)[["baseline_size", "count_size"]]]
     if check.over is not None:
         other, name = _pick(check.over, case)
-        parts.append(_seeds(other, case)[["count_lstm_total", "baseline_lstm_total"]].add_suffix("_over"))
+        parts.append(_seeds(other, case)[["count_size", "baseline_size"]].add_suffix("_over"))
         names.append(name)
     table = pd.concat(parts, axis=1).dropna()
     bounds = {"at_least": check.at_least, "more_than": check.more_than, "at_most": None}
@@ -258,7 +259,7 @@ def _monotone(check: files.MonotoneCheck, case: Case) -> Outcome:
         raise NotRun(f"fewer than three values of {check.knob} above 0")
     runs = [_seeds(group, case) for _, group in some.iterrows()]
     if check.quantity == "ratio":
-        curves = [np.log10(one["baseline_lstm_total"] / one["count_lstm_total"]) for one in runs]
+        curves = [np.log10(one["baseline_size"] / one["count_size"]) for one in runs]
     else:
         curves = [one["test"] for one in runs]
     table = pd.concat(curves, axis=1).dropna()
@@ -281,9 +282,9 @@ def _monotone(check: files.MonotoneCheck, case: Case) -> Outcome:
 def _equal_size(check: files.EqualSizeCheck, case: Case) -> Outcome:
     ours, dense = ranked(_able(check.of, case)), _able(check.against, case)
     pairs: dict[int, pd.Series] = {}
-    for _, partner in dense[dense["ok"] > 0].sort_values("lstm_parameters_mean").iterrows():
-        least, most = partner["lstm_parameters_mean"] / check.factor, partner["lstm_parameters_mean"]
-        able = ours[ours["lstm_parameters_mean"].between(least, most)]
+    for _, partner in dense[dense["ok"] > 0].sort_values("size_mean").iterrows():
+        least, most = partner["size_mean"] / check.factor, partner["size_mean"]
+        able = ours[ours["size_mean"].between(least, most)]
         if len(able):
             pairs.setdefault(able.index[0], partner)  # of two partners the nearer one
     if len(pairs) < 2:
@@ -296,7 +297,7 @@ def _equal_size(check: files.EqualSizeCheck, case: Case) -> Outcome:
         if len(table) < ENOUGH_SEEDS:
             return _few(len(table), names, bound)
         interval = t_interval((table[0] - table[1]).to_numpy(), least, level)
-        words = f"at {formats.ratio(ours.at[index, 'ratio_lstm_parameters'])} {_points_text(*interval)}"
+        words = f"at {formats.ratio(ours.at[index, 'ratio_size'])} {_points_text(*interval)}"
         parts.append((judge(*interval[1:], **bounds), interval, words, len(table)))
     verdicts = [part[0] for part in parts]
     verdict = next((v for v in (CONTRADICTED, UNDECIDED) if v in verdicts), SUPPORTED)

@@ -7,7 +7,8 @@ import pandas as pd
 from scipy import stats
 
 from squeezebench.report.gather import GROUP, Gathered
-from squeezebench.report.statistics import DENSE, ENOUGH_SEEDS, SMALLER, half_width
+from squeezebench.report.sizes import DENSE, SMALLER
+from squeezebench.report.statistics import ENOUGH_SEEDS, half_width
 
 COMPARED = ("group", "n", "difference", "half_width", "p", "p_holm")  # what `compared` adds, for each partner
 BRACKETS = [2, *(base * 10**power for power in range(7) for base in (5, 10))]  # 2 5 10 50 100 500 ...
@@ -55,41 +56,41 @@ def paired_differences(groups: pd.DataFrame, partner: pd.Series, gathered: Gathe
 def _dense_partners(groups: pd.DataFrame) -> pd.Series:
     """Each group's dense group of one task and protocol: of its baseline's size, or best on validation."""
     partner = pd.Series(np.nan, index=groups.index)
-    dense = groups[(groups["method"] == DENSE) & (groups["ok"] > 0)]
+    dense = groups[groups["method"].isin(DENSE) & (groups["ok"] > 0)]
     dense = dense.sort_values("validation_accuracy_mean", ascending=False, kind="stable")
     for key, candidates in dense.groupby(["task", "protocol"], sort=False):
-        here = (groups["task"] == key[0]) & (groups["protocol"] == key[1]) & (groups["method"] != DENSE)
-        by_size = pd.Series(candidates.index, index=candidates["lstm_parameters_mean"])
+        here = (groups["task"] == key[0]) & (groups["protocol"] == key[1]) & ~groups["method"].isin(DENSE)
+        by_size = pd.Series(candidates.index, index=candidates["size_mean"])
         by_size = by_size[~by_size.index.duplicated()]
-        matched = groups.loc[here, "baseline_lstm_total"].map(by_size)
+        matched = groups.loc[here, "baseline_size"].map(by_size)
         partner[here] = matched.fillna(candidates.index[0])
     return partner
 
 
 def _small_partners(groups: pd.DataFrame) -> pd.Series:
-    """For each group the smallest small_dense group with at least as many LSTM parameters."""
+    """For each group the smallest small_dense group with at least its size."""
     partner = pd.Series(np.nan, index=groups.index)
-    small = groups[(groups["method"] == SMALLER) & (groups["ok"] > 0)]
-    small = small.sort_values(["lstm_parameters_mean", "validation_accuracy_mean"], ascending=[True, False])
+    small = groups[groups["method"].isin(SMALLER) & (groups["ok"] > 0)]
+    small = small.sort_values(["size_mean", "validation_accuracy_mean"], ascending=[True, False])
     for key, candidates in small.groupby(["task", "protocol"], sort=False):
-        here = (groups["task"] == key[0]) & (groups["protocol"] == key[1]) & ~groups["method"].isin([SMALLER, DENSE])
-        here &= groups["lstm_parameters_mean"] > 0  # a model without an LSTM has no size on this scale
-        sizes = candidates["lstm_parameters_mean"].to_numpy()
-        place = np.searchsorted(sizes, groups.loc[here, "lstm_parameters_mean"].to_numpy(), side="left")
+        here = (groups["task"] == key[0]) & (groups["protocol"] == key[1]) & ~groups["method"].isin([*SMALLER, *DENSE])
+        here &= groups["size_mean"] > 0  # a model without an LSTM has no size on this scale
+        sizes = candidates["size_mean"].to_numpy()
+        place = np.searchsorted(sizes, groups.loc[here, "size_mean"].to_numpy(), side="left")
         found = np.append(candidates.index.to_numpy(float), np.nan)
         partner[here] = found[place]
     return partner
 
 
 def _control_partners(groups: pd.DataFrame) -> pd.Series:
-    """For each group the control with the best mean validation accuracy among those that have no more LSTM parameters
-    (a model without a recurrence has 0). What does not beat it is beaten by something simpler and no larger."""
+    """For each group the control with the best mean validation accuracy among those that are no larger (a model
+    without a recurrence has size 0). What does not beat it is beaten by something simpler and no larger."""
     partner = pd.Series(np.nan, index=groups.index)
-    controls = ranked(groups[groups["control"].astype(bool) & (groups["method"] != DENSE)])
+    controls = ranked(groups[groups["control"].astype(bool) & ~groups["method"].isin(DENSE)])
     for key, candidates in controls.groupby(["task", "protocol"], sort=False):
         here = (groups["task"] == key[0]) & (groups["protocol"] == key[1]) & ~groups["control"].astype(bool)
-        for index, size in groups.loc[here, "lstm_parameters_mean"].items():
-            able = candidates.index[candidates["lstm_parameters_mean"] <= size]
+        for index, size in groups.loc[here, "size_mean"].items():
+            able = candidates.index[candidates["size_mean"] <= size]
             partner[index] = able[0] if len(able) else np.nan
     return partner
 
@@ -102,11 +103,11 @@ def selected(groups: pd.DataFrame) -> pd.DataFrame:
     """For each task, method and bracket the group with the best mean validation accuracy among those at
     least that much smaller than their baseline. Test accuracy plays no part. Where a task has groups with
     three seeds, groups with fewer do not compete: a single lucky seed would win."""
-    able = ranked(groups[np.isfinite(groups["ratio_lstm_parameters"])])  # no LSTM, no ratio of LSTM parameters
+    able = ranked(groups[np.isfinite(groups["ratio_size"])])  # no LSTM, no ratio
     keys = ["task", "protocol", "method"]
     picks = []
     for bracket in BRACKETS:
-        enough = able[able["ratio_lstm_parameters"] >= bracket]
+        enough = able[able["ratio_size"] >= bracket]
         if enough.empty:
             break
         picks.append(enough.drop_duplicates(keys).assign(bracket=bracket))
@@ -119,7 +120,7 @@ def ranked(groups: pd.DataFrame) -> pd.DataFrame:
     able = groups[(groups["ok"] > 0) & groups["validation_accuracy_mean"].notna()]
     most = able.groupby(["task", "protocol"])["ok"].transform("max").clip(upper=ENOUGH_SEEDS)
     able = able[able["ok"] >= most]
-    order = ["validation_accuracy_mean", "lstm_parameters_mean", "settings"]
+    order = ["validation_accuracy_mean", "size_mean", "settings"]
     return able.sort_values(order, ascending=[False, True, True], kind="stable")
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from squeezebench.report import formats
 from squeezebench.report.gather import BATCHES
-from squeezebench.report.statistics import DENSE
+from squeezebench.report.sizes import DENSE, rule_of
 from squeezebench.report.tables import Cell, Column, Table, number_column, text_column
 from squeezebench.report.views import method_cell, ratio
 from squeezebench.report.words import captions
@@ -17,18 +17,20 @@ from squeezebench.report.words import captions
 Row = dict[str, Any]
 PRECISIONS = ("float16", "int8")
 KEYS = ["task", "protocol", "method", "method_title", "control", "settings", "varied", "seeds", "ok", "stale",
-        "ratio_lstm_parameters", "baseline", "test_accuracy_mean"]  # fmt: skip
+        "ratio_size", "baseline", "test_accuracy_mean"]  # fmt: skip
 
 
 def cost_table(chosen: pd.DataFrame, groups: pd.DataFrame) -> Table:
     """One line for every setting that is picked at some ratio, and for each dense run group."""
-    frame = groups[groups.index.isin(chosen.index) | ((groups["method"] == DENSE) & (groups["ok"] > 0))]
-    hints = captions()["hints"]
+    frame = groups[groups.index.isin(chosen.index) | (groups["method"].isin(DENSE) & (groups["ok"] > 0))]
+    rule = rule_of(groups)
+    words = captions(rule.name)
+    hints = words["hints"]
     columns = [
         text_column("Task", "task"),
         Column("Method", method_cell),
         text_column("Settings", "settings_label"),
-        Column("Ratio (LSTM parameters)", ratio, numeric=True, hint=hints["ratio"]),
+        Column(f"Ratio ({rule.noun})", ratio, numeric=True, hint=hints["ratio"]),
         number_column("float32", "bytes_mean", formats.size, hint=hints["bytes"], group="On disk"),
         *(Column(kind, _stored(kind), numeric=True, hint=hints["stored"], group="On disk") for kind in PRECISIONS),
         Column("MACs", _beside("macs_mean", formats.count), numeric=True, hint=hints["macs"]),
@@ -42,8 +44,8 @@ def cost_table(chosen: pd.DataFrame, groups: pd.DataFrame) -> Table:
             Column("Dense", _timed(f"dense_latency_ms_batch_{batch}"), **place),
             Column("Fastest dense", _fastest(batch), **place),
         ]
-    raw = {name: name for name in [*KEYS, *_measured(groups)]}
-    return Table("cost", columns, frame, raw, captions()["tables"]["cost"])
+    raw = rule.raw([*KEYS, *_measured(groups)])
+    return Table("cost", columns, frame, raw, words["tables"]["cost"])
 
 
 def _measured(groups: pd.DataFrame) -> list[str]:
@@ -72,7 +74,7 @@ def _beside(key: str, show: Callable[[float], str]) -> Callable[[Row], Cell]:
 
     def cell(row: Row) -> Cell:
         own, dense = row[key], row[f"dense_{key}"]
-        note = "" if formats.absent(dense) or row["method"] == DENSE else f"dense {show(dense)}"
+        note = "" if formats.absent(dense) or row["method"] in DENSE else f"dense {show(dense)}"
         return Cell(show(own), None if formats.absent(own) else float(own), note=note)
 
     return cell

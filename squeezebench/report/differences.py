@@ -27,7 +27,8 @@ IDENTICAL, SAME, CHANGED, FEW = "identical (bits)", "no change beyond noise", "c
 NOTHING = "no result in either"
 ACCURACIES = ("train", "validation", "test")
 COUNTS = ("count_input_to_hidden", "count_hidden_to_hidden", "count_bias", "count_mask_vectors", "count_head",
-          "count_model_total", "count_lstm_total", "kept_inputs", "kept_hidden")  # fmt: skip
+          "count_model_total", "count_lstm_total", "count_weights", "count_neurons", "kept_inputs",
+          "kept_hidden")  # fmt: skip
 SIZES = ("bytes", "macs")  # they follow from the module, whatever its counts are
 TIMES = {"train_seconds": "training time", "latency_ms_1": "latency"}
 ORIGINS = ("machine", "device", "threads", "native", "python", "squeezebench", "engine_digest")
@@ -45,7 +46,7 @@ class Paired:
     accuracy: tuple[float, float] | None  # mean test accuracy in A, in B
     difference: Interval | None  # of test accuracy, B - A
     p_holm: float | None
-    size: tuple[float, float] | None  # mean LSTM parameters (of the whole model where it has no LSTM)
+    size: tuple[float, float] | None  # means by the task's rule (sizes.py); of the whole model without an LSTM
     sizes_differ: dict[str, int]  # column -> number of seeds where it is not the same whole number
     times: dict[str, Interval]  # B / A
     notes: list[str]
@@ -194,7 +195,7 @@ def _paired(draft: _Draft, difference: Interval | None, p: float | None, size_ve
         verdict = IDENTICAL if not _other_bits(both) else SAME
     else:
         verdict = NOTHING if both.empty else FEW if len(both) < ENOUGH_SEEDS else SAME
-    column = "count_lstm_total" if (both["count_lstm_total_a"] > 0).all() else "count_model_total"
+    column = "count_size" if (both["count_size_a"] > 0).all() else "count_model_total"
     return Paired(
         key=dict(zip(GROUP, draft.key, strict=True)),
         label=draft.label,

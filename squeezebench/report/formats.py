@@ -45,6 +45,12 @@ def percent_interval(mean: float | None, half: float | None) -> str:
     return f"{100 * mean:.1f}{NBSP}±{NBSP}{100 * half:.1f}{NBSP}%"
 
 
+def share_interval(mean: float, half: float | None) -> str:
+    """Per cent with two digits after the point, with its interval where there is one: `1.72 ± 0.10 %`."""
+    interval = "" if absent(half) else f"{NBSP}±{NBSP}{100 * half:.2f}"
+    return f"{100 * mean:.2f}{interval}{NBSP}%"
+
+
 def points(fraction: float | None) -> str:
     """A difference of accuracies in percentage points, with its sign."""
     if absent(fraction):
@@ -85,10 +91,11 @@ def size(value: float | None) -> str:
     return f"{text}B" if NBSP in text else f"{text}{NBSP}B"
 
 
-def ratio(value: float | None) -> str:
+def ratio(value: float | None, nothing: str = "no LSTM") -> str:
+    """`nothing`: what an infinite ratio reads, where there is nothing left to count."""
     if absent(value):
         return NONE
-    return "no LSTM" if math.isinf(value) else f"{significant(value)}×"
+    return nothing if math.isinf(value) else f"{significant(value)}×"
 
 
 def amount(value: float | None) -> str:

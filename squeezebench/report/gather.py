@@ -14,6 +14,7 @@ import pandas as pd
 
 from squeezebench.record import RECORD_NAME, Cost, Record, RecordError, read_record
 from squeezebench.report.names import read_plan
+from squeezebench.report.sizes import sized
 
 GROUP = ["task", "protocol", "method", "settings"]  # a run group is these, over seeds
 PROBLEM_COLUMNS = ["kind", "task", "method", "settings", "seed", "reason", "path", "folder"]
@@ -78,7 +79,7 @@ def gather(folder: Path, plan: Path | None = None) -> Gathered:
     kinds = {name: type(value) for name, value in _row(_EMPTY, "", False, "").items()}
     runs = pd.DataFrame(rows, columns=list(kinds))
     runs = runs.astype({name: kind for name, kind in kinds.items() if kind in (float, int, bool)})
-    runs, duplicates = _without_duplicates(runs)
+    runs, duplicates = _without_duplicates(sized(runs))
     problems += duplicates
     for run in runs[runs["status"] != "ok"].itertuples():
         problems.append(_problem(run.status, run._asdict(), run.reason, run.path))
@@ -144,12 +145,14 @@ def _row(record: Record, place: str, planned: bool, engine_digest: str) -> dict[
         "stale": bool(engine_digest) and origin.engine_digest != engine_digest,
         **{name: number(value) for name, value in record.accuracy},
         **{f"count_{name}": number(getattr(counts, name, None)) for name in _COUNTS},
-        **{f"baseline_{name}": number(baseline and getattr(baseline.counts, name)) for name in _COUNTS},
+        **{f"baseline_{name}": number(baseline and getattr(baseline.counts, name, None)) for name in _COUNTS},
         "baseline": baseline.name if baseline else "",
         "kept_inputs": number(kept.inputs),
         "of_inputs": number(kept.of_inputs),
         "kept_hidden": number(None if kept.hidden is None else sum(kept.hidden)),
         "of_hidden": number(None if kept.of_hidden is None else sum(kept.of_hidden)),
+        "kept_structure": _structure(kept.structure),
+        "of_structure": _structure(kept.of_structure),
         "bytes": number(cost and cost.bytes),
         "macs": number(cost and cost.macs),
         **_size_and_speed(cost),
@@ -187,7 +190,8 @@ def _size_and_speed(cost: Cost | None) -> dict[str, Any]:
 
 BATCHES = ("1", "10")  # of the latencies
 ENDS = ("low", "high")  # their quartiles
-_COUNTS = ("input_to_hidden", "hidden_to_hidden", "bias", "mask_vectors", "lstm_total", "head", "model_total")
+_COUNTS = ("input_to_hidden", "hidden_to_hidden", "bias", "mask_vectors", "lstm_total", "head", "model_total",
+           "weights", "neurons")  # fmt: skip
 _ORIGIN = ("squeezebench", "inputs_digest", "engine_digest", "method_digest", "split_digest", "start_digest",
            "packages", "python", "machine", "device", "threads", "native", "finished")  # fmt: skip
 _EMPTY = Record(status="skipped", task="", method="", settings={}, seed=0)
@@ -196,6 +200,11 @@ _EMPTY = Record(status="skipped", task="", method="", settings={}, seed=0)
 def number(value: float | None) -> float:
     """A float for pandas; None becomes NaN, 0 stays 0."""
     return float("nan") if value is None else float(value)
+
+
+def _structure(widths: list[int] | None) -> str:
+    """`97-71-33`, as the papers print the widths of a feed-forward network; empty where a record has none."""
+    return "-".join(map(str, widths or ()))
 
 
 def _stages(record: Record) -> Iterator[str]:

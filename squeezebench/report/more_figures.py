@@ -12,13 +12,14 @@ from squeezebench.report import formats
 from squeezebench.report.figures import Plot, hover, nothing, plot
 from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.palette import MARKERS, Look
-from squeezebench.report.statistics import DENSE, ENOUGH_SEEDS, SMALLER, leading_protocol
+from squeezebench.report.sizes import DENSE, SMALLER, rule_of
+from squeezebench.report.statistics import ENOUGH_SEEDS, leading_protocol
 from squeezebench.report.svg import INK, SOFT, new_figure, style
 from squeezebench.untrusted import regular
 
 MOST_EPOCHS = 1_000_000  # of a history that is read
 LOST = ["task", "protocol", "bracket", "method", "method_title", "settings", "control",
-        "ratio_lstm_parameters", "dense_n", "dense_difference", "dense_half_width"]  # fmt: skip
+        "ratio_size", "dense_n", "dense_difference", "dense_half_width"]  # fmt: skip
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#cfe3f1", "#5aa2cf", "#0a4f80"])
 
 
@@ -29,7 +30,7 @@ def difference_vs_ratio(chosen: pd.DataFrame, looks: dict[str, Look]) -> Plot:
     shown = shown.drop_duplicates([*GROUP])  # one group may be the pick of several brackets: one point
     methods = list(shown.sort_values(["control", "method"])["method"].unique())
     if not methods:
-        return nothing(kind, "No finished setting can be compared with a dense run.", LOST)
+        return nothing(kind, "No finished setting can be compared with a dense run.", LOST, rule=rule_of(chosen))
     tasks = sorted(shown["task"].unique())
     markers = {task: MARKERS[index % len(MARKERS)] for index, task in enumerate(tasks)}
     hovers: dict[str, str] = {}
@@ -42,12 +43,12 @@ def difference_vs_ratio(chosen: pd.DataFrame, looks: dict[str, Look]) -> Plot:
         for axes, method in zip(grid.flat, methods, strict=False):
             axes.set_xscale("log")
             axes.axhline(0, color=INK, lw=0.8, ls=(0, (6, 3)))
-            if method != SMALLER:
-                for _, control in shown[shown["method"] == SMALLER].groupby("task"):
-                    control = control.sort_values("ratio_lstm_parameters")
-                    axes.plot(control["ratio_lstm_parameters"], control["dense_difference"], color="#c9d1d9", lw=1.2)
+            if method not in SMALLER:
+                for _, control in shown[shown["method"].isin(SMALLER)].groupby("task"):
+                    control = control.sort_values("ratio_size")
+                    axes.plot(control["ratio_size"], control["dense_difference"], color="#c9d1d9", lw=1.2)
             for task, some in shown[shown["method"] == method].groupby("task"):
-                _lost(axes, some.sort_values("ratio_lstm_parameters"), looks[method], markers[task], hovers)
+                _lost(axes, some.sort_values("ratio_size"), looks[method], markers[task], hovers)
             title = shown.loc[shown["method"] == method, "method_label"].iloc[0]
             axes.set_title(formats.clean(title[:40]), loc="left", fontsize=8, color=looks[method].colour)
             axes.yaxis.set_major_formatter(
@@ -62,23 +63,24 @@ def difference_vs_ratio(chosen: pd.DataFrame, looks: dict[str, Look]) -> Plot:
         for axes in grid.flat[len(methods) - columns : len(methods)]:
             axes.tick_params(labelbottom=True)
         figure.supylabel("Points to dense", fontsize=8)
-        figure.supxlabel("Ratio of LSTM parameters (log scale)", fontsize=8)
+        figure.supxlabel(f"Ratio of {rule_of(chosen).noun} (log scale)", fontsize=8)
         handles = [
             Line2D([], [], color=SOFT, marker=markers[t], ms=5, lw=0.9, label=formats.clean(t[:40])) for t in tasks
         ]
-        handles.append(Line2D([], [], color="#c9d1d9", lw=1.2, label="small_dense, same tasks"))
+        small = " or ".join(sorted(set(methods) & set(SMALLER))) or SMALLER[0]
+        handles.append(Line2D([], [], color="#c9d1d9", lw=1.2, label=f"{small}, same tasks"))
         figure.legend(handles=handles, loc="outside upper left", ncols=4)
-        return plot(kind, figure, shown[LOST], hovers)
+        return plot(kind, figure, shown[LOST], hovers, rule=rule_of(chosen))
 
 
 def _lost(axes, some: pd.DataFrame, look: Look, marker: str, hovers: dict[str, str]) -> None:
-    x, y = some["ratio_lstm_parameters"], some["dense_difference"]
+    x, y = some["ratio_size"], some["dense_difference"]
     half = some["dense_half_width"].where(some["dense_n"] >= ENOUGH_SEEDS).fillna(0)
     axes.plot(x, y, color=look.colour, lw=0.9, alpha=0.7)
     axes.vlines(x, y - half, y + half, color=look.colour, lw=0.8, alpha=0.4)
     for group in some.to_dict("records"):
         gid = f"point-{len(hovers)}"
-        axes.plot(group["ratio_lstm_parameters"], group["dense_difference"], marker=marker, ms=4.5, ls="none",
+        axes.plot(group["ratio_size"], group["dense_difference"], marker=marker, ms=4.5, ls="none",
                   color=look.colour, mec="white", mew=0.5, gid=gid)  # fmt: skip
         paired = "not enough seeds for a difference to dense"
         if group["dense_n"] >= ENOUGH_SEEDS:
@@ -101,6 +103,7 @@ def best_per_method(task: str, groups: pd.DataFrame) -> pd.DataFrame:
 def per_class(task: str, groups: pd.DataFrame, gathered: Gathered) -> Plot:
     """Recall of each class, one row per method."""
     kind, columns = "per_class", ["task", "method", "settings", "class", "accuracy", "seeds"]
+    rule = rule_of(groups[groups["task"] == task])
     lines = []
     for _, group in best_per_method(task, groups).iterrows():
         if (found := class_recall(group, gathered)) is None:
@@ -110,7 +113,7 @@ def per_class(task: str, groups: pd.DataFrame, gathered: Gathered) -> Plot:
         for position, (name, value) in enumerate(zip(names, recall.mean(axis=0), strict=True)):
             lines.append((*which, name, value, len(recall), position))
     if not lines:
-        return nothing(kind, "No finished run of this task recorded a confusion matrix.", columns, task)
+        return nothing(kind, "No finished run of this task recorded a confusion matrix.", columns, task, rule)
     table = pd.DataFrame(lines, columns=["label", "method", "settings", "class", "accuracy", "seeds", "position"])
     values = table.pivot(index="method", columns="position", values="accuracy").loc[table["method"].unique()]
     classes = table.drop_duplicates("position").sort_values("position")["class"].tolist()
@@ -137,7 +140,7 @@ def per_class(task: str, groups: pd.DataFrame, gathered: Gathered) -> Plot:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_title("Correct, % of each class", loc="left", fontsize=8)
-        return plot(kind, figure, table.assign(task=task)[columns], {}, task)
+        return plot(kind, figure, table.assign(task=task)[columns], {}, task, rule=rule)
 
 
 def class_recall(group: pd.Series, gathered: Gathered) -> tuple[list[str], np.ndarray] | None:
@@ -176,7 +179,7 @@ def training(task: str, groups: pd.DataFrame, gathered: Gathered, looks: dict[st
         for group, curve in curves:
             look = looks[group["method"]]
             axes.plot(curve["epoch"], curve["validation_accuracy"], color=look.colour, lw=1.1,
-                      ls="-" if group["method"] == DENSE else look.line,
+                      ls="-" if group["method"] in DENSE else look.line,
                       label=formats.clean(group["method_label"][:26]))  # fmt: skip
             starts = curve[(curve["stage"] != curve["stage"].shift()) & (curve.index > 0)]
             axes.plot(starts["epoch"], starts["validation_accuracy"], marker="|", ms=7, ls="none", color=look.colour)

@@ -26,6 +26,7 @@ from squeezebench.report.names import AUDIT_PAGE, CLAIMED, PAGE, has_claims, tab
 from squeezebench.report.palette import looks
 from squeezebench.report.paper_part import paper_parts
 from squeezebench.report.ranks import rank_diagram
+from squeezebench.report.sizes import rule_of
 from squeezebench.report.statistics import run_groups
 from squeezebench.report.summary import summaries
 from squeezebench.report.summary_table import summary_table
@@ -80,7 +81,8 @@ def build(folder: Path, *, plan: Path | None = None) -> Path:
     if (speed := inference_table(folder)) is not None:
         tables[speed.name] = speed
     tuned = gather_tuning(gathered)
-    tuning = [tuning_curves(task, tuned, look) for task in sorted({one.task for one in tuned})]
+    tuning = [tuning_curves(task, tuned, look, rule_of(groups[groups["task"] == task]))
+              for task in sorted({one.task for one in tuned})]  # fmt: skip
     if tuned:
         tables["tuning"] = tuning_table(tuned, gathered)
     claims = None
@@ -126,7 +128,7 @@ def build(folder: Path, *, plan: Path | None = None) -> Path:
         kinds={plot.kind for plot in (*tuning, *drawn)},
         tables={name: table for name, table in tables.items() if table.columns},
         verified=verified(folder),
-        words=captions(),
+        words=captions(rule_of(groups).name),
         svg=_svg,
     )
     write_atomically(folder / PAGE, page)
@@ -203,7 +205,7 @@ def _task_facts(task: str, gathered: Gathered) -> str:
     accuracy = runs["test"].median()
     error = (accuracy * (1 - accuracy) / sizes[0]) ** 0.5
     near = f" (one standard error of an accuracy near {formats.percent(accuracy)}: {100 * error:.1f} points)"
-    return f"{sizes[0]:,.0f} test sequences" + ("" if pd.isna(accuracy) else near)
+    return f"{sizes[0]:,.0f} test {rule_of(runs).example}s" + ("" if pd.isna(accuracy) else near)
 
 
 def _write_tables(folder: Path, tables: dict[str, Table]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from squeezebench.report.statistics import DENSE
+from squeezebench.report.sizes import DENSE
 from squeezebench.report.svg import INK
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # safe for colour-blind readers
@@ -26,9 +26,9 @@ class Look:
 def looks(groups: pd.DataFrame) -> dict[str, Look]:
     """By method name. Colour and marker differ together, so that neither is needed alone."""
     control = groups.groupby("method")["control"].any()
-    found = {DENSE: Look(INK, "o", (0, (6, 3)))}
-    coloured = [name for name in sorted(control.index) if not control[name] and name != DENSE]
-    grey = [name for name in sorted(control.index) if control[name] and name != DENSE]
+    found = {name: Look(INK, "o", (0, (6, 3))) for name in DENSE}
+    coloured = [name for name in sorted(control.index) if not control[name] and name not in DENSE]
+    grey = [name for name in sorted(control.index) if control[name] and name not in DENSE]
     for index, name in enumerate(coloured):
         # The marker's cycle is of another length than the colour's, so that their pairs repeat late.
         found[name] = Look(COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)], "-")

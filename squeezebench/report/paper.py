@@ -13,7 +13,7 @@ from squeezebench.published import OurRow, PublishedTable, backbone_parameters, 
 from squeezebench.report import formats
 from squeezebench.report.gather import Gathered
 from squeezebench.report.paper_audit import audited_size
-from squeezebench.report.paper_match import pick, told_apart
+from squeezebench.report.paper_match import pick, rule_of_table, told_apart
 from squeezebench.report.statistics import ENOUGH_SEEDS
 from squeezebench.report.tables import Cell, Column, Table
 from squeezebench.report.views import accuracy, marks
@@ -26,8 +26,8 @@ PRINTED = ["row", "kind", "printed_accuracy", "printed_lstm_parameters", "printe
            "recomputed_total_parameters", "total_verdict", "total_remark", "total_readings"]  # fmt: skip
 OURS = ["task", "protocol", "method", "settings", "control", "stale", "unplanned", "seeds", "ok",
         "validation_accuracy_mean",
-        "test_accuracy_mean", "test_accuracy_half_width", "lstm_parameters_mean", "lstm_parameters_half_width",
-        "ratio_lstm_parameters", "baseline", "model_parameters_mean", "kept_inputs_mean", "of_inputs",
+        "test_accuracy_mean", "test_accuracy_half_width", "size_mean", "size_half_width",
+        "ratio_size", "baseline", "model_parameters_mean", "kept_inputs_mean", "of_inputs",
         "kept_hidden_mean", "of_hidden"]  # fmt: skip
 ADDED = ["picked", "backbone", "backbone_parameters", "total_parameters", "difference", "differs"]
 
@@ -63,7 +63,7 @@ def beside(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> p
              "printed_inputs", "printed_hidden", "label"]  # fmt: skip
     frame = pd.DataFrame(lines, columns=names)
     numbers = [name for name in names if name.endswith(("_mean", "_half_width", "parameters", "accuracy"))]
-    numbers += ["ratio_lstm_parameters", "of_inputs", "of_hidden", "ok"]
+    numbers += ["ratio_size", "of_inputs", "of_hidden", "ok"]
     numbers += ["printed_ratio", "printed_inputs", "printed_hidden", "lstm_readings", "total_readings"]
     frame = frame.astype(dict.fromkeys(numbers, float))
     frame["difference"] = frame["test_accuracy_mean"] - frame["printed_accuracy"]
@@ -92,8 +92,8 @@ def _ours(table: PublishedTable, row: OurRow, groups: pd.DataFrame, gathered: Ga
 
 def paper_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Table:
     """Layouts `table` and `ladder`."""
-    frame = beside(table, groups, gathered)
-    hints = captions()["hints"] | captions()["paper"]["hints"]
+    frame, rule = beside(table, groups, gathered), rule_of_table(table, groups, gathered)
+    hints = captions(rule.name)["hints"] | captions()["paper"]["hints"]
     paper, ours = "Printed", "Ours, other data or protocol" if table.differs else "Ours"
     columns = [
         Column(_first(table), _name),
@@ -111,8 +111,8 @@ def paper_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered)
         columns.append(Column("Share kept", share, numeric=True, group=paper, hint=hints["kept"]))
     columns += [
         Column("Accuracy", _our_accuracy, numeric=True, group=ours, hint=hints["interval"]),
-        Column("LSTM parameters", _number("lstm_parameters_mean", parameters), numeric=True, group=ours),
-        Column("Ratio", _number("ratio_lstm_parameters", formats.ratio), numeric=True, group=ours, hint=hints["ratio"]),
+        Column(rule.title(), _number("size_mean", parameters), numeric=True, group=ours),
+        Column("Ratio", _number("ratio_size", rule.ratio), numeric=True, group=ours, hint=hints["ratio"]),
     ]
     if frame["total_parameters"].notna().any():
         columns.append(Column("Whole model", _total, numeric=True, group=ours, hint=hints["total"], tex=False))
@@ -120,7 +120,7 @@ def paper_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered)
         Column("Inputs × hidden", _kept, numeric=True, group=ours, hint=hints["kept"], tex=table.layout == "ladder"),
         Column("Points to printed", _difference, numeric=True, hint=hints["difference"]),
     ]
-    return Table(table.name, columns, frame, {name: name for name in [*PRINTED, *OURS, *ADDED]}, caption(table))
+    return Table(table.name, columns, frame, rule.raw([*PRINTED, *OURS, *ADDED]), caption(table))
 
 
 def caption(table: PublishedTable) -> str:

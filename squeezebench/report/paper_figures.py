@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from squeezebench.published import OurRow, PublishedTable, read_block
+from squeezebench.published import Block, OurRow, PublishedTable, read_block
 from squeezebench.report import formats
 from squeezebench.report.compare import ranked
 from squeezebench.report.figures import Plot, hover
@@ -20,8 +20,9 @@ from squeezebench.report.gather import Gathered
 from squeezebench.report.more_figures import class_recall
 from squeezebench.report.palette import COLOURS, MARKERS
 from squeezebench.report.paper import beside
-from squeezebench.report.paper_match import matching, pick, swept
-from squeezebench.report.statistics import DENSE, half_width, pareto_front
+from squeezebench.report.paper_match import matching, pick, rule_of_table, swept
+from squeezebench.report.sizes import DENSE, Rule
+from squeezebench.report.statistics import half_width, pareto_front
 from squeezebench.report.svg import INK, SOFT, new_figure, render, style
 
 BARS = {
@@ -29,7 +30,7 @@ BARS = {
     "ours": {"facecolor": COLOURS[0], "edgecolor": COLOURS[0]},
 }
 GROUP_COLUMNS = ["task", "protocol", "method", "settings", "ok", "validation_accuracy_mean", "test_accuracy_mean",
-                 "test_accuracy_half_width", "lstm_parameters_mean", "ratio_lstm_parameters", "baseline"]  # fmt: skip
+                 "test_accuracy_half_width", "size_mean", "ratio_size", "baseline"]  # fmt: skip
 
 
 def paper_figure(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Plot:
@@ -38,19 +39,20 @@ def paper_figure(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered
     return draw[table.layout](table, groups, gathered)
 
 
-def _plot(table: PublishedTable, figure: Figure, points: pd.DataFrame, hovers: dict[str, str]) -> Plot:
+def _plot(table: PublishedTable, figure: Figure, points: pd.DataFrame, hovers: dict[str, str], rule: Rule) -> Plot:
     title = formats.clean(table.title)
-    return Plot(table.name, f"paper_{table.layout}", title, render(figure, table.name, title, hovers), points)
+    svg = render(figure, table.name, title, hovers)
+    return Plot(table.name, f"paper_{table.layout}", title, svg, points, rule=rule)
 
 
-def _nothing(table: PublishedTable, words: str, columns: list[str]) -> Plot:
+def _nothing(table: PublishedTable, words: str, columns: list[str], rule: Rule) -> Plot:
     """A figure that says why it is empty; its files exist all the same."""
     title = formats.clean(table.title)
     with style():
         figure = new_figure(6, 0.8)
         figure.text(0.01, 0.4, words, color=SOFT)
         svg = render(figure, table.name, title, {})
-    return Plot(table.name, f"paper_{table.layout}", title, svg, pd.DataFrame(columns=columns), words)
+    return Plot(table.name, f"paper_{table.layout}", title, svg, pd.DataFrame(columns=columns), words, rule)
 
 
 def _rows(table: PublishedTable, gathered: Gathered) -> list[tuple[str, OurRow, str, str, str]]:
@@ -65,14 +67,14 @@ def _rows(table: PublishedTable, gathered: Gathered) -> list[tuple[str, OurRow, 
 
 def sweep(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Plot:
     """Figure 5: test accuracy and compression against a knob, with 95 % bands."""
-    curves = []
+    curves, rule = [], rule_of_table(table, groups, gathered)
     for name, row, task, colour, marker in _rows(table, gathered):
         some = swept(row, task, table.knob, groups)
         if len(some):
             curves.append((name, task, some.assign(row=name, knob=table.knob), colour, marker))
     columns = ["row", "knob", "value", "candidates", *GROUP_COLUMNS]
     if not curves:
-        return _nothing(table, f"No run with a value of {table.knob} has finished.", columns)
+        return _nothing(table, f"No run with a value of {table.knob} has finished.", columns, rule)
     hovers: dict[str, str] = {}
     with style():
         figure = new_figure(5.3, 4.3)
@@ -82,7 +84,7 @@ def sweep(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Pl
             half = some["test_accuracy_half_width"].fillna(0)
             top.fill_between(x, y - half, y + half, color=colour, alpha=0.18, lw=0)
             _points(top, some, "value", "test_accuracy_mean", colour, marker, hovers)
-            _points(bottom, some, "value", "ratio_lstm_parameters", colour, marker, hovers)
+            _points(bottom, some, "value", "ratio_size", colour, marker, hovers)
         values = pd.concat([some["value"] for _, _, some, _, _ in curves])
         if values.min() > 0:
             top.set_xscale("log")
@@ -95,7 +97,7 @@ def sweep(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Pl
         top.set_title("Test accuracy, %", loc="left", fontsize=8)
         bottom.set_yscale("log")
         _ratio_ticks(bottom.yaxis)
-        bottom.set_title("Compression of the LSTM (log scale)", loc="left", fontsize=8)
+        bottom.set_title(f"{rule.compression} (log scale)", loc="left", fontsize=8)
         bottom.set_xlabel(table.knob + (" (log scale)" if values.min() > 0 else ""))
         if table.mark:
             for axes in (top, bottom):
@@ -104,13 +106,13 @@ def sweep(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Pl
                          xycoords=("data", "axes fraction"), textcoords="offset points")  # fmt: skip
         if len(curves) > 1:
             _legend(figure, [(name, colour, marker) for name, _, _, colour, marker in curves])
-        return _plot(table, figure, pd.concat([some for _, _, some, _, _ in curves])[columns], hovers)
+        return _plot(table, figure, pd.concat([some for _, _, some, _, _ in curves])[columns], hovers, rule)
 
 
 def classes(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Plot:
     """Figure 2: accuracy of each class, a mark per row, with 95 % intervals over seeds."""
     columns = ["row", "task", "method", "settings", "class", "seeds", "accuracy", "half_width"]
-    shown = []
+    shown, rule = [], rule_of_table(table, groups, gathered)
     for name, row, task, colour, marker in _rows(table, gathered):
         found = pick(row, task, groups)
         recall = None if found.group is None else class_recall(found.group, gathered)
@@ -122,7 +124,7 @@ def classes(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> 
                                   "half_width": half_width(frame["std"], frame["count"])})  # fmt: skip
             shown.append((name, frame, colour, marker, found))
     if not shown:
-        return _nothing(table, "No finished run recorded a confusion matrix.", columns)
+        return _nothing(table, "No finished run recorded a confusion matrix.", columns, rule)
     names = list(dict.fromkeys(label for _, frame, *_ in shown for label in frame["class"]))
     names = sorted(names, key=str.casefold)
     hovers: dict[str, str] = {}
@@ -151,17 +153,17 @@ def classes(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> 
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}"))
         axes.set_xlabel("Correct, % of the class")
         _legend(figure, [(name, colour, marker) for name, _, colour, marker, _ in shown], lines=False)
-        return _plot(table, figure, both[columns], hovers)
+        return _plot(table, figure, both[columns], hovers, rule)
 
 
 def ratios(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Plot:
     """Figure 3: printed and measured compression of the LSTM."""
-    frame = beside(table, groups, gathered)
+    frame, rule = beside(table, groups, gathered), rule_of_table(table, groups, gathered)
     frame = frame[frame["row"].isin([*table.rows, *table.also])]
     largest = frame["recomputed_lstm_parameters"].max()
     frame = frame.assign(recomputed_ratio=largest / frame["recomputed_lstm_parameters"])
     columns = ["row", "kind", "printed_ratio", "recomputed_ratio", "printed_lstm_parameters", "task", "method",
-               "settings", "ok", "lstm_parameters_mean", "ratio_lstm_parameters", "baseline", "picked"]  # fmt: skip
+               "settings", "ok", "size_mean", "ratio_size", "baseline", "picked"]  # fmt: skip
     hovers: dict[str, str] = {}
     with style():
         figure = new_figure(5.3, 1.1 + 0.42 * len(frame))
@@ -172,20 +174,20 @@ def ratios(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> P
             ours = f"ours\nvs {line['baseline']}\n{line['label']}"
             _bar(axes, place - 0.19, line["printed_ratio"], line["row"], "printed", hovers)
             drawn |= _again(axes, place - 0.19, line)
-            _bar(axes, place + 0.19, line["ratio_lstm_parameters"], line["row"], ours, hovers)
+            _bar(axes, place + 0.19, line["ratio_size"], line["row"], ours, hovers)
         axes.set_yticks(range(len(frame)), [formats.clean(name) for name in frame["row"]])
         axes.set_ylim(len(frame) - 0.4, -0.6)
-        values = frame[["printed_ratio", "ratio_lstm_parameters"]].replace(np.inf, np.nan)
+        values = frame[["printed_ratio", "ratio_size"]].replace(np.inf, np.nan)
         axes.set_xlim(1, max(10.0, float(np.nanmax([*values.to_numpy().ravel(), 1.0]))) * 4)
         axes.grid(False, axis="y")
         _ratio_ticks(axes.xaxis)
-        axes.set_xlabel("Compression of the LSTM (log scale)")
+        axes.set_xlabel(f"{rule.compression} (log scale)")
         handles = [Patch(label=name, **look) for name, look in BARS.items()]
         if drawn:
             words = "printed sizes recomputed, where they differ"
             handles.append(Line2D([], [], color=COLOURS[1], lw=2.2, label=words))
         figure.legend(handles=handles, loc="outside lower left", ncols=3)
-        return _plot(table, figure, frame[columns], hovers)
+        return _plot(table, figure, frame[columns], hovers, rule)
 
 
 def _bar(axes: Axes, y: float, value: float, row: str, words: str, hovers: dict[str, str]) -> None:
@@ -212,7 +214,8 @@ def _again(axes: Axes, y: float, line: dict) -> bool:
 
 
 def size(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Plot:
-    """Figure 4: accuracy against LSTM parameters, every setting of each row, and the printed points."""
+    """Figure 4: accuracy against size, every setting of each row, and the printed points."""
+    rule = rule_of_table(table, groups, gathered)
     block = read_block(table.printed) if table.printed else None
     printed = dict(zip(block.keys, block.lines, strict=True)) if block else {}
     columns = ["row", "source", *GROUP_COLUMNS]
@@ -223,38 +226,55 @@ def size(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Plo
         axes = figure.add_subplot()
         axes.set_xscale("log")
         for name, row, task, colour, marker in _rows(table, gathered):
-            some = matching(row, task, groups[(groups["ok"] > 0) & (groups["lstm_parameters_mean"] > 0)])
-            some = some.sort_values("lstm_parameters_mean").assign(row=name, source="ours")
+            some = matching(row, task, groups[(groups["ok"] > 0) & (groups["size_mean"] > 0)])
+            some = some.sort_values("size_mean").assign(row=name, source="ours")
             if len(some):
-                x, y = some["lstm_parameters_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy()
+                x, y = some["size_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy()
                 half = some["test_accuracy_half_width"].fillna(0).to_numpy()
                 axes.vlines(x, y - half, y + half, color=colour, lw=0.8, alpha=0.45)
                 own = pareto_front(x, y)
-                _points(axes, some, "lstm_parameters_mean", "test_accuracy_mean", colour, marker, hovers, line=False)
+                _points(axes, some, "size_mean", "test_accuracy_mean", colour, marker, hovers, line=False)
                 axes.plot(x[own], y[own], color=colour, lw=1.1, zorder=2)
                 points.append(some)
             handles.append((name, colour, marker))
             line = printed.get(name)
-            if line and block.size(line) and block.accuracy(line) is not None:
+            if (point := _printed_point(block, line, task, groups)) is not None:
+                x, y, words = point
                 gid = f"point-{len(hovers)}"
-                axes.plot(block.size(line), block.accuracy(line), marker=marker, ms=7, ls="none", mfc="white",
+                axes.plot(x, y, marker=marker, ms=7, ls="none", mfc="white",
                           mec=colour, mew=1.3, zorder=4, gid=gid)  # fmt: skip
-                hovers[gid] = f"{name}, printed\n{line['accuracy_pct']} % at {block.size_text(line)} LSTM parameters"
-                points.append(pd.DataFrame([{"row": name, "source": "printed", "lstm_parameters_mean": block.size(line),
-                                             "test_accuracy_mean": block.accuracy(line)}]))  # fmt: skip
+                hovers[gid] = f"{name}, printed\n{words}"
+                points.append(pd.DataFrame([{"row": name, "source": "printed", "size_mean": x,
+                                             "test_accuracy_mean": y}]))  # fmt: skip
         if not points:
-            return _nothing(table, "No run of these rows has finished.", columns)
+            return _nothing(table, "No run of these rows has finished.", columns, rule)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: formats.tick(x)))
         axes.xaxis.set_major_locator(LogLocator(10, numticks=12))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
         axes.set_ylim(top=min(1.02, axes.get_ylim()[1]))
-        axes.set_xlabel("LSTM parameters (log scale)")
+        axes.set_xlabel(f"{rule.title()} (log scale)")
         every = pd.concat(points).reindex(columns=columns)
         hollow = " (hollow: printed in the paper)" if (every["source"] == "printed").any() else ""
         axes.set_title(f"Test accuracy, %{hollow}", loc="left", fontsize=8)
         _legend(figure, handles)
-        return _plot(table, figure, every, hovers)
+        return _plot(table, figure, every, hovers, rule)
+
+
+def _printed_point(
+    block: Block | None, line: dict[str, str] | None, task: str, groups: pd.DataFrame
+) -> tuple[float, float, str] | None:
+    """Size, accuracy and words of a printed row; None where it prints one of the two alone. A feed-forward network's
+    size is its printed share of the weights of our baseline on the task."""
+    if not line:
+        return None
+    if block.size(line) and block.accuracy(line) is not None:
+        words = f"{line['accuracy_pct']} % at {block.size_text(line)} LSTM parameters"
+        return block.size(line), block.accuracy(line), words
+    base = groups.loc[groups["task"] == task, "baseline_size"].max()
+    if block.error(line) is None or not block.share(line) or formats.absent(base):
+        return None
+    return block.share(line) * base, 1 - block.error(line), f"error {line['error_pct']} % at r_W {line['r_W_pct']} %"
 
 
 def _points(
@@ -273,7 +293,7 @@ def _points(
 
 def _dense_line(axes: Axes, tasks: set[str], groups: pd.DataFrame) -> None:
     """The dense model of a figure's only task, as a dashed line with its accuracy."""
-    dense = ranked(groups[groups["task"].isin(tasks) & (groups["method"] == DENSE)])
+    dense = ranked(groups[groups["task"].isin(tasks) & groups["method"].isin(DENSE)])
     if len(tasks) != 1 or dense.empty:
         return
     mean = dense.iloc[0]["test_accuracy_mean"]

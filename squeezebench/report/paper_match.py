@@ -16,7 +16,7 @@ from squeezebench.report import formats
 from squeezebench.report.compare import ranked
 from squeezebench.report.gather import Gathered, canonical
 from squeezebench.report.names import published
-from squeezebench.report.statistics import DENSE
+from squeezebench.report.sizes import DENSE, Rule, rule_of
 from squeezebench.report.verdicts import MARGIN
 
 
@@ -39,6 +39,13 @@ def tables_of(plan: dict) -> list[PublishedTable]:
             place = ".".join(map(str, first["loc"]))
             raise InputError(f"plan: config.tables: {place}: {first['msg'].removeprefix('Value error, ')}") from None
     return found
+
+
+def rule_of_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Rule:
+    """How sizes are counted on the tasks that a published table shows."""
+    rows = [*table.rows.values(), *table.also.values()]
+    tasks = {task for row in rows for task in table.tasks_of(row, gathered.tasks)}
+    return rule_of(groups[groups["task"].isin(tasks)])
 
 
 def of_one_protocol(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
@@ -79,7 +86,7 @@ def pick(row: OurRow, task: str, groups: pd.DataFrame) -> Pick:
         return Pick(None, "not run")
     some = every[every["ok"] > 0]
     if row.at_least is not None:
-        some = some[some["ratio_lstm_parameters"] >= row.at_least]
+        some = some[some["ratio_size"] >= row.at_least]
         if some.empty and (every["ok"] > 0).any():
             return Pick(None, f"no setting at {formats.ratio(row.at_least)} or more")
     if some.empty:
@@ -95,13 +102,13 @@ def pick(row: OurRow, task: str, groups: pd.DataFrame) -> Pick:
         return Pick(None, f"not picked: none{of} has a validation accuracy")
     if row.pick == "best":
         return Pick(able.iloc[0], f"best on validation{of}")
-    dense = ranked(groups[(groups["task"] == task) & (groups["method"] == DENSE)])
+    dense = ranked(groups[(groups["task"] == task) & groups["method"].isin(DENSE)])
     top = (dense if len(dense) else able).iloc[0]["validation_accuracy_mean"]
     near = able[able["validation_accuracy_mean"] >= top - MARGIN]
-    of = f" of {DENSE if len(dense) else 'the best'} on validation{of}"
+    of = f" of {dense.iloc[0]['method'] if len(dense) else 'the best'} on validation{of}"
     if near.empty:
         return Pick(able.iloc[0], f"best on validation; none within 1 point{of}")
-    least = near.sort_values(["lstm_parameters_mean", "validation_accuracy_mean"], ascending=[True, False])
+    least = near.sort_values(["size_mean", "validation_accuracy_mean"], ascending=[True, False])
     return Pick(least.iloc[0], f"smallest within 1 point{of}")
 
 

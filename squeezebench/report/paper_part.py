@@ -14,7 +14,9 @@ from squeezebench.report.names import DRAWN
 from squeezebench.report.paper import paper_table
 from squeezebench.report.paper_figures import paper_figure
 from squeezebench.report.paper_match import of_one_protocol, tables_of
+from squeezebench.report.paper_networks import networks_table
 from squeezebench.report.paper_splits import splits_table
+from squeezebench.report.sizes import rule_of
 from squeezebench.report.tables import Table
 from squeezebench.report.words import captions
 
@@ -43,7 +45,7 @@ def paper_parts(groups: pd.DataFrame, gathered: Gathered) -> list[PaperPart]:
 
 def _part(table: PublishedTable, said: bool, groups: pd.DataFrame, gathered: Gathered) -> PaperPart:
     drawn = table.layout in DRAWN
-    make = splits_table if table.layout == "splits" else paper_table
+    make = {"splits": splits_table, "networks": networks_table}.get(table.layout, paper_table)
     return PaperPart(
         title=formats.clean(table.title),
         printed=_source(table),
@@ -74,7 +76,7 @@ def _measured(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -
         return words["unmeasured"].format(tasks=formats.clean(", ".join(tasks)))
     least, most = int(here["ok"].min()), int(here["ok"].max())
     sizes = gathered.runs.dropna(subset="test_size").groupby("task")["test_size"].max()
-    named = [f"{task} ({sizes[task]:,.0f} test sequences)" if task in sizes else task for task in tasks]
+    named = [f"{task} ({sizes[task]:,.0f} test {rule_of(here).example}s)" if task in sizes else task for task in tasks]
     return formats.clean(words["measured"].format(
         tasks=", ".join(named), protocol=" and ".join(words["protocols"][name] for name in here["protocol"].unique()),
         seeds=formats.plural(most, "seed") if least == most else f"{least} to {most} seeds",

@@ -14,6 +14,7 @@ from squeezebench.report.gather import Gathered
 from squeezebench.report.more_figures import runs_of
 from squeezebench.report.paper import caption, parameters
 from squeezebench.report.paper_match import both_sides, told_apart
+from squeezebench.report.sizes import rule_of
 from squeezebench.report.statistics import ENOUGH_SEEDS, LEVEL
 from squeezebench.report.tables import Cell, Column, Table
 from squeezebench.report.views import marks
@@ -21,7 +22,7 @@ from squeezebench.report.words import captions
 
 Row = dict[str, Any]
 
-SIDE = ["ok", "test_accuracy_mean", "test_accuracy_half_width", "lstm_parameters_mean"]
+SIDE = ["ok", "test_accuracy_mean", "test_accuracy_half_width", "size_mean"]
 SHARED = ["protocol", "method", "settings", "control", "stale", "unplanned"]
 SIDES = [f"{side}_{name}" for side in ("left", "right") for name in ("task", *SIDE)]
 
@@ -32,6 +33,7 @@ def splits_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered
     The two test parts hold different sequences, so seeds are not paired: the interval is Welch's.
     """
     tasks = (table.left, table.right)
+    rule = rule_of(groups[groups["task"].isin(tasks)])
     lines: list[Row] = []
     for name, row in {**table.rows, **table.also}.items():
         line: Row = {"row": name, "method": row.method, "left_task": table.left, "right_task": table.right}
@@ -51,9 +53,9 @@ def splits_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered
         Column(f"Accuracy, {formats.clean(table.left)}", _side("left"), numeric=True, hint=interval),
         Column(f"Accuracy, {formats.clean(table.right)}", _side("right"), numeric=True, hint=interval),
         Column("Difference, points", _difference, numeric=True, hint=captions()["paper"]["hints"]["welch"]),
-        Column("LSTM parameters (left, right)", _sizes, numeric=True, tex=False),
+        Column(f"{rule.title()} (left, right)", _sizes, numeric=True, tex=False),
     ]
-    raw = {name: name for name in frame if name != "label"}
+    raw = rule.raw(name for name in frame if name != "label")
     return Table(table.name, columns, frame, raw, caption(table))
 
 
@@ -96,7 +98,7 @@ def _difference(row: Row) -> Cell:
 
 
 def _sizes(row: Row) -> Cell:
-    sizes = [row[f"{side}_lstm_parameters_mean"] for side in ("left", "right")]
+    sizes = [row[f"{side}_size_mean"] for side in ("left", "right")]
     if any(map(formats.absent, sizes)):
         return Cell(formats.NONE)
     return Cell(", ".join(map(parameters, sizes)), sizes[1])

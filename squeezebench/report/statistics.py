@@ -10,10 +10,9 @@ from scipy import stats
 
 from squeezebench.report.gather import BATCHES, GROUP, Gathered
 from squeezebench.report.labels import settings_labels
+from squeezebench.report.sizes import DENSE, SHARES
 
 LEVEL = 0.95
-DENSE = "dense"  # the uncompressed reference
-SMALLER = "small_dense"  # the control that every method has to beat: a dense model of the same size
 RESAMPLES = 2000  # of every bootstrap
 ENOUGH_SEEDS = 3  # below this the report makes no comparison, it says "not enough seeds"
 
@@ -25,7 +24,7 @@ MEASURED = {
     "test_final_epoch": "test_accuracy_final_epoch",
     "validation": "validation_accuracy",
     "train": "train_accuracy",
-    "count_lstm_total": "lstm_parameters",
+    "count_size": "size",
     "count_input_to_hidden": "input_to_hidden_parameters",
     "count_model_total": "model_parameters",
     "kept_inputs": "kept_inputs",
@@ -40,7 +39,7 @@ MEASURED = {
        for side, ends in (("", QUARTILES), ("dense_", QUARTILES), ("fastest_dense_", ("",))) for end in ends},
     "train_seconds": "train_seconds",
 }  # fmt: skip
-_RATIOS = {"lstm_total": "lstm_parameters", "input_to_hidden": "input_to_hidden_parameters",
+_RATIOS = {"size": "size", "input_to_hidden": "input_to_hidden_parameters",
            "model_total": "model_parameters"}  # fmt: skip
 
 
@@ -54,7 +53,7 @@ def run_groups(gathered: Gathered) -> pd.DataFrame:
     """One row per run group (task, protocol, method, settings), its numbers over the seeds that finished."""
     runs = gathered.runs
     by_group = runs.groupby(GROUP, sort=True)
-    first = by_group[["title", "control", "varied", "baseline", "folder"]].first()
+    first = by_group[["title", "control", "varied", "baseline", "folder", "size_rule"]].first()
     groups = first.rename(columns={"title": "method_title"})
     groups["seeds"] = by_group["seed"].agg(lambda seeds: " ".join(map(str, sorted(seeds))))
     for status in ("ok", "failed", "skipped"):
@@ -64,21 +63,25 @@ def run_groups(gathered: Gathered) -> pd.DataFrame:
     groups["unplanned"] = (~by_group["planned"].any()) & bool(gathered.plan)
 
     finished = runs[runs["status"] == "ok"].groupby(GROUP, sort=True)
-    for column, name in MEASURED.items():
+    for column, name in (MEASURED | SHARES).items():
         n = finished[column].count()
         groups[f"{name}_mean"] = finished[column].mean()
         groups[f"{name}_half_width"] = half_width(finished[column].std(), n)
     for batch in BATCHES:
         by_runtime = finished[f"fastest_dense_runtime_{batch}"]
         groups[f"fastest_dense_runtime_batch_{batch}"] = by_runtime.agg(lambda names: " or ".join(sorted(set(names))))
-    for column in ("of_inputs", "of_hidden", *(f"baseline_{rule}" for rule in _RATIOS)):
+    for column in ("of_inputs", "of_hidden", *(f"baseline_{rule}" for rule in (*_RATIOS, "neurons"))):
         groups[column] = finished[column].mean()
+    for column in ("kept_structure", "of_structure"):  # one a seed
+        groups[column] = finished[column].agg(lambda texts: " ".join(text for text in texts if text))
+    groups[["kept_structure", "of_structure"]] = groups[["kept_structure", "of_structure"]].fillna("")
+    groups["of_structure"] = groups["of_structure"].map(lambda text: " ".join(dict.fromkeys(text.split())))
     for rule, name in _RATIOS.items():
         # The ratio of the means, not the mean of the ratios: one seed that collapsed must not set the ratio.
         with np.errstate(divide="ignore", invalid="ignore"):
             groups[f"ratio_{name}"] = groups[f"baseline_{rule}"] / groups[f"{name}_mean"]
-    intervals = ratio_intervals(runs[runs["status"] == "ok"], "count_lstm_total", "baseline_lstm_total")
-    groups = groups.join(intervals.add_prefix("ratio_lstm_parameters_"))
+    intervals = ratio_intervals(runs[runs["status"] == "ok"], "count_size", "baseline_size")
+    groups = groups.join(intervals.add_prefix("ratio_size_"))
     groups = groups.reset_index()
     groups = groups.iloc[_reading_order(groups)].reset_index(drop=True)
     groups["method_label"] = groups["method"].map(method_labels(runs))
@@ -86,7 +89,7 @@ def run_groups(gathered: Gathered) -> pd.DataFrame:
     groups["front"] = False
     for _, some in groups[groups["ok"] > 0].groupby(["task", "protocol"]):
         groups.loc[some.index, "front"] = pareto_front(
-            some["lstm_parameters_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy()
+            some["size_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy()
         )
     return groups
 
@@ -132,8 +135,8 @@ def leading_protocol(groups: pd.DataFrame) -> pd.DataFrame:
 
 def _reading_order(groups: pd.DataFrame) -> np.ndarray:
     """By task: dense first, then methods by name, then controls; within each from large to small."""
-    size = -groups["lstm_parameters_mean"].fillna(0)
-    released, compressed = groups["protocol"] != "sound", groups["method"] != DENSE
+    size = -groups["size_mean"].fillna(0)
+    released, compressed = groups["protocol"] != "sound", ~groups["method"].isin(DENSE)
     keys = [
         groups["settings"],
         size,

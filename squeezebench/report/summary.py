@@ -16,15 +16,16 @@ import pandas as pd
 from squeezebench.report.compare import ranked
 from squeezebench.report.gather import Gathered
 from squeezebench.report.more_figures import runs_of
-from squeezebench.report.statistics import DENSE, ENOUGH_SEEDS, LEVEL, RESAMPLES
+from squeezebench.report.sizes import DENSE
+from squeezebench.report.statistics import ENOUGH_SEEDS, LEVEL, RESAMPLES
 
 NEAR = 0.005  # "dense accuracy": half a point below it
 RATIOS = (10, 100, 1000)
 STATISTICS = ("hypervolume", "near_dense", *(f"accuracy_{ratio}" for ratio in RATIOS))
 # Of the group behind a number.
-PICKED = ("settings", "settings_label", "ratio", "lstm_parameters", "test_accuracy", "test_accuracy_half_width")
+PICKED = ("settings", "settings_label", "ratio", "size", "test_accuracy", "test_accuracy_half_width")
 _WHERE = ["task", "protocol", "method"]
-_COLUMNS = [*_WHERE, "method_label", "control", "stale", "unplanned", "n_settings", "n_seeds", "chance"]
+_COLUMNS = [*_WHERE, "size_rule", "method_label", "control", "stale", "unplanned", "n_settings", "n_seeds", "chance"]
 
 
 def summaries(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
@@ -33,11 +34,11 @@ def summaries(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
     lines = []
     able = ranked(groups)
     for (task, protocol), here in able.groupby(["task", "protocol"], sort=True):
-        dense = here[here["method"] == DENSE]
-        for method, some in here[here["method"] != DENSE].groupby("method", sort=False):
+        dense = here[here["method"].isin(DENSE)]
+        for method, some in here[~here["method"].isin(DENSE)].groupby("method", sort=False):
             first = some.iloc[0]
             line = {"task": task, "protocol": protocol, "method": method, "n_settings": len(some)}
-            line |= {key: first[key] for key in ("method_label", "control")}
+            line |= {key: first[key] for key in ("size_rule", "method_label", "control")}
             line |= {key: some[key].sum() if key == "stale" else some[key].all() for key in ("stale", "unplanned")}
             lines.append(line | _summary(some, dense, gathered))
     columns = [*_COLUMNS]
@@ -50,7 +51,7 @@ def summaries(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
 
 def _summary(some: pd.DataFrame, dense: pd.DataFrame, gathered: Gathered) -> dict:
     """Of one method on one task. Rows of `some` are its settings."""
-    some = some.sort_values(["lstm_parameters_mean", "settings"], kind="stable")  # of equals the smallest is picked
+    some = some.sort_values(["size_mean", "settings"], kind="stable")  # of equals the smallest is picked
     runs = [runs_of(group, gathered).set_index("seed") for _, group in some.iterrows()]
     seeds = sorted(set().union(*(one.index for one in runs)))
     chance = chance_accuracy(runs[0])
@@ -58,7 +59,7 @@ def _summary(some: pd.DataFrame, dense: pd.DataFrame, gathered: Gathered) -> dic
     if len(seeds) < ENOUGH_SEEDS:
         return found
     values = {name: np.array([one[name].reindex(seeds) for one in runs]) for name in
-              ("test", "validation", "count_lstm_total", "baseline_lstm_total")}  # (settings, seeds)  # fmt: skip
+              ("test", "validation", "count_size", "baseline_size")}  # (settings, seeds)  # fmt: skip
     draws = np.random.default_rng(0).integers(len(seeds), size=(RESAMPLES, len(seeds)))
     draws = np.vstack([np.arange(len(seeds)), draws])  # the first is what was measured
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
@@ -88,8 +89,8 @@ def _summary(some: pd.DataFrame, dense: pd.DataFrame, gathered: Gathered) -> dic
             found |= {
                 f"{name}_settings": group["settings"],
                 f"{name}_settings_label": group["settings_label"],
-                f"{name}_ratio": group["ratio_lstm_parameters"],
-                f"{name}_lstm_parameters": group["lstm_parameters_mean"],
+                f"{name}_ratio": group["ratio_size"],
+                f"{name}_size": group["size_mean"],
                 f"{name}_test_accuracy": group["test_accuracy_mean"],
                 f"{name}_test_accuracy_half_width": group["test_accuracy_half_width"],
             }

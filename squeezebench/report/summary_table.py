@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from squeezebench.report import formats
+from squeezebench.report.sizes import of_row, rule_of
 from squeezebench.report.statistics import ENOUGH_SEEDS
 from squeezebench.report.summary import NEAR, PICKED, RATIOS, STATISTICS
 from squeezebench.report.tables import Cell, Column, Table, text_column
@@ -21,11 +22,14 @@ FEW = "not enough seeds"
 
 def summary_table(summary: pd.DataFrame) -> Table:
     """One line per task and method."""
-    hints = captions()["hints"]
+    rule = rule_of(summary)
+    words = captions(rule.name)
+    hints = words["hints"]
     columns = [
         text_column("Task", "task"),
         Column("Method", method_cell),
-        Column("Hypervolume", _cell("hypervolume", formats.amount, "no LSTM"), numeric=True, hint=hints["hypervolume"]),
+        Column("Hypervolume", _cell("hypervolume", formats.amount, rule.nothing), numeric=True,
+               hint=hints["hypervolume"]),
         Column(f"Ratio at dense {formats.points(-NEAR)}", _cell("near_dense", formats.ratio, "not reached", _size),
                numeric=True, hint=hints["near_dense"]),
         *(Column(f"Accuracy at {formats.ratio_tick(ratio)}",
@@ -38,7 +42,7 @@ def summary_table(summary: pd.DataFrame) -> Table:
     for name in STATISTICS:
         raw += [name, f"{name}_low", f"{name}_high"]
         raw += [f"{name}_{part}" for part in PICKED if part != "settings_label"] if name != "hypervolume" else []
-    return Table("summary", columns, summary, {name: name for name in raw}, captions()["tables"]["summary"])
+    return Table("summary", columns, summary, rule.raw(raw), words["tables"]["summary"])
 
 
 def _cell(name: str, show: Callable[[float], str], never: str, note: Callable[[Row, str], str] | None = None):
@@ -59,11 +63,11 @@ def _cell(name: str, show: Callable[[float], str], never: str, note: Callable[[R
 
 def _size(row: Row, name: str) -> str:
     """Which setting it is, its parameters and its test accuracy."""
-    size = formats.count(row[f"{name}_lstm_parameters"])
+    size = formats.count(row[f"{name}_size"])
     test = formats.percent_interval(row[f"{name}_test_accuracy"], row[f"{name}_test_accuracy_half_width"])
     return f"{row[f'{name}_settings_label']}: {size}, {test} on test"
 
 
 def _at(row: Row, name: str) -> str:
     """Which setting it is and how small it really is."""
-    return f"{row[f'{name}_settings_label']}, {formats.ratio(row[f'{name}_ratio'])}"
+    return f"{row[f'{name}_settings_label']}, {of_row(row).ratio(row[f'{name}_ratio'])}"

@@ -14,13 +14,13 @@ from squeezebench.report import formats
 from squeezebench.report.figures import Plot, nothing, plot
 from squeezebench.report.gather import Gathered, canonical, number
 from squeezebench.report.palette import Look
-from squeezebench.report.statistics import DENSE
+from squeezebench.report.sizes import DENSE, RECURRENT, Rule, rule_of
 from squeezebench.report.svg import SOFT, new_figure, style
 from squeezebench.report.tables import Cell, Column, Table, number_column, text_column
 from squeezebench.report.words import captions
 from squeezebench.tuning.result import Axis, TuningError, TuningResult, best_so_far, read_result
 
-CURVE = ["task", "method", "trial", "status", "reason", "drawn", "validation_accuracy", "lstm_parameters", "ratio",
+CURVE = ["task", "method", "trial", "status", "reason", "drawn", "validation_accuracy", "size", "ratio",
          "meets_the_ratio", "value", "best_trial", "best_value", "best_validation_accuracy", "seconds"]  # fmt: skip
 
 
@@ -59,6 +59,7 @@ def _read(task: str, method: str, path: Path) -> Tuned:
 def tuning_table(tuned: list[Tuned], gathered: Gathered) -> Table:
     """One line for each method on each task: its budget, what it was spent on, and what came of it."""
     frame = pd.DataFrame([_line(one, gathered) for one in tuned])
+    rule = rule_of(gathered.runs)
     columns = [
         text_column("Task", "task"),
         Column("Method", _method),
@@ -69,7 +70,7 @@ def tuning_table(tuned: list[Tuned], gathered: Gathered) -> Table:
         number_column("Seconds in all", "seconds", formats.amount, tex=False),
         Column("Picked", _picked),
         number_column("Validation", "validation_accuracy", formats.percent),
-        number_column("Ratio (LSTM parameters)", "ratio", formats.ratio),
+        number_column(f"Ratio ({rule.noun})", "ratio", formats.ratio),
     ]
     raw = [name for name in frame if name not in ("space_words", "drawn_words", "title", "problem_words")]
     return Table("tuning", columns, frame, {name: name for name in raw}, captions()["tables"]["tuning"])
@@ -138,11 +139,11 @@ def _picked(row: dict[str, Any]) -> Cell:
     return Cell(formats.clean(row["drawn_words"]), marks=(short,) if short else ())
 
 
-def tuning_curves(task: str, tuned: list[Tuned], looks: Mapping[str, Look]) -> Plot:
+def tuning_curves(task: str, tuned: list[Tuned], looks: Mapping[str, Look], rule: Rule = RECURRENT) -> Plot:
     """Best validation accuracy so far, among the trials that meet the ratio, against the number of trials."""
     kind, here = "tuning", [one for one in tuned if one.task == task and one.result]
     if not here:
-        return nothing(kind, "No method of this task has been tuned yet.", CURVE, task)
+        return nothing(kind, "No method of this task has been tuned yet.", CURVE, task, rule)
     points = pd.DataFrame([line for one in here for line in _points(one)], columns=CURVE)
     with style():
         figure = new_figure(5.3, 3.3)
@@ -153,7 +154,7 @@ def tuning_curves(task: str, tuned: list[Tuned], looks: Mapping[str, Look]) -> P
             if len(curve):  # where every point was tried, more trials would change nothing
                 curve = pd.concat([curve, curve.tail(1).assign(trial=points["trial"].max())]).drop_duplicates("trial")
             words = one.title[:26] + ("" if len(curve) else " (never met)")
-            line = "-" if one.method == DENSE else look.line
+            line = "-" if one.method in DENSE else look.line
             axes.plot(curve["trial"] + 1, curve["best_validation_accuracy"], drawstyle="steps-post", color=look.colour,
                       ls=line, lw=1.1, marker=look.marker, ms=4.5, mec="white", mew=0.5, label=words)  # fmt: skip
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
@@ -164,7 +165,7 @@ def tuning_curves(task: str, tuned: list[Tuned], looks: Mapping[str, Look]) -> P
         axes.set_title(f"Best validation accuracy so far{least}, %", loc="left", fontsize=8)
         axes.set_xlabel("Trials")
         figure.legend(loc="outside lower left", ncols=3, handlelength=2.6)
-        return plot(kind, figure, points, {}, task)
+        return plot(kind, figure, points, {}, task, rule=rule)
 
 
 def _points(one: Tuned) -> list[dict[str, Any]]:
@@ -180,7 +181,7 @@ def _points(one: Tuned) -> list[dict[str, Any]]:
                 "reason": trial.reason,
                 "drawn": canonical(trial.drawn),
                 "validation_accuracy": number(trial.validation),
-                "lstm_parameters": number(trial.lstm_total),
+                "size": number(trial.lstm_total),
                 "ratio": number(trial.ratio),
                 "meets_the_ratio": trial.status == "ok" and result.tuning.objective.met(trial.ratio),
                 "value": number(trial.value),

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from squeezebench.report import formats
-from squeezebench.report.statistics import DENSE, ENOUGH_SEEDS, SMALLER, leading_protocol
+from squeezebench.report.sizes import DENSE, SMALLER, Rule, of_row, rule_of
+from squeezebench.report.statistics import ENOUGH_SEEDS, leading_protocol
 from squeezebench.report.words import captions
 
 MARGIN = 0.01  # "within one point of dense"
@@ -31,26 +32,27 @@ def headlines(task: str, groups: pd.DataFrame, chosen: pd.DataFrame) -> list[Hea
 
     `groups` is every compared group, `chosen` the settings picked on validation.
     """
-    words = captions()["headlines"]
     here = leading_protocol(groups[(groups["task"] == task) & (groups["ok"] > 0)])
+    rule = rule_of(here)
+    words = captions(rule.name)["headlines"]
     chosen = chosen[chosen.index.isin(here.index)]
     if here.empty:
         return [Headline("reference", words["nothing"], settled=False)]
     found = []
-    dense = here[here["method"] == DENSE].sort_values("validation_accuracy_mean", ascending=False)
+    dense = here[here["method"].isin(DENSE)].sort_values("validation_accuracy_mean", ascending=False)
     if dense.empty:
         found.append(Headline("reference", words["no_dense"], settled=False))
     else:
         found.append(_reference(dense.iloc[0]))
-        found += _at_ratio(here, chosen)
-        found += _smallest_within(here, dense.iloc[0])
-    found += _equal_size(here, chosen)
+        found += _at_ratio(here, chosen, words)
+        found += _smallest_within(here, dense.iloc[0], words)
+    found += _equal_size(here, chosen, rule)
     return found
 
 
 def _facts(group: pd.Series) -> dict[str, str]:
     """The words every sentence about a group may use."""
-    kind = " (a control)" if group["control"] and group["method"] != DENSE else ""
+    kind = " (a control)" if group["control"] and group["method"] not in DENSE else ""
     released = ", as released" if group["protocol"] == "as_released" else ""
     label = "" if group["settings_label"] == "defaults" else f" with {group['settings_label']}"
     accuracy = formats.percent_interval(group["test_accuracy_mean"], group["test_accuracy_half_width"])
@@ -61,13 +63,13 @@ def _facts(group: pd.Series) -> dict[str, str]:
         "settings": label,
         "accuracy": accuracy,
         "seeds": formats.plural(int(group["ok"]), "seed"),
-        "parameters": formats.count(group["lstm_parameters_mean"]),
-        "ratio": formats.ratio(group["ratio_lstm_parameters"]),
+        "parameters": formats.count(group["size_mean"]),
+        "ratio": of_row(group).ratio(group["ratio_size"]),
     }
 
 
 def _reference(dense: pd.Series) -> Headline:
-    return Headline("reference", captions()["headlines"]["reference"].format(**_facts(dense)))
+    return Headline("reference", captions(of_row(dense).name)["headlines"]["reference"].format(**_facts(dense)))
 
 
 def within(group: pd.Series) -> tuple[str, bool]:
@@ -88,9 +90,8 @@ def within(group: pd.Series) -> tuple[str, bool]:
     return words[key].format(difference=difference), not key.startswith("undecided")
 
 
-def _at_ratio(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
+def _at_ratio(here: pd.DataFrame, chosen: pd.DataFrame, words: dict[str, str]) -> list[Headline]:
     """The best picked setting at ten times or more, best by validation."""
-    words = captions()["headlines"]
     able = chosen[chosen["bracket"] == RATIO]
     if able.empty:
         return [Headline("at_ratio", words["none_at_ratio"], settled=False)]
@@ -108,28 +109,27 @@ def _shortly(best: pd.Series) -> str:
     return captions()["short"][key].format(method=facts["method"], ratio=facts["ratio"], points=points)
 
 
-def _smallest_within(here: pd.DataFrame, dense: pd.Series) -> list[Headline]:
+def _smallest_within(here: pd.DataFrame, dense: pd.Series, words: dict[str, str]) -> list[Headline]:
     """The smallest group that is within one point of dense on validation; then its test accuracy."""
-    words = captions()["headlines"]
     most = min(ENOUGH_SEEDS, int(here["ok"].max()))
-    ratio = here["ratio_lstm_parameters"]
+    ratio = here["ratio_size"]
     able = here[(ratio > 1) & (ratio < math.inf) & (here["ok"] >= most)]
     able = able[able["protocol"] == dense["protocol"]]
     able = able[able["validation_accuracy_mean"] >= dense["validation_accuracy_mean"] - MARGIN]
     if able.empty:
         return [Headline("smallest", words["none_smallest"])]
-    smallest = able.loc[able["ratio_lstm_parameters"].idxmax()]
+    smallest = able.loc[able["ratio_size"].idxmax()]
     verdict, settled = within(smallest)
     return [Headline("smallest", words["smallest"].format(**_facts(smallest), verdict=verdict), settled)]
 
 
-def _equal_size(here: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
+def _equal_size(here: pd.DataFrame, chosen: pd.DataFrame, rule: Rule) -> list[Headline]:
     """Whether any method beats a small dense model of equal or larger size, corrected for many questions."""
-    words, short = captions()["equal_size"], captions()["short"]
-    methods = here[~here["control"].astype(bool) & ~here["method"].isin([DENSE, SMALLER])]
+    words, short = captions(rule.name)["equal_size"], captions(rule.name)["short"]
+    methods = here[~here["control"].astype(bool) & ~here["method"].isin([*DENSE, *SMALLER])]
     if methods.empty:
         return []
-    if not (here["method"] == SMALLER).any():
+    if not here["method"].isin(SMALLER).any():
         return [Headline("equal_size", words["no_control"], settled=False)]
     picked = methods[methods.index.isin(chosen.index) & methods["small_group"].notna()]
     tested = picked[picked["small_n"] >= ENOUGH_SEEDS]
@@ -154,7 +154,7 @@ def _listed(groups: pd.DataFrame, points: bool = True) -> str:
     """`VIB-LSTM at 33.2× (+1.2 [0.3, 2.1])`, the best setting of each method; without `points` no brackets."""
     best = groups.sort_values("small_difference", ascending=False).drop_duplicates("method_label")
     return "; ".join(
-        f"{group['method_label']} at {formats.ratio(group['ratio_lstm_parameters'])}"
+        f"{group['method_label']} at {of_row(group).ratio(group['ratio_size'])}"
         + (f" ({formats.points_interval(group['small_difference'], group['small_half_width'])})" if points else "")
         for _, group in best.iterrows()
     )

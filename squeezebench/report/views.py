@@ -9,6 +9,7 @@ import pandas as pd
 from squeezebench.report import formats
 from squeezebench.report.compare import COMPARED, PARTNERS
 from squeezebench.report.gather import Gathered
+from squeezebench.report.sizes import FEED_FORWARD, MIXED, OF_RUNS, RECURRENT, of_row, rule_of, structure
 from squeezebench.report.statistics import ENOUGH_SEEDS, MEASURED, flattery
 from squeezebench.report.tables import Cell, Column, Table, number_column, text_column
 from squeezebench.report.words import captions
@@ -58,12 +59,42 @@ def accuracy(key: str):
 
 def ratio(row: Row) -> Cell:
     """The ratio, its interval where the seeds have different sizes, and what it is a ratio to."""
-    value, low, high = (row[f"ratio_lstm_parameters{end}"] for end in ("", "_low", "_high"))
+    value, low, high = (row[f"ratio_size{end}"] for end in ("", "_low", "_high"))
     note = f"vs {formats.clean(row['baseline'])}" if row["baseline"] and not formats.absent(value) else ""
-    text = formats.ratio(value)
-    if not formats.absent(low) and formats.ratio(low) != formats.ratio(high):
-        text += f" [{formats.ratio(low)}, {formats.ratio(high)}]"
+    shown, shown_low, shown_high = map(of_row(row).ratio, (value, low, high))
+    text = shown if formats.absent(low) or shown_low == shown_high else f"{shown} [{shown_low}, {shown_high}]"
     return Cell(text, None if formats.absent(value) else value, note=note)
+
+
+def error(key: str):
+    """100 % minus an accuracy, with two digits after the point: the papers on images print errors of a few per cent."""
+
+    def cell(row: Row) -> Cell:
+        mean, half = row[f"{key}_mean"], row[f"{key}_half_width"]
+        if formats.absent(mean):
+            return Cell(formats.NONE)
+        note = "one seed, no interval" if formats.absent(half) else ""
+        return Cell(formats.share_interval(1 - mean, half), float(1 - mean), note=note)
+
+    return cell
+
+
+def share(key: str):
+    """A share of the baseline's count in per cent, as the papers print r_W and r_N."""
+
+    def cell(row: Row) -> Cell:
+        mean = row[f"{key}_mean"]
+        if formats.absent(mean):
+            return Cell(formats.NONE)
+        return Cell(formats.share_interval(mean, row[f"{key}_half_width"]), float(mean))
+
+    return cell
+
+
+def structure_cell(row: Row) -> Cell:
+    """The widths that are kept, `97-71-33`, with the uncompressed network's below them."""
+    of = structure(row["of_structure"])
+    return Cell(structure(row["kept_structure"]) or formats.NONE, note=f"of {of}" if of else "")
 
 
 def _kept(which: str):
@@ -75,7 +106,7 @@ def _kept(which: str):
     return cell
 
 
-def _latency(row: Row) -> Cell:
+def latency(row: Row) -> Cell:
     own, dense = row["latency_ms_batch_1_mean"], row["dense_latency_ms_batch_1_mean"]
     note = "" if formats.absent(dense) else f"dense {formats.amount(dense)}"
     return Cell(formats.amount(own), None if formats.absent(own) else own, note=note)
@@ -83,7 +114,20 @@ def _latency(row: Row) -> Cell:
 
 def groups_table(groups: pd.DataFrame) -> Table:
     """Every run group."""
-    hints = captions()["hints"]
+    rule = rule_of(groups)
+    words = captions(rule.name)
+    hints = words["hints"]
+    of_recurrent = [
+        Column("Inputs kept", _kept("kept_inputs"), numeric=True, tex=False),
+        Column("Hidden kept", _kept("kept_hidden"), numeric=True, tex=False),
+    ]
+    of_images = [
+        Column("Error", error("test_accuracy"), numeric=True, hint=hints["error"]),
+        Column("r_W", share("share_weights"), numeric=True, hint=hints["share_weights"]),
+        Column("r_N", share("share_neurons"), numeric=True, hint=hints["share_neurons"]),
+        Column("Structure", structure_cell, hint=hints["structure"]),
+    ]
+    kept = {RECURRENT: of_recurrent, MIXED: [*of_recurrent, *of_images]}.get(rule, of_images)
     columns = [
         text_column("Task", "task"),
         Column("Method", method_cell),
@@ -91,24 +135,25 @@ def groups_table(groups: pd.DataFrame) -> Table:
         Column("Seeds", _seeds, numeric=True, hint=hints["seeds"]),
         Column("Test accuracy", accuracy("test_accuracy"), numeric=True, hint=hints["interval"]),
         Column("Validation", accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False),
-        number_column("LSTM parameters", "lstm_parameters_mean", formats.count, hint=hints["lstm_parameters"]),
-        Column("Ratio (LSTM parameters)", ratio, numeric=True, hint=hints["ratio"]),
+        number_column(rule.title(), "size_mean", formats.count, hint=hints["lstm_parameters"]),
+        Column(f"Ratio ({rule.noun})", ratio, numeric=True, hint=hints["ratio"]),
         number_column("Whole model", "model_parameters_mean", formats.count, hint=hints["model"], tex=False),
-        Column("Inputs kept", _kept("kept_inputs"), numeric=True, tex=False),
-        Column("Hidden kept", _kept("kept_hidden"), numeric=True, tex=False),
+        *kept,
         number_column("On disk", "bytes_mean", formats.size, hint=hints["bytes"], tex=False),
         number_column("MACs", "macs_mean", formats.count, hint=hints["macs"], tex=False),
-        Column("Latency, ms", _latency, numeric=True, hint=hints["latency"], tex=False),
+        Column("Latency, ms", latency, numeric=True, hint=hints["latency"], tex=False),
         number_column("Training, s", "train_seconds_mean", formats.amount, hint=hints["seconds"], tex=False),
     ]
-    return Table("groups", columns, groups, _raw(groups), captions()["tables"]["groups"])
+    return Table("groups", columns, groups, _raw(groups), words["tables"]["groups"])
 
 
 def _raw(groups: pd.DataFrame) -> dict[str, str]:
-    """Columns of groups.csv, all of them with every digit."""
+    """Columns of groups.csv, all of them with every digit; without those of feed-forward tasks where there is none."""
+    rule = rule_of(groups)
     hidden = {"folder", "method_label", "settings_label"}
     hidden |= {f"{which}_{part}" for which in PARTNERS for part in COMPARED}
-    return {name: name for name in groups if name not in hidden}
+    hidden |= FEED_FORWARD if rule is RECURRENT else set()
+    return rule.raw(name for name in groups if name not in hidden)
 
 
 def _difference(which: str, names: dict[int, str]):
@@ -129,12 +174,14 @@ def _difference(which: str, names: dict[int, str]):
 
 def selected_table(chosen: pd.DataFrame, groups: pd.DataFrame) -> Table:
     """Per task, method and bracket the setting picked on validation, against dense and small dense."""
-    hints = captions()["hints"]
+    rule = rule_of(groups)
+    words = captions(rule.name)
+    hints = words["hints"]
     small_names, dense_names, control_names = {}, {}, {}
     for index, row in zip(groups.index, groups.to_dict("records"), strict=True):
         label = row["settings_label"]
-        small_names[index] = f"vs {label}, {formats.ratio(row['ratio_lstm_parameters'])}"
-        control_names[index] = f"vs {row['method_label']} {label}, {formats.ratio(row['ratio_lstm_parameters'])}"
+        small_names[index] = f"vs {label}, {of_row(row).ratio(row['ratio_size'])}"
+        control_names[index] = f"vs {row['method_label']} {label}, {of_row(row).ratio(row['ratio_size'])}"
         dense_names[index] = f"vs {row['method_label']}" + ("" if label == "defaults" else f" {label}")
     columns = [
         text_column("Task", "task"),
@@ -142,27 +189,27 @@ def selected_table(chosen: pd.DataFrame, groups: pd.DataFrame) -> Table:
         Column("Method", method_cell),
         text_column("Settings picked", "settings_label"),
         Column("Seeds", _seeds, numeric=True, hint=hints["seeds"], tex=False),
-        Column("Ratio (LSTM parameters)", ratio, numeric=True, hint=hints["ratio"]),
+        Column(f"Ratio ({rule.noun})", ratio, numeric=True, hint=hints["ratio"]),
         Column("Validation", accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False),
         Column("Test accuracy", accuracy("test_accuracy"), numeric=True, hint=hints["interval"]),
         Column("Points to dense", _difference("dense", dense_names), numeric=True, hint=hints["dense"]),
-        Column("Points to small_dense", _difference("small", small_names), numeric=True, hint=hints["small"]),
+        Column(f"Points to {rule.smaller}", _difference("small", small_names), numeric=True, hint=hints["small"]),
         Column("Points to best control", _difference("control", control_names), numeric=True, hint=hints["control"]),
     ]
     frame = chosen.copy()
     for which in PARTNERS:
         partner = frame[f"{which}_group"]
-        for part in ("method", "settings", "lstm_parameters_mean"):
+        for part in ("method", "settings", "size_mean"):
             frame[f"{which}_partner_{part}"] = partner.map(groups[part])
     raw = ["task", "protocol", "bracket", "method", "method_title", "control", "settings", "varied", "seeds",
-           "ok", "stale", "lstm_parameters_mean", "ratio_lstm_parameters",
-           "ratio_lstm_parameters_low", "ratio_lstm_parameters_high", "baseline",
+           "ok", "stale", "size_mean", "ratio_size",
+           "ratio_size_low", "ratio_size_high", "baseline",
            "validation_accuracy_mean", "validation_accuracy_half_width",
            "test_accuracy_mean", "test_accuracy_half_width",
            *(f"{which}_{part}" for which in PARTNERS for part in
-             ("partner_method", "partner_settings", "partner_lstm_parameters_mean", "n", "difference",
+             ("partner_method", "partner_settings", "partner_size_mean", "n", "difference",
               "half_width", "p", "p_holm"))]  # fmt: skip
-    return Table("selected", columns, frame, {name: name for name in raw}, captions()["tables"]["selected"])
+    return Table("selected", columns, frame, rule.raw(raw), words["tables"]["selected"])
 
 
 def flattery_table(gathered: Gathered, groups: pd.DataFrame) -> Table:
@@ -192,6 +239,9 @@ def flattery_table(gathered: Gathered, groups: pd.DataFrame) -> Table:
 def runs_table(gathered: Gathered) -> Table:
     """Every record in one line, where its file is: what each figure can be traced to."""
     kept = ["path", "status", "reason", "task", "protocol", "method", "settings", "seed", "control", "stale",
-            "planned", *MEASURED, "baseline", "baseline_lstm_total", "inputs_digest", "engine_digest",
+            "planned", *MEASURED, "baseline", "baseline_size", "inputs_digest", "engine_digest",
             "method_digest", "split_digest", "machine", "threads", "finished"]  # fmt: skip
-    return Table("runs", [], gathered.runs, {name: name for name in kept})
+    rule = rule_of(gathered.runs)
+    place = kept.index("baseline_size") + 1
+    kept[place:place] = [] if rule is RECURRENT else OF_RUNS
+    return Table("runs", [], gathered.runs, rule.raw(kept))

@@ -25,6 +25,17 @@ def asset(name: str) -> str:
 
 
 @cache
-def captions() -> dict[str, Any]:
-    """`captions.yaml`: captions, explanations and the sentences of the verdicts."""
-    return yaml.safe_load(asset("captions.yaml"))
+def captions(rule: str = "lstm_total") -> dict[str, Any]:
+    """`captions.yaml`: captions, explanations and the sentences of the verdicts, for tasks whose sizes are counted by
+    `rule` (a name of sizes.RULES): the sentences under `sizes:` that differ from those for LSTM parameters are put in
+    their places. Raises KeyError for one that would have no place."""
+    words = yaml.safe_load(asset("captions.yaml"))
+    return _with(words, words.pop("sizes").get(rule, {}))
+
+
+def _with(words: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """`words` with the entries of `others`, at every depth."""
+    if lost := others.keys() - words.keys():
+        raise KeyError(f"captions.yaml: sizes: {min(lost)}")
+    return {key: _with(value, others.get(key, {})) if isinstance(value, dict) else others.get(key, value)
+            for key, value in words.items()}  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ def check_dataset(data: Dataset) -> None:
     _check_length(data)
     _check_scale(data)
     _check_flipped(data)
+    _check_frame(data)
     _check_finite(data, data.x, "x")
     if data.flipped is not None:
         _check_finite(data, data.flipped, "flipped")
@@ -103,6 +105,16 @@ def _check_flipped(data: Dataset) -> None:
         raise InputError(
             f"{data.name}: flipped has shape {data.flipped.shape} and dtype {data.flipped.dtype}; it must be as x: "
             f"{data.x.shape}, {data.x.dtype}"
+        )
+
+
+def _check_frame(data: Dataset) -> None:
+    """A step is an image of C x H x W numbers."""
+    inputs = data.x.shape[2]
+    if data.frame is not None and (len(data.frame) != 3 or min(data.frame) < 1 or prod(data.frame) != inputs):
+        raise InputError(
+            f"{data.name}: frame is {data.frame}, but a step has {inputs} features; it must be (C, H, W) with "
+            "C * H * W of them"
         )
 
 

@@ -59,13 +59,15 @@ def load(options: Options) -> Dataset:
         classes=CLASSES,
         group=np.repeat(np.arange(options.groups), count),
         origin=f"made by squeezebench, seed {options.seed}",
+        frame=(1, options.size, options.size),
     )
 
 
 def expected(options: Options) -> Expected:
     """All of it is known."""
     frames = options.clips * options.frames
-    return Expected(len(CLASSES) * options.groups, frames, options.size**2, len(CLASSES), 0, 0)
+    frame = (1, options.size, options.size)
+    return Expected(len(CLASSES) * options.groups, frames, options.size**2, len(CLASSES), 0, 0, frame=frame)
 
 
 def _group(options: Options, group: int) -> np.ndarray:

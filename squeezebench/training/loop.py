@@ -66,7 +66,14 @@ class History:
 def describe(task: Task) -> TaskInfo:
     """What methods may know of a task."""
     return TaskInfo(
-        task.name, task.kind, task.inputs, task.steps, len(task.classes), task.has_lengths, task.size("train")
+        task.name,
+        task.kind,
+        task.inputs,
+        task.steps,
+        len(task.classes),
+        task.has_lengths,
+        task.size("train"),
+        task.frame,
     )
 
 
@@ -167,11 +174,12 @@ class Trainer:
                 "params": g["params"],
                 "lr": g.get("lr", base),
                 "weight_decay": g.get("weight_decay", settings.weight_decay),
+                "decoupled_weight_decay": g.get("decoupled_weight_decay", False),
             }
             for g in self.method.parameter_groups(model)
         ]
         optimiser = torch.optim.Adam(groups, foreach=True)
-        shape = {"cosine": self._cosine, "constant": lambda step: 1.0}[settings.schedule]
+        shape = {"cosine": self._cosine, "constant": lambda step: 1.0}[stage.schedule or settings.schedule]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, shape)
         return Running(stage, epochs, number == len(plan) - 1, optimiser, schedule)
 

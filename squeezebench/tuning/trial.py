@@ -10,7 +10,7 @@ import torch
 
 from ..measurement import count
 from ..method import Method, dense_classifier
-from ..run import ratio_of, reason_of, settings_of, train
+from ..run import check_model, ratio_of, reason_of, settings_of, train
 from ..spec import RunSpec
 from ..task import Task, load_task
 from ..training import describe
@@ -61,12 +61,14 @@ def _score(spec: RunSpec, method_class: type[Method], drawn: dict[str, Any], sta
     info = describe(task)
     if reason := method.skip(info):
         return {"status": "skipped", "reason": reason}
+    check_model(spec, info)
     model, _, _ = train(method, spec, task, info, starts)
     compact = method.compact(model).cpu().eval()
-    size = count(compact).lstm_total
+    counts = count(compact)
+    dense = count(dense_classifier(info, spec.model))
     return {
         "status": "ok",
         "validation": accuracy(compact, task, "validation", torch.device("cpu")),
-        "lstm_total": size,
-        "ratio": ratio_of(count(dense_classifier(info, spec.model)).lstm_total, size),
+        "lstm_total": counts.size,  # of a feed-forward network: its weights
+        "ratio": ratio_of(dense.size, counts.size),
     }

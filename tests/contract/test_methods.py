@@ -6,6 +6,7 @@ And each check is worth something: a method made wrong on purpose fails it.
 from __future__ import annotations
 
 import json
+import math
 from functools import cache
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import nn
 
 from squeezebench.contract import CHECKS, Case, check_method
 from squeezebench.discovery import find_methods, load
+from squeezebench.measurement import count, macs
 from squeezebench.method import Method, RecurrentSettings, dense_classifier
 from squeezebench.nn import RecurrentClassifier
 
@@ -75,6 +77,22 @@ OWN = {
         "inputs segments": {"keep_inputs": 0.5, "front": "segments"},
     },
     "small_dense": {"width": {"width": 3}},
+    "small_network": {
+        "narrower": {"narrower": 0.5, "width": 0.1},
+        "vgg": {"network": "vgg_8", "width": 0.2, "ratio": 3},
+    },
+    "dense_network": {"vgg": {"network": "vgg_8", "width": 0.2}},
+    "vibnet": {
+        "prunes": {"beta": 30.0, "mask_learning_rate": 0.25, "width": 0.1},
+        "prunes in pieces": {"beta": 30.0, "mask_learning_rate": 0.25, "width": 0.1, "pieces": 2},
+        "limits": {"limit_weights": 30, "limit_neurons": 70, "pieces": 2, "every": 2, "width": 0.1},
+        "limits weigh": {"limit_macs": 100, "weighting": "limits", "every": 2, "width": 0.1},
+        "scratch": {"start": "scratch"},
+        "settles not": {"settle_share": 0},
+        "decay": {"weight_decay": 0.2},
+        "vgg": {"network": "vgg_8", "width": 0.2, "limit_weights": 40, "every": 2, "pieces": 2},
+        "resnet": {"network": "resnet_20", "width": 0.2, "limit_weights": 60, "every": 2, "pieces": 2},
+    },
 }
 
 
@@ -113,6 +131,15 @@ def test_the_variants_that_should_prune_do():
     for name in ("vib_lstm", "iss"):
         compact = case(name, json.dumps(OWN[name]["prunes"])).trained[2]
         assert compact.hidden[0] < 8, name
+    for variant in ("prunes", "prunes in pieces", "limits", "limits weigh", "vgg", "resnet"):
+        one = case("vibnet", json.dumps(OWN["vibnet"][variant]))
+        method, _, compact = one.trained
+        found, dense = count(compact), count(dense_classifier(one.info, method.settings))
+        assert found.weights < dense.weights, variant
+        shares = {"limit_weights": found.weights / dense.weights, "limit_neurons": found.neurons / dense.neurons}
+        for limit, share in shares.items():
+            assert 100 * share <= (getattr(method.settings, limit) or 100), (variant, limit)
+        assert macs(compact, one.info.inputs, 1) <= (method.settings.limit_macs or math.inf), variant
 
 
 # ---------------------------------------------------------------------- methods made wrong on purpose
@@ -423,6 +450,7 @@ def test_a_method_that_skips_the_contracts_task_says_so(tmp_path):
     path = tmp_path / "for_video.py"
     path.write_text(
         "from squeezebench.method import Method\n\n\n"
-        'class ForVideo(Method):\n    """For video."""\n\n    title = paper = "v"\n    kinds = ("video",)\n'
+        'class ForVideo(Method):\n    """For video."""\n\n    title = paper = "v"\n    kinds = ("video",)\n\n'
+        '    def skip(self, task):\n        return f"no {task.kind} today"\n'
     )
-    assert list(check_method(str(path))) == [("skips the contract's task (is for video tasks, not sequence)", None)]
+    assert list(check_method(str(path))) == [("skips the contract's task (no video today)", None)]

@@ -7,9 +7,11 @@ from .information import bound, divergence, information, itpcc_kl, vibnet_kl
 from .lenet import LeNet5, LeNet300
 from .masked import MaskedNetwork
 from .mobilenet import MobileNetV2, mobilenet_v2
+from .named import named_network, named_weights
 from .resnet import ResNet, cifar_resnet, resnet50
 from .sizes import Sizes, lenet5_sizes, lenet300_sizes, measured_sizes, vgg_sizes
 from .specs import network_from_spec
+from .tally import Tally, narrowed, tally
 from .vgg import CONFIGURATIONS, VGG, vgg8, vgg16
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "MobileNetV2",
     "ResNet",
     "Sizes",
+    "Tally",
     "bound",
     "cifar_resnet",
     "compact_network",
@@ -38,9 +41,13 @@ __all__ = [
     "lenet300_sizes",
     "measured_sizes",
     "mobilenet_v2",
+    "named_network",
+    "named_weights",
+    "narrowed",
     "network_from_spec",
     "resnet50",
     "select_channels",
+    "tally",
     "vgg8",
     "vgg16",
     "vgg_sizes",

@@ -70,7 +70,7 @@ class Coupling:
 
     reads: path -> number of each feature that a layer multiplies with weights
     makes: path -> number of each channel that a layer gives.  carries, depthwise: parameters for each channel alone
-    selects, pads: path -> (numbers in, numbers out)
+    selects, pads: path -> (numbers in, numbers out).  pools: use of a maximum pooling -> numbers
     parent: number of the channel that a selected element comes from, -1 where there is none
     None in place of an array: the network's own input, all of which stays.
     """
@@ -81,7 +81,9 @@ class Coupling:
     depthwise: dict[str, np.ndarray] = field(default_factory=dict)
     selects: dict[str, tuple[np.ndarray | None, np.ndarray]] = field(default_factory=dict)
     pads: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    positions: dict[str, int] = field(default_factory=dict)
+    pools: dict[str, np.ndarray] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)  # of what a layer with weights, or a selection, gives
+    pooled_positions: dict[str, int] = field(default_factory=dict)  # of the map that a pooling gives
     parent: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     label: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     fixed: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
@@ -174,6 +176,9 @@ class _Follower(fx.Interpreter):
             return out
         if isinstance(module, nn.Flatten):
             return self._reshaped(n, source, given, value)
+        if isinstance(module, nn.MaxPool2d):
+            found.pools[n.name], found.pooled_positions[n.name] = source, value.shape[2:].numel()
+            return source
         if isinstance(module, _CHANNELWISE_MODULES):
             return self._note(found.carries, path, source) if module.state_dict() else source
         raise InputError(f"coupled channels: {path} is a {type(module).__name__}, which is not one of the known layers")

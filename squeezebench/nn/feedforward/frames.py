@@ -30,6 +30,17 @@ class FrameNetwork(nn.Module):
     def spec(self) -> dict[str, Any]:
         return {"class": "FrameNetwork", "network": self.network.spec(), "frame": list(self.frame)}
 
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> FrameNetwork:
+        """A module of the given shapes, freshly initialised."""
+        from .specs import network_from_spec
+
+        return cls(network_from_spec(spec["network"]), spec["frame"])
+
+    def structure(self) -> list[int]:
+        """The network's widths."""
+        return self.network.structure()
+
     @property
     def inputs(self) -> int:
         return prod(self.frame)
@@ -55,6 +66,14 @@ class FrameRecurrent(nn.Module):
             "recurrent": self.recurrent.spec(),
             "frame": list(self.frame),
         }
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> FrameRecurrent:
+        """A module of the given shapes, freshly initialised."""
+        from .specs import network_from_spec
+
+        recurrent = RecurrentClassifier.from_spec(spec["recurrent"])
+        return cls(network_from_spec(spec["network"]), recurrent, spec["frame"])
 
     @property
     def inputs(self) -> int:

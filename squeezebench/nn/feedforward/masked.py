@@ -41,7 +41,7 @@ class MaskedNetwork(nn.Module):
         super().__init__()
         if mask_settings.get("noise") == "per_step":
             raise InputError("noise per_step: a feed-forward network has no steps; give per_sequence or first_batch")
-        self.network = network
+        self.network, self.mask_settings = network, mask_settings
         self.coupling: Coupling = follow(network, example)
         known = {s.name for s in self.coupling.sets}
         if sets is not None and (wrong := sorted(set(sets) - known)):

@@ -167,7 +167,7 @@ def cifar_resnet(
         out, blocks = width * 2**k, []
         for n in range((depth - 2) // 6):
             new = k > 0 and n == 0
-            short: Any = None if not new else "conv" if shortcut == "B" else [out // 4, out // 4]
+            short: Any = None if not new else "conv" if shortcut == "B" else [out // 4, out // 2 - out // 4]
             blocks.append({"inner": [out], "stride": 2 if new else 1, "shortcut": short})
         stages.append({"out": out, "blocks": blocks})
     return ResNet({"form": "cifar", "width": width}, stages, classes, channels)

@@ -8,7 +8,6 @@ from torch import nn
 
 from squeezebench.errors import InputError
 
-from ..classifier import RecurrentClassifier
 from .frames import FrameNetwork, FrameRecurrent
 from .lenet import LeNet5, LeNet300
 from .mobilenet import MobileNetV2
@@ -16,6 +15,7 @@ from .resnet import ResNet
 from .vgg import VGG
 
 PLAIN: tuple[type[nn.Module], ...] = (LeNet300, LeNet5, VGG, ResNet, MobileNetV2)
+FRAMED = (FrameNetwork, FrameRecurrent)
 
 
 def network_from_spec(spec: dict[str, Any]) -> nn.Module:
@@ -24,10 +24,8 @@ def network_from_spec(spec: dict[str, Any]) -> nn.Module:
     for network in PLAIN:
         if spec.get("class") == network.__name__:
             return network(**rest)
-    if spec.get("class") == "FrameNetwork":
-        return FrameNetwork(network_from_spec(spec["network"]), spec["frame"])
-    if spec.get("class") == "FrameRecurrent":
-        recurrent = RecurrentClassifier.from_spec(spec["recurrent"])
-        return FrameRecurrent(network_from_spec(spec["network"]), recurrent, spec["frame"])
-    names = [network.__name__ for network in (*PLAIN, FrameNetwork, FrameRecurrent)]
+    for framed in FRAMED:
+        if spec.get("class") == framed.__name__:
+            return framed.from_spec(spec)
+    names = [network.__name__ for network in (*PLAIN, *FRAMED)]
     raise InputError(f"network class {spec.get('class')!r} is not known; there are {', '.join(names)}")

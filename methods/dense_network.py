@@ -1,0 +1,20 @@
+"""The uncompressed feed-forward network: what every ratio on images is taken against."""
+
+from typing import ClassVar
+
+from squeezebench.method import Method, NetworkSettings, dense_classifier
+
+
+class DenseNetwork(Method):
+    """The dense network that `model:` names, trained for the whole budget."""
+
+    title = "dense network"
+    paper = "control"
+    control = True
+    kinds: ClassVar = ("image",)
+
+    class Settings(NetworkSettings):
+        pass
+
+    def build(self, task):
+        return dense_classifier(task, self.settings)

@@ -1,0 +1,55 @@
+"""The control that compression has to beat on images: the same network, narrower, trained for the same budget."""
+
+from typing import ClassVar
+
+from pydantic import PositiveFloat
+
+from squeezebench.method import Method, NetworkSettings, dense_classifier, knob, network_closed_form
+
+
+class SmallNetwork(Method):
+    """A dense network of narrower layers: by a given factor, or the widest that meets a budget of weights."""
+
+    title = "small network"
+    paper = "direct design"
+    control = True
+    kinds: ClassVar = ("image",)
+
+    class Settings(NetworkSettings):
+        narrower: PositiveFloat | None = knob(None, "factor on the dense network's widths; none: by ratio", le=1)
+        ratio: PositiveFloat = knob(10.0, "at least this many times fewer weights than dense", search=(2, 100))
+
+    @classmethod
+    def idle_knobs(cls, settings):
+        return ("ratio",) if settings.narrower is not None else ()
+
+    @classmethod
+    def aim(cls, ratio):
+        return {} if ratio is None else {"ratio": ratio}
+
+    def skip(self, task):
+        reason = super().skip(task)
+        if reason is None and self._narrowed(task) is None:
+            reason = f"{self.settings.network} has no form of 1/{self.settings.ratio:g} of the dense network's weights"
+        return reason
+
+    def build(self, task):
+        return dense_classifier(task, self._narrowed(task))
+
+    def closed_form(self, task):
+        return network_closed_form(task, self._narrowed(task))
+
+    def _narrowed(self, task):
+        """The settings of the narrower network: by halving the interval, as weights never fall with the width."""
+        s = self.settings
+        of = lambda factor: s.shared().model_copy(update={"width": s.width * factor})  # noqa: E731
+        if s.narrower is not None:
+            return of(s.narrower)
+        weights = lambda factor: network_closed_form(task, of(factor))["weights"]  # noqa: E731
+        budget, low, high = weights(1.0) / s.ratio, 1e-6, 1.0
+        if weights(low) > budget:
+            return None
+        while high - low > 1e-5 * high:
+            middle = (low + high) / 2
+            low, high = (middle, high) if weights(middle) <= budget else (low, middle)
+        return of(low)

@@ -1,0 +1,246 @@
+"""VIBNet: bottleneck masks on the channels, units and input pixels of a feed-forward network."""
+
+from math import inf
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from squeezebench.method import Method, NetworkSettings, Stage, dense_classifier, knob
+from squeezebench.nn.feedforward import CONFIGURATIONS, MaskedNetwork, compact_network, narrowed, tally
+
+GONE = -20.0  # log sigma^2 of a removed unit: no noise, and with mu = 0 no information
+CARRIES = 1 / 8  # of what the set that carries most of a limit does: sets that take part in meeting it
+
+
+class VIBNet(Method):
+    """Dai et al., ICML 2018: h = (mu + sigma eps) f(x), pruned by mu^2 / sigma^2; mu is folded into what reads h.
+
+    Loss: mean cross-entropy + beta / N sum_i gamma_i sum_j log(1 + mu_ij^2 / sigma_ij^2), N training images. gamma_i by
+    `weighting`: `published`, the positions of layer i's map times the published multiplier of a VGG (else 1); `limits`,
+    what removing one unit of layer i saves of the limits, scaled to a mean of 1 over the units that stay.
+
+    With limits (on r_W, r_N or multiply-accumulates) the threshold rises until they are met: from the end of the ramp
+    on, each limit's excess falls geometrically to nothing at the end of compression, and the units of least
+    mu^2 / sigma^2 go first, of the layers that carry the limit.
+
+    Stages: a dense start; compress, in `pieces` between which removed units are cut out (training gets faster); settle,
+    the same loss at a fixed size; fine-tune, the plain network without noise.
+    """
+
+    title = "VIBNet"
+    paper = "Dai, Zhu, Guo, Wipf, Compressing Neural Networks using the Variational Information Bottleneck, ICML 2018"
+    kinds: ClassVar = ("image",)
+
+    class Settings(NetworkSettings):
+        beta: float = knob(1.0, "weight of the KL terms", search=(0.05, 50.0), ge=0)
+        ramp: float = knob(0.3, "part of compression over which beta rises from 0", ge=0, lt=1)
+        weighting: Literal["published", "limits"] = knob("published", "what gamma_i follows")
+        multipliers: list[NonNegativeFloat] | None = knob(None, "gamma_i of each masked layer beside the weighting's")
+        limit_weights: PositiveFloat | None = knob(None, "at most this r_W, per cent of the dense network's weights")
+        limit_neurons: PositiveFloat | None = knob(None, "at most this r_N, per cent of the dense network's neurons")
+        limit_macs: PositiveFloat | None = knob(None, "at most so many multiply-accumulates an image")
+        every: PositiveInt = knob(50, "steps between updates of what is removed")
+        threshold: float = knob(1.0, "a unit stays iff mu^2 / sigma^2 exceeds this", gt=0)
+        mask_learning_rate: float = knob(0.01, "of mu and log sigma^2", search=(1e-3, 0.1), gt=0)
+        weight_decay: float | None = knob(
+            None, "of convolutions and linear layers only, off the weights (AdamW); none: the experiment's", ge=0
+        )
+        start: Literal["scratch", "dense"] = knob("dense", "where training starts")
+        start_share: float = knob(0.2, "part of the epochs spent on the dense start", gt=0, lt=1)
+        compress_share: float = knob(0.5, "part of the remaining epochs in which units go", gt=0, lt=1)
+        settle_share: float = knob(0.25, "part of the remaining epochs with noise and KL at a fixed size", ge=0, lt=1)
+        pieces: PositiveInt = knob(1, "stages of compression, at a constant learning rate")
+
+        @model_validator(mode="after")
+        def _stages_and_limits_go_together(self):
+            if self.compress_share + self.settle_share >= 1:
+                raise ValueError("compress_share and settle_share leave nothing to fine-tuning: give less than 1")
+            if self.weighting == "limits" and not (self.limit_weights or self.limit_neurons or self.limit_macs):
+                raise ValueError("weighting: limits needs limit_weights, limit_neurons or limit_macs")
+            return self
+
+    def start_share(self):
+        return self.settings.start_share if self.settings.start == "dense" else 0.0
+
+    def stages(self):
+        s = self.settings
+        share = s.compress_share / s.pieces
+        found = [Stage(f"compress {k}", share, schedule="constant") for k in range(1, s.pieces + 1)]
+        found += [Stage("settle", s.settle_share)] if s.settle_share else []
+        return [*found, Stage("fine-tune", 1 - s.compress_share - s.settle_share, penalised=False)]
+
+    # --- what is trained
+    def build(self, task):
+        s = self.settings
+        model = MaskedNetwork(dense_classifier(task, s), self._example(task.inputs), threshold=s.threshold)
+        if s.multipliers is not None and len(s.multipliers) != len(model.sets):
+            names = ", ".join(one.name for one in model.sets)
+            raise ValueError(f"{len(s.multipliers)} multipliers for the {len(model.sets)} masked layers {names}")
+        self._look(model)
+        dense = tally(model).sizes(tally(model).alive({}))
+        self.limits = {
+            "weights": inf if s.limit_weights is None else s.limit_weights / 100 * dense.weights,
+            "neurons": inf if s.limit_neurons is None else s.limit_neurons / 100 * dense.neurons,
+            "macs": s.limit_macs or inf,
+        }
+        self.excess = {}
+        self._weigh(model)
+        return model
+
+    def adopt(self, model, dense):
+        model.network.load_state_dict(dense.state_dict())
+        return model
+
+    def parameter_groups(self, model):
+        s = self.settings
+        masks = [p for m in model.masks.values() for p in m.parameters()] if isinstance(model, MaskedNetwork) else []
+        of_masks = {id(p) for p in masks}
+        rest = [p for p in model.parameters() if id(p) not in of_masks]
+        groups = [{"params": rest}]
+        if s.weight_decay is not None:
+            matrices = [p for p in rest if p.dim() > 1]
+            vectors = [p for p in rest if p.dim() <= 1]
+            decay = {"weight_decay": s.weight_decay, "decoupled_weight_decay": True}
+            groups = [{"params": matrices} | decay, {"params": vectors, "weight_decay": 0.0}]
+        if masks:
+            groups.append({"params": masks, "lr": s.mask_learning_rate, "weight_decay": 0.0})
+        return groups
+
+    def penalty(self, model):
+        if not isinstance(model, MaskedNetwork):
+            return 0.0
+        ramp = min(1.0, self._progress(0) / self.settings.ramp) if self.settings.ramp else 1.0
+        total = sum(self.gamma[name] * mask.kl() for name, mask in model.masks.items())
+        return self.settings.beta * ramp / self.clock.examples * total
+
+    def after_step(self, model):
+        if not isinstance(model, MaskedNetwork):
+            return
+        clock, last = self.clock, self.clock.step + 1 == self.clock.steps
+        if clock.stage.startswith("compress") and (last or (clock.step + 1) % self.settings.every == 0):
+            self._shrink(model)
+            self._weigh(model)
+        self._hold(model)
+
+    def end_stage(self, model, stage):
+        if not isinstance(model, MaskedNetwork):
+            return model
+        if stage.name.startswith("compress"):
+            self.kept = tally(model).kept(self._alive(model))
+            self._hold(model)
+            example = self._example(model.network.inputs).to(next(model.parameters()).device)
+            model = narrowed(model, self.kept, example)
+            self._look(model)
+            self._weigh(model)
+        return compact_network(model) if stage.name == self._last_masked() else model
+
+    def observe(self, model):
+        if not isinstance(model, MaskedNetwork):
+            return {}
+        found = tally(model).sizes(self._alive(model))
+        return {"kept_weights": found.weights, "kept_neurons": found.neurons, "kept_macs": found.macs}
+
+    # --- how units go
+    @staticmethod
+    def _example(inputs):
+        return torch.zeros(1, 1, inputs)
+
+    def _last_masked(self):
+        return self.stages()[-2].name
+
+    def _look(self, model):
+        """What of `model` may still be used: all of it, but for what was removed and not cut out."""
+        self.kept = {name: (~((mask.mu == 0) & (mask.log_var == GONE))).cpu() for name, mask in model.masks.items()}
+
+    def _alive(self, model):
+        """Which sets of the graph stay, by what was removed so far and by the threshold."""
+        return tally(model).alive({name: stays & model.masks[name].keep().cpu() for name, stays in self.kept.items()})
+
+    def _progress(self, ahead):
+        """Part of the compression that is done after `ahead` more steps; 1 after it."""
+        clock, pieces = self.clock, self.settings.pieces
+        if not clock.stage.startswith("compress"):
+            return 1.0
+        piece = int(clock.stage.rpartition(" ")[2]) - 1
+        return (piece + min(1.0, (clock.step + ahead) / max(1, clock.steps))) / pieces
+
+    def _weigh(self, model):
+        """gamma_i times the positions of layer i's map, as the masks are weighed now."""
+        s, sets = self.settings, model.sets
+        if s.weighting == "limits":
+            alive = self._alive(model)
+            worth = [sum(self._relief(model, alive, one).values()) for one in sets]
+            units = [int(alive[list(one.labels)].sum()) for one in sets]
+            total = sum(w * n for w, n in zip(worth, units, strict=True))
+            weights = [w * sum(units) / total if total else 1.0 for w in worth]
+        else:
+            name = s.network.removeprefix("vgg16_").upper()
+            side = model.network.frame[1]
+            published = CONFIGURATIONS[name].multipliers(side) if name in CONFIGURATIONS else [1.0] * len(sets)
+            weights = [one.positions * m for one, m in zip(sets, published, strict=True)]
+        own = s.multipliers or [1.0] * len(sets)
+        self.gamma = {one.name: w * m for one, w, m in zip(sets, weights, own, strict=True)}
+
+    def _relief(self, model, alive, one):
+        """Limit -> the share of it that removing one unit of a set saves; a limit that is met counts a tenth."""
+        labels = [label for label in one.labels if alive[label]]
+        if not labels:
+            return dict.fromkeys(self.limits, 0.0)
+        without = alive.copy()
+        without[labels[-1]] = False
+        now, then = tally(model).sizes(alive), tally(model).sizes(without)
+        found = {}
+        for name, limit in self.limits.items():
+            size = getattr(now, name)
+            found[name] = (1.0 if size > limit else 0.1) * (size - getattr(then, name)) / limit
+        return found
+
+    @torch.no_grad()
+    def _shrink(self, model):
+        """Remove what the limits ask for by now: units of least alpha, of the layers that carry a limit."""
+        progress, ramp = self._progress(1), self.settings.ramp
+        if progress < ramp or all(limit == inf for limit in self.limits.values()):
+            return
+        alive = self._alive(model)
+        alpha = {one.name: model.masks[one.name].alpha().cpu().tolist() for one in model.sets}
+
+        def over(wanted):
+            sizes = tally(model).sizes(alive)
+            ratios = {name: getattr(sizes, name) / limit / wanted[name] for name, limit in self.limits.items()}
+            worst = max(ratios, key=ratios.get)
+            return worst if ratios[worst] > 1 else None
+
+        if not self.excess:
+            sizes = tally(model).sizes(alive)
+            self.excess = {name: max(1.0, getattr(sizes, name) / limit) for name, limit in self.limits.items()}
+        left = 1 - (progress - ramp) / (1 - ramp)
+        wanted = {name: excess**left for name, excess in self.excess.items()}
+        while (limit := over(wanted)) is not None:
+            units = self._carrying(model, alive, limit)
+            if not units:
+                break  # one unit a layer is more than is allowed
+            alive[min(units, key=lambda unit: alpha[unit[0]][unit[1]])[2]] = False
+            alive = tally(model).alive(tally(model).kept(alive))
+        self.kept = tally(model).kept(alive)
+
+    def _carrying(self, model, alive, limit):
+        """(set, unit, label) of every unit that may go for `limit`; the last unit of a layer stays."""
+        left = {one.name: [k for k, label in enumerate(one.labels) if alive[label]] for one in model.sets}
+        saves = {one.name: self._relief(model, alive, one)[limit] * len(left[one.name]) for one in model.sets}
+        least = CARRIES * max((saves[name] for name in saves if len(left[name]) > 1), default=inf)
+        return [
+            (one.name, k, one.labels[k])
+            for one in model.sets
+            if len(left[one.name]) > 1 and saves[one.name] >= least
+            for k in left[one.name]
+        ]
+
+    @torch.no_grad()
+    def _hold(self, model):
+        """Removed units stay at z = 0, whatever the optimiser's moments do to them."""
+        for name, stays in self.kept.items():
+            if not stays.all():
+                mask, gone = model.masks[name], ~stays.to(model.masks[name].mu.device)
+                mask.mu.masked_fill_(gone, 0.0)
+                mask.log_var.masked_fill_(gone, GONE)

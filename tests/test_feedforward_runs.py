@@ -1,0 +1,233 @@
+"""Feed-forward methods from a run to its record, its verification, its plan and its costs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from squeezebench.cli import main
+from squeezebench.contract import tiny_task
+from squeezebench.costs import estimate
+from squeezebench.counting import count_method
+from squeezebench.discovery import find_methods, load
+from squeezebench.errors import InputError
+from squeezebench.experiment import check_experiment
+from squeezebench.jobs import train_starts
+from squeezebench.method import NetworkSettings, RecurrentSettings
+from squeezebench.plan import make_plan
+from squeezebench.record import read_record, write_atomically, write_record
+from squeezebench.recorded import read_recorded
+from squeezebench.run import execute
+from squeezebench.spec import RunSpec
+from squeezebench.start import start_digest
+from squeezebench.task import task_spec
+from squeezebench.training import Trainer, TrainingSettings
+from squeezebench.tuning.trial import attempt
+from squeezebench.verification import verify
+
+RUN = "runs/digits_images/vibnet/limits/seed-0"
+LIMITS = ["limit_weights=10", "limit_neurons=60", "pieces=2", "every=10", "weight_decay=0.1"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """An experiment's folder with one run of the command line in it."""
+    folder = tmp_path_factory.mktemp("made")
+    knobs = [word for knob in LIMITS for word in ("--set", knob)]
+    words = ["run", "--task", "digits_images", "--method", "vibnet", *knobs, "--train", "epochs=10"]
+    assert main([*words, "--out", str(folder / RUN)]) == 0
+    return folder
+
+
+@pytest.fixture
+def own(made, tmp_path):
+    shutil.copytree(made, tmp_path / "own")
+    return tmp_path / "own"
+
+
+def problems(folder) -> set[str]:
+    return {problem.field for problem in verify(folder).problems}
+
+
+def test_the_record_of_a_run_on_images(made):
+    record = read_record(made / RUN / "record.json")
+    assert record.status == "ok" and record.accuracy.test > 0.8
+    assert record.baseline.name == "lenet_300_100"
+    counts, dense, kept = record.counts, record.baseline.counts, record.kept
+    a, b, c = kept.structure
+    assert kept.of_structure == [64, 300, 100] and (kept.hidden, kept.inputs) == (None, None)
+    assert counts.weights == a * b + b * c + 10 * c and counts.neurons == a + b + c
+    assert counts.weights <= 0.1 * dense.weights and counts.neurons <= 0.6 * dense.neurons
+    assert record.ratio.weights == round(dense.weights / counts.weights, 4) and record.ratio.lstm_total is None
+    assert counts.lstm_total == 0 and counts.model_total == counts.weights + b + c + 10
+    assert record.cost.macs == record.cost.macs_closed_form == counts.weights
+    assert record.cost.dense_macs == dense.weights and set(record.cost.fastest_dense_runtime.values()) <= {
+        "PyTorch",
+        "oneDNN off",
+    }
+    stages = ["dense start", "compress 1", "compress 2", "settle", "fine-tune"]
+    assert [stage.name for stage in record.stages] == stages and sum(stage.epochs for stage in record.stages) == 10
+    assert read_recorded(made / RUN).spec().model == NetworkSettings()
+
+
+def test_its_history_tells_what_is_kept(made):
+    names = (made / RUN / "history.csv").read_text().splitlines()[0].split(",")
+    assert {"kept_weights", "kept_neurons", "kept_macs"} <= set(names)
+
+
+def test_the_report_verifies_it(made, capsys):
+    found = verify(made)
+    assert found.problems == [] and (found.measured, found.scored) == (1, 1)
+
+
+@pytest.mark.parametrize("part", ["structure", "weights", "neurons", "ratio"])
+def test_a_lie_about_its_sizes_is_found(own, part):
+    record = read_record(own / RUN / "record.json")
+    lies = {
+        "structure": {"kept": record.kept.model_copy(update={"structure": [1, 1, 1]})},
+        "weights": {"counts": record.counts.model_copy(update={"weights": 7})},
+        "neurons": {"counts": record.counts.model_copy(update={"neurons": 7})},
+        "ratio": {"ratio": record.ratio.model_copy(update={"weights": 99.0})},
+    }
+    write_record(own / RUN, record.model_copy(update=lies[part]))
+    wrong = {"structure": "kept.structure", "ratio": "ratio.weights"}.get(part, f"counts.{part}")
+    assert wrong in problems(own)
+
+
+def test_another_weight_in_its_file_is_found(own):
+    path = own / RUN / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    state = load_file(path)
+    state["network.fc2.weight"][0, 0] += 1.0
+    save_file(state, path, metadata)
+    assert "model_digest" in problems(own)
+
+
+def test_a_spec_that_promises_another_network_is_refused(own):
+    path = own / RUN / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        spec = json.loads(file.metadata()["spec"])
+    spec["network"]["hidden"] = [1 << 30, 1 << 30]
+    save_file(load_file(path), path, {"spec": json.dumps(spec)})
+    assert "model.safetensors" in problems(own)
+
+
+def spec(method: str, model, settings: dict | None = None, task: str = "digits_images") -> RunSpec:
+    whole = load(find_methods()[method]).Settings(**(settings or {})).model_dump(mode="json")
+    training = TrainingSettings(epochs=5, batch_size=128)
+    return RunSpec(task=task_spec(task), method=method, settings=whole, training=training, model=model)
+
+
+@pytest.mark.parametrize(
+    ("method", "task", "model", "status", "words"),
+    [
+        ("vib_lstm", "digits_images", RecurrentSettings(), "skipped", "is for sequence and video tasks, not image"),
+        ("vibnet", "digits", NetworkSettings(), "skipped", "is for image tasks, not sequence"),
+        ("vibnet", "digits_images", RecurrentSettings(), "failed", "must name a network, as {network: lenet_5}"),
+        ("dense", "digits", NetworkSettings(), "failed", "has no images: its `model:` names the network lenet_300_100"),
+    ],
+)
+def test_what_does_not_go_together_is_said(method, task, model, status, words, tmp_path):
+    record = execute(spec(method, model, task=task), find_methods()[method], tmp_path / "r", tmp_path / "starts")
+    assert record.status == status and words in record.reason
+
+
+def test_a_network_too_large_for_the_images_is_one_line(tmp_path):
+    network = {"network": "lenet_5"}
+    asked = spec("dense_network", NetworkSettings(**network), network)
+    record = execute(asked, find_methods()["dense_network"], tmp_path / "r", tmp_path / "starts")
+    assert record.status == "failed" and record.reason.startswith("lenet_5 reads images of at least 16 x 16 pixels")
+
+
+def test_the_dense_start_is_shared_by_the_network_alone():
+    small, other = ({"network": "vgg_8", "width": width} for width in (0.2, 0.3))
+    method = load(find_methods()["vibnet"])
+    one = spec("vibnet", NetworkSettings(**small))
+    digests = [
+        start_digest(one, method.Settings(**given), 3)
+        for given in (small, small | {"beta": 3.0, "limit_weights": 4.0}, other)
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def experiment(**more):
+    content = {
+        "name": "e", "seeds": [0, 1], "tasks": {"digits_images": {"model": {"network": "lenet_300_100"}}, "digits": {}},
+        "methods": {"dense_network": {}, "small_network": {"ratio": [4, 9]}, "vibnet": {"beta": [1, 3]},
+                    "vib_lstm": {}},
+        "training": {"epochs": 5, "batch_size": 128},
+    }  # fmt: skip
+    return make_plan(check_experiment(content | more, "e.yaml"), "e.yaml")
+
+
+def test_the_costs_of_a_plan_with_images_and_sequences():
+    costs = estimate(experiment())
+    image, sequence = costs.tasks["digits_images"], costs.tasks["digits"]
+    assert image.steps == 1 and image.inputs == 64 and costs.unknown == []
+    weights = 64 * 300 + 300 * 100 + 100 * 10
+    examples = round(0.8 * round(0.7 * 1797))
+    assert image.training_flops > 2 * 5 * 6 * weights * examples  # two seeds of the dense network alone
+    assert sequence.training_flops > 0
+
+
+def test_starts_are_trained_for_the_methods_that_take_the_task(tmp_path):
+    plan = experiment()
+    write_atomically(tmp_path / "plan.json", plan.model_dump_json().encode())
+    train_starts(tmp_path / "plan.json", "digits_images/0", None)
+    assert len(list((tmp_path / "starts").glob("*.safetensors"))) == 1  # of both betas; none for vib_lstm
+
+
+def test_a_trial_of_the_tuner_counts_weights(tmp_path):
+    drawn = {"beta": 30.0, "mask_learning_rate": 0.25}
+    found = attempt(spec("vibnet", NetworkSettings()), load(find_methods()["vibnet"]), drawn, tmp_path)
+    assert found["status"] == "ok" and found["ratio"] == round(50_200 / found["lstm_total"], 4) > 1
+
+
+@pytest.mark.parametrize("method", ["dense_network", "vibnet"])
+def test_count_reads_a_square_image(method):
+    found = count_method(method, 784, None, 10, {"network": "lenet_5"})
+    assert found["agree"] and found["weights"] == 430_500
+    assert count_method(method, 3072, None, 10, {"network": "vgg_8"})["agree"]
+    with pytest.raises(InputError, match="--input 785: a method for images reads a square one"):
+        count_method(method, 785, None, 10, {})
+    with pytest.raises(InputError, match="dense: --hidden is missing"):
+        count_method("dense", 784, None, 10, {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"compress_share": 0.7, "settle_share": 0.3}, "leave nothing to fine-tuning"),
+        ({"weighting": "limits"}, "weighting: limits needs limit_weights, limit_neurons or limit_macs"),
+    ],
+)
+def test_settings_of_vibnet_that_do_not_go_together(settings, words):
+    with pytest.raises(ValueError, match=words):
+        load(find_methods()["vibnet"]).Settings(**settings)
+
+
+@pytest.mark.parametrize("ratio", [2.0, 7.5, 40.0])
+def test_a_small_network_is_the_widest_within_its_budget(ratio):
+    method = load(find_methods()["small_network"])
+    found = count_method("small_network", 64, None, 10, {"ratio": ratio})
+    budget = 50_200 / ratio
+    assert found["agree"] and 0.9 * budget < found["weights"] <= budget
+    assert method.Settings().shared() == NetworkSettings()
+
+
+def test_decoupled_decay_is_on_matrices_alone():
+    method = load(find_methods()["vibnet"])
+    one = method(method.Settings(weight_decay=0.2, width=0.1))
+    trainer = Trainer(one, tiny_task("image"), TrainingSettings(epochs=6), 0)
+    optimiser = trainer.open(trainer.build(None), trainer.plan(6), 0).optimiser
+    decays = [
+        (g["weight_decay"], g["decoupled_weight_decay"], {p.dim() for p in g["params"]}) for g in optimiser.param_groups
+    ]
+    assert decays == [(0.2, True, {2}), (0.0, False, {1}), (0.0, False, {1})]
+    assert torch.optim.Adam([torch.zeros(1)]).param_groups[0]["decoupled_weight_decay"] is False
