@@ -1,4 +1,4 @@
-"""The uncompressed feed-forward network: what every ratio on images is taken against."""
+"""The uncompressed feed-forward network: what every ratio on images and on videos with a CNN-LSTM is taken against."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ class DenseNetwork(Method):
     title = "dense network"
     paper = "control"
     control = True
-    kinds: ClassVar = ("image",)
+    kinds: ClassVar = ("image", "video")
 
     class Settings(NetworkSettings):
         pass

@@ -1,4 +1,4 @@
-"""The control that compression has to beat on images: the same network, narrower, trained for the same budget."""
+"""The control that compression has to beat on images and videos: the same network, narrower, for the same budget."""
 
 from typing import ClassVar
 
@@ -8,12 +8,15 @@ from squeezebench.method import Method, NetworkSettings, dense_classifier, knob,
 
 
 class SmallNetwork(Method):
-    """A dense network of narrower layers: by a given factor, or the widest that meets a budget of weights."""
+    """A dense network of narrower layers: by a given factor, or the widest that meets a budget of weights.
+
+    An LSTM above it is narrowed by the same factor.
+    """
 
     title = "small network"
     paper = "direct design"
     control = True
-    kinds: ClassVar = ("image",)
+    kinds: ClassVar = ("image", "video")
 
     class Settings(NetworkSettings):
         narrower: PositiveFloat | None = knob(None, "factor on the dense network's widths; none: by ratio", le=1)
@@ -42,7 +45,11 @@ class SmallNetwork(Method):
     def _narrowed(self, task):
         """The settings of the narrower network: by halving the interval, as weights never fall with the width."""
         s = self.settings
-        of = lambda factor: s.shared().model_copy(update={"width": s.width * factor})  # noqa: E731
+
+        def of(factor):
+            units = s.recurrent and max(1, round(s.recurrent * factor))
+            return s.shared().model_copy(update={"width": s.width * factor, "recurrent": units})
+
         if s.narrower is not None:
             return of(s.narrower)
         weights = lambda factor: network_closed_form(task, of(factor))["weights"]  # noqa: E731

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .method import closed_form
+from .models import closed_form
 from .record import Counts, Record
 from .recorded import Difference
 
@@ -60,8 +60,8 @@ def _sums(name: str, counts: Counts | None) -> Iterator[Difference]:
         return
     yield from _differs(f"{name}.lstm_total", counts.lstm_total, sum(getattr(counts, part) for part in PARTS))
     yield from _differs(f"{name}.model_total", counts.model_total, counts.lstm_total + counts.head)
-    if counts.weights is not None and not 0 <= counts.weights <= counts.head:
-        yield Difference(f"{name}.weights", counts.weights, f"at most {counts.head}")
+    if counts.weights is not None and not 0 <= counts.weights <= counts.model_total:
+        yield Difference(f"{name}.weights", counts.weights, f"at most {counts.model_total}")
 
 
 def _ratios(record: Record) -> Iterator[Difference]:
@@ -113,7 +113,7 @@ def _costs(record: Record) -> Iterator[Difference]:
         yield Difference("cost", None, "bytes and multiply-accumulates")
         return
     least = 4 * counts.model_total  # every stored number is a float32 or an int32
-    layers = record.kept.hidden or record.kept.structure or []
+    layers = record.kept.structure or record.kept.hidden or []
     read = (record.kept.of_inputs or 0) + sum(record.kept.structure or [])
     most = least + HEADER * max(1, len(layers)) + PER_INPUT * read
     if not least < cost.bytes <= most:

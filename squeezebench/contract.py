@@ -75,8 +75,8 @@ class Case:
     settings: dict[str, Any]
 
     def __post_init__(self) -> None:
-        kinds = self.method_class.kinds
-        self.task = tiny_task(next((kind for kind in KINDS if kind in kinds), "sequence"))
+        tasks = [tiny_task(kind) for kind in KINDS if kind in self.method_class.kinds] or [tiny_task("sequence")]
+        self.task = next((task for task in tasks if self.new().skip(describe(task)) is None), tasks[0])
         self.info = describe(self.task)
 
     def new(self) -> Method:

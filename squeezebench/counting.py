@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ def count_method(
     task = TaskInfo("count", "sequence", inputs, 8, classes, False, 1000)
     if "sequence" not in method.kinds:
         task = TaskInfo("count", "image", inputs, 1, classes, False, 1000, _square(inputs))
+    if "video" in method.kinds and method.skip(task):
+        task = replace(task, kind="video", steps=8)
     if reason := method.skip(task):
         raise InputError(f"{name}: {reason}")
     try:

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from .discovery import MethodFile, find_methods, load, near_matches, pick
 from .errors import InputError
 from .experiment import Experiment, validated
-from .method import AnyModel, Method, settings_of_model
+from .method import Method
+from .models import AnyModel, settings_of_model
 from .provenance import engine_digest
 from .published import check_tables
 from .record import digest_of
@@ -24,6 +25,7 @@ from .supervision.watch import answer_of
 from .task import TaskSpec, parse_options
 from .tasks import source_module
 from .training import TrainingSettings
+from .training.augment import STANDARD
 from .tuning.planned import FOLDER as TUNED
 from .tuning.planned import PlannedPath, PlannedTuning, methods_to_tune, plan_tuning
 from .tuning.settings import Tuning
@@ -203,6 +205,8 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     training = validated(TrainingSettings, experiment.training | own["training"], f"{where}: training")
+    if training.augment and spec.normalise == "standard":
+        raise InputError(f"{here}: {STANDARD}")
     given = experiment.model | own["model"]
     model = validated(settings_of_model(given), given, f"{where}: model")
     resources = validated(Resources, experiment.resources | own["resources"], f"{where}: resources")
@@ -229,7 +233,9 @@ def _check_restrictions(tasks: dict[str, PlannedTask], listed: dict[str, Any], w
 
 def fingerprint(spec: TaskSpec) -> str:
     """Identifies the data files a task reads by name, size and their first and last MiB (whole features are too long
-    to hash at each plan)."""
+    to hash at each plan); a source may have a `fingerprint(options)` of its own."""
+    if own := getattr(source_module(spec.source), "fingerprint", None):
+        return own(parse_options(spec))
     main = getattr(source_module(spec.source), "MAIN_OPTION", None)
     path = spec.options.get(main) if main in ("path", "folder") else None
     if path is None:

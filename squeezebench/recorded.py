@@ -139,9 +139,7 @@ def environment_differences(recorded: Provenance, now: Provenance) -> list[Diffe
              "split_digest")  # fmt: skip
     found = [Difference(name.replace("_", " "), getattr(recorded, name), getattr(now, name)) for name in names]
     for name in sorted({*recorded.packages, *now.packages}):
-        found.append(
-            Difference(f"package {name}", recorded.packages.get(name, "none"), now.packages.get(name, "none"))
-        )
+        found.append(Difference(f"package {name}", recorded.packages.get(name, "none"), now.packages.get(name, "none")))
     return [one for one in found if one.recorded != one.found]
 
 

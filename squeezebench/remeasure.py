@@ -14,9 +14,10 @@ from .errors import InputError
 from .measurement import closed_form_macs, count, load_model, macs, peak_activation_bytes
 from .measurement.cost import precisions
 from .measurement.digest import model_digest
-from .method import dense_classifier
+from .models import dense_classifier
 from .nn import RecurrentClassifier
-from .nn.feedforward import FrameNetwork
+from .nn.feedforward import FrameNetwork, FrameRecurrent
+from .nn.sideways import VideoVGG
 from .record import Record
 from .recorded import Difference, Recorded, as_recorded, same_arithmetic
 from .run import ratio_of
@@ -73,7 +74,9 @@ def sizes(recorded: Recorded, model: nn.Module, path: Path) -> Iterator[Differen
         index = model.input_index
         yield from _differs("kept.hidden", record.kept.hidden, model.hidden)
         yield from _differs("kept.inputs", record.kept.inputs, model.inputs if index is None else index.numel())
-    if isinstance(model, FrameNetwork):
+    if isinstance(model, FrameRecurrent):
+        yield from _differs("kept.hidden", record.kept.hidden, model.hidden)
+    if isinstance(model, FrameNetwork | FrameRecurrent | VideoVGG):
         yield from _differs("kept.structure", record.kept.structure, model.structure())
     if record.shape:
         inputs, steps = record.shape.inputs, record.shape.steps
@@ -83,9 +86,7 @@ def sizes(recorded: Recorded, model: nn.Module, path: Path) -> Iterator[Differen
             yield from _differs("cost.peak_activation_bytes", record.cost.peak_activation_bytes, peak)
 
 
-def results(
-    recorded: Recorded, spec: RunSpec, model: nn.Module, task: Task, notes: list[str]
-) -> Iterator[Difference]:
+def results(recorded: Recorded, spec: RunSpec, model: nn.Module, task: Task, notes: list[str]) -> Iterator[Difference]:
     """What the module answers on the task: exact where the machine and packages are the record's, else to within one
     sequence, which `notes` then says."""
     record, origin = recorded.record, recorded.record.provenance

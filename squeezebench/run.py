@@ -23,8 +23,10 @@ from .errors import InputError, of_machine
 from .measurement import DenseReference, cost, count
 from .measurement.digest import model_digest
 from .method import Method, NetworkSettings, RecurrentSettings, TaskInfo, dense_classifier
+from .models import kind_of_model
 from .nn import RecurrentClassifier
-from .nn.feedforward import FrameNetwork
+from .nn.feedforward import FrameNetwork, FrameRecurrent
+from .nn.sideways import VideoVGG
 from .record import (
     RECORD_NAME,
     Accuracy,
@@ -234,7 +236,7 @@ class _Run:
         info = describe(task)
         if reason := method.skip(info):
             return about | {"status": "skipped", "reason": reason}
-        check_model(spec, info)
+        check_model(spec, info, method)
         model, trainer, start = self._trained(method, task, info)
         final = None
         if self.watch and self.watch.best:  # `as_released`: the best test epoch is what is scored, and marked so
@@ -326,18 +328,22 @@ def ratio_of(dense: int | None, small: int | None) -> float | None:
     return round(dense / small, 4) if small and dense is not None else None
 
 
-def check_model(spec: RunSpec, info: TaskInfo) -> None:
+def check_model(spec: RunSpec, info: TaskInfo, method: Method) -> None:
     """Raises InputError where ratios would be taken against a dense model of another kind than the method's."""
     if info.kind == "image" and not isinstance(spec.model, NetworkSettings):
         raise InputError(f"task {info.name} has images: its `model:` must name a network, as {{network: lenet_5}}")
     if info.kind == "sequence" and isinstance(spec.model, NetworkSettings):
         raise InputError(f"task {info.name} has no images: its `model:` names the network {spec.model.label()}")
+    if info.kind == "video" and (kind := kind_of_model(method.settings)) != kind_of_model(spec.model):
+        words = {"network": "networks", "units": "per-frame networks"}.get(kind, "recurrent classifiers")
+        raise InputError(f"{method.name} is for {words}; the `model:` of task {info.name} is {spec.model.label()}")
 
 
 def _kept(compact, base) -> Kept:
-    if isinstance(base, FrameNetwork):
-        structure = compact.structure() if isinstance(compact, FrameNetwork) else None
-        return Kept(of_inputs=base.inputs, structure=structure, of_structure=base.structure())
+    if isinstance(base, FrameNetwork | FrameRecurrent | VideoVGG):
+        structure = compact.structure() if isinstance(compact, type(base)) else None
+        hidden = {"hidden": getattr(compact, "hidden", None), "of_hidden": getattr(base, "hidden", None)}
+        return Kept(of_inputs=base.inputs, structure=structure, of_structure=base.structure(), **hidden)
     if not isinstance(compact, RecurrentClassifier):
         return Kept(of_inputs=base.inputs, of_hidden=base.hidden)
     index = compact.input_index

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from .discovery import MethodFile
-from .method import AnyModel, RecurrentSettings
+from .models import AnyModel, RecurrentSettings
 from .record import Protocol, digest_of
 from .task import TaskSpec
 from .training import TrainingSettings

@@ -25,7 +25,7 @@ from .consistency import inconsistencies, standard_counts
 from .counting import construct
 from .discovery import MethodFile, find_methods, load
 from .errors import InputError, printable
-from .method import TaskInfo
+from .models import TaskInfo
 from .nn import RecurrentClassifier
 from .nn.maps import DenseMap
 from .record import RECORD_NAME, RecordError, write_atomically

@@ -16,7 +16,7 @@ from .calibration import Throughput
 from .measurement.macs import positions_of
 from .method import Method, ModelSettings, RecurrentSettings, TaskInfo, dense_classifier
 from .nn import RecurrentLayer
-from .nn.feedforward import FrameNetwork
+from .nn.feedforward import FrameNetwork, FrameRecurrent
 from .nn.maps.base import TensorMap
 from .training.evaluation import EVALUATION_BATCH
 
@@ -121,8 +121,15 @@ def _measured(model: nn.Module, info: TaskInfo) -> Network:
             layers += module.num_layers
         elif isinstance(module, nn.Linear) and id(module) not in inside:
             head += module.in_features * module.out_features
-    if isinstance(bare := getattr(model, "network", model), FrameNetwork):  # beneath its masks
+    bare = next((m for m in model.modules() if isinstance(m, FrameNetwork | FrameRecurrent)), None)  # beneath masks
+    if isinstance(bare, FrameNetwork):
         head = sum(weights * positions for weights, positions in positions_of(bare))
+    elif bare is not None:  # the network runs at each time step, the head once
+        head = sum(m.in_features * m.out_features for m in bare.recurrent.modules() if isinstance(m, nn.Linear))
+        frames = FrameNetwork(bare.network, bare.frame)
+        wide += sum(weights * positions for weights, positions in positions_of(frames))
+    elif callable(own := getattr(model, "macs", None)):
+        head = own(info.steps)
     front = getattr(model, "front", None)
     steps = front.segments if getattr(front, "pool", False) else info.steps
     parameters = sum(p.numel() for p in model.parameters())

@@ -14,7 +14,8 @@ from squeezebench.contract import tiny_task
 from squeezebench.errors import InputError
 from squeezebench.experiment import check_experiment
 from squeezebench.measurement import closed_form_macs, count, load_model, macs, save_model
-from squeezebench.method import AnyModel, Method, NetworkSettings, RecurrentSettings, TaskInfo, dense_classifier
+from squeezebench.method import Method, NetworkSettings, RecurrentSettings, TaskInfo, dense_classifier
+from squeezebench.models import AnyModel
 from squeezebench.nn.feedforward import named_network, named_weights
 from squeezebench.plan import make_plan
 from squeezebench.record import Counts

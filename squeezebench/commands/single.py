@@ -52,7 +52,7 @@ def _run(options: argparse.Namespace) -> int:
 
     from ..discovery import find_methods, load, pick
     from ..experiment import validated
-    from ..method import ModelSettings
+    from ..models import ModelSettings
     from ..plan import fingerprint
     from ..record import size_words
     from ..run import RunSpec, execute, settings_of

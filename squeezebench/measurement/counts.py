@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from squeezebench.nn import RecurrentLayer
-from squeezebench.nn.feedforward import FrameNetwork, measured_sizes
+from squeezebench.nn.feedforward import FrameNetwork, FrameRecurrent, measured_sizes
+from squeezebench.nn.sideways import VideoVGG
 from squeezebench.record import Counts
 
 
@@ -29,7 +30,8 @@ def _counted(module: nn.Module) -> tuple[str, ...]:
 def count(model: nn.Module) -> Counts:
     """Counts by rule: recurrent layers of ours and torch.nn.LSTM/GRU are taken apart, all else is the head.
 
-    Of a feed-forward network also the weights and neurons, by the rules of nn/feedforward/sizes.py.
+    Of a feed-forward network also the weights and neurons, by the rules of nn/feedforward/sizes.py; of one with a
+    recurrent part the weights alone, the matrices of that part included, and of one with shortcuts in time too.
     """
     w = u = b = z = 0
     for module in model.modules():
@@ -45,6 +47,9 @@ def count(model: nn.Module) -> Counts:
                 b += parameter.numel() * name.startswith("bias")
     total, recurrent = stored_numbers(model), w + u + b + z
     network = measured_sizes(model, torch.zeros(1, 1, model.inputs)) if isinstance(model, FrameNetwork) else None
+    weights = network and network.weights
+    if isinstance(model, FrameRecurrent | VideoVGG):
+        weights = w + u + sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear))
     return Counts(
         input_to_hidden=w,
         hidden_to_hidden=u,
@@ -53,6 +58,6 @@ def count(model: nn.Module) -> Counts:
         lstm_total=recurrent,
         head=total - recurrent,
         model_total=total,
-        weights=network and network.weights,
+        weights=weights,
         neurons=network and network.neurons,
     )

@@ -55,7 +55,7 @@ def _matrices(model: nn.Module) -> list[str]:
 
 def quantised(weight: Tensor) -> tuple[Tensor, Tensor]:
     """(int8 tensor of the same shape, float32 scales (rows,) or (1,)): weight = integer * scale, rounded."""
-    rows = weight.shape[0] if weight.dim() > 1 and weight[0].numel() >= ROW else 1
+    rows = weight.shape[0] if weight.dim() > 1 and weight.numel() and weight[0].numel() >= ROW else 1
     flat = weight.reshape(rows, -1)
     scale = flat.abs().amax(1) / LEVELS if flat.numel() else flat.new_zeros(rows)
     integers = (flat / scale.clamp_min(torch.finfo(scale.dtype).tiny)[:, None]).round()

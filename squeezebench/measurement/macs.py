@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from squeezebench.nn import GATES, JointHidden, JointInput, LowRankMap, RecurrentClassifier, RecurrentLayer, plain
-from squeezebench.nn.feedforward import FrameNetwork
+from squeezebench.nn.feedforward import FrameNetwork, FrameRecurrent
 from squeezebench.nn.maps import SelectedMap, TensorMap, contraction
 
 
@@ -31,12 +31,15 @@ def macs(model: nn.Module, inputs: int, steps: int) -> int:
 def closed_form_macs(model: nn.Module, steps: int) -> int | None:
     """The same by formula; a standard layer: T G H (D + H). None for a class that has no formula.
 
-    A feed-forward network: each layer's weights times the positions of the map that it makes.
+    A feed-forward network: each layer's weights times the positions of the map that it makes, at each step.
 
     A module of a method's own gives it in `macs(steps) -> int`.
     """
     if isinstance(model, FrameNetwork):
         return steps * sum(weights * positions for weights, positions in positions_of(model))
+    if isinstance(model, FrameRecurrent):
+        above = closed_form_macs(model.recurrent, steps)
+        return None if above is None else above + closed_form_macs(FrameNetwork(model.network, model.frame), steps)
     if not isinstance(model, RecurrentClassifier):
         own = getattr(model, "macs", None)
         return own(steps) if callable(own) else None

@@ -61,7 +61,7 @@ def _score(spec: RunSpec, method_class: type[Method], drawn: dict[str, Any], sta
     info = describe(task)
     if reason := method.skip(info):
         return {"status": "skipped", "reason": reason}
-    check_model(spec, info)
+    check_model(spec, info, method)
     model, _, _ = train(method, spec, task, info, starts)
     compact = method.compact(model).cpu().eval()
     counts = count(compact)
