@@ -52,9 +52,9 @@ class TaskSpec(BaseModel):
         default="uniform",
         description="random: one step of each equal segment, drawn anew per epoch in training",
     )
-    normalise: Literal["none", "std", "standard"] = Field(
+    normalise: Literal["none", "std", "standard", "channel"] = Field(
         default="standard",
-        description="by statistics of the training part: overall std, or mean and std per feature",
+        description="by statistics of the training part: overall std, mean and std per feature, or per image channel",
     )
 
     @model_validator(mode="before")
@@ -115,6 +115,12 @@ class Task:
     def size(self, part: Part) -> int:
         """How many sequences `part` has."""
         return len(self._rows[part])
+
+    @property
+    def background(self) -> np.ndarray | None:
+        """The raw value 0 as normalised, (C,) float32. None where the steps are no images, or where the pixels of a
+        channel are normalised differently: such images cannot be moved without changing them."""
+        return None if self.frame is None else self._affine.zero(self.frame[0])
 
     def labels(self, part: Part) -> np.ndarray:
         """Class indices (n,) int64 of `part`, in the order that `batch` positions count in."""

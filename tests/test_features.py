@@ -206,6 +206,19 @@ def test_pixels_are_streamed_and_scaled(data):
     assert not task._cache and isinstance(task._data.x, np.memmap) and task._data.x.dtype == np.uint8
 
 
+def test_pixels_in_planes_are_frames_for_networks_on_images(data):
+    sources = []
+    for options in (PIXELS, PIXELS | {"planes": True}):
+        prepare(spec("ucf11", **options))
+        sources.append(source_module("ucf11").load(parse_options(spec("ucf11", **options))))
+    plain, planes = sources
+    assert plain.frame is None and planes.frame == (3, 12, 16)
+    assert source_module("ucf11").expected(parse_options(spec("ucf11", **PIXELS, planes=True))).frame == planes.frame
+    shaped = plain.x.reshape(*plain.x.shape[:2], 12, 16, 3)
+    assert np.array_equal(planes.x.reshape(*planes.x.shape[:2], 3, 12, 16), np.moveaxis(shaped, -1, 2))
+    assert load_task(spec("ucf11", **PIXELS, planes=True)).kind == "video"
+
+
 def test_mirrored_sequences_are_drawn_in_training_alone():
     generator = np.random.default_rng(0)
     x = generator.normal(size=(60, 5, 3)).astype(np.float32)
@@ -245,6 +258,7 @@ def test_what_a_source_expects_is_what_it_delivers(data):
     [
         ({"features": "pixels", "stream": "flow"}, "pixels are rgb only"),
         ({"size": 74}, "inception_v3 needs at least 75"),
+        ({"planes": True}, "inception_v3 gives no frames"),
         ({"made_up": 3, "folder": "."}, "folder or made_up, not both"),
         ({"stream": "depth"}, "stream"),
     ],

@@ -82,6 +82,13 @@ def test_a_lower_frame_rate_is_the_same_motion_seen_less_often():
     assert np.abs(smooth[:, :8] - fast).mean() > 10
 
 
+def test_a_slower_motion_is_nearly_the_same_frame_by_frame():
+    """At half the speed every second frame is what full speed shows, but for the noise; steps between are smaller."""
+    full, half = frames(load(Options(groups=6, frames=8))), frames(load(Options(groups=6, frames=15, speed=0.5)))
+    assert np.abs(half[:, ::2] - full).mean() < 8
+    assert np.abs(np.diff(half, axis=1)).mean() < 0.8 * np.abs(np.diff(full, axis=1)).mean()
+
+
 def test_montages_show_the_same_motion_with_other_shapes():
     joined, mixed = (load(Options(groups=4, clips=2, interleaved=turns)).x for turns in (False, True))
     assert np.array_equal(joined[:, :16], mixed[:, 0::2]) and np.array_equal(joined[:, 16:], mixed[:, 1::2])

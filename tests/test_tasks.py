@@ -53,9 +53,7 @@ def folder(tmp_path):
 
 
 def load(path, cache_bytes=1 << 30, seed=0, **spec):
-    return load_task(
-        TaskSpec(name="mine", source="file", options={"path": str(path)}, **spec), seed, cache_bytes
-    )
+    return load_task(TaskSpec(name="mine", source="file", options={"path": str(path)}, **spec), seed, cache_bytes)
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
@@ -177,9 +175,7 @@ print((anonymous() - before) // 1024)
 """
     if not Path("/proc/self/status").exists():
         pytest.skip("needs /proc to read the memory in use")
-    grown = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    grown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(grown.stdout) < 100, f"grew by {grown.stdout} MiB"
 
 
@@ -223,7 +219,7 @@ def test_lengths_vanish_where_all_sequences_have_enough_steps(folder):
     [
         ({"name": "digits", "frames": 9}, "frames is 9, but digits has 8 steps"),
         ({"name": "digts"}, "unknown task source 'digts'; did you mean digits or digits_images?"),
-        ({"name": "x", "source": "zzz"}, "there are: basic_motions, digits"),
+        ({"name": "x", "source": "zzz"}, "there are: basic_motions, cifar10, cifar100, digits"),
         ({"name": "digits", "options": {"size": 8}}, "option size of source digits"),
         ({"name": "mine", "source": "file"}, "option path of source file: Field required"),
         ({"name": "mine", "source": "file", "options": {"path": "no/such.npz"}}, "no/such.npz: no such file"),
@@ -278,9 +274,7 @@ def test_ucr_reads_ts_files_with_unequal_lengths(tmp_path):
     for split in ("TRAIN", "TEST"):
         rows = [f"{i},2,3{',4' * (i % 2)}:5,6,7{',8' * (i % 2)}:{'ab'[i // 2 % 2]}" for i in range(12)]
         (tmp_path / "Tiny" / f"Tiny_{split}.ts").write_text(header + "\n".join(rows) + "\n")
-    spec = TaskSpec(
-        name="tiny", source="ucr", options={"name": "Tiny", "folder": str(tmp_path)}, normalise="none"
-    )
+    spec = TaskSpec(name="tiny", source="ucr", options={"name": "Tiny", "folder": str(tmp_path)}, normalise="none")
     task = load_task(spec)
     batch = task.batch("test", [0, 1])
     assert (task.inputs, task.steps, task.classes, task.size("test")) == (2, 4, ("a", "b"), 12)
@@ -295,9 +289,7 @@ def test_a_failed_download_is_one_line(tmp_path, monkeypatch):
         raise OSError("no route\nto host")
 
     monkeypatch.setattr(_data_loaders, "_download_all_zenodo_files", fail)
-    with pytest.raises(
-        InputError, match=r"Coffee could not be downloaded or read .*no route to host"
-    ) as caught:
+    with pytest.raises(InputError, match=r"Coffee could not be downloaded or read .*no route to host") as caught:
         load_task(TaskSpec(name="x", source="ucr", options={"name": "Coffee", "folder": str(tmp_path)}))
     assert "\n" not in str(caught.value)
 
@@ -329,9 +321,7 @@ def test_sources_are_files_and_listing_them_is_light():
     for info in sources.values():
         assert info.summary.endswith(".") and info.options["type"] == "object"
     program = "import sys; from squeezebench.tasks import available; available(); import squeezebench.task\n"
-    program += (
-        "heavy = {'torch', 'aeon', 'sklearn', 'pandas', 'scipy', 'pyarrow', 'numba'} & set(sys.modules)\n"
-    )
+    program += "heavy = {'torch', 'aeon', 'sklearn', 'pandas', 'scipy', 'pyarrow', 'numba'} & set(sys.modules)\n"
     program += "assert not heavy, heavy"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 

@@ -5,7 +5,8 @@ set), `load(options) -> Dataset`, and `DEFAULT_SPLIT`: "official", "random", "gr
 depends on the data (official if there is a `subset`, else group if there are groups, else random).
 Optional: `MAIN_OPTION`, the option that `--task SOURCE:VALUE` sets, and `stamp(options) -> str`, which
 changes when the files behind the data do, and `expected(options) -> Expected`, the sizes as far as they are
-known without the data (for `squeezebench plan`). Heavy imports belong inside `load`: listing the sources must stay
+known without the data (for `squeezebench plan`), and `fingerprint(options) -> str` of a source whose files are
+too many for the plan to read a part of each. Heavy imports belong inside `load`: listing the sources must stay
 fast. Files that start with `_` are helpers.
 """
 

@@ -34,12 +34,19 @@ class Affine:
         out -= self.shift
         return out
 
+    def zero(self, channels: int) -> np.ndarray | None:
+        """What the raw value 0 becomes in each of the `channels` parts of D, (C,); None where a part is not uniform."""
+        factor, shift = self.factor.reshape(channels, -1), self.shift.reshape(channels, -1)
+        uniform = (factor == factor[:, :1]).all() and (shift == shift[:, :1]).all()
+        return 0.0 - shift[:, 0] if uniform else None  # 0 - 0 is 0, not -0
+
 
 def fit(kind: str, data: Dataset, rows: np.ndarray, frames: int | None) -> Affine:
     """Statistics of the valid steps of `rows` (with `frames`: of the uniform choice), as an Affine.
 
     "none": the scale alone. "std": divided by one standard deviation over all features. "standard": mean 0
-    and standard deviation 1 for each feature; constant features become 0.
+    and standard deviation 1 for each feature; constant features become 0. "channel": the same for each channel of
+    an image, over all its pixels.
     """
     inputs = data.x.shape[2]
     scale = np.ones(inputs) if data.scale is None else data.scale.astype(np.float64)
@@ -50,9 +57,20 @@ def fit(kind: str, data: Dataset, rows: np.ndarray, frames: int | None) -> Affin
     if kind == "std":
         std = float(np.sqrt(variance.mean() + mean.var()))  # of all numbers together
         return _affine(data, scale / (std if std > CONSTANT * abs(mean.mean()) else 1.0), np.zeros(inputs))
+    if kind == "channel":
+        mean, variance = _of_channels(data, mean, variance)
     std = np.sqrt(variance)
     std = np.where(std > CONSTANT * np.abs(mean), std, 1.0)
     return _affine(data, scale / std, mean / std)
+
+
+def _of_channels(data: Dataset, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance (D,) of the pixels of each channel together, from those of each pixel."""
+    if data.frame is None:
+        raise InputError(f"{data.name}: normalise: channel is for images; give standard, std or none")
+    mean, variance = (array.reshape(data.frame[0], -1) for array in (mean, variance))
+    together = np.stack([mean.mean(1), variance.mean(1) + mean.var(1)])
+    return tuple(np.repeat(together, mean.shape[1], axis=1))
 
 
 def _affine(data: Dataset, factor: np.ndarray, shift: np.ndarray) -> Affine:

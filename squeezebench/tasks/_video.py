@@ -50,6 +50,9 @@ class VideoOptions(BaseModel):
     size: int | None = Field(
         default=None, ge=1, description="side of the frames a CNN sees, or height of the pixels' (4:3); null: its own"
     )
+    planes: bool = Field(
+        default=False, description="pixels: colour plane by plane, the order in which networks on frames read them"
+    )
     flip: bool = Field(default=False, description="also the mirrored clips; training draws one of the two")
     weights: Literal["imagenet", "random"] = Field(default="imagenet", description="random: for dry runs and tests")
     flow_bound: float = Field(default=20.0, gt=0, description="pixels of displacement that become 255 (and 1)")
@@ -62,6 +65,8 @@ class VideoOptions(BaseModel):
     def _fit_together(self) -> VideoOptions:
         if self.features == "pixels" and self.stream != "rgb":
             raise ValueError(f"stream is {self.stream}; pixels are rgb only")
+        if self.planes and self.features != "pixels":
+            raise ValueError(f"planes are of features: pixels; {self.features} gives no frames")
         if self.folder is not None and self.made_up is not None:
             raise ValueError("give folder or made_up, not both")
         least = 1 if self.features == "pixels" else BACKBONES[self.features].least
@@ -77,6 +82,11 @@ def frame_size(options: VideoOptions) -> tuple[int, int]:
         return height, height * 4 // 3
     side = options.size or BACKBONES[options.features].size
     return side, side
+
+
+def frame_shape(options: VideoOptions) -> tuple[int, int, int] | None:
+    """(C, H, W) of a step that is an image, else None."""
+    return (3, *frame_size(options)) if options.planes else None
 
 
 def inputs(options: VideoOptions) -> int:
@@ -96,10 +106,11 @@ def wanted(source: str, options: VideoOptions) -> dict[str, Any]:
     """What decides the prepared arrays, as far as it is known without the data."""
     flow = {} if options.stream == "rgb" else {"flow_bound": options.flow_bound}
     weights = {} if options.features == "pixels" else {"weights": options.weights}
+    order = {"planes": True} if options.planes else {}
     return {
         "source": source, "features": options.features, "stream": options.stream, "frames": options.frames,
         "size": frame_size(options), "flip": options.flip, "folder": options.folder, "made_up": options.made_up,
-    } | flow | weights  # fmt: skip
+    } | flow | weights | order  # fmt: skip
 
 
 def pointer(source: str, options: VideoOptions) -> Path:
@@ -138,6 +149,7 @@ def expected(source: str, options: VideoOptions, train: tuple[int, ...] = ()) ->
         disk_bytes=clips * (row + flow) + download,
         download_bytes=download,
         train=train[options.split_list - 1] if train and not made_up else None,
+        frame=frame_shape(options),
     )
 
 
@@ -163,6 +175,7 @@ def load(source: str, options: VideoOptions) -> Dataset:
         scale=np.full(x.shape[2], 1 / 255) if pixels else None,
         flipped=np.load(folder / "flipped.npy", mmap_mode="r", allow_pickle=False) if options.flip else None,
         origin=meta["origin"],
+        frame=frame_shape(options),
     )
 
 

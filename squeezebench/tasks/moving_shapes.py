@@ -37,6 +37,7 @@ class Options(BaseModel):
     every: int = Field(
         default=1, ge=1, le=8, description="take every n-th frame of the smooth motion: 2 halves the frame rate"
     )
+    speed: float = Field(default=1.0, gt=0, le=1, description="factor on every motion: less is smoother")
     clips: int = Field(default=1, ge=1, le=3, description="shapes that a video shows, of the same motion: a montage")
     interleaved: bool = Field(default=False, description="montage: take turns frame by frame, not one after the other")
     seed: int = Field(default=0, ge=0, description="of everything that is random")
@@ -87,7 +88,7 @@ def _clips(options: Options, generator: np.random.Generator) -> np.ndarray:
     shift, turn, growth = (generator.uniform(*limits) for limits in (SHIFT, TURN, GROWTH))
     background, contrast = generator.uniform(0.1, 0.3), generator.uniform(0.4, 0.6)
     noise = generator.normal(0, NOISE, (options.frames, options.size, options.size))
-    time = np.arange(options.frames) * options.every
+    time = np.arange(options.frames) * options.every * options.speed
     still = np.zeros_like(time)
     videos = []
     for name in CLASSES:

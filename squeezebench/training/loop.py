@@ -10,11 +10,11 @@ import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt, model_serializer
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -22,6 +22,7 @@ from .. import provenance, record
 from ..method import Method, Stage, TaskInfo
 from ..task import Task
 from . import resuming
+from .augment import Augment, Augmentation
 from .checkpoint import Checkpoints
 from .evaluation import Diverged, accuracy, batches
 from .snapshot import generators
@@ -44,6 +45,15 @@ class TrainingSettings(BaseModel):
     select: Literal["final", "validation"] = "final"  # epoch of the last stage that is kept
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["cpu", "cuda", "auto"] = "cpu"
+    augment: Augment = Augment()  # of images and videos
+
+    @model_serializer(mode="wrap")
+    def _as_before_augmentation(self, handler: Any) -> dict[str, Any]:
+        """Without `augment` where nothing is: records of before it have the digests that they had."""
+        content = handler(self)
+        if not self.augment:
+            content.pop("augment", None)
+        return content
 
 
 @dataclass
@@ -127,6 +137,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.device = pick_device(self.settings)
+        self.augmentation = Augmentation(self.settings.augment, self.task) if self.settings.augment else None
         self.machines = [provenance.machine()]  # that trained it
         self.forget()
 
@@ -169,6 +180,7 @@ class Trainer:
         clock.stage, clock.epoch, clock.step = stage.name, 0, 0
         clock.steps, clock.examples = per_epoch * epochs, self.task.size("train")
         base = settings.learning_rate * stage.learning_rate
+        wanted = self.method.parameter_groups(model)
         groups = [
             {
                 "params": g["params"],
@@ -176,11 +188,12 @@ class Trainer:
                 "weight_decay": g.get("weight_decay", settings.weight_decay),
                 "decoupled_weight_decay": g.get("decoupled_weight_decay", False),
             }
-            for g in self.method.parameter_groups(model)
+            for g in wanted
         ]
         optimiser = torch.optim.Adam(groups, foreach=True)
-        shape = {"cosine": self._cosine, "constant": lambda step: 1.0}[stage.schedule or settings.schedule]
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, shape)
+        shapes = {"cosine": self._cosine, "constant": lambda step: 1.0}
+        of_groups = [shapes[g.get("schedule") or stage.schedule or settings.schedule] for g in wanted]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, of_groups)
         return Running(stage, epochs, number == len(plan) - 1, optimiser, schedule)
 
     def _stage(self, model: nn.Module, running: Running) -> nn.Module:
@@ -233,6 +246,8 @@ class Trainer:
             epoch.order = self.order.permutation(self.task.size("train"))
         rest = epoch.order[epoch.batches * size :]
         for x, length, y in batches(self.task, "train", size, self.device, rest, self.order):
+            if self.augmentation is not None:
+                x = self.augmentation(x, length, self.order)
             if self.method.train_step is not None:
                 loss = self.method.train_step(model, x, length, y, running.optimiser)
             else:

@@ -106,7 +106,8 @@ def fill(
 def _row(views: list[np.ndarray], options: VideoOptions, network: Any) -> np.ndarray:
     """(T, D): each stream's features side by side, zero past the clip's end."""
     if network is None:
-        found = views[0].reshape(len(views[0]), -1)
+        frames = views[0].transpose(0, 3, 1, 2) if options.planes else views[0]
+        found = frames.reshape(len(frames), -1)
     else:
         found = np.concatenate([network.features(frames) for frames in views], axis=1)
         if not (np.abs(found) <= np.finfo(np.float16).max).all():  # NaN fails as well
