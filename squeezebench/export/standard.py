@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from squeezebench.errors import InputError
-from squeezebench.nn import GATES, RecurrentClassifier, RecurrentLayer, TemporalSegments
+from squeezebench.nn import GATES, RecurrentClassifier, RecurrentLayer, ResidualClassifier, TemporalSegments
 from squeezebench.nn.maps import DenseMap
 
 
@@ -58,6 +58,8 @@ def standard(model: nn.Module, inputs: int | None = None) -> Standard:
     """
     if not isinstance(model, RecurrentClassifier):
         raise InputError(f"{type(model).__name__} has no LSTM or GRU to export; export is for recurrent classifiers")
+    if isinstance(model, ResidualClassifier):
+        raise InputError("its layers are joined by additions, which no standard LSTM or GRU has; export is for stacks")
     index = None if model.input_index is None else model.input_index.long()
     layers, notes = [], []
     for number, layer in enumerate(model.layers):

@@ -82,3 +82,10 @@ class BottleneckMask(nn.Module):
         shape = (steps, batch, self.units) if self.noise == "per_step" else (batch, self.units)
         eps = torch.randn(shape, device=self.mu.device, dtype=self.mu.dtype)
         return torch.addcmul(self.mu, (0.5 * self.log_var).exp(), eps)
+
+
+def apart(model: nn.Module, kind: type[nn.Module] = BottleneckMask) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """(weights, parameters of the masks) of `model`; `kind`: what counts as a mask."""
+    masks = [p for module in model.modules() if isinstance(module, kind) for p in module.parameters()]
+    of_masks = {id(p) for p in masks}
+    return [p for p in model.parameters() if id(p) not in of_masks], masks

@@ -63,12 +63,16 @@ class RecurrentClassifier(nn.Module):
         if self.input_mask is not None:
             mask = self.input_mask(len(x), x.shape[1])  # (D,), (B, D) or (T, B, D)
             x = x * (mask if mask.dim() == 1 else mask[:, None] if mask.dim() == 2 else mask.transpose(0, 1))
-        hidden = x.transpose(0, 1).contiguous()  # time-major, so that a step is one contiguous block
-        for layer in self.layers:
-            hidden = layer(hidden)
+        hidden = self.stacked(x.transpose(0, 1).contiguous())  # time-major, so that a step is one contiguous block
         last = hidden[-1] if length is None else hidden[length - 1, torch.arange(len(x), device=x.device)]
         out = self.head(nn.functional.dropout(last, self.dropout, self.training))
         return out if self.top is None else self.top(out)
+
+    def stacked(self, x: Tensor) -> Tensor:
+        """x (T, B, D) -> what the head reads at each step (T, B, H)."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
 
     def masks(self) -> list[BottleneckMask]:
         """Every bottleneck mask, the input's first."""

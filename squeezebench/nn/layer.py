@@ -13,6 +13,7 @@ from .maps import DenseMap
 from .recurrence import gru_recurrence, lstm_recurrence
 
 Cell = Literal["lstm", "gru"]
+Drawn = dict[BottleneckMask, Tensor]
 GATES: dict[str, str] = {"lstm": "ifgo", "gru": "rzn"}  # in PyTorch's order of the row blocks
 
 
@@ -67,21 +68,26 @@ class RecurrentLayer(nn.Module):
                 self.bias_ih[width : 2 * width] = 1.0
         return self
 
-    def gate_factors(self, batch: int, steps: int) -> tuple[Tensor | None, ...] | None:
+    def gate_factors(self, batch: int, steps: int, drawn: Drawn | None = None) -> tuple[Tensor | None, ...] | None:
         """Masks in gate order for the recurrence, or None where there is nothing to multiply."""
         if not self.gate_masks and not self.factors:
             return None
-        masks = [self.gate_masks[k](batch, steps) if k in self.gate_masks else None for k in GATES[self.cell]]
+        drawn = {} if drawn is None else drawn
+        held = dict(self.gate_masks.items())
+        for letter in GATES[self.cell]:
+            if letter in held and held[letter] not in drawn:
+                drawn[held[letter]] = held[letter](batch, steps)
+        masks = [drawn[held[letter]] if letter in held else None for letter in GATES[self.cell]]
         for position, letter in enumerate(GATES[self.cell]):
             if letter in self.factors:
                 factor = self.factors[letter]
                 masks[position] = factor if masks[position] is None else masks[position] * factor
         return tuple(masks)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (T, B, D) -> hidden (T, B, H)."""
+    def forward(self, x: Tensor, drawn: Drawn | None = None) -> Tensor:
+        """x (T, B, D) -> hidden (T, B, H). drawn: masks of this forward pass that another layer has drawn already."""
         width = self.hidden
-        masks = self.gate_factors(x.shape[1], x.shape[0])
+        masks = self.gate_factors(x.shape[1], x.shape[0], drawn)
         weight_hh = self.hidden_map.dense()
         if self.cell == "lstm":
             gates = self.input_map(x) + (self.bias_ih + self.bias_hh)

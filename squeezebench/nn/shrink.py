@@ -155,7 +155,7 @@ def select_units(
         head.bias.copy_(model.head.bias)
     every = len(inputs) == model.inputs
     index = model.input_index
-    small_model = RecurrentClassifier(
+    small_model = type(model)(
         layers,
         head,
         input_index=index if every else (inputs if index is None else index.long()[inputs]),

@@ -1,0 +1,104 @@
+"""ITPCC on recurrent networks: one bottleneck mask for a hidden unit and everything that must go with it."""
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, knob
+from squeezebench.nn import (
+    BottleneckMask,
+    ResidualClassifier,
+    apart,
+    compact_masked,
+    mask_units,
+    surviving_inputs,
+    surviving_units,
+    units_kl,
+)
+
+OWN_START = "dense start"  # of a residual stack, which no other method has
+
+
+class ITPCCLSTM(Method):
+    """Rostami et al., WACV 2025, read for RNNs: h_s = (mu_s + sigma_s eps) SCS_s, one (mu, sigma) for each set s.
+
+    A set is a hidden unit with the rows of its four gates (GRU: three), its biases, its column of U and the column of
+    whatever reads it; under `residual` unit j of all layers, as additions tie them. z multiplies h_t, which recurrence
+    and readers see; eps is drawn once for each sequence. VIB-LSTM has a mask for each gate instead.
+
+    Loss (Eq. 20): mean cross-entropy + gamma / N sum_s |SCS_s| log(1 + mu_s^2 / sigma_s^2), |SCS_s| = gates x layers
+    of the set; an input under `mask_features` is a set of one channel. The term is the bound (Eq. 18) of Eq. 17, which
+    would need the statistics of each h_t; both leave out the divergence's factor 1/2.
+
+    The paper's networks are CNNs, and what it leaves open is chosen here: N_b of Eq. 20 is the number of training
+    sequences (a mini-batch of B instead is gamma' = gamma B / N), mu starts near 1 and sigma^2 near e^-9, a set stays
+    iff mu^2 / sigma^2 exceeds `threshold`, and at evaluation z is mu, 0 where the set goes. After pruning, mu is
+    folded into what reads the unit, which is exact, and the smaller plain network is fine-tuned.
+
+    The dense start that methods share has no additions between layers; a residual stack trains its own, as the first
+    stage of the run and with the same share of the epochs.
+    """
+
+    title = "ITPCC-LSTM"
+    paper = "Rostami et al., Information Theoretic Pruning of Coupled Channels in Deep Neural Networks, WACV 2025"
+
+    class Settings(RecurrentSettings):
+        residual: bool = knob(False, "each layer after the first adds its state to what it read")
+        mask_features: bool = knob(True, "masks on the inputs too, as VIB-LSTM has them")
+        gamma: float = knob(0.3, "gamma' of Eq. 20", search=(0.01, 10.0), ge=0)
+        threshold: float = knob(1.0, "a set stays iff mu^2 / sigma^2 exceeds this", gt=0)
+        start: Literal["scratch", "dense"] = knob("dense", "where training starts")
+        start_share: float = knob(0.3, "part of the epochs spent on the dense start", gt=0, lt=1)
+        prune_share: float = knob(0.6, "part of the remaining epochs with masks; the rest fine-tunes", gt=0, lt=1)
+        mask_learning_rate: float = knob(0.03, "of mu and log sigma^2, constant", search=(1e-3, 0.1), gt=0)
+        fine_tune_rate: float = knob(1.0, "factor on the learning rate while fine-tuning", gt=0)
+
+        @model_validator(mode="after")
+        def _additions_join_layers(self):
+            if self.residual and self.layers < 2:
+                raise ValueError("residual: true needs layers: 2 or more")
+            return self
+
+    def _own_start(self):
+        """Whether the dense start is a stage of the run: the one that methods share has no additions."""
+        return self.settings.residual and self.settings.start == "dense"
+
+    def start_share(self):
+        return self.settings.start_share if self.settings.start == "dense" and not self.settings.residual else 0.0
+
+    def stages(self):
+        s = self.settings
+        first = s.start_share if self._own_start() else 0.0
+        start = [Stage(OWN_START, first, penalised=False)] if first else []
+        prune = Stage("prune", (1 - first) * s.prune_share)
+        share = (1 - first) * (1 - s.prune_share)
+        return [*start, prune, Stage("fine-tune", share, penalised=False, learning_rate=s.fine_tune_rate)]
+
+    def build(self, task):
+        model = dense_classifier(task, self.settings)
+        if self.settings.residual:
+            model = ResidualClassifier.of(model)
+        return model if self._own_start() else self._masked(model)
+
+    def _masked(self, model):
+        s = self.settings
+        if s.mask_features:
+            model.input_mask = BottleneckMask(model.inputs, threshold=s.threshold)
+        return mask_units(model, threshold=s.threshold)
+
+    def parameter_groups(self, model):
+        weights, masks = apart(model)
+        of_masks = {"lr": self.settings.mask_learning_rate, "weight_decay": 0.0, "schedule": "constant"}
+        return [{"params": weights}, *([{"params": masks} | of_masks] if masks else [])]
+
+    def penalty(self, model):
+        inputs = 0.0 if model.input_mask is None else model.input_mask.kl()
+        return self.settings.gamma / self.clock.examples * (units_kl(model) + inputs)
+
+    def observe(self, model):
+        return {"kept_inputs": len(surviving_inputs(model)), "kept_hidden": sum(map(len, surviving_units(model)))}
+
+    def end_stage(self, model, stage):
+        if stage.name == OWN_START:
+            return self._masked(model)
+        return compact_masked(model) if stage.name == "prune" else model
