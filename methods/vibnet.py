@@ -6,14 +6,15 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from squeezebench.method import Method, NetworkSettings, Stage, dense_classifier, knob
+from squeezebench.masked_method import MaskedMethod, MaskedSettings, example
+from squeezebench.method import Stage, knob
 from squeezebench.nn.feedforward import CONFIGURATIONS, MaskedNetwork, compact_network, narrowed, tally
 
 GONE = -20.0  # log sigma^2 of a removed unit: no noise, and with mu = 0 no information
 CARRIES = 1 / 8  # of what the set that carries most of a limit does: sets that take part in meeting it
 
 
-class VIBNet(Method):
+class VIBNet(MaskedMethod):
     """Dai et al., ICML 2018: h = (mu + sigma eps) f(x), pruned by mu^2 / sigma^2; mu is folded into what reads h.
 
     Loss: mean cross-entropy + beta / N sum_i gamma_i sum_j log(1 + mu_ij^2 / sigma_ij^2), N training images. gamma_i by
@@ -32,7 +33,7 @@ class VIBNet(Method):
     paper = "Dai, Zhu, Guo, Wipf, Compressing Neural Networks using the Variational Information Bottleneck, ICML 2018"
     kinds: ClassVar = ("image",)
 
-    class Settings(NetworkSettings):
+    class Settings(MaskedSettings):
         beta: float = knob(1.0, "weight of the KL terms", search=(0.05, 50.0), ge=0)
         ramp: float = knob(0.3, "part of compression over which beta rises from 0", ge=0, lt=1)
         weighting: Literal["published", "limits"] = knob("published", "what gamma_i follows")
@@ -41,13 +42,6 @@ class VIBNet(Method):
         limit_neurons: PositiveFloat | None = knob(None, "at most this r_N, per cent of the dense network's neurons")
         limit_macs: PositiveFloat | None = knob(None, "at most so many multiply-accumulates an image")
         every: PositiveInt = knob(50, "steps between updates of what is removed")
-        threshold: float = knob(1.0, "a unit stays iff mu^2 / sigma^2 exceeds this", gt=0)
-        mask_learning_rate: float = knob(0.01, "of mu and log sigma^2", search=(1e-3, 0.1), gt=0)
-        weight_decay: float | None = knob(
-            None, "of convolutions and linear layers only, off the weights (AdamW); none: the experiment's", ge=0
-        )
-        start: Literal["scratch", "dense"] = knob("dense", "where training starts")
-        start_share: float = knob(0.2, "part of the epochs spent on the dense start", gt=0, lt=1)
         compress_share: float = knob(0.5, "part of the remaining epochs in which units go", gt=0, lt=1)
         settle_share: float = knob(0.25, "part of the remaining epochs with noise and KL at a fixed size", ge=0, lt=1)
         pieces: PositiveInt = knob(1, "stages of compression, at a constant learning rate")
@@ -60,20 +54,18 @@ class VIBNet(Method):
                 raise ValueError("weighting: limits needs limit_weights, limit_neurons or limit_macs")
             return self
 
-    def start_share(self):
-        return self.settings.start_share if self.settings.start == "dense" else 0.0
-
     def stages(self):
         s = self.settings
         share = s.compress_share / s.pieces
         found = [Stage(f"compress {k}", share, schedule="constant") for k in range(1, s.pieces + 1)]
         found += [Stage("settle", s.settle_share)] if s.settle_share else []
-        return [*found, Stage("fine-tune", 1 - s.compress_share - s.settle_share, penalised=False)]
+        last = 1 - s.compress_share - s.settle_share
+        return [*found, Stage("fine-tune", last, penalised=False, learning_rate=s.fine_tune_rate)]
 
     # --- what is trained
     def build(self, task):
         s = self.settings
-        model = MaskedNetwork(dense_classifier(task, s), self._example(task.inputs), threshold=s.threshold)
+        model = super().build(task)
         if s.multipliers is not None and len(s.multipliers) != len(model.sets):
             names = ", ".join(one.name for one in model.sets)
             raise ValueError(f"{len(s.multipliers)} multipliers for the {len(model.sets)} masked layers {names}")
@@ -87,25 +79,6 @@ class VIBNet(Method):
         self.excess = {}
         self._weigh(model)
         return model
-
-    def adopt(self, model, dense):
-        model.network.load_state_dict(dense.state_dict())
-        return model
-
-    def parameter_groups(self, model):
-        s = self.settings
-        masks = [p for m in model.masks.values() for p in m.parameters()] if isinstance(model, MaskedNetwork) else []
-        of_masks = {id(p) for p in masks}
-        rest = [p for p in model.parameters() if id(p) not in of_masks]
-        groups = [{"params": rest}]
-        if s.weight_decay is not None:
-            matrices = [p for p in rest if p.dim() > 1]
-            vectors = [p for p in rest if p.dim() <= 1]
-            decay = {"weight_decay": s.weight_decay, "decoupled_weight_decay": True}
-            groups = [{"params": matrices} | decay, {"params": vectors, "weight_decay": 0.0}]
-        if masks:
-            groups.append({"params": masks, "lr": s.mask_learning_rate, "weight_decay": 0.0})
-        return groups
 
     def penalty(self, model):
         if not isinstance(model, MaskedNetwork):
@@ -129,8 +102,8 @@ class VIBNet(Method):
         if stage.name.startswith("compress"):
             self.kept = tally(model).kept(self._alive(model))
             self._hold(model)
-            example = self._example(model.network.inputs).to(next(model.parameters()).device)
-            model = narrowed(model, self.kept, example)
+            one = example(model.network.inputs).to(next(model.parameters()).device)
+            model = narrowed(model, self.kept, one)
             self._look(model)
             self._weigh(model)
         return compact_network(model) if stage.name == self._last_masked() else model
@@ -139,13 +112,18 @@ class VIBNet(Method):
         if not isinstance(model, MaskedNetwork):
             return {}
         found = tally(model).sizes(self._alive(model))
-        return {"kept_weights": found.weights, "kept_neurons": found.neurons, "kept_macs": found.macs}
+        sizes = {"kept_weights": found.weights, "kept_neurons": found.neurons, "kept_macs": found.macs}
+        return sizes | {"first_layer_nats": self._first_layer_bound(model)}
+
+    @torch.no_grad()
+    def _first_layer_bound(self, model):
+        """The KL term's bound on what the first hidden layer tells of the input, in nats (the poster's Figure 2):
+        1/2 sum_j log(1 + alpha_j) over its units that stay, times the positions of its map. Pixels are none."""
+        first = next(one for one in model.sets if not one.name.endswith("pixels"))
+        stays = self.kept[first.name] & model.masks[first.name].keep().cpu()
+        return 0.5 * first.positions * torch.log1p(model.masks[first.name].alpha().cpu()[stays]).sum().item()
 
     # --- how units go
-    @staticmethod
-    def _example(inputs):
-        return torch.zeros(1, 1, inputs)
-
     def _last_masked(self):
         return self.stages()[-2].name
 

@@ -3,11 +3,12 @@
 from .compact import compact_network, select_channels
 from .coupling import CoupledSet, Coupling, Member, coupled_sets, follow
 from .frames import FrameNetwork, FrameRecurrent
+from .groups import UnitGroups, unit_groups
 from .information import bound, divergence, information, itpcc_kl, vibnet_kl
 from .lenet import LeNet5, LeNet300
 from .masked import MaskedNetwork
 from .mobilenet import MobileNetV2, mobilenet_v2
-from .named import named_network, named_weights
+from .named import named_features, named_network, named_weights
 from .resnet import ResNet, cifar_resnet, resnet50
 from .sizes import Sizes, lenet5_sizes, lenet300_sizes, measured_sizes, vgg_sizes
 from .specs import network_from_spec
@@ -29,6 +30,7 @@ __all__ = [
     "ResNet",
     "Sizes",
     "Tally",
+    "UnitGroups",
     "bound",
     "cifar_resnet",
     "compact_network",
@@ -41,6 +43,7 @@ __all__ = [
     "lenet300_sizes",
     "measured_sizes",
     "mobilenet_v2",
+    "named_features",
     "named_network",
     "named_weights",
     "narrowed",
@@ -48,6 +51,7 @@ __all__ = [
     "resnet50",
     "select_channels",
     "tally",
+    "unit_groups",
     "vgg8",
     "vgg16",
     "vgg_sizes",

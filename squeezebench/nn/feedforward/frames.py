@@ -72,8 +72,18 @@ class FrameRecurrent(nn.Module):
         """A module of the given shapes, freshly initialised."""
         from .specs import network_from_spec
 
+        if spec["recurrent"].get("front") is not None:
+            raise ValueError("its recurrent part has a front, which none behind a network has")
         recurrent = RecurrentClassifier.from_spec(spec["recurrent"])
         return cls(network_from_spec(spec["network"]), recurrent, spec["frame"])
+
+    def structure(self) -> list[int]:
+        """The network's widths, then the hidden units of each recurrent layer."""
+        return [*self.network.structure(), *self.hidden]
+
+    @property
+    def hidden(self) -> list[int]:
+        return self.recurrent.hidden
 
     @property
     def inputs(self) -> int:

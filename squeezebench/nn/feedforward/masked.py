@@ -17,7 +17,7 @@ its parameters keep their names below `network.`; the masks are `masks.<set>.mu`
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -35,9 +35,17 @@ class MaskedNetwork(nn.Module):
 
     example: an input batch to trace it with.  sets: names of the sets that are masked, None: all.
     mask_settings: of BottleneckMask (noise `per_sequence` or `first_batch`, threshold, initial_log_var, ...).
+    mask: another module with its interface, made of (units, **mask_settings): forward, keep, deterministic.
     """
 
-    def __init__(self, network: nn.Module, example: Tensor, sets: Collection[str] | None = None, **mask_settings: Any):
+    def __init__(
+        self,
+        network: nn.Module,
+        example: Tensor,
+        sets: Collection[str] | None = None,
+        mask: Callable[..., nn.Module] = BottleneckMask,
+        **mask_settings: Any,
+    ):
         super().__init__()
         if mask_settings.get("noise") == "per_step":
             raise InputError("noise per_step: a feed-forward network has no steps; give per_sequence or first_batch")
@@ -47,7 +55,7 @@ class MaskedNetwork(nn.Module):
         if sets is not None and (wrong := sorted(set(sets) - known)):
             raise InputError(f"no set of coupled channels {wrong[0]!r}; there are {', '.join(sorted(known))}")
         self.sets: list[CoupledSet] = [s for s in self.coupling.sets if sets is None or s.name in sets]
-        self.masks = nn.ModuleDict({s.name: BottleneckMask(s.width, **mask_settings) for s in self.sets})
+        self.masks = nn.ModuleDict({s.name: mask(s.width, **mask_settings) for s in self.sets})
         self.masks.to(example.device, example.dtype)
         total = sum(s.width for s in self.sets)
         column = np.full(len(self.coupling.fixed) + 1, total)  # the last column is 1: what has no mask

@@ -24,8 +24,11 @@ BLOCKS_50 = (3, 4, 6, 3)  # of ResNet-50, by stage
 LARGE = 64  # pixels a side from which on ResNet-50 has the stem for ImageNet
 
 
-def named_network(name: str, frame: Frame, classes: int, width: float = 1.0) -> nn.Module:
-    """(N, C, H, W) -> logits (N, classes), freshly initialised. InputError where `frame` is too small for it."""
+def named_network(name: str, frame: Frame, classes: int | None, width: float = 1.0) -> nn.Module:
+    """(N, C, H, W) -> logits (N, classes), freshly initialised. InputError where `frame` is too small for it.
+
+    classes None: what the logits would be made from is given, (N, named_features).
+    """
     channels, side = _checked(name, frame)
     w = _scaled(width)
     if name == "lenet_300_100":
@@ -44,9 +47,22 @@ def named_network(name: str, frame: Frame, classes: int, width: float = 1.0) -> 
     return cifar_resnet(_depth(name), classes, "A", w(16), channels)
 
 
-def named_weights(name: str, frame: Frame, classes: int, width: float = 1.0) -> int:
+def named_features(name: str, frame: Frame, width: float = 1.0) -> int:
+    """How many features its logits are made from, by formula."""
+    _, side = _checked(name, frame)
+    w = _scaled(width)
+    if name.startswith("vgg16_"):
+        layers, head = _vgg(name, w)
+        halvings = sum(layer in ("M", "A") for layer in layers)
+        return head[-1] if head else layers[-2] * (side // 2**halvings) ** 2
+    known = {"lenet_300_100": w(100), "lenet_5": w(500), "vgg_8": 8 * w(16), "mobilenet_v2": w(1280)}
+    return known.get(name) or (32 * w(64) if name == "resnet_50" else 4 * w(16))
+
+
+def named_weights(name: str, frame: Frame, classes: int | None, width: float = 1.0) -> int:
     """Weights of its convolutions and linear layers, by formula: neither biases nor norms."""
     channels, side = _checked(name, frame)
+    classes = classes or 0
     w = _scaled(width)
     if name == "lenet_300_100":
         return lenet300_sizes((channels * frame[1] * frame[2], w(300), w(100)), classes).weights

@@ -1,0 +1,64 @@
+"""ITPCC: one bottleneck mask for all channels that must go together, on an image network or a CNN-LSTM."""
+
+from typing import ClassVar
+
+from squeezebench.masked_method import MaskedMethod, MaskedSettings
+from squeezebench.method import Stage, knob
+from squeezebench.nn import mask_units, surviving_units, units_kl
+from squeezebench.nn.feedforward import FrameRecurrent, MaskedNetwork, compact_network, itpcc_kl
+
+
+class ITPCC(MaskedMethod):
+    """Rostami et al., WACV 2025: h_s = (mu_s + sigma_s eps) SCS_s, one (mu, sigma) for each set s of coupled channels.
+
+    Loss (Eq. 20): mean cross-entropy + gamma / N sum_s |SCS_s| log(1 + mu_s^2 / sigma_s^2). |SCS_s| is the number of
+    channels in the set; the sets are found from the graph (nn/feedforward/coupling.py), a channel on its own is a set
+    of size 1. Of an LSTM above the network each hidden unit is a set of its four gate channels, masked where it is
+    read; a channel that the network gives takes the column of the LSTM that reads it along.
+
+    What the paper leaves open, and is chosen here: N_b of Eq. 20 is the number of training examples (any other choice
+    is another gamma), mu starts near 1 and sigma^2 near e^-9, a set stays iff mu^2 / sigma^2 exceeds `threshold`, and
+    at evaluation z is mu, 0 where the set goes.
+
+    Stages: a dense start; prune, where the masks have a constant learning rate of their own; fine-tune, where the
+    masks are frozen without noise: mu is folded into what reads the set, and the network is the smaller plain one.
+    """
+
+    title = "ITPCC"
+    paper = "Rostami et al., Information Theoretic Pruning of Coupled Channels in Deep Neural Networks, WACV 2025"
+    kinds: ClassVar = ("image", "video")
+
+    class Settings(MaskedSettings):
+        gamma: float = knob(1.0, "gamma' of Eq. 20", search=(0.05, 50.0), ge=0)
+        prune_share: float = knob(0.55, "part of the remaining epochs with masks; the rest fine-tunes", gt=0, lt=1)
+
+    def stages(self):
+        s = self.settings
+        fine_tune = Stage("fine-tune", 1 - s.prune_share, penalised=False, learning_rate=s.fine_tune_rate)
+        return [Stage("prune", s.prune_share), fine_tune]
+
+    def build(self, task):
+        model = super().build(task)
+        if isinstance(model.network, FrameRecurrent):
+            mask_units(model.network.recurrent, threshold=self.settings.threshold)
+        return model
+
+    def parameter_groups(self, model):
+        *weights, last = super().parameter_groups(model)
+        return [*weights, last | ({"schedule": "constant"} if isinstance(model, MaskedNetwork) else {})]
+
+    def penalty(self, model):
+        units = units_kl(model.network.recurrent) if isinstance(model.network, FrameRecurrent) else 0.0
+        return self.settings.gamma / self.clock.examples * (itpcc_kl(model) + units)
+
+    def end_stage(self, model, stage):
+        return compact_network(model) if stage.name == "prune" else model
+
+    def observe(self, model):
+        """Coupled channels that stay, sum_s |SCS_s|, and hidden units."""
+        if not isinstance(model, MaskedNetwork):
+            return {}
+        channels = sum(one.size * int(model.masks[one.name].keep().sum()) for one in model.sets)
+        if not isinstance(model.network, FrameRecurrent):
+            return {"kept_channels": channels}
+        return {"kept_channels": channels, "kept_hidden": sum(map(len, surviving_units(model.network.recurrent)))}
