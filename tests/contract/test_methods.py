@@ -56,6 +56,12 @@ OWN = {
         "eq15": {"scale": "eq15"},
         "released": {"scale": "released"},
     },
+    "itpcc_lstm": {
+        "units only": {"mask_features": False},
+        "prunes": {"gamma": 10.0, "mask_learning_rate": 0.25},
+        "residual prunes": {"residual": True, "layers": 2, "gamma": 10.0, "mask_learning_rate": 0.25},
+        "residual gru scratch": {"residual": True, "layers": 3, "cell": "gru", "start": "scratch"},
+    },
     "iss": {
         "element": {"definition": "element", "threshold": 0.05},
         "element two layers": {"definition": "element", "threshold": 0.05, "layers": 2},
@@ -76,12 +82,47 @@ OWN = {
         "inputs": {"keep_inputs": 0.5},
         "inputs segments": {"keep_inputs": 0.5, "front": "segments"},
     },
+    "skip_sideways": {
+        "backpropagation": {"rule": "backpropagation", "shortcuts": "sum", "span": 2, "layers": 2, "patches": 2},
+    },
     "small_dense": {"width": {"width": 3}},
     "small_network": {
         "narrower": {"narrower": 0.5, "width": 0.1},
         "vgg": {"network": "vgg_8", "width": 0.2, "ratio": 3},
+        "video": {"network": "vgg_8", "width": 0.2, "recurrent": 6, "ratio": 3},
     },
-    "dense_network": {"vgg": {"network": "vgg_8", "width": 0.2}},
+    "dense_network": {
+        "vgg": {"network": "vgg_8", "width": 0.2},
+        "video": {"width": 0.1, "recurrent": 6},
+    },
+    "itpcc": {
+        "prunes": {"network": "resnet_20", "width": 0.2, "gamma": 30.0, "mask_learning_rate": 0.9},
+        "prunes video": {"width": 0.1, "recurrent": 8, "gamma": 30.0, "mask_learning_rate": 0.9},
+    },
+    "group_lasso_network": {
+        "prunes": {"strength": 0.01, "learning_rate": 3.0, "threshold": 0.05, "width": 0.1},
+        "prunes vgg": {
+            "network": "vgg_8",
+            "width": 0.2,
+            "strength": 0.01,
+            "learning_rate": 3.0,
+            "threshold": 0.02,
+            "start": "scratch",
+        },
+    },
+    "l0_network": {
+        "prunes": {"strength": 0.3, "mask_learning_rate": 0.5, "width": 0.1},
+        "prunes vgg": {
+            "network": "vgg_8",
+            "width": 0.2,
+            "strength": 0.1,
+            "mask_learning_rate": 0.5,
+            "start": "scratch",
+        },
+    },
+    "variational_dropout_network": {"prunes": {"strength": 10.0, "mask_learning_rate": 0.5, "width": 0.1}},
+    "magnitude_network": {"pixels": {"keep_inputs": 0.4, "width": 0.1}, "vgg": {"network": "vgg_8", "width": 0.2}},
+    "random_network": {"pixels": {"keep_inputs": 0.4, "width": 0.1}},
     "vibnet": {
         "prunes": {"beta": 30.0, "mask_learning_rate": 0.25, "width": 0.1},
         "prunes in pieces": {"beta": 30.0, "mask_learning_rate": 0.25, "width": 0.1, "pieces": 2},
@@ -128,9 +169,19 @@ def test_the_variants_named_here_are_of_methods_that_exist():
 
 def test_the_variants_that_should_prune_do():
     """Otherwise their checks of the compact module would look at nothing."""
-    for name in ("vib_lstm", "iss"):
+    for name in ("vib_lstm", "iss", "itpcc_lstm"):
         compact = case(name, json.dumps(OWN[name]["prunes"])).trained[2]
         assert compact.hidden[0] < 8, name
+    for variant in ("prunes", "prunes video"):
+        one = case("itpcc", json.dumps(OWN["itpcc"][variant]))
+        method, _, compact = one.trained
+        assert count(compact).weights < count(dense_classifier(one.info, method.settings)).weights, variant
+    assert compact.hidden[0] < 8 and compact.recurrent.inputs < 10
+    for name in ("group_lasso_network", "l0_network", "variational_dropout_network"):
+        for variant in [variant for variant in OWN[name] if variant.startswith("prunes")]:
+            one = case(name, json.dumps(OWN[name][variant]))
+            dense = dense_classifier(one.info, one.method_class.Settings(**OWN[name][variant]).shared())
+            assert 0 < count(one.trained[2]).weights < count(dense).weights, (name, variant)
     for variant in ("prunes", "prunes in pieces", "limits", "limits weigh", "vgg", "resnet"):
         one = case("vibnet", json.dumps(OWN["vibnet"][variant]))
         method, _, compact = one.trained

@@ -1,0 +1,20 @@
+"""Magnitude pruning of a feed-forward network: the smallest units and channels go at once, the rest is fine-tuned."""
+
+from squeezebench.network_pruning import OneShotMethod
+
+
+class MagnitudeNetwork(OneShotMethod):
+    """Units by the norm of all weights that go with them: those that make them and those that read them.
+
+    In each set of coupled channels the `keep` largest stay (Li et al. take the L1 norm of a filter alone; what is
+    removed here is coupled, and a unit's column counts too). One cut, from the dense start; the published schedules
+    prune and fine-tune more than once. A pixel has readers only: one that is always black keeps its initial weights,
+    and with them a norm, unless weights decay.
+    """
+
+    title = "magnitude (network)"
+    paper = "Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017; Han et al., NIPS 2015"
+    control = True
+
+    def scores(self, groups):
+        return groups.square_norms() + groups.square_norms_of_makers()

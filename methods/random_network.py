@@ -1,0 +1,16 @@
+"""The control for every way of choosing channels on images: choose them at random."""
+
+import torch
+
+from squeezebench.network_pruning import OneShotMethod
+
+
+class RandomNetwork(OneShotMethod):
+    """Units, channels (and pixels) of the trained dense network removed at random, the rest fine-tuned."""
+
+    title = "random channels"
+    paper = "control"
+    control = True
+
+    def scores(self, groups):
+        return torch.rand(groups.count + 1)

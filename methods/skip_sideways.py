@@ -1,0 +1,64 @@
+"""Skip-Sideways: a learning rule for per-frame networks on videos. It trains; it compresses nothing."""
+
+from typing import ClassVar, Literal
+
+from pydantic import NonNegativeFloat, PositiveFloat
+from torch import nn
+
+from squeezebench.method import Method, PerFrameSettings, dense_classifier, knob
+from squeezebench.nn.sideways import VideoVGG, backpropagation_step, sideways_step  # noqa: F401 - VideoVGG: restored
+
+STEPS = {"sideways": sideways_step, "backpropagation": backpropagation_step}
+
+
+class SkipSideways(Method):
+    """Malinowski et al., CVPR 2021: gradients go forward in time, through the same wiring as the activations.
+
+    Without shortcuts it is Sideways (CVPR 2020). `rule: backpropagation` trains the same network by exact
+    back-propagation over the whole clip, with the same schedule and clipping: the control that the rule approximates.
+    The compact module is the trained one, so the ratio to the dense model, the same network, is 1 (`model:` names the
+    wiring; a point with other shortcuts has other weights). What the rule saves is memory and time in training.
+
+    The paper's wiring of shortcuts is not at hand: squeezebench/nn/sideways/network.py says how it is read here. Its
+    batch norm is normalised by each tick's frames, so running statistics move once a tick; `momentum` is per clip, as
+    ticks that follow each other are nearly the same frames and the last ones of a clip are still.
+    """
+
+    title = "Skip-Sideways (a learning rule)"
+    paper = (
+        "Malinowski, Vytiniotis, Swirszcz, Patraucean, Carreira, "
+        "Gradient Forward-Propagation for Large-Scale Temporal Video Modelling, CVPR 2021"
+    )
+    kinds: ClassVar = ("video",)
+
+    class Settings(PerFrameSettings):
+        rule: Literal["sideways", "backpropagation"] = knob("sideways", "pseudo-gradients, or exact ones as a control")
+        learning_rate: PositiveFloat | None = knob(
+            None, "largest learning rate; none: the experiment's", search=(1e-3, 3e-2)
+        )
+        warm_up: float = knob(0.1, "part of training over which the learning rate rises from 0", ge=0, lt=1)
+        clip: NonNegativeFloat = knob(1.0, "largest norm of the gradients of a step; 0: any")
+        momentum: float = knob(0.1, "of batch norm's running statistics, a clip", gt=0, le=1)
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.control = self.settings.rule == "backpropagation"
+
+    # --- what is trained
+    def build(self, task):
+        model = dense_classifier(task, self.settings)
+        times = model.timetable(task.steps).ticks if self.settings.rule == "sideways" else 1  # a clip
+        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.momentum = 1 - (1 - self.settings.momentum) ** (1 / times)
+        return model
+
+    def parameter_groups(self, model):
+        rate = self.settings.learning_rate
+        return [{"params": list(model.parameters())} | ({} if rate is None else {"lr": rate})]
+
+    def train_step(self, model, x, length, y, optimiser):
+        """Source: supplementary, section 1: temporally averaged gradients; the optimiser is the engine's."""
+        warm = self.settings.warm_up * self.clock.steps
+        for group in optimiser.param_groups:  # the schedule sets `lr` anew after each step
+            group["lr"] *= min(1.0, (self.clock.step + 1) / warm) if warm else 1.0
+        return STEPS[self.settings.rule](model, x, length, y, optimiser, self.settings.clip)

@@ -1,0 +1,268 @@
+"""The baselines beside VIBNet: their mathematics, the units that they choose, and that a run gets smaller by them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import exp, log, sqrt
+
+import numpy as np
+import pytest
+import torch
+from feedforward_networks import MAKERS, network
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+from torch import nn
+
+from squeezebench.counting import construct
+from squeezebench.discovery import find_methods, load
+from squeezebench.measurement import count
+from squeezebench.method import NetworkSettings, TaskInfo, dense_classifier
+from squeezebench.nn.feedforward import (
+    LeNet5,
+    LeNet300,
+    MaskedNetwork,
+    UnitGroups,
+    compact_network,
+    follow,
+    select_channels,
+)
+from squeezebench.nn.gates import HardConcreteGate, LogUniformMask, log_uniform_kl
+from squeezebench.run import execute
+from squeezebench.spec import RunSpec
+from squeezebench.task import task_spec
+from squeezebench.training import TrainingSettings
+
+PLAIN = ["lenet300", "lenet5", "vgg", "vgg8", "frame", "resnet_a", "resnet_b", "bottleneck", "mobilenet"]
+NESTED = ["lenet300", "lenet5", "resnet_a"]
+DRAWS = 40_000
+
+
+def method(name: str, **given):
+    found = load(find_methods()[name])
+    return found(found.Settings(**given))
+
+
+def grouped(net: nn.Module, *shape: int) -> UnitGroups:
+    return UnitGroups(net, follow(net, torch.zeros(1, *shape, dtype=next(net.parameters()).dtype)))
+
+
+def grouped_network(name: str, seed: int = 0) -> UnitGroups:
+    return grouped(network(name, seed), *MAKERS[name][1])
+
+
+# ---------------------------------------------------------------------- hard-concrete gates
+
+
+def test_the_expected_number_of_weights_is_the_mean_of_draws():
+    gate = HardConcreteGate(6).train()
+    with torch.no_grad():
+        gate.log_alpha.copy_(torch.tensor([-4.0, -2.0, -1.0, 0.0, 1.0, 3.0]))
+        gate.size.copy_(torch.tensor([1.0, 300.0, 25.0, 10.0, 500.0, 2.0]))
+        torch.manual_seed(0)
+        drawn = gate(DRAWS, 1)
+        open_ = (drawn > 0).double()
+        error = 5 * sqrt(0.25 / DRAWS)
+        assert torch.allclose(open_.mean(0), gate.open().double(), atol=error, rtol=0)
+        weights = (open_ * gate.size).sum(1)
+        assert abs(weights.mean() - gate.expected_weights()) < 5 * weights.std() / sqrt(DRAWS)
+    assert drawn.min() == 0 and drawn.max() == 1 and ((drawn > 0) & (drawn < 1)).any()
+
+
+@given(st.floats(-8, 8))
+def test_a_gate_at_evaluation_is_shut_below_a_twelfth(log_alpha):
+    gate = HardConcreteGate(1).eval()
+    nn.init.constant_(gate.log_alpha, log_alpha)
+    found = gate(3, 1).item()
+    s = 1 / (1 + exp(-log_alpha))
+    assert found == pytest.approx(min(1.0, max(0.0, 1.2 * s - 0.1)), abs=1e-6)
+    assert gate.keep().item() == (found > 0)
+    if abs(s - 1 / 12) > 1e-6:
+        assert gate.keep().item() == (s > 1 / 12)
+
+
+def test_a_gate_learns_to_shut_where_nothing_needs_its_unit():
+    gate = HardConcreteGate(2).train()
+    optimiser = torch.optim.Adam(gate.parameters(), lr=0.05)
+    torch.manual_seed(0)
+    for _ in range(300):
+        loss = (gate(16, 1)[:, 0] - 1).square().mean() + 0.1 * gate.expected_weights()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert gate.keep().tolist() == [True, False]
+
+
+# ---------------------------------------------------------------------- variational dropout
+
+
+def exact_kl(log_a: float) -> float:
+    """KL of N(1, a) from the log-uniform prior: E log |1 + sqrt(a) e| - log(a) / 2 + const., 0 in the limit."""
+    root = exp(log_a / 2)
+    density = lambda e: exp(-e * e / 2) / sqrt(2 * np.pi) * log(abs(1 + root * e) or 1e-300)  # noqa: E731
+    edges = sorted({-12.0, -1 / root if root > 1 / 12 else -12.0, 0.0, 12.0})
+    mean = sum(quad(density, low, high, limit=200)[0] for low, high in pairwise(edges))
+    return mean - log_a / 2 + (np.euler_gamma + log(2)) / 2
+
+
+@pytest.mark.parametrize("log_a", [-8.0, -5.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0, 8.0])
+def test_the_kl_of_variational_dropout_is_the_integral(log_a):
+    found = log_uniform_kl(torch.tensor(log_a)).item()
+    assert found == pytest.approx(exact_kl(log_a), abs=0.02)
+
+
+def test_its_mask_keeps_units_below_log_a_of_3():
+    mask = LogUniformMask(4)
+    with torch.no_grad():
+        mask.mu.copy_(torch.tensor([1.0, 1.0, -2.0, 0.0]))
+        mask.log_var.copy_(torch.tensor([2.9, 3.1, 3.1, -30.0]))
+    assert mask.keep().tolist() == [True, False, True, False]
+    mask.log_var.data.clamp_(min=-5)
+    log_a = mask.log_var - mask.mu.square().clamp(min=1e-8).log()
+    assert mask.kl().item() == pytest.approx(log_uniform_kl(log_a).sum().item(), rel=1e-5)
+
+
+# ---------------------------------------------------------------------- groups of weights
+
+
+def test_the_groups_of_the_lenets():
+    groups = grouped(LeNet300(784, (300, 100)), 784)
+    assert [set(v.tolist()) for v in groups.of(groups.gated_sizes()).values()] == [{300.0}, {100.0}, {10.0}]
+    assert groups.inputs() == {"pixels"} and groups.elements() == set()
+    groups = grouped(LeNet5(), 1, 28, 28)
+    gated, read = groups.of(groups.gated_sizes()), groups.of(groups.read_sizes)
+    assert {name: set(v.tolist()) for name, v in gated.items()} == {
+        "conv1": {25.0}, "conv2": {500.0}, "flat": {500.0}, "fc1": {10.0}
+    }  # fmt: skip
+    assert {name: set(v.tolist()) for name, v in read.items()} == {
+        "conv1": {1250.0}, "conv2": {8000.0}, "flat": {500.0}, "fc1": {10.0}
+    }  # fmt: skip
+    assert groups.elements() == {"flat"} and groups.inputs() == set()
+
+
+def test_a_channel_that_a_linear_layer_reads_has_the_size_of_its_filter():
+    groups = grouped_network("vgg8")  # w = 2: the last convolution gives 8w channels, the hidden layer reads them
+    gated = list(groups.of(groups.gated_sizes()).values())
+    assert [int(sizes[0]) for sizes in gated] == [9, 9 * 2, 9 * 4, 9 * 8, 9 * 8, 9 * 16, 3]
+    read = list(groups.of(groups.read_sizes).values())
+    assert [int(sizes[0]) for sizes in read] == [9 * 4, 9 * 8, 9 * 8, 9 * 16, 9 * 16, 16, 3]
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_shrinking_cuts_whole_groups_and_the_network_without_them_is_the_same(name):
+    groups = grouped_network(name)
+    x = torch.randn(3, *MAKERS[name][1], dtype=torch.float64)
+    sizes = groups.read_sizes[groups.free]
+    norms = groups.square_norms()[groups.free].sqrt() / sizes.sqrt()
+    groups.shrink(norms[sizes > 0].median().item())
+    alive = groups.of(groups.alive())
+    gone = sum(int((~stays).sum()) for stays in alive.values())
+    assert 0 < gone < sum(len(stays) for stays in alive.values())
+    keep = {one: stays.nonzero().flatten() for one, stays in alive.items()}
+    small = select_channels(groups.network, keep, x[:1])
+    assert torch.allclose(groups.network(x), small(x), atol=1e-10)
+    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in groups.network.parameters())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(NESTED), st.floats(0.0, 0.3), st.integers(0, 99))
+def test_the_proximal_step_minimises_what_it_should(name, step, seed):
+    """step * sum_g sqrt(|g|) ||w_g|| + ||w - v||^2 / 2, which is convex: no neighbour of the result is lower."""
+    groups = grouped_network(name, seed)
+    weights = [groups.network.get_submodule(path).weight for path in groups.read]
+    before = [w.detach().clone() for w in weights]
+    groups.shrink(step)
+
+    def objective() -> float:
+        distance = sum((w.detach() - v).square().sum() for w, v in zip(weights, before, strict=True))
+        norms = groups.square_norms().detach().sqrt()
+        return float(distance / 2 + step * (groups.read_sizes.sqrt() * norms)[groups.free].sum())
+
+    found, least = [w.detach().clone() for w in weights], objective()
+    for k in range(12):
+        with torch.no_grad():
+            for w, at, v in zip(weights, found, before, strict=True):
+                to = v - at if k == 0 else -at if k == 1 else torch.randn_like(at) * (at != 0 if k % 2 else 1)
+                w.copy_(at + 1e-4 * to)
+        assert objective() >= least - 1e-12
+
+
+def test_a_group_alone_shrinks_by_the_root_of_its_size():
+    groups = grouped(LeNet300(4, (3, 2), 2).double(), 4)
+    before = groups.square_norms().detach().sqrt()
+    assert groups.lasso().item() == pytest.approx((before * groups.read_sizes.sqrt()).sum().item(), abs=1e-4)
+    groups.lasso().backward()
+    weight = groups.network.fc2.weight  # (2, 3): the gradient of a norm has length 1
+    assert torch.allclose(weight.grad.norm(dim=0), torch.full((3,), sqrt(2)).double())
+    groups.shrink(0.05)
+    expected = (before - 0.05 * groups.read_sizes.sqrt()).clamp(min=0)
+    assert torch.allclose(groups.square_norms().sqrt()[groups.free], expected[groups.free])
+
+
+# ---------------------------------------------------------------------- gates on every network
+
+
+@pytest.mark.parametrize("mask", [HardConcreteGate, LogUniformMask])
+@pytest.mark.parametrize("name", PLAIN)
+def test_what_gates_leave_is_a_smaller_network_with_the_same_output(name, mask):
+    x = torch.randn(3, *MAKERS[name][1], dtype=torch.float64)
+    masked = MaskedNetwork(network(name), x[:1], mask=mask).eval()
+    generator = torch.Generator().manual_seed(1)
+    for one in masked.masks.values():
+        for parameter in one.parameters():
+            parameter.data.copy_(4 * torch.randn(one.units, generator=generator))
+    small = compact_network(masked)
+    assert torch.allclose(masked(x), small(x), atol=1e-9)
+    assert 0 < sum(int(one.keep().sum()) for one in masked.masks.values()) < sum(o.units for o in masked.masks.values())
+
+
+# ---------------------------------------------------------------------- chosen at once
+
+
+def test_magnitude_keeps_the_largest_units():
+    chosen = method("magnitude_network", keep=0.4, keep_inputs=0.5, width=0.05)
+    info = TaskInfo("t", "image", 16, 1, 3, False, 10, (1, 4, 4))
+    dense = dense_classifier(info, NetworkSettings(width=0.05))
+    large = {"pixels": [1, 2, 5, 8, 9, 11, 12, 15], "fc1": [0, 3, 4, 7, 11, 14], "fc2": [1, 3]}
+    with torch.no_grad():
+        for layer, read in (("fc1", "pixels"), ("fc2", "fc1"), ("fc3", "fc2")):
+            getattr(dense.network, layer).weight[:, large[read]] += 2.0
+    small = chosen.adopt(None, dense)
+    assert small.structure() == [8, 6, 2]
+    assert small.network.pixels.index.tolist() == large["pixels"]
+    for layer, rows, columns in (("fc2", "fc2", "fc1"), ("fc3", None, "fc2")):
+        whole = getattr(dense.network, layer).weight
+        whole = whole if rows is None else whole[large[rows]]
+        assert torch.equal(getattr(small.network, layer).weight, whole[:, large[columns]])
+
+
+@pytest.mark.parametrize("name", ["magnitude_network", "random_network"])
+@pytest.mark.parametrize("net", ["lenet_300_100", "lenet_5", "vgg_8", "resnet_20", "mobilenet_v2"])
+def test_the_part_that_is_kept_is_known_before(name, net):
+    one = method(name, network=net, width=0.15, keep=0.3, keep_inputs=0.4)
+    info = TaskInfo("t", "image", 256, 1, 3, False, 10, (1, 16, 16))
+    found, dense = count(construct(one, info)).weights, count(dense_classifier(info, one.settings.shared())).weights
+    assert one.closed_form(info)["weights"] == found < 0.5 * dense
+
+
+# ---------------------------------------------------------------------- a run of each
+
+STRONG = {
+    "l0_network": {"strength": 3.0, "mask_learning_rate": 0.2},
+    "variational_dropout_network": {"strength": 30.0, "mask_learning_rate": 0.2},
+    "group_lasso_network": {"strength": 0.01, "learning_rate": 3.0},
+    "magnitude_network": {"keep": 0.4},
+    "random_network": {"keep": 0.4},
+}
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_each_makes_the_network_smaller_and_it_still_classifies(name, tmp_path):
+    model = NetworkSettings(width=0.3)
+    whole = load(find_methods()[name]).Settings(width=0.3, **STRONG[name]).model_dump(mode="json")
+    training = TrainingSettings(epochs=10, batch_size=64, learning_rate=5e-3)
+    spec = RunSpec(task=task_spec("digits_images"), method=name, settings=whole, training=training, model=model)
+    record = execute(spec, find_methods()[name], tmp_path / "r", tmp_path / "starts")
+    assert record.status == "ok", record.reason
+    assert record.ratio.weights > 1.5 and record.accuracy.test > 0.75
+    assert record.counts.weights == record.cost.macs < record.baseline.counts.weights
