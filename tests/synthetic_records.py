@@ -80,10 +80,7 @@ def record(task: str, method: str, step: int, seed: int, steps: int = 5, **chang
     size = 40 * classes
     right = [round(size / classes * min(1, max(0, test + dice.gauss(0, 0.05)))) for _ in range(classes)]
     confusion = [
-        [
-            right[i] if i == j else (size // classes - right[i]) * (j == (i + 1) % classes)
-            for j in range(classes)
-        ]
+        [right[i] if i == j else (size // classes - right[i]) * (j == (i + 1) % classes) for j in range(classes)]
         for i in range(classes)
     ]
     content = {
@@ -182,9 +179,7 @@ def history(folder: Path, one: Record) -> None:
     (folder / "history.csv").write_text("\n".join(lines) + "\n")
 
 
-def make(
-    folder: Path, *, tasks=tuple(TASKS), methods=tuple(METHODS), steps: int = 5, seeds: int = 3
-) -> list[Record]:
+def make(folder: Path, *, tasks=tuple(TASKS), methods=tuple(METHODS), steps: int = 5, seeds: int = 3) -> list[Record]:
     """A whole experiment with its plan; returns its records."""
     records, planned = [], []
     for task in tasks:
@@ -192,9 +187,7 @@ def make(
             for step in range(steps if METHODS[method][2] else 1):
                 for seed in range(seeds):
                     one = record(task, method, step, seed, steps)
-                    path = write(
-                        folder, one, f"runs/{task}/{method}/{step}-{digest_of(one.settings)[:8]}/seed-{seed}"
-                    )
+                    path = write(folder, one, f"runs/{task}/{method}/{step}-{digest_of(one.settings)[:8]}/seed-{seed}")
                     if seed == 0:
                         history(path.parent, one)
                     records.append(one)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
@@ -22,6 +23,7 @@ from squeezebench.method import NetworkSettings, RecurrentSettings
 from squeezebench.plan import make_plan
 from squeezebench.record import read_record, write_atomically, write_record
 from squeezebench.recorded import read_recorded
+from squeezebench.report.page import build
 from squeezebench.run import execute
 from squeezebench.spec import RunSpec
 from squeezebench.start import start_digest
@@ -78,6 +80,25 @@ def test_the_record_of_a_run_on_images(made):
 def test_its_history_tells_what_is_kept(made):
     names = (made / RUN / "history.csv").read_text().splitlines()[0].split(",")
     assert {"kept_weights", "kept_neurons", "kept_macs"} <= set(names)
+
+
+def test_its_report_shows_what_the_first_layer_tells_of_the_input(own):
+    page = build(own).read_text()
+    history = pd.read_csv(own / RUN / "history.csv").reset_index(names="row").dropna(subset=["first_layer_nats"])
+    points = pd.read_csv(own / "figures/first_layer_digits_images.csv")
+    assert len(points) == len(history) > 3 and (points["epoch"] == history["row"].to_numpy() + 1).all()
+    assert (points["first_layer_nats"] == history["first_layer_nats"].to_numpy()).all()
+    dense = read_record(own / RUN / "record.json").baseline.counts.weights
+    assert points["compression"].to_list() == pytest.approx((dense / history["kept_weights"]).to_list())
+    assert points["first_layer_nats"].iloc[-1] < points["first_layer_nats"].iloc[0]
+    assert "What the first layer tells of the input, digits_images" in page and 'id="how-first_layer"' in page
+
+
+def test_without_such_histories_there_is_no_such_figure(own):
+    path = own / RUN / "history.csv"
+    pd.read_csv(path).drop(columns="first_layer_nats").to_csv(path, index=False)
+    page = build(own).read_text()
+    assert not list(own.glob("figures/first_layer*")) and "first_layer" not in page
 
 
 def test_the_report_verifies_it(made, capsys):

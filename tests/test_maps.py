@@ -296,9 +296,7 @@ def test_low_rank_start_is_the_truncated_svd():
     torch.manual_seed(7)
     weight = torch.randn(16, 24, dtype=torch.float64)
     tail = torch.linalg.svdvals(weight)[5:].norm()
-    assert (LowRankMap.from_dense(weight, 5).dense() - weight).norm().item() == pytest.approx(
-        tail.item(), rel=1e-6
-    )
+    assert (LowRankMap.from_dense(weight, 5).dense() - weight).norm().item() == pytest.approx(tail.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["tt", "bt"])

@@ -21,9 +21,7 @@ def test_balanced_modes_multiply_to_the_size(size, order):
 @given(st.integers(1, 400))
 @settings(max_examples=60, deadline=None)
 def test_balanced_modes_have_the_least_sum(size):
-    triples = [
-        (a, b, size // a // b) for a in range(1, size + 1) for b in range(1, size + 1) if size % (a * b) == 0
-    ]
+    triples = [(a, b, size // a // b) for a in range(1, size + 1) for b in range(1, size + 1) if size % (a * b) == 0]
     assert sum(balanced_modes(size, 3)) == min(map(sum, triples))
 
 
@@ -40,9 +38,7 @@ def test_gate_modes_multiply_the_first_mode_only():
 
 
 def test_wrong_product_names_modes_that_fit():
-    with pytest.raises(
-        ValueError, match=r"8 \* 20 \* 20 \* 17 multiply to 54400, not 57600.*16 \* 16 \* 15 \* 15"
-    ):
+    with pytest.raises(ValueError, match=r"8 \* 20 \* 20 \* 17 multiply to 54400, not 57600.*16 \* 16 \* 15 \* 15"):
         check_modes("in_modes", (8, 20, 20, 17), 57_600)
 
 
@@ -60,9 +56,7 @@ def test_rank_for_budget_is_the_largest_that_fits(budget):
 
     highest = TensorTrainMap.highest_rank((8, 8, 8), (16, 4, 4))
     if count(1) > budget:
-        with pytest.raises(
-            ValueError, match=f"no rank meets a budget of {budget}.*rank 1 already needs {count(1)}"
-        ):
+        with pytest.raises(ValueError, match=f"no rank meets a budget of {budget}.*rank 1 already needs {count(1)}"):
             rank_for_budget(count, budget, highest)
         return
     rank = rank_for_budget(count, budget, highest)

@@ -115,9 +115,7 @@ def test_settings_are_picked_on_validation_and_differences_are_paired_by_seed(bu
         return statistics.fmean(FIELDS[field](run) for run in records[key])
 
     def paired(key, other):
-        mine, theirs = (
-            {run["seed"]: FIELDS["test_accuracy"](run) for run in records[k]} for k in (key, other)
-        )
+        mine, theirs = ({run["seed"]: FIELDS["test_accuracy"](run) for run in records[k]} for k in (key, other))
         one_sequence = 1 / records[key][0]["test_size"]
         return mean_and_half([mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())], one_sequence)
 
@@ -139,9 +137,7 @@ def test_settings_are_picked_on_validation_and_differences_are_paired_by_seed(bu
         if key[2] != "small_dense" and larger:
             control = min(larger, key=lambda k: mean(k, "lstm_parameters"))
             assert row["small_partner_settings"] == control[3]
-            for value, name in zip(
-                paired(key, control), ("small_difference", "small_half_width"), strict=True
-            ):
+            for value, name in zip(paired(key, control), ("small_difference", "small_half_width"), strict=True):
                 assert close(row[name], value)
         else:
             assert row["small_partner_settings"] == "" and row["small_difference"] == ""
@@ -160,9 +156,7 @@ def test_figures_plot_the_numbers_of_the_groups_table(built):
     svg = (built / "figures/accuracy_vs_size_digits.svg").read_text(encoding="utf-8")
     titles = [e.text for e in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}title")]
     vib = next(row for row in groups.values() if (row["task"], row["method"]) == ("digits", "vib_lstm"))
-    accuracy = formats.percent_interval(
-        float(vib["test_accuracy_mean"]), float(vib["test_accuracy_half_width"])
-    )
+    accuracy = formats.percent_interval(float(vib["test_accuracy_mean"]), float(vib["test_accuracy_half_width"]))
     assert any(t.startswith("VIB-LSTM: beta") and accuracy in t for t in titles)
     assert "recurrence" in "".join(ElementTree.fromstring(svg).itertext())
 
@@ -387,9 +381,7 @@ def test_text_from_plugins_tasks_and_configs_is_escaped(tmp_path):
     for path in tmp_path.glob("figures/*.svg"):
         ElementTree.fromstring(path.read_text(encoding="utf-8"))  # well formed, whatever the titles hold
     written = sorted(
-        p.relative_to(tmp_path).as_posix()
-        for folder in ("tables", "figures")
-        for p in (tmp_path / folder).iterdir()
+        p.relative_to(tmp_path).as_posix() for folder in ("tables", "figures") for p in (tmp_path / folder).iterdir()
     )
     assert all(re.fullmatch(r"\w+/[\w-]+\.\w+", name) for name in written), written
 
@@ -437,9 +429,7 @@ def test_the_same_records_make_the_same_bytes(built, tmp_path):
 
 
 def test_the_files_written_are_the_files_announced(built):
-    written = {
-        p.relative_to(built).as_posix() for p in built.rglob("*") if p.is_file() and "runs" not in p.parts
-    }
+    written = {p.relative_to(built).as_posix() for p in built.rglob("*") if p.is_file() and "runs" not in p.parts}
     assert written == {*outputs(built / "plan.json"), "plan.json"}
 
 

@@ -27,9 +27,7 @@ def dataset(y, group=None, subset=None) -> Dataset:
 def labelled(draw):
     """2 to 5 classes with 3 to 40 examples each, shuffled."""
     counts = draw(st.lists(st.integers(3, 40), min_size=2, max_size=5))
-    return np.random.default_rng(draw(st.integers(0, 99))).permutation(
-        np.repeat(np.arange(len(counts)), counts)
-    )
+    return np.random.default_rng(draw(st.integers(0, 99))).permutation(np.repeat(np.arange(len(counts)), counts))
 
 
 @st.composite
@@ -196,9 +194,7 @@ def test_folds_are_in_the_order_of_their_numbers():
 def test_groups_of_one_class_whose_numbers_never_come_back_are_folds_of_their_own():
     y = np.repeat([0, 1], 6)
     group = np.char.add("video", (np.arange(12) // 2).astype(str))
-    assert [
-        len(make_split(dataset(y, group), "leave_one_group_out", fold=fold).test) for fold in range(6)
-    ] == [2] * 6
+    assert [len(make_split(dataset(y, group), "leave_one_group_out", fold=fold).test) for fold in range(6)] == [2] * 6
 
 
 def test_unused_sequences_are_in_no_fold():

@@ -191,18 +191,20 @@ def training(task: str, groups: pd.DataFrame, gathered: Gathered, looks: dict[st
         return plot(kind, figure, pd.concat([curve for _, curve in curves])[columns], {}, task)
 
 
-def read_history(gathered: Gathered, place: str) -> pd.DataFrame | None:
-    """Stage, epoch (counted over all stages), validation accuracy; None where there is nothing to draw."""
+def read_history(gathered: Gathered, place: str, more: tuple[str, ...] = ()) -> pd.DataFrame | None:
+    """Stage, epoch (counted over all stages), validation accuracy, and the columns `more` of what a method observes;
+    None where there is nothing to draw."""
     try:
         history = pd.read_csv(regular(gathered.folder / place / "history.csv"), nrows=MOST_EPOCHS)
         history = history.dropna(subset=["stage", "epoch", "validation_accuracy"])
-        history = history.astype({"epoch": int, "validation_accuracy": float}).reset_index(drop=True)
+        kinds = {"epoch": int, "validation_accuracy": float} | dict.fromkeys(more, float)
+        history = history.astype(kinds).reset_index(drop=True)
     except (OSError, ValueError, KeyError):
         return None  # optional, and never worth losing the report for
     if history.empty:
         return None
     history["epoch"] = np.arange(1, len(history) + 1)  # one row per epoch with a validation
-    return history[["stage", "epoch", "validation_accuracy"]]
+    return history[["stage", "epoch", "validation_accuracy", *more]]
 
 
 def runs_of(group: pd.Series, gathered: Gathered) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from squeezebench.report.claims import claims_table, judge_claims, summary_line
 from squeezebench.report.compare import compared, selected
 from squeezebench.report.cost_table import cost_table
 from squeezebench.report.figures import Plot, accuracy_vs_size, glance, key
+from squeezebench.report.first_layer import first_layer
 from squeezebench.report.gather import Gathered, gather
 from squeezebench.report.inference import inference_table
 from squeezebench.report.more_figures import difference_vs_ratio, per_class, training
@@ -50,6 +51,7 @@ class TaskPart:
     size: Plot
     classes: Plot
     training: Plot
+    information: Plot | None  # where a history tells what the first layer does
 
 
 def build(folder: Path, *, plan: Path | None = None) -> Path:
@@ -100,12 +102,13 @@ def build(folder: Path, *, plan: Path | None = None) -> Path:
             size=accuracy_vs_size(task, groups, look),
             classes=per_class(task, groups, gathered),
             training=training(task, groups, gathered, look),
+            information=first_layer(task, groups, gathered, look),
         )
         for number, task in enumerate(gathered.tasks, 1)
     ]
     papers = paper_parts(groups, gathered)
     beside = {part.table.name: part.table for part in papers if part.table}
-    drawn = [part.figure for part in papers if part.figure]
+    drawn = [part.figure for part in papers if part.figure] + [part.information for part in tasks if part.information]
     _write_tables(folder / "tables", tables | beside)
     plots = [difference, ranks, *(p for t in tasks for p in (t.size, t.classes, t.training)), *tuning, *drawn]
     _write_figures(folder / "figures", plots)

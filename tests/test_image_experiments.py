@@ -1,0 +1,46 @@
+"""Every experiment on images plans at each scale it has; the long ones go through all steps with `make tiny`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_paper_experiments import check, run_tiny
+
+from squeezebench.experiment import load_yaml, read_experiment
+from squeezebench.plan import make_plan
+from squeezebench.published import read_block
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENTS = sorted(path for folder in ("vibnet", "itpcc") for path in (ROOT / "config" / folder).glob("*.yaml"))
+TINY = [path for path in EXPERIMENTS if load_yaml(path).get("tiny")]
+CIFAR = sorted((ROOT / "config/vibnet").glob("cifar*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_each_experiment_plans_at_each_scale(path, tmp_path):
+    own = {"features": str(tmp_path)} if "${features}" in path.read_text() else {}  # the user's copy of the data
+    for scale in ("full", "tiny")[: 1 + (path in TINY)]:
+        plan = make_plan(read_experiment(path, {"scale": scale} | own), str(path))
+        assert plan.runs and not [name for name, method in plan.methods.items() if method.error]
+        assert scale == "full" or {task.training.device for task in plan.tasks.values()} == {"cpu"}
+
+
+@pytest.mark.parametrize("path", CIFAR, ids=lambda path: path.stem)
+def test_beta_is_that_of_the_published_code(path):
+    """Mean cross-entropy + kl_fac / 2 * sum of log(1 + alpha) there, + beta / N of it here; sizes as printed."""
+    published = {"cifar10_vgg16_d4": 1.4e-5, "cifar10_vgg16_d6": 3e-5, "cifar10_vgg_g5": 1e-5,
+                 "cifar100_vgg16_g": 1e-5, "cifar100_vgg_g5": 1.5e-5}[path.stem]  # fmt: skip
+    experiment = read_experiment(path)
+    (table,) = experiment.tables
+    (row,) = table.rows
+    block = read_block(table.printed)
+    grid, limited = experiment.methods["vibnet"]
+    assert limited["beta"] == pytest.approx(45_000 * published / 2) and limited["beta"] in grid["beta"]
+    assert limited["limit_weights"] == pytest.approx(100 * block.share(block.lines[block.keys.index(row)]))
+
+
+@pytest.mark.tiny
+@pytest.mark.parametrize("path", TINY, ids=lambda path: path.stem)
+def test_the_tiny_form_goes_through_every_step(path, tmp_path):
+    check(run_tiny(path, tmp_path, tmp_path / "data"))
