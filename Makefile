@@ -11,11 +11,11 @@ quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
 	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml
 	@echo "open results/quick/report.html"
 
-test: $(READY) lint  ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(READY) lint  ## the whole test suite, on two cores
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 tiny: $(READY)  ## every experiment of config/paper on made-up clips
-	$(BIN)/python -m pytest -m tiny --durations 20 --durations-min 1
+	$(BIN)/python -m pytest -n 2 -m tiny --durations 20 --durations-min 1
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -16,6 +16,10 @@ class SkipSideways(Method):
 
     Without shortcuts it is Sideways (CVPR 2020). `rule: backpropagation` trains the same network by exact
     back-propagation over the whole clip, with the same schedule and clipping: the control that the rule approximates.
+    Not of the paper: warm-up, clipping, and a learning rate that falls with the number of frames between a unit's
+    pseudo-gradients and its activations (`slower`): Adam makes steps of the same length out of good directions and of
+    bad ones. On the validation part of `moving_shapes`, one seed, 8 epochs, learning is slow even so: 36 % at a rate of
+    0.003 and still rising, chance (12.5 %) at 0.01 without `slower`, where exact gradients reach 99 % on faster motion.
     The compact module is the trained one, so the ratio to the dense model, the same network, is 1 (`model:` names the
     wiring; a point with other shortcuts has other weights). What the rule saves is memory and time in training.
 
@@ -36,6 +40,10 @@ class SkipSideways(Method):
         learning_rate: PositiveFloat | None = knob(
             None, "largest learning rate; none: the experiment's", search=(1e-3, 3e-2)
         )
+        slower: float = knob(
+            0.7, "factor on a unit's learning rate for each frame that its activations are newer; not with exact ones",
+            gt=0, le=1,
+        )  # fmt: skip
         warm_up: float = knob(0.1, "part of training over which the learning rate rises from 0", ge=0, lt=1)
         clip: NonNegativeFloat = knob(1.0, "largest norm of the gradients of a step; 0: any")
         momentum: float = knob(0.1, "of batch norm's running statistics, a clip", gt=0, le=1)
@@ -54,11 +62,13 @@ class SkipSideways(Method):
 
     def parameter_groups(self, model):
         rate = self.settings.learning_rate
-        return [{"params": list(model.parameters())} | ({} if rate is None else {"lr": rate})]
+        return [{"params": list(unit.parameters())} | ({} if rate is None else {"lr": rate}) for unit in model.units]
 
     def train_step(self, model, x, length, y, optimiser):
         """Source: supplementary, section 1: temporally averaged gradients; the optimiser is the engine's."""
-        warm = self.settings.warm_up * self.clock.steps
-        for group in optimiser.param_groups:  # the schedule sets `lr` anew after each step
-            group["lr"] *= min(1.0, (self.clock.step + 1) / warm) if warm else 1.0
-        return STEPS[self.settings.rule](model, x, length, y, optimiser, self.settings.clip)
+        s, warm = self.settings, self.settings.warm_up * self.clock.steps
+        risen = min(1.0, (self.clock.step + 1) / warm) if warm else 1.0
+        for number, group in enumerate(optimiser.param_groups, 1):  # the schedule sets `lr` anew after each step
+            newer = 2 * (model.depth - number) if s.rule == "sideways" else 0
+            group["lr"] *= risen * s.slower**newer
+        return STEPS[s.rule](model, x, length, y, optimiser, s.clip)

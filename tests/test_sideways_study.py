@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
 from squeezebench.nn.sideways import Setting, VideoVGG, sideways_gradients, sideways_step, stability, train
 from squeezebench.nn.sideways.study import accuracy, cosine, grid
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.sideways_figures import summary, write_study
 
 
 def videos(every: int = 1):
@@ -75,3 +82,22 @@ def test_a_training_that_diverges_ends_with_a_row_that_says_so():
     x[0, 0, 0] = torch.inf
     rows = train(small(), x, y, torch.optim.SGD(small().parameters(), lr=0.1), 3)
     assert len(rows) == 1 and rows[0]["accuracy"] == 0.0 and rows[0]["loss"] != rows[0]["loss"]
+
+
+def test_the_study_is_a_table_and_three_figures(tmp_path):
+    settings = [
+        *grid(["Sideways", "Skip-Sideways"], (0.1, 1.0), (1, 2)),
+        *grid(["Skip-Sideways"], (0.1,), (1,), (2, 3)),
+    ]
+    rows = [
+        asdict(s) | {"epoch": epoch, "loss": 1.0, "accuracy": accuracy}
+        for s in settings
+        for epoch, accuracy in enumerate([0.25, 0.0] if s.every == 2 else [0.5, 0.75, 1.0])
+    ]
+    assert summary(rows[:5]) == ([1, 2, 3], [25, 0, 0], [37.5, 37.5, 50], [50, 75, 100])  # one diverged
+    written = write_study(rows, tmp_path, 0.125)
+    assert [path.name for path in written] == ["stability.csv", "learning_rates.svg", "frame_rates.svg", "montage.svg"]
+    assert written[0].read_text().count("\n") == len(rows) + 1
+    assert "7 frames a second" not in written[2].read_text() and "15 frames a second" in written[2].read_text()
+    before = [path.read_bytes() for path in written]
+    assert [path.read_bytes() for path in write_study(rows, tmp_path, 0.125)] == before

@@ -13,9 +13,10 @@ from .rule import sideways_gradients
 from .study import Setting, stability, train
 from .timetable import Timetable
 from .training import backpropagation_step, clip_loss, sideways_step
-from .vgg import VGGUnit, VideoVGG, vgg8
+from .vgg import FORMS, VGGUnit, VideoVGG, vgg8, video_vgg, video_vgg_weights
 
 __all__ = [
+    "FORMS",
     "PipelineProcesses",
     "Setting",
     "SidewaysNet",
@@ -30,4 +31,6 @@ __all__ = [
     "stability",
     "train",
     "vgg8",
+    "video_vgg",
+    "video_vgg_weights",
 ]

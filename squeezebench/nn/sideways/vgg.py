@@ -1,13 +1,15 @@
-"""VGG-like networks for small videos, one convolution a unit, with or without shortcuts between the units.
+"""VGG-like networks for small videos, one or more convolutions a unit, with or without shortcuts between the units.
 
 Sources: Malinowski et al. (CVPR 2021), supplementary, sections 2 and 3: "For VGG8, we put each layer of the network
-into a single Skip-Sideways unit"; 3 x 3 convolutions, batch normalisation just before ReLU. Widths, the places of the
-pooling and the head are chosen for frames of 16 to 32 pixels, not the paper's.
+into a single Skip-Sideways unit"; of VGG16 "we group two consecutive layers"; 3 x 3 convolutions, batch normalisation
+just before ReLU. Widths, the places of the pooling and the head are chosen for frames of 16 to 32 pixels, not the
+paper's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -21,9 +23,16 @@ from .timetable import Flush, Timetable
 
 Shortcut = Literal["none", "sum", "concat"]
 
+FORMS = {  # name -> (widths of the units in multiples of the narrowest, units that end in pooling)
+    "vgg_3": ((1, 2, 3), ()),
+    "vgg_4": ((1, 1, 2, 4), (2, 3)),
+    "vgg_8": ((1, 1, 1, 1, 2, 2, 2, 2), (1, 4, 6)),
+}
+
 
 class VGGUnit(nn.Module):
-    """[shortcut in] -> 3 x 3 convolution -> batch norm -> ReLU -> [2 x 2 max pooling] -> [mean over space, linear].
+    """[shortcut in] -> `layers` x (3 x 3 convolution, batch norm, ReLU) -> [2 x 2 max pooling] -> [mean over space,
+    linear].
 
     h (B, C, H, W), shortcut (B, C', H', W') of an earlier unit, averaged down to H x W
         `sum`: added, through a 1 x 1 convolution without bias where C' differs from C.
@@ -41,6 +50,7 @@ class VGGUnit(nn.Module):
         shortcut_channels: int = 0,
         classes: int | None = None,
         unshuffle: int = 1,
+        layers: int = 1,
     ):
         super().__init__()
         self.shortcut, self.pool, self.unshuffle = shortcut, pool, unshuffle
@@ -48,6 +58,12 @@ class VGGUnit(nn.Module):
         reads = channels + (shortcut_channels if shortcut == "concat" else 0)
         self.convolution = nn.Conv2d(reads, width, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(width)
+        self.further = nn.Sequential(
+            *(
+                nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+                for _ in range(layers - 1)
+            )
+        )
         differs = shortcut == "sum" and shortcut_channels != channels
         self.adapter = nn.Conv2d(shortcut_channels, channels, 1, bias=False) if differs else None
         self.head = None if classes is None else nn.Linear(width, classes)
@@ -61,7 +77,7 @@ class VGGUnit(nn.Module):
             h = h + shortcut if self.shortcut == "sum" else torch.cat([h, shortcut], 1)
         if self.unshuffle > 1:
             h = functional.pixel_unshuffle(h, self.unshuffle)
-        h = functional.relu(self.norm(self.convolution(h)))
+        h = self.further(functional.relu(self.norm(self.convolution(h))))
         if self.pool:
             h = functional.max_pool2d(h, 2)
         return h if self.head is None else self.head(h.mean((-2, -1)))
@@ -70,8 +86,9 @@ class VGGUnit(nn.Module):
 class VideoVGG(SidewaysNet):
     """A VGG of D = len(widths) units on frames (C, H, W); unit l has widths[l - 1] channels.
 
-    pools: the units (from 1) that end in 2 x 2 pooling. unshuffle: the first unit's space-to-depth. shortcut, span: see
-    SidewaysNet; span counts where there are shortcuts. The top unit ends in the mean over space and a linear layer.
+    pools: the units (from 1) that end in 2 x 2 pooling. layers: convolutions of a unit. unshuffle: the first unit's
+    space-to-depth. shortcut, span: see SidewaysNet; span counts where there are shortcuts. The top unit ends in the
+    mean over space and a linear layer.
     Raises InputError where the frame is too small for so many poolings.
     """
 
@@ -85,6 +102,7 @@ class VideoVGG(SidewaysNet):
         span: int = 3,
         flush: Flush = "hold",
         unshuffle: int = 1,
+        layers: int = 1,
     ):
         if len(frame) != 3:
             raise InputError(f"a frame is (channels, height, width), not {tuple(frame)}")
@@ -104,12 +122,32 @@ class VideoVGG(SidewaysNet):
                 VGGUnit(
                     channels[direct], width, number in pools,
                     shortcut if others else "none", channels[others[0]] if others else 0,
-                    classes if number == len(widths) else None, unshuffle if number == 1 else 1,
+                    classes if number == len(widths) else None, unshuffle if number == 1 else 1, layers,
                 )
             )  # fmt: skip
         super().__init__(units, frame, table.span, flush)
         self._spec = {"frame": list(frame), "classes": classes, "widths": list(widths), "pools": list(pools),
-                      "shortcut": shortcut, "span": span, "flush": flush, "unshuffle": unshuffle}  # fmt: skip
+                      "shortcut": shortcut, "span": span, "flush": flush, "unshuffle": unshuffle,
+                      "layers": layers}  # fmt: skip
+
+    @property
+    def inputs(self) -> int:
+        """D, numbers of a frame."""
+        return prod(self.shape)
+
+    def structure(self) -> list[int]:
+        """The units' widths."""
+        return list(self._spec["widths"])
+
+    def macs(self, steps: int) -> int:
+        """Multiply-accumulates of a clip of `steps` frames: each layer's weights times the positions of its map."""
+        height, width = (side // self._spec["unshuffle"] for side in self.shape[1:])
+        total = 0
+        for unit in self.units:
+            found = (module for module in unit.modules() if isinstance(module, nn.Conv2d))
+            total += height * width * sum(convolution.weight.numel() for convolution in found)
+            height, width = (side // 2 if unit.pool else side for side in (height, width))
+        return steps * (total + unit.head.weight.numel())
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs to rebuild this module before its weights are loaded (JSON)."""
@@ -121,10 +159,36 @@ class VideoVGG(SidewaysNet):
         return cls(**{name: value for name, value in spec.items() if name != "class"})
 
 
+def video_vgg(
+    name: str, frame: Sequence[int], classes: int, width: int = 16, shortcut: Shortcut = "none", span: int = 3,
+    flush: Flush = "hold", unshuffle: int = 1, layers: int = 1,
+) -> VideoVGG:  # fmt: skip
+    """One of FORMS for frames (C, H, W), its narrowest units of `width` channels."""
+    widths, pools = FORMS[name]
+    return VideoVGG(frame, classes, [width * factor for factor in widths], pools, shortcut, span, flush, unshuffle,
+                    layers)  # fmt: skip
+
+
+def video_vgg_weights(
+    name: str, channels: int, classes: int, width: int, shortcut: Shortcut, span: int, unshuffle: int = 1,
+    layers: int = 1,
+) -> int:  # fmt: skip
+    """Weights of its convolutions and its linear layer, by formula: neither biases nor norms."""
+    made = [channels, *(width * factor for factor in FORMS[name][0])]
+    total = made[-1] * classes
+    for number in range(1, len(made)):
+        reads = made[number - 1] * (unshuffle**2 if number == 1 else 1)
+        if shortcut != "none" and number > span:  # the frames themselves are no start of a shortcut
+            beside = made[number - span]
+            total += beside * reads if shortcut == "sum" and beside != reads else 0
+            reads += beside if shortcut == "concat" else 0
+        total += 9 * (reads + (layers - 1) * made[number]) * made[number]
+    return total
+
+
 def vgg8(
     frame: Sequence[int], classes: int, width: int = 16, shortcut: Shortcut = "none", span: int = 3,
     flush: Flush = "hold",
 ) -> VideoVGG:  # fmt: skip
-    """Eight units for frames of 16 pixels and more: `width` channels, twice as many after the second pooling."""
-    widths = [width] * 4 + [2 * width] * 4
-    return VideoVGG(frame, classes, widths, (1, 4, 6), shortcut, span, flush)
+    """Eight units for frames of 16 pixels and more."""
+    return video_vgg("vgg_8", frame, classes, width, shortcut, span, flush)

@@ -1,0 +1,88 @@
+"""Skip-Sideways as a method: its model and counts, its step, its record and the frames that it reads."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from squeezebench.contract import tiny_task
+from squeezebench.discovery import find_methods, load
+from squeezebench.measurement import closed_form_macs, count, macs
+from squeezebench.method import PerFrameSettings, RecurrentSettings, dense_classifier
+from squeezebench.nn.sideways import FORMS
+from squeezebench.run import execute
+from squeezebench.spec import RunSpec
+from squeezebench.task import TaskSpec
+from squeezebench.training import Trainer, TrainingSettings, describe
+from squeezebench.verification import verify
+
+FILE = find_methods()["skip_sideways"]
+SkipSideways = load(FILE)
+INFO = describe(tiny_task("video"))
+
+
+@pytest.mark.parametrize("units", FORMS)
+@pytest.mark.parametrize("shape", [{}, {"shortcuts": "none"}, {"shortcuts": "sum", "layers": 2, "patches": 2}])
+def test_its_weights_and_multiplications_are_what_the_formula_says(units, shape):
+    settings = PerFrameSettings(units=units, width=3, span=2, **({"patches": 1} | shape))
+    if units == "vgg_8" and settings.patches == 2:
+        pytest.skip("frames of 8 pixels are too small")
+    model = dense_classifier(INFO, settings)
+    assert settings.closed_form(INFO)["weights"] == count(model).weights > 0
+    assert closed_form_macs(model, 4) == macs(model, INFO.inputs, 4)
+
+
+def test_shortcuts_that_fit_nowhere_are_refused():
+    with pytest.raises(ValidationError, match="no shortcut over 3 units fits into vgg_3: give at most 2"):
+        PerFrameSettings(units="vgg_3", span=3)
+    assert PerFrameSettings(units="vgg_3", span=3, shortcuts="none").dense(INFO).span is None
+
+
+def opened(**settings):
+    """A trainer at the beginning of its only stage, with one batch."""
+    method = SkipSideways(SkipSideways.Settings(width=2, **settings))
+    trainer = Trainer(method, tiny_task("video"), TrainingSettings(epochs=2, batch_size=8, learning_rate=0.01), 0)
+    model = trainer.build(None)
+    running = trainer.open(model, trainer.plan(2), 0)
+    batch = trainer.task.batch("train", range(8))
+    return method, model, running, torch.from_numpy(batch.x), torch.from_numpy(batch.y)
+
+
+def test_the_learning_rate_rises_first_and_long_gradients_are_cut():
+    method, model, running, x, y = opened(warm_up=0.5, clip=1e-3, learning_rate=0.2, slower=0.5)
+    assert method.clock.steps == 10
+    rates = []
+    for method.clock.step in range(10):
+        method.train_step(model, x, None, y, running.optimiser)
+        lower, top = (running.optimiser.param_groups[place]["lr"] for place in (0, -1))
+        assert lower == pytest.approx(top * 0.5**6)  # the bottom of four units meets frames that are six newer
+        rates.append(top)
+        norm = torch.stack([p.grad.norm() for p in model.parameters()]).norm()
+        assert norm <= 1e-3 * 1.001
+        running.schedule.step()
+    assert rates[0] == pytest.approx(0.2 / 5, rel=2e-3) and max(rates) == max(rates[2:6])
+    assert rates[4] == pytest.approx(0.2 * 0.6545, rel=2e-3) and rates[9] < 0.01  # the cosine alone
+
+
+@pytest.mark.parametrize(("rule", "times"), [("sideways", 7 + 2 * 3), ("backpropagation", 1)])
+def test_running_statistics_forget_as_much_a_clip_by_either_rule(rule, times):
+    model = opened(rule=rule, momentum=0.3)[1]
+    assert (1 - model.units[0].norm.momentum) ** times == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("rule", ["sideways", "backpropagation"])
+def test_its_record_says_that_it_compresses_nothing(rule, tmp_path):
+    task = TaskSpec(name="shapes", source="moving_shapes", options={"groups": 6, "size": 8, "frames": 3})
+    model = PerFrameSettings(units="vgg_3", width=2, span=2)
+    settings = SkipSideways.Settings(rule=rule, **model.model_dump()).model_dump(mode="json")
+    spec = RunSpec(task=task, method="skip_sideways", settings=settings, model=model,
+                   training=TrainingSettings(epochs=1))  # fmt: skip
+    run = tmp_path / "runs" / "shapes" / "skip_sideways" / rule / "seed-0"
+    record = execute(spec, FILE, run, tmp_path / "starts")
+    assert record.status == "ok", record.reason
+    assert record.ratio.weights == record.ratio.model_total == 1 and record.control == (rule == "backpropagation")
+    assert record.kept.structure == record.kept.of_structure == [2, 4, 6]
+    assert not verify(tmp_path).problems
+    other = execute(spec.model_copy(update={"model": RecurrentSettings()}), FILE, tmp_path / "o", tmp_path / "starts")
+    assert other.status == "failed" and "is for per-frame networks" in other.reason
