@@ -37,12 +37,10 @@ class SkipSideways(Method):
 
     class Settings(PerFrameSettings):
         rule: Literal["sideways", "backpropagation"] = knob("sideways", "pseudo-gradients, or exact ones as a control")
-        learning_rate: PositiveFloat | None = knob(
-            None, "largest learning rate; none: the experiment's", search=(1e-3, 3e-2)
-        )
+        learning_rate: PositiveFloat | None = knob(None, "largest learning rate; none: the experiment's")
         slower: float = knob(
             0.7, "factor on a unit's learning rate for each frame that its activations are newer; not with exact ones",
-            gt=0, le=1,
+            search=(0.3, 1.0), gt=0, le=1,
         )  # fmt: skip
         warm_up: float = knob(0.1, "part of training over which the learning rate rises from 0", ge=0, lt=1)
         clip: NonNegativeFloat = knob(1.0, "largest norm of the gradients of a step; 0: any")

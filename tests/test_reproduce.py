@@ -13,14 +13,14 @@ import torch
 
 from squeezebench.cli import main
 from squeezebench.discovery import find_methods, load
-from squeezebench.method import NetworkSettings, RecurrentSettings
+from squeezebench.method import NetworkSettings, PerFrameSettings, RecurrentSettings
 from squeezebench.plan import fingerprint
 from squeezebench.record import Record, digest_of, read_record, write_record
 from squeezebench.recorded import read_recorded
 from squeezebench.reproduction import reproduce
 from squeezebench.run import execute, settings_of
 from squeezebench.spec import RunSpec
-from squeezebench.task import task_spec
+from squeezebench.task import TaskSpec, task_spec
 from squeezebench.training import TrainingSettings
 
 HIDDEN = 16
@@ -42,15 +42,23 @@ class Own(Method):
 '''
 
 
+CLIPS = {"groups": 10, "frames": 4, "size": 8}
+SMALL = {  # kind of task -> a small one, and a dense model for it
+    "sequence": (task_spec("digits"), RecurrentSettings(hidden=HIDDEN)),
+    "image": (task_spec("digits_images"), NetworkSettings()),
+    "video": (TaskSpec(name="moving_shapes", source="moving_shapes", options=CLIPS), PerFrameSettings(width=2)),
+}
+
+
 def spec_for(name, task=None, seed=0, epochs=3, plugins=(), **changed) -> RunSpec:
     method = load(find_methods(plugins)[name])
-    shared = {"hidden": HIDDEN} if "hidden" in method.Settings.model_fields else {}
+    kind = next(kind for kind in SMALL if kind in method.kinds)
+    of_kind, model = SMALL[kind]
+    shared = {k: v for k, v in model.model_dump(exclude_unset=True).items() if k in method.Settings.model_fields}
     settings = settings_of(method, shared, "test").model_dump(mode="json")
-    images = "sequence" not in method.kinds  # and one stage more than 3 epochs hold
-    task = task or ("digits_images" if images else "digits")
-    model = NetworkSettings() if images else RecurrentSettings(hidden=HIDDEN)
-    training = TrainingSettings(epochs=epochs + images, batch_size=128)
-    made = task_spec(task)
+    more = kind == "image"  # one stage more than 3 epochs hold
+    training = TrainingSettings(epochs=epochs + more, batch_size=128)
+    made = task_spec(task) if task else of_kind
     fields = {"task": made, "fingerprint": fingerprint(made), "method": name, "settings": settings, "seed": seed,
               "training": training, "model": model}  # fmt: skip
     return RunSpec(**(fields | changed))
