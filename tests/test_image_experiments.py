@@ -1,4 +1,4 @@
-"""Every experiment on images plans at each scale it has; the long ones go through all steps with `make tiny`."""
+"""Every experiment on images plans at each scale it has; one of each kind goes through all steps with `make tiny`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from squeezebench.published import read_block
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted(path for folder in ("vibnet", "itpcc") for path in (ROOT / "config" / folder).glob("*.yaml"))
 TINY = [path for path in EXPERIMENTS if load_yaml(path).get("tiny")]
+OF_EACH_KIND = ("cifar10_vgg16_d4", "digits_resnet", "moving_shapes_cnn_lstm")  # the others are as these
 CIFAR = sorted((ROOT / "config/vibnet").glob("cifar*.yaml"))
 
 
@@ -40,7 +41,10 @@ def test_beta_is_that_of_the_published_code(path):
     assert limited["limit_weights"] == pytest.approx(100 * block.share(block.lines[block.keys.index(row)]))
 
 
-@pytest.mark.tiny
-@pytest.mark.parametrize("path", TINY, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.tiny if path.stem in OF_EACH_KIND else pytest.mark.long) for path in TINY],
+    ids=lambda path: path.stem,
+)
 def test_the_tiny_form_goes_through_every_step(path, tmp_path):
     check(run_tiny(path, tmp_path, tmp_path / "data"))
