@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from recomputed import DENSE, Group, Results, mean, summary
+from traced_results import read_csv, same
 
 KEY = ("task", "protocol", "method", "settings")
 FEW = "not enough seeds"
@@ -235,6 +237,17 @@ def line_of(row: dict[str, str], results: Results) -> Line:
         return Line(results.groups[tuple(row[name] for name in KEY)], results, row)
     key = tuple(row[name] for name in KEY[:3])
     return Line(next(group for group in results.groups.values() if group.key[:3] == key), results, row)
+
+
+def every_column_recomputed(path: Path, known: dict[str, Callable], results: Results) -> None:
+    """Holds each value of a CSV against what `known` makes of its line; AssertionError names where they differ."""
+    rows = read_csv(path)
+    assert rows and set(rows[0]) <= set(known), "a column that nobody recomputes"
+    for row in rows:
+        line = line_of(row, results)
+        for column, text in row.items():
+            value = known[column](line)
+            assert same(text, value), (path.stem, line.group.key, column, text, value)
 
 
 def marks(line: Line) -> list[str]:
