@@ -14,7 +14,7 @@ quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
 test: $(READY) lint  ## the whole test suite, on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-tiny: $(READY)  ## every experiment of config/paper on made-up clips
+tiny: $(READY)  ## every experiment of config/paper on synthetic clips
 	$(BIN)/python -m pytest -n 2 -m tiny --durations 20 --durations-min 1
 
 lint: $(READY)
@@ -27,7 +27,7 @@ audit-dependencies:  ## known vulnerabilities of the pinned packages; asks PyPI'
 	$(VENV)/audit/bin/python -m pip_audit --strict --no-deps --disable-pip --progress-spinner off -r requirements.txt
 
 native: $(READY)  ## an optional compiled kernel, off unless SQUEEZEBENCH_NATIVE=1
-	$(BIN)/python -m squeezebench.nn.native
+	$(BIN)/python -m squeezebench.nn.kernels.native
 
 $(READY):
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "squeezebench needs Python 3.11 or later; set PYTHON=")'

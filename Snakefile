@@ -1,8 +1,8 @@
 # The whole pipeline: experiment -> runs -> records -> report.   snakemake --cores N [--configfile config/X.yaml]
 from snakemake.exceptions import WorkflowError
 
-from squeezebench.errors import InputError
-from squeezebench.workflow import load_plan
+from squeezebench.base.errors import InputError
+from squeezebench.pipeline.workflow import load_plan
 
 DEFAULT = f"{workflow.basedir}/config/quick.yaml"
 

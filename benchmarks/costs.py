@@ -11,13 +11,14 @@ import time
 
 import torch
 
-from squeezebench.calibration import measured
-from squeezebench.costs import MEASURING_SECONDS, estimate
-from squeezebench.experiment import check_experiment
-from squeezebench.plan import make_plan
-from squeezebench.start import DenseStart
-from squeezebench.task import TaskSpec, load_task
-from squeezebench.training import Trainer
+from squeezebench.data.task import load_task
+from squeezebench.engine.start import DenseStart
+from squeezebench.engine.training.loop import Trainer
+from squeezebench.pipeline.cost.estimate import MEASURING_SECONDS, estimate
+from squeezebench.pipeline.cost.throughput import measured
+from squeezebench.pipeline.planner import make_plan
+from squeezebench.schema.experiment import check_experiment
+from squeezebench.schema.task import TaskSpec
 
 EPOCHS = 4
 

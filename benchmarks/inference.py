@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import Timing, compare, machine, print_table, write_json
-from squeezebench.inference.runtimes import PYTORCH, in_every_runtime
-from squeezebench.measurement.latency import Variant
-from squeezebench.nn import recurrent_classifier
+from squeezebench.engine.measurement.latency import Variant
+from squeezebench.nn.rnn.classifier import recurrent_classifier
+from squeezebench.tools.latency.runtimes import PYTORCH, in_every_runtime
 
 BATCHES = (1, 10)
 CLASSES = 11

@@ -22,8 +22,9 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.timing import compare, machine, print_table, write_json
-from squeezebench.nn import native
-from squeezebench.nn.recurrence import gru_recurrence, linear, lstm_recurrence, plain
+from squeezebench.nn.kernels import native
+from squeezebench.nn.kernels.gemm import linear, plain
+from squeezebench.nn.rnn.recurrence import gru_recurrence, lstm_recurrence
 
 # B, T, D, H: cached features of UCF11; its raw frames, end to end; a small model, where overhead shows
 SHAPES = [(16, 8, 2048, 2048), (16, 6, 57600, 256), (32, 32, 64, 128)]

@@ -1,4 +1,4 @@
-"""Seconds and megabytes of the report on a made-up experiment of so many records.
+"""Seconds and megabytes of the report on a synthetic experiment of so many records.
 
     python -m benchmarks.report [--records 2000] [--json FILE]
 
@@ -26,7 +26,7 @@ SEEDS = 3
 def measured(records: int) -> dict[str, float]:
     """Seconds and sizes of a report on at least so many records."""
     grids = len(TASKS) * SEEDS
-    fixed = sum(knob is None for _, _, knob, _, _ in METHODS.values())
+    fixed = sum(setting is None for _, _, setting, _, _ in METHODS.values())
     steps = -(-(records - grids * fixed) // (grids * (len(METHODS) - fixed)))
     with tempfile.TemporaryDirectory() as place:
         number = len(make(Path(place), steps=max(1, steps), seeds=SEEDS))

@@ -3,7 +3,7 @@
     python -m benchmarks.scale [--runs 500 2500 5000 10000 20000] [--json FILE]
 
 Each size is planned twice over: with the default chunks (few jobs) and with `runs_per_job: 1` (a Snakemake job for each
-run). Its records are made up, then the report is built and Snakemake is asked again (without its own notes on each
+run). Its records are synthetic, then the report is built and Snakemake is asked again (without its own notes on each
 file, which a real run leaves). Every step is a process of its own with what it starts: seconds that a user waits /
 seconds of one core, and the peak of memory. The last column fits `t - t of the smallest = c (runs - runs of the
 smallest)^k` to the core's seconds, which other programs disturb little: 1 is linear.
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 from synthetic_records import history, of_run, write  # noqa: E402
 
-POINTS = {  # ten of each method's knob
+POINTS = {  # ten of each method's setting
     "small_dense": {"ratio": [2, 3, 5, 8, 12, 20, 30, 50, 80, 120]},
     "random_units": {"keep": [0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05, 0.02]},
     "magnitude": {"keep": [0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05, 0.02]},
@@ -39,7 +39,7 @@ POINTS = {  # ten of each method's knob
     "vib_lstm": {"beta": [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 20, 30, 100]},
 }
 SEEDS = 10
-RUNS_PER_TASK = SEEDS * sum(len(values) for knob in POINTS.values() for values in knob.values())
+RUNS_PER_TASK = SEEDS * sum(len(values) for setting in POINTS.values() for values in setting.values())
 CHUNKS = {"few jobs": 1000, "a job a run": 1}  # runs_per_job
 WIDTH = 22
 SMALLEST_GROWTH = 1.0  # seconds between the smallest and the largest size; an exponent of less would be one of noise
@@ -77,7 +77,7 @@ def measured(command: list[str], folder: Path, says: str = "") -> Cost:
     return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e3)
 
 
-READ = "from squeezebench.jobs import read_plan as f\nargs = (Path({!r}), {!r})"
+READ = "from squeezebench.pipeline.worker import read_plan as f\nargs = (Path({!r}), {!r})"
 GATHER = "from squeezebench.report.gather import gather as f\nargs = (Path({!r}),)"
 TIMED = """
 from pathlib import Path

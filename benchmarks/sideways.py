@@ -21,8 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.timing import machine, write_json
-from squeezebench.measurement.memory import Allocations
-from squeezebench.nn.sideways import PipelineProcesses, SidewaysNet, backpropagation_step, sideways_step, vgg8
+from squeezebench.engine.measurement.memory import Allocations
+from squeezebench.nn.sideways.network import SidewaysNet
+from squeezebench.nn.sideways.parallel import PipelineProcesses
+from squeezebench.nn.sideways.training import backpropagation_step, sideways_step
+from squeezebench.nn.sideways.vgg import vgg8
 
 SGD = partial(torch.optim.SGD, lr=0.01)
 RULES = {

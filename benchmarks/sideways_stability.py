@@ -1,4 +1,4 @@
-"""Motion classes by (Skip-)Sideways and by back-propagation, and the stability study, on made-up videos.
+"""Motion classes by (Skip-)Sideways and by back-propagation, and the stability study, on synthetic videos.
 
     python -m benchmarks.sideways_stability recognise [--epochs 30] [--every 2] [--json FILE]
     python -m benchmarks.sideways_stability stability [--epochs 6] [--groups 16] [--labels shapes] [--folder FOLDER]
@@ -18,14 +18,15 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
+from squeezebench.STUDY.sideways_stability import Setting, accuracy, cosine, grid, stability, train
 from torch import Tensor
 
 from benchmarks.sideways_figures import write_study
 from benchmarks.timing import machine, write_json
-from squeezebench.nn.sideways import Setting, VideoVGG, stability, train
-from squeezebench.nn.sideways.study import accuracy, cosine, grid
-from squeezebench.task import TaskSpec, load_task
-from squeezebench.tasks import moving_shapes
+from squeezebench.data.sources import moving_shapes
+from squeezebench.data.task import load_task
+from squeezebench.nn.sideways.vgg import VideoVGG
+from squeezebench.schema.task import TaskSpec
 
 NETWORKS = {"Sideways": "none", "Skip-Sideways": "concat", "Skip-Sideways, sum": "sum"}
 

@@ -22,16 +22,14 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.timing import Timing, compare, machine, print_table, write_json
-from squeezebench.nn.maps import (
-    BlockTermMap,
-    HierarchicalTuckerMap,
-    LinearMap,
-    LowRankMap,
-    TensorRingMap,
-    TensorTrainMap,
-    gate_modes,
-)
-from squeezebench.nn.recurrence import lstm_recurrence
+from squeezebench.nn.factorized.base import LinearMap
+from squeezebench.nn.factorized.block_term import BlockTermMap
+from squeezebench.nn.factorized.hierarchical_tucker import HierarchicalTuckerMap
+from squeezebench.nn.factorized.low_rank import LowRankMap
+from squeezebench.nn.factorized.modes import gate_modes
+from squeezebench.nn.factorized.tensor_ring import TensorRingMap
+from squeezebench.nn.factorized.tensor_train import TensorTrainMap
+from squeezebench.nn.rnn.recurrence import lstm_recurrence
 
 D, H, B, T = 57_600, 256, 16, 6
 FOUR, TT_HIDDEN = (8, 20, 20, 18), (4, 4, 4, 4)  # of TT and BT

@@ -3,7 +3,7 @@
     python -m benchmarks.vibnet_theorem [--size 16] [--starts 60] [--svg FILE] [--json FILE]
 
 For each rank and weight gamma of the KL term: local minima of problems drawn at random, from random starts
-(squeezebench/nn/feedforward/theorem.py). The poster says at most rank + 1; that module argues for at most rank.
+(squeezebench/STUDY/theorem.py). The poster says at most rank + 1; that module argues for at most rank.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from squeezebench.STUDY.theorem import random_bound
 
 from benchmarks.timing import machine, write_json
-from squeezebench.nn.feedforward.theorem import random_bound
 
 RANKS = (1, 2, 3, 4, 6, 8, 10, 12)
 WEIGHTS = (0.01, 0.1, 1.0)
@@ -35,7 +35,7 @@ def counts(rank: int, weight: float, size: int, starts: int) -> dict[str, object
 
 def draw(rows: list[dict[str, object]], path: Path) -> None:
     """Every minimum as a dot at its rank, with the poster's bound and the sharper one as lines."""
-    from squeezebench.report.svg import INK, SOFT, new_figure, style
+    from squeezebench.report.figures.svg import INK, SOFT, new_figure, style
 
     rng = np.random.default_rng(0)
     with style():

@@ -2,8 +2,8 @@
 
 from pydantic import PositiveInt
 
-from squeezebench.method import knob
-from squeezebench.tensor_method import TensorMethod
+from squeezebench.method import setting
+from squeezebench.method.tensor import TensorMethod
 
 
 class BTLSTM(TensorMethod):
@@ -18,4 +18,4 @@ class BTLSTM(TensorMethod):
     kind = "bt"
 
     class Settings(TensorMethod.Settings):
-        blocks: PositiveInt = knob(2, "N, Tucker blocks that are summed", search=[1, 2, 4])
+        blocks: PositiveInt = setting(2, "N, Tucker blocks that are summed", search=[1, 2, 4])

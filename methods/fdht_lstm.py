@@ -2,9 +2,9 @@
 
 from pydantic import PositiveInt
 
-from squeezebench.method import Method, closed_form, dense_classifier, knob
-from squeezebench.nn import GATES, JointHidden, JointInput
-from squeezebench.tensor_method import TensorSettings, choice, unfit
+from squeezebench import nn
+from squeezebench.method import Method, closed_form, dense_classifier, setting
+from squeezebench.method.tensor import TensorSettings, choice, unfit
 
 
 class FDHTLSTM(Method):
@@ -18,11 +18,11 @@ class FDHTLSTM(Method):
     paper = "Yin et al., Towards Extremely Compact RNNs for Video Recognition with Fully Decomposed HT, CVPR 2021"
 
     class Settings(TensorSettings):
-        inner_rank: PositiveInt | None = knob(None, "rank of the tree's inner nodes; none: rank")
-        compact_to: str = knob("cores", "the joint map is kept as cores", pattern="^cores$")
+        inner_rank: PositiveInt | None = setting(None, "rank of the tree's inner nodes; none: rank")
+        compact_to: str = setting("cores", "the joint map is kept as cores", pattern="^cores$")
 
     @classmethod
-    def idle_knobs(cls, settings):
+    def inactive_settings(cls, settings):
         return ("rank",) if settings.budget else ()
 
     def skip(self, task):
@@ -34,15 +34,15 @@ class FDHTLSTM(Method):
     def build(self, task):
         model = dense_classifier(task, self.settings)
         layer = model.layers[0]
-        # the map is made for D + H inputs; its entries then have the variance that a dense start would have
-        whole = choice("ht", self.settings).random(layer.inputs + layer.hidden, layer.hidden, len(GATES[layer.cell]))
-        layer.input_map = JointInput(whole, layer.hidden)
-        layer.hidden_map = JointHidden(layer.input_map)
+        # the map is made for D + H inputs; its entries then have the variance that a dense pretraining would have
+        whole = choice("ht", self.settings).random(layer.inputs + layer.hidden, layer.hidden, len(nn.GATES[layer.cell]))
+        layer.input_map = nn.JointInput(whole, layer.hidden)
+        layer.hidden_map = nn.JointHidden(layer.input_map)
         return model
 
     def closed_form(self, task):
         s = self.settings
-        gates = len(GATES[s.cell])
+        gates = len(nn.GATES[s.cell])
         cores = choice("ht", s).count(task.inputs + s.hidden, s.hidden, gates)
         counts = closed_form(task.inputs, [s.hidden], s.cell, input_to_hidden=cores)
         return counts | {"hidden_to_hidden": 0, "lstm_total": cores + counts["bias"]}

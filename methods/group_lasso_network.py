@@ -2,9 +2,10 @@
 
 from typing import ClassVar, Literal
 
-from squeezebench.method import Method, NetworkSettings, Stage, dense_classifier, knob
-from squeezebench.network_pruning import example, example_of
-from squeezebench.nn.feedforward import MaskedNetwork, select_channels, tally, unit_groups
+from squeezebench import nn
+from squeezebench.method import Method, NetworkSettings, Stage, dense_classifier, setting
+from squeezebench.method.masked import example
+from squeezebench.method.network_pruning import example_of
 
 
 class GroupLassoNetwork(Method):
@@ -17,7 +18,7 @@ class GroupLassoNetwork(Method):
     or all of it, and what is left of the network without the groups of zeros is fine-tuned.
 
     Other than the paper: the filters and the channels of a layer are not two kinds of groups (a filter of zeros still
-    gives its bias, or its batch norm's shift); groups of neither shapes nor depth; Adam, a dense start.
+    gives its bias, or its batch norm's shift); groups of neither shapes nor depth; Adam, a dense pretraining.
     """
 
     title = "group lasso"
@@ -25,14 +26,14 @@ class GroupLassoNetwork(Method):
     kinds: ClassVar = ("image",)
 
     class Settings(NetworkSettings):
-        strength: float = knob(3e-3, "weight of the group lasso (lambda)", search=(1e-4, 0.3), ge=0)
-        learning_rate: float = knob(
+        strength: float = setting(3e-3, "weight of the group lasso (lambda)", search=(1e-4, 0.3), ge=0)
+        learning_rate: float = setting(
             1.0, "factor while sparsifying: Adam moves a weight by one rate a step", search=(0.3, 10.0), gt=0
         )
-        threshold: float = knob(1e-3, "what the last step takes off a weight (root mean square of its group)", ge=0)
-        start: Literal["scratch", "dense"] = knob("dense", "where training starts")
-        start_share: float = knob(0.2, "part of the epochs spent on the dense start", gt=0, lt=1)
-        compress_share: float = knob(0.6, "part of the remaining epochs with the group lasso", gt=0, lt=1)
+        threshold: float = setting(1e-3, "what the last step takes off a weight (root mean square of its group)", ge=0)
+        start: Literal["scratch", "dense"] = setting("dense", "where training starts")
+        start_share: float = setting(0.2, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
+        compress_share: float = setting(0.6, "part of the remaining epochs with the group lasso", gt=0, lt=1)
 
     def start_share(self):
         return self.settings.start_share if self.settings.start == "dense" else 0.0
@@ -44,25 +45,25 @@ class GroupLassoNetwork(Method):
 
     def build(self, task):
         """The network with its coupled channels followed; none of them is masked."""
-        return MaskedNetwork(dense_classifier(task, self.settings), example(task.inputs), sets=())
+        return nn.MaskedNetwork(dense_classifier(task, self.settings), example(task.inputs), sets=())
 
-    def adopt(self, model, dense):
+    def load_dense(self, model, dense):
         model.network.load_state_dict(dense.state_dict())
         return model
 
     def penalty(self, model):
-        return self.settings.strength * unit_groups(model).lasso()
+        return self.settings.strength * nn.unit_groups(model).lasso()
 
     def observe(self, model):
-        if not isinstance(model, MaskedNetwork):
+        if not isinstance(model, nn.MaskedNetwork):
             return {}
-        stays = unit_groups(model).alive(self.settings.threshold).numpy()
-        return {"kept_weights": tally(model).sizes(stays).weights}
+        stays = nn.unit_groups(model).alive(self.settings.threshold).numpy()
+        return {"kept_weights": nn.track_sizes(model).sizes(stays).weights}
 
     def end_stage(self, model, stage):
-        if not isinstance(model, MaskedNetwork):
+        if not isinstance(model, nn.MaskedNetwork):
             return model
-        groups = unit_groups(model)
+        groups = nn.unit_groups(model)
         groups.shrink(self.settings.threshold)
         keep = {name: stays.nonzero().flatten() for name, stays in groups.of(groups.alive()).items()}
-        return select_channels(model.network, keep, example_of(model.network))
+        return nn.select_channels(model.network, keep, example_of(model.network))

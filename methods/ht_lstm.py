@@ -2,8 +2,8 @@
 
 from pydantic import PositiveInt
 
-from squeezebench.method import knob
-from squeezebench.tensor_method import TensorMethod
+from squeezebench.method import setting
+from squeezebench.method.tensor import TensorMethod
 
 
 class HTLSTM(TensorMethod):
@@ -17,4 +17,4 @@ class HTLSTM(TensorMethod):
     kind = "ht"
 
     class Settings(TensorMethod.Settings):
-        inner_rank: PositiveInt | None = knob(None, "rank of the tree's inner nodes; none: rank")
+        inner_rank: PositiveInt | None = setting(None, "rank of the tree's inner nodes; none: rank")

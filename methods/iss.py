@@ -2,11 +2,8 @@
 
 from typing import Literal
 
-import torch
-
-from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, knob
-from squeezebench.nn import select_units
-from squeezebench.nn.groups import above, unit_group_lasso, unit_square_norms
+from squeezebench import nn
+from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, setting, without_gradients
 
 
 class ISS(Method):
@@ -21,15 +18,15 @@ class ISS(Method):
     paper = "Wen et al., Learning Intrinsic Sparse Structures within LSTM, ICLR 2018"
 
     class Settings(RecurrentSettings):
-        definition: Literal["element", "group_norm"] = knob("group_norm", "when a unit counts as removed")
-        strength: float = knob(0.003, "weight of the group lasso (lambda)", search=(1e-4, 1.0), ge=0)
-        learning_rate: float = knob(
+        definition: Literal["element", "group_norm"] = setting("group_norm", "when a unit counts as removed")
+        strength: float = setting(0.003, "weight of the group lasso (lambda)", search=(1e-4, 1.0), ge=0)
+        learning_rate: float = setting(
             1.0, "factor while sparsifying: Adam moves a weight by one rate a step", search=(0.3, 10.0), gt=0
         )
-        threshold: float = knob(0.01, "on |w| (element) or on the squared group norm (group_norm)", gt=0)
-        start: Literal["scratch", "dense"] = knob("dense", "where training starts")
-        start_share: float = knob(0.3, "part of the epochs spent on the dense start", gt=0, lt=1)
-        compress_share: float = knob(
+        threshold: float = setting(0.01, "on |w| (element) or on the squared group norm (group_norm)", gt=0)
+        start: Literal["scratch", "dense"] = setting("dense", "where training starts")
+        start_share: float = setting(0.3, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
+        compress_share: float = setting(
             0.6, "part of the remaining epochs with the group lasso; the rest fine-tunes", gt=0, lt=1
         )
 
@@ -47,9 +44,9 @@ class ISS(Method):
         return dense_classifier(task, self.settings)
 
     def penalty(self, model):
-        return self.settings.strength * unit_group_lasso(model)
+        return self.settings.strength * nn.unit_group_lasso(model)
 
-    @torch.no_grad()
+    @without_gradients
     def after_step(self, model):
         if self.settings.definition == "element" and self.clock.stage == "sparsify":
             for layer in model.layers:
@@ -61,5 +58,5 @@ class ISS(Method):
         if stage.name != "sparsify":
             return model
         threshold = self.settings.threshold if self.settings.definition == "group_norm" else 0.0
-        units = [above(norms, threshold) for norms in unit_square_norms(model)]
-        return select_units(model, None, units)
+        units = [nn.above(norms, threshold) for norms in nn.unit_square_norms(model)]
+        return nn.select_units(model, None, units)

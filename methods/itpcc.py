@@ -2,10 +2,9 @@
 
 from typing import ClassVar
 
-from squeezebench.masked_method import MaskedMethod, MaskedSettings
-from squeezebench.method import Stage, knob
-from squeezebench.nn import mask_units, surviving_units, units_kl
-from squeezebench.nn.feedforward import FrameRecurrent, MaskedNetwork, compact_network, itpcc_kl
+from squeezebench import nn
+from squeezebench.method import Stage, setting
+from squeezebench.method.masked import MaskedMethod, MaskedSettings
 
 
 class ITPCC(MaskedMethod):
@@ -20,7 +19,7 @@ class ITPCC(MaskedMethod):
     is another gamma), mu starts near 1 and sigma^2 near e^-9, a set stays iff mu^2 / sigma^2 exceeds `threshold`, and
     at evaluation z is mu, 0 where the set goes.
 
-    Stages: a dense start; prune, where the masks have a constant learning rate of their own; fine-tune, where the
+    Stages: a dense pretraining; prune, where the masks have a constant learning rate of their own; fine-tune, where the
     masks are frozen without noise: mu is folded into what reads the set, and the network is the smaller plain one.
     """
 
@@ -29,8 +28,8 @@ class ITPCC(MaskedMethod):
     kinds: ClassVar = ("image", "video")
 
     class Settings(MaskedSettings):
-        gamma: float = knob(1.0, "gamma' of Eq. 20", search=(0.05, 50.0), ge=0)
-        prune_share: float = knob(0.55, "part of the remaining epochs with masks; the rest fine-tunes", gt=0, lt=1)
+        gamma: float = setting(1.0, "gamma' of Eq. 20", search=(0.05, 50.0), ge=0)
+        prune_share: float = setting(0.55, "part of the remaining epochs with masks; the rest fine-tunes", gt=0, lt=1)
 
     def stages(self):
         s = self.settings
@@ -39,26 +38,26 @@ class ITPCC(MaskedMethod):
 
     def build(self, task):
         model = super().build(task)
-        if isinstance(model.network, FrameRecurrent):
-            mask_units(model.network.recurrent, threshold=self.settings.threshold)
+        if isinstance(model.network, nn.FrameRecurrent):
+            nn.mask_units(model.network.recurrent, threshold=self.settings.threshold)
         return model
 
     def parameter_groups(self, model):
         *weights, last = super().parameter_groups(model)
-        return [*weights, last | ({"schedule": "constant"} if isinstance(model, MaskedNetwork) else {})]
+        return [*weights, last | ({"schedule": "constant"} if isinstance(model, nn.MaskedNetwork) else {})]
 
     def penalty(self, model):
-        units = units_kl(model.network.recurrent) if isinstance(model.network, FrameRecurrent) else 0.0
-        return self.settings.gamma / self.clock.examples * (itpcc_kl(model) + units)
+        units = nn.units_kl(model.network.recurrent) if isinstance(model.network, nn.FrameRecurrent) else 0.0
+        return self.settings.gamma / self.clock.examples * (nn.itpcc_kl(model) + units)
 
     def end_stage(self, model, stage):
-        return compact_network(model) if stage.name == "prune" else model
+        return nn.compact_network(model) if stage.name == "prune" else model
 
     def observe(self, model):
         """Coupled channels that stay, sum_s |SCS_s|, and hidden units."""
-        if not isinstance(model, MaskedNetwork):
+        if not isinstance(model, nn.MaskedNetwork):
             return {}
         channels = sum(one.size * int(model.masks[one.name].keep().sum()) for one in model.sets)
-        if not isinstance(model.network, FrameRecurrent):
+        if not isinstance(model.network, nn.FrameRecurrent):
             return {"kept_channels": channels}
-        return {"kept_channels": channels, "kept_hidden": sum(map(len, surviving_units(model.network.recurrent)))}
+        return {"kept_channels": channels, "kept_hidden": sum(map(len, nn.surviving_units(model.network.recurrent)))}

@@ -4,19 +4,10 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, knob
-from squeezebench.nn import (
-    BottleneckMask,
-    ResidualClassifier,
-    apart,
-    compact_masked,
-    mask_units,
-    surviving_inputs,
-    surviving_units,
-    units_kl,
-)
+from squeezebench import nn
+from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, setting
 
-OWN_START = "dense start"  # of a residual stack, which no other method has
+OWN_START = "dense pretraining"  # of a residual stack, which no other method has
 
 
 class ITPCCLSTM(Method):
@@ -35,7 +26,7 @@ class ITPCCLSTM(Method):
     iff mu^2 / sigma^2 exceeds `threshold`, and at evaluation z is mu, 0 where the set goes. After pruning, mu is
     folded into what reads the unit, which is exact, and the smaller plain network is fine-tuned.
 
-    The dense start that methods share has no additions between layers; a residual stack trains its own, as the first
+    The dense pretraining that methods share has no additions between layers; a residual stack trains its own, as the first
     stage of the run and with the same share of the epochs.
     """
 
@@ -43,15 +34,15 @@ class ITPCCLSTM(Method):
     paper = "Rostami et al., Information Theoretic Pruning of Coupled Channels in Deep Neural Networks, WACV 2025"
 
     class Settings(RecurrentSettings):
-        residual: bool = knob(False, "each layer after the first adds its state to what it read")
-        mask_features: bool = knob(True, "masks on the inputs too, as VIB-LSTM has them")
-        gamma: float = knob(0.3, "gamma' of Eq. 20", search=(0.01, 10.0), ge=0)
-        threshold: float = knob(1.0, "a set stays iff mu^2 / sigma^2 exceeds this", gt=0)
-        start: Literal["scratch", "dense"] = knob("dense", "where training starts")
-        start_share: float = knob(0.3, "part of the epochs spent on the dense start", gt=0, lt=1)
-        prune_share: float = knob(0.6, "part of the remaining epochs with masks; the rest fine-tunes", gt=0, lt=1)
-        mask_learning_rate: float = knob(0.03, "of mu and log sigma^2, constant", search=(1e-3, 0.1), gt=0)
-        fine_tune_rate: float = knob(1.0, "factor on the learning rate while fine-tuning", gt=0)
+        residual: bool = setting(False, "each layer after the first adds its state to what it read")
+        mask_features: bool = setting(True, "masks on the inputs too, as VIB-LSTM has them")
+        gamma: float = setting(0.3, "gamma' of Eq. 20", search=(0.01, 10.0), ge=0)
+        threshold: float = setting(1.0, "a set stays iff mu^2 / sigma^2 exceeds this", gt=0)
+        start: Literal["scratch", "dense"] = setting("dense", "where training starts")
+        start_share: float = setting(0.3, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
+        prune_share: float = setting(0.6, "part of the remaining epochs with masks; the rest fine-tunes", gt=0, lt=1)
+        mask_learning_rate: float = setting(0.03, "of mu and log sigma^2, constant", search=(1e-3, 0.1), gt=0)
+        fine_tune_rate: float = setting(1.0, "factor on the learning rate while fine-tuning", gt=0)
 
         @model_validator(mode="after")
         def _additions_join_layers(self):
@@ -60,7 +51,7 @@ class ITPCCLSTM(Method):
             return self
 
     def _own_start(self):
-        """Whether the dense start is a stage of the run: the one that methods share has no additions."""
+        """Whether the dense pretraining is a stage of the run: the one that methods share has no additions."""
         return self.settings.residual and self.settings.start == "dense"
 
     def start_share(self):
@@ -77,28 +68,28 @@ class ITPCCLSTM(Method):
     def build(self, task):
         model = dense_classifier(task, self.settings)
         if self.settings.residual:
-            model = ResidualClassifier.of(model)
+            model = nn.ResidualClassifier.of(model)
         return model if self._own_start() else self._masked(model)
 
     def _masked(self, model):
         s = self.settings
         if s.mask_features:
-            model.input_mask = BottleneckMask(model.inputs, threshold=s.threshold)
-        return mask_units(model, threshold=s.threshold)
+            model.input_mask = nn.BottleneckMask(model.inputs, threshold=s.threshold)
+        return nn.mask_units(model, threshold=s.threshold)
 
     def parameter_groups(self, model):
-        weights, masks = apart(model)
+        weights, masks = nn.split_mask_parameters(model)
         of_masks = {"lr": self.settings.mask_learning_rate, "weight_decay": 0.0, "schedule": "constant"}
         return [{"params": weights}, *([{"params": masks} | of_masks] if masks else [])]
 
     def penalty(self, model):
         inputs = 0.0 if model.input_mask is None else model.input_mask.kl()
-        return self.settings.gamma / self.clock.examples * (units_kl(model) + inputs)
+        return self.settings.gamma / self.clock.examples * (nn.units_kl(model) + inputs)
 
     def observe(self, model):
-        return {"kept_inputs": len(surviving_inputs(model)), "kept_hidden": sum(map(len, surviving_units(model)))}
+        return {"kept_inputs": len(nn.surviving_inputs(model)), "kept_hidden": sum(map(len, nn.surviving_units(model)))}
 
     def end_stage(self, model, stage):
         if stage.name == OWN_START:
             return self._masked(model)
-        return compact_masked(model) if stage.name == "prune" else model
+        return nn.compact_masked(model) if stage.name == "prune" else model

@@ -2,10 +2,9 @@
 
 from typing import ClassVar
 
-from squeezebench.method import knob
-from squeezebench.network_pruning import GatedMethod, GatedSettings
-from squeezebench.nn.feedforward import unit_groups
-from squeezebench.nn.gates import HardConcreteGate
+from squeezebench import nn
+from squeezebench.method import setting
+from squeezebench.method.network_pruning import GatedMethod, GatedSettings
 
 
 class L0Network(GatedMethod):
@@ -18,21 +17,21 @@ class L0Network(GatedMethod):
 
     Other than the paper: the gates act on what reads a channel (for channels tied by additions, on all their
     readers); one draw for each image, not one for each batch; the L2 term is the experiment's weight decay, without
-    the gates' probabilities; no average over the iterates; a dense start and fine-tuning without gates.
+    the gates' probabilities; no average over the iterates; a dense pretraining and fine-tuning without gates.
     """
 
     title = "L0"
     paper = "Louizos, Welling, Kingma, Learning Sparse Neural Networks through L0 Regularization, ICLR 2018"
-    mask: ClassVar = HardConcreteGate
+    mask: ClassVar = "HardConcreteGate"
 
     class Settings(GatedSettings):
-        strength: float = knob(0.1, "price of a weight behind an open gate (lambda N)", search=(0.01, 10.0), ge=0)
-        threshold: float = knob(0.0, "a unit stays iff its gate at evaluation exceeds this", ge=0, lt=1)
-        mask_learning_rate: float = knob(0.05, "of log alpha", search=(5e-3, 0.3), gt=0)
+        strength: float = setting(0.1, "price of a weight behind an open gate (lambda N)", search=(0.01, 10.0), ge=0)
+        threshold: float = setting(0.0, "a unit stays iff its gate at evaluation exceeds this", ge=0, lt=1)
+        mask_learning_rate: float = setting(0.05, "of log alpha", search=(5e-3, 0.3), gt=0)
 
     def build(self, task):
         model = super().build(task)
-        groups = unit_groups(model)
+        groups = nn.unit_groups(model)
         for name, sizes in groups.of(groups.gated_sizes()).items():
             model.masks[name].size.copy_(sizes)
         return model

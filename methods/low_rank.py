@@ -2,9 +2,8 @@
 
 from pydantic import PositiveInt
 
-from squeezebench.method import Method, RecurrentSettings, Stage, closed_form, dense_classifier, knob
-from squeezebench.nn import GATES, LowRankMap
-from squeezebench.nn.maps import check_rank
+from squeezebench import nn
+from squeezebench.method import Method, RecurrentSettings, Stage, closed_form, dense_classifier, setting
 
 
 class LowRank(Method):
@@ -14,10 +13,10 @@ class LowRank(Method):
     paper = "Grachev et al., Neural Networks Compression for Language Modeling (2017); Winata et al. (2019)"
 
     class Settings(RecurrentSettings):
-        rank: PositiveInt = knob(
+        rank: PositiveInt = setting(
             4, "rank of each factorisation; a matrix that would grow stays dense", search=[1, 2, 4, 8, 16]
         )
-        hidden_to_hidden: bool = knob(True, "factorise hidden-to-hidden as well")
+        hidden_to_hidden: bool = setting(True, "factorise hidden-to-hidden as well")
 
     def start_share(self):
         return 0.3
@@ -26,11 +25,11 @@ class LowRank(Method):
         return [Stage("fine-tune", 1.0)]
 
     def build(self, task):
-        rows = len(GATES[self.settings.cell]) * self.settings.hidden
-        check_rank("rank", self.settings.rank, max(min(task.inputs, rows), self.settings.hidden))
+        rows = len(nn.GATES[self.settings.cell]) * self.settings.hidden
+        nn.check_rank("rank", self.settings.rank, max(min(task.inputs, rows), self.settings.hidden))
         return dense_classifier(task, self.settings)
 
-    def adopt(self, model, dense):
+    def load_dense(self, model, dense):
         for layer in dense.layers:
             layer.input_map = self._factorise(layer.input_map)
             if self.settings.hidden_to_hidden:
@@ -40,14 +39,14 @@ class LowRank(Method):
     def _factorise(self, dense_map):
         if self._stored(dense_map.in_features, dense_map.out_features) == dense_map.weight.numel():
             return dense_map
-        return LowRankMap.from_dense(dense_map.weight.detach(), self.settings.rank)
+        return nn.LowRankMap.from_dense(dense_map.weight.detach(), self.settings.rank)
 
     def _stored(self, inputs, outputs):
         return min(inputs * outputs, self.settings.rank * (inputs + outputs))
 
     def closed_form(self, task):
         s = self.settings
-        rows = len(GATES[s.cell]) * s.hidden
+        rows = len(nn.GATES[s.cell]) * s.hidden
         counts = closed_form(task.inputs, [s.hidden] * s.layers, s.cell)
         w = sum(self._stored(d, rows) for d in [task.inputs] + [s.hidden] * (s.layers - 1))
         u = s.layers * self._stored(s.hidden, rows) if s.hidden_to_hidden else counts["hidden_to_hidden"]

@@ -1,10 +1,15 @@
 """Magnitude pruning of the trained dense network, by unit or by element, with the gradual schedule."""
 
-import torch
-
-from squeezebench.method import Method, RecurrentSettings, Stage, closed_form, dense_classifier, knob
-from squeezebench.nn import RecurrentClassifier, RecurrentLayer, SparseMap, select_units
-from squeezebench.nn.groups import input_square_norms, largest, unit_square_norms
+from squeezebench import nn
+from squeezebench.method import (
+    Method,
+    RecurrentSettings,
+    Stage,
+    closed_form,
+    dense_classifier,
+    setting,
+    without_gradients,
+)
 
 
 class Magnitude(Method):
@@ -19,13 +24,15 @@ class Magnitude(Method):
     control = True
 
     class Settings(RecurrentSettings):
-        structure: str = knob("unit", "what is removed", search=["unit", "element"], pattern="^(unit|element)$")
-        keep: float = knob(0.25, "part of the units (or of each matrix's weights) kept", search=(0.01, 0.9), gt=0, le=1)
-        keep_inputs: float = knob(1.0, "part of the inputs kept (unit)", search=(0.01, 1.0), gt=0, le=1)
-        every: int = knob(10, "steps between updates of the masks", gt=0)
+        structure: str = setting("unit", "what is removed", search=["unit", "element"], pattern="^(unit|element)$")
+        keep: float = setting(
+            0.25, "part of the units (or of each matrix's weights) kept", search=(0.01, 0.9), gt=0, le=1
+        )
+        keep_inputs: float = setting(1.0, "part of the inputs kept (unit)", search=(0.01, 1.0), gt=0, le=1)
+        every: int = setting(10, "steps between updates of the masks", gt=0)
 
     @classmethod
-    def idle_knobs(cls, settings):
+    def inactive_settings(cls, settings):
         return ("keep_inputs",) if settings.structure == "element" else ()
 
     def start_share(self):
@@ -40,13 +47,13 @@ class Magnitude(Method):
     def closed_form(self, task):
         s = self.settings
         if s.structure == "unit":
-            part = lambda units, keep: max(1, round(keep * units))  # noqa: E731
+            part = lambda units, keep: max(1, round(keep * units))
             return closed_form(part(task.inputs, s.keep_inputs), [part(s.hidden, s.keep)] * s.layers, s.cell)
         whole = closed_form(task.inputs, [s.hidden] * s.layers, s.cell)
         rows = whole["bias"] // 2
         reads = [task.inputs] + [s.hidden] * (s.layers - 1)
         gates = rows // (s.hidden * s.layers)
-        stored = lambda weights, o: 2 * max(1, round(s.keep * weights)) + o + 1  # values, columns, row pointers  # noqa: E731
+        stored = lambda weights, o: 2 * max(1, round(s.keep * weights)) + o + 1  # values, columns, row pointers
         w = sum(stored(gates * s.hidden * d, gates * s.hidden) for d in reads)
         u = s.layers * stored(gates * s.hidden**2, gates * s.hidden)
         return whole | {"input_to_hidden": w, "hidden_to_hidden": u, "lstm_total": w + u + whole["bias"]}
@@ -61,44 +68,44 @@ class Magnitude(Method):
             self._choose(model, 1.0)
             self._apply(model)
             if self.settings.structure == "unit":
-                model = select_units(model, self.inputs, self.units)
+                model = nn.select_units(model, self.inputs, self.units)
                 self.zeros = []
         return model
 
+    @without_gradients
     def compact(self, model):
         if self.settings.structure == "unit":
             return model
         layers = []
         for layer in model.layers:
-            maps = [SparseMap.from_dense(m.dense()) for m in (layer.input_map, layer.hidden_map)]
-            sparse = RecurrentLayer(*maps, layer.cell)
-            with torch.no_grad():
-                sparse.bias_ih.copy_(layer.bias_ih)
-                sparse.bias_hh.copy_(layer.bias_hh)
+            maps = [nn.SparseMap.from_dense(m.dense()) for m in (layer.input_map, layer.hidden_map)]
+            sparse = nn.RecurrentLayer(*maps, layer.cell)
+            sparse.bias_ih.copy_(layer.bias_ih)
+            sparse.bias_hh.copy_(layer.bias_hh)
             layers.append(sparse)
-        return RecurrentClassifier(layers, model.head, front=model.front, top=model.top)
+        return nn.RecurrentClassifier(layers, model.head, front=model.front, top=model.top)
 
-    @torch.no_grad()
+    @without_gradients
     def _choose(self, model, progress):
         """Masks for the present sparsity: `zeros` holds (weights, bool mask of what is removed)."""
         s = self.settings
-        kept = lambda final: final + (1 - final) * (1 - progress) ** 3  # noqa: E731
+        kept = lambda final: final + (1 - final) * (1 - progress) ** 3
         if s.structure == "element":
             matrices = [m.weight for layer in model.layers for m in (layer.input_map, layer.hidden_map)]
             self.zeros = [(w, w.abs() < self._cut(w.abs(), kept(s.keep))) for w in matrices]
             return
-        norms = unit_square_norms(model)
-        self.units = [largest(n, round(kept(s.keep) * len(n))) for n in norms]
-        self.inputs = largest(input_square_norms(model), round(kept(s.keep_inputs) * model.inputs))
+        norms = nn.unit_square_norms(model)
+        self.units = [nn.largest(n, round(kept(s.keep) * len(n))) for n in norms]
+        self.inputs = nn.largest(nn.input_square_norms(model), round(kept(s.keep_inputs) * model.inputs))
         self.zeros = []
         for layer, units in zip(model.layers, self.units, strict=True):
-            gone = torch.ones(layer.hidden, dtype=torch.bool).index_fill(0, units, False)
+            gone = ~nn.chosen(units, layer.hidden)
             u = layer.hidden_map.weight
             self.zeros.append((u, gone.expand_as(u)))  # its recurrent column: nobody reads the unit any more
             reader = self._reader(model, layer)
             self.zeros.append((reader, gone.expand_as(reader)))
         w = model.layers[0].input_map.weight
-        gone = torch.ones(model.inputs, dtype=torch.bool).index_fill(0, self.inputs, False)
+        gone = ~nn.chosen(self.inputs, model.inputs)
         self.zeros.append((w, gone.expand_as(w)))
 
     @staticmethod
@@ -111,7 +118,7 @@ class Magnitude(Method):
         rank = magnitudes.numel() - max(1, round(keep * magnitudes.numel())) + 1
         return magnitudes.flatten().kthvalue(rank).values
 
-    @torch.no_grad()
+    @without_gradients
     def _apply(self, model):
         for weights, gone in getattr(self, "zeros", ()):
             weights.masked_fill_(gone, 0.0)

@@ -1,8 +1,6 @@
 """The control for every way of choosing channels on images: choose them at random."""
 
-import torch
-
-from squeezebench.network_pruning import OneShotMethod
+from squeezebench.method.network_pruning import OneShotMethod
 
 
 class RandomNetwork(OneShotMethod):
@@ -13,4 +11,6 @@ class RandomNetwork(OneShotMethod):
     control = True
 
     def scores(self, groups):
+        import torch
+
         return torch.rand(groups.count + 1)

@@ -3,12 +3,9 @@
 from typing import ClassVar, Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat
-from torch import nn
 
-from squeezebench.method import Method, PerFrameSettings, dense_classifier, knob
-from squeezebench.nn.sideways import VideoVGG, backpropagation_step, sideways_step  # noqa: F401 - VideoVGG: restored
-
-STEPS = {"sideways": sideways_step, "backpropagation": backpropagation_step}
+from squeezebench import nn
+from squeezebench.method import Method, PerFrameSettings, dense_classifier, setting
 
 
 class SkipSideways(Method):
@@ -18,7 +15,7 @@ class SkipSideways(Method):
     back-propagation over the whole clip, with the same schedule and clipping: the control that the rule approximates.
     Not of the paper: warm-up, clipping, and a learning rate that falls with the number of frames between a unit's
     pseudo-gradients and its activations (`slower`): Adam makes steps of the same length out of good directions and of
-    bad ones. It is what learning hangs on here: on eight made-up motions 28 to 48 % of test clips with `slower: 0.7`,
+    bad ones. It is what learning hangs on here: on eight synthetic motions 28 to 48 % of test clips with `slower: 0.7`,
     13 to 16 % with 1, where chance is 12.5 % and exact gradients reach 91 to 92 % (results/reference/sideways).
     The compact module is the trained one, so the ratio to the dense model, the same network, is 1 (`model:` names the
     wiring; a point with other shortcuts has other weights). What the rule saves is memory and time in training.
@@ -36,15 +33,17 @@ class SkipSideways(Method):
     kinds: ClassVar = ("video",)
 
     class Settings(PerFrameSettings):
-        rule: Literal["sideways", "backpropagation"] = knob("sideways", "pseudo-gradients, or exact ones as a control")
-        learning_rate: PositiveFloat | None = knob(None, "largest learning rate; none: the experiment's")
-        slower: float = knob(
+        rule: Literal["sideways", "backpropagation"] = setting(
+            "sideways", "pseudo-gradients, or exact ones as a control"
+        )
+        learning_rate: PositiveFloat | None = setting(None, "largest learning rate; none: the experiment's")
+        slower: float = setting(
             0.7, "factor on a unit's learning rate for each frame that its activations are newer; not with exact ones",
             search=(0.3, 1.0), gt=0, le=1,
         )  # fmt: skip
-        warm_up: float = knob(0.1, "part of training over which the learning rate rises from 0", ge=0, lt=1)
-        clip: NonNegativeFloat = knob(1.0, "largest norm of the gradients of a step; 0: any")
-        momentum: float = knob(0.1, "of batch norm's running statistics, a clip", gt=0, le=1)
+        warm_up: float = setting(0.1, "part of training over which the learning rate rises from 0", ge=0, lt=1)
+        clip: NonNegativeFloat = setting(1.0, "largest norm of the gradients of a step; 0: any")
+        momentum: float = setting(0.1, "of batch norm's running statistics, a clip", gt=0, le=1)
 
     def __init__(self, settings):
         super().__init__(settings)
@@ -52,9 +51,11 @@ class SkipSideways(Method):
 
     # --- what is trained
     def build(self, task):
+        from torch.nn import BatchNorm2d
+
         model = dense_classifier(task, self.settings)
         times = model.timetable(task.steps).ticks if self.settings.rule == "sideways" else 1  # a clip
-        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+        for norm in (m for m in model.modules() if isinstance(m, BatchNorm2d)):
             norm.momentum = 1 - (1 - self.settings.momentum) ** (1 / times)
         return model
 
@@ -69,4 +70,5 @@ class SkipSideways(Method):
         for number, group in enumerate(optimiser.param_groups, 1):  # the schedule sets `lr` anew after each step
             newer = 2 * (model.depth - number) if s.rule == "sideways" else 0
             group["lr"] *= risen * s.slower**newer
-        return STEPS[s.rule](model, x, length, y, optimiser, s.clip)
+        step = nn.sideways_step if s.rule == "sideways" else nn.backpropagation_step
+        return step(model, x, length, y, optimiser, s.clip)

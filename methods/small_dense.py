@@ -2,7 +2,7 @@
 
 from pydantic import PositiveFloat, PositiveInt
 
-from squeezebench.method import Method, RecurrentSettings, closed_form, dense_classifier, knob
+from squeezebench.method import Method, RecurrentSettings, closed_form, dense_classifier, setting
 
 
 class SmallDense(Method):
@@ -13,17 +13,17 @@ class SmallDense(Method):
     control = True
 
     class Settings(RecurrentSettings):
-        width: PositiveInt | None = knob(None, "hidden units; none: by ratio")
-        ratio: PositiveFloat = knob(
+        width: PositiveInt | None = setting(None, "hidden units; none: by ratio")
+        ratio: PositiveFloat = setting(
             10.0, "at least this many times fewer recurrent parameters than dense", search=(2, 500)
         )
 
     @classmethod
-    def idle_knobs(cls, settings):
+    def inactive_settings(cls, settings):
         return ("ratio",) if settings.width is not None else ()
 
     @classmethod
-    def aim(cls, ratio):
+    def initial_trial(cls, ratio):
         return {} if ratio is None else {"ratio": ratio}
 
     def skip(self, task):

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import PositiveFloat
 
-from squeezebench.method import Method, NetworkSettings, dense_classifier, knob, network_closed_form
+from squeezebench.method import Method, NetworkSettings, dense_classifier, dense_closed_form, setting
 
 
 class SmallNetwork(Method):
@@ -19,15 +19,15 @@ class SmallNetwork(Method):
     kinds: ClassVar = ("image", "video")
 
     class Settings(NetworkSettings):
-        narrower: PositiveFloat | None = knob(None, "factor on the dense network's widths; none: by ratio", le=1)
-        ratio: PositiveFloat = knob(10.0, "at least this many times fewer weights than dense", search=(2, 100))
+        narrower: PositiveFloat | None = setting(None, "factor on the dense network's widths; none: by ratio", le=1)
+        ratio: PositiveFloat = setting(10.0, "at least this many times fewer weights than dense", search=(2, 100))
 
     @classmethod
-    def idle_knobs(cls, settings):
+    def inactive_settings(cls, settings):
         return ("ratio",) if settings.narrower is not None else ()
 
     @classmethod
-    def aim(cls, ratio):
+    def initial_trial(cls, ratio):
         return {} if ratio is None else {"ratio": ratio}
 
     def skip(self, task):
@@ -40,7 +40,7 @@ class SmallNetwork(Method):
         return dense_classifier(task, self._narrowed(task))
 
     def closed_form(self, task):
-        return network_closed_form(task, self._narrowed(task))
+        return dense_closed_form(task, self._narrowed(task))
 
     def _narrowed(self, task):
         """The settings of the narrower network: by halving the interval, as weights never fall with the width."""
@@ -52,7 +52,7 @@ class SmallNetwork(Method):
 
         if s.narrower is not None:
             return of(s.narrower)
-        weights = lambda factor: network_closed_form(task, of(factor))["weights"]  # noqa: E731
+        weights = lambda factor: dense_closed_form(task, of(factor))["weights"]
         budget, low, high = weights(1.0) / s.ratio, 1e-6, 1.0
         if weights(low) > budget:
             return None

@@ -2,8 +2,8 @@
 
 from pydantic import PositiveInt
 
-from squeezebench.method import knob
-from squeezebench.tensor_method import TensorMethod
+from squeezebench.method import setting
+from squeezebench.method.tensor import TensorMethod
 
 
 class TRLSTM(TensorMethod):
@@ -17,4 +17,4 @@ class TRLSTM(TensorMethod):
     kind = "tr"
 
     class Settings(TensorMethod.Settings):
-        ring_rank: PositiveInt | None = knob(None, "rank of the bond that closes the ring; none: rank")
+        ring_rank: PositiveInt | None = setting(None, "rank of the bond that closes the ring; none: rank")

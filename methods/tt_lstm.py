@@ -1,6 +1,6 @@
 """TT-LSTM: the input-to-hidden matrix as a tensor train."""
 
-from squeezebench.tensor_method import TensorMethod
+from squeezebench.method.tensor import TensorMethod
 
 
 class TTLSTM(TensorMethod):

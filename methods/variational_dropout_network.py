@@ -3,9 +3,8 @@
 from math import exp
 from typing import ClassVar
 
-from squeezebench.method import knob
-from squeezebench.network_pruning import GatedMethod, GatedSettings
-from squeezebench.nn.gates import LogUniformMask
+from squeezebench.method import setting
+from squeezebench.method.network_pruning import GatedMethod, GatedSettings
 
 
 class VariationalDropoutNetwork(GatedMethod):
@@ -23,12 +22,12 @@ class VariationalDropoutNetwork(GatedMethod):
 
     title = "variational dropout"
     paper = "Molchanov, Ashukha, Vetrov, Variational Dropout Sparsifies Deep Neural Networks, ICML 2017 (here by unit)"
-    mask: ClassVar = LogUniformMask
+    mask: ClassVar = "LogUniformMask"
 
     class Settings(GatedSettings):
-        strength: float = knob(1.0, "weight of the KL terms; 1: the variational bound", search=(0.1, 100.0), ge=0)
-        threshold: float = knob(exp(-3), "a unit stays iff mu^2 / sigma^2 exceeds this; exp(-3): log a < 3", gt=0)
-        mask_learning_rate: float = knob(0.05, "of mu and log sigma^2", search=(5e-3, 0.3), gt=0)
+        strength: float = setting(1.0, "weight of the KL terms; 1: the variational bound", search=(0.1, 100.0), ge=0)
+        threshold: float = setting(exp(-3), "a unit stays iff mu^2 / sigma^2 exceeds this; exp(-3): log a < 3", gt=0)
+        mask_learning_rate: float = setting(0.05, "of mu and log sigma^2", search=(5e-3, 0.3), gt=0)
 
     def cost(self, mask):
         return mask.kl()

@@ -4,18 +4,9 @@ from typing import ClassVar, Literal
 
 from pydantic import PositiveInt, model_validator
 
-from squeezebench.method import Method, Stage, closed_form, dense_classifier, knob
-from squeezebench.nn import (
-    GATES,
-    BottleneckMask,
-    compact_masked,
-    keep_largest,
-    select_units,
-    surviving_inputs,
-    surviving_units,
-)
-from squeezebench.nn.groups import above, unit_group_lasso, unit_square_norms
-from squeezebench.tensor_method import TensorSettings, choice, tensorise
+from squeezebench import nn
+from squeezebench.method import Method, Stage, closed_form, dense_classifier, setting
+from squeezebench.method.tensor import TensorSettings, choice, tensorise
 
 
 class VIBLSTM(Method):
@@ -25,7 +16,7 @@ class VIBLSTM(Method):
     so s = 1/5 under `scale: eq15`; `released` is the factor 1/2 of the authors' code; `dataset` divides by the number
     of training sequences, which makes beta near 1 a useful value on tasks of any size.
 
-    `noise: first_batch` is the released code's reading. It has a degenerate optimum (see BottleneckMask): once no
+    `noise: first_batch` is the released code's reading. It has a degenerate optimum (see nn.BottleneckMask): once no
     noise is drawn, sigma grows for free and the KL term prunes everything while the training loss stays near 0.
     """
 
@@ -38,35 +29,39 @@ class VIBLSTM(Method):
     }  # fmt: skip
 
     class Settings(TensorSettings):
-        map: Literal["dense", "tt", "tr", "bt", "ht", "low_rank"] = knob("dense", "form of the input-to-hidden matrix")
-        ring_rank: PositiveInt | None = knob(None, "of map tr: the bond that closes the ring; none: rank")
-        inner_rank: PositiveInt | None = knob(None, "of map ht: rank of the tree's inner nodes; none: rank")
-        blocks: PositiveInt = knob(2, "of map bt: Tucker blocks")
-        mask_features: bool = knob(True, "mask on the inputs (Eq. 12)")
-        mask_gates: bool = knob(True, "masks on the gates (Eq. 8)")
-        beta: float = knob(1.0, "weight of the gate KL terms (Eq. 15)", search=(0.05, 20.0), ge=0)
-        beta_features: float | None = knob(None, "weight of the feature KL term (Eq. 15); none: as beta", ge=0)
-        scale: Literal["dataset", "eq15", "released"] = knob("dataset", "what beta is relative to")
-        ramp: float = knob(0.5, "part of the compress stage over which beta rises from 0", ge=0, le=1)
-        noise: Literal["per_sequence", "per_step", "first_batch"] = knob(
+        map: Literal["dense", "tt", "tr", "bt", "ht", "low_rank"] = setting(
+            "dense", "form of the input-to-hidden matrix"
+        )
+        ring_rank: PositiveInt | None = setting(None, "of map tr: the bond that closes the ring; none: rank")
+        inner_rank: PositiveInt | None = setting(None, "of map ht: rank of the tree's inner nodes; none: rank")
+        blocks: PositiveInt = setting(2, "of map bt: Tucker blocks")
+        mask_features: bool = setting(True, "mask on the inputs (Eq. 12)")
+        mask_gates: bool = setting(True, "masks on the gates (Eq. 8)")
+        beta: float = setting(1.0, "weight of the gate KL terms (Eq. 15)", search=(0.05, 20.0), ge=0)
+        beta_features: float | None = setting(None, "weight of the feature KL term (Eq. 15); none: as beta", ge=0)
+        scale: Literal["dataset", "eq15", "released"] = setting("dataset", "what beta is relative to")
+        ramp: float = setting(0.5, "part of the compress stage over which beta rises from 0", ge=0, le=1)
+        noise: Literal["per_sequence", "per_step", "first_batch"] = setting(
             "per_sequence",
             "when eps is drawn; first_batch (the released code) degenerates: sigma grows for free, all is pruned",
         )
-        keep_inputs: PositiveInt | None = knob(None, "target: exactly this many inputs stay (appendix)")
-        keep_hidden: PositiveInt | None = knob(None, "target: exactly this many units of each layer stay (appendix)")
-        threshold: float = knob(1.0, "a unit stays iff mu^2 / sigma^2 exceeds this", gt=0)
-        evaluate_with: Literal["mean", "hard"] = knob("mean", "mask at evaluation: mu or 1 on kept units")
-        finalise: Literal["standard", "vectors"] = knob(
+        keep_inputs: PositiveInt | None = setting(None, "target: exactly this many inputs stay (appendix)")
+        keep_hidden: PositiveInt | None = setting(None, "target: exactly this many units of each layer stay (appendix)")
+        threshold: float = setting(1.0, "a unit stays iff mu^2 / sigma^2 exceeds this", gt=0)
+        evaluate_with: Literal["mean", "hard"] = setting("mean", "mask at evaluation: mu or 1 on kept units")
+        finalise: Literal["standard", "vectors"] = setting(
             "standard", "masks no cell can absorb: set to 1 before fine-tuning, or kept as counted vectors"
         )
-        start: Literal["scratch", "dense"] = knob("dense", "where training starts")
-        start_share: float = knob(0.3, "part of the epochs spent on the dense start", gt=0, lt=1)
-        compress_share: float = knob(
+        start: Literal["scratch", "dense"] = setting("dense", "where training starts")
+        start_share: float = setting(0.3, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
+        compress_share: float = setting(
             0.6, "part of the remaining epochs with noise and KL; the rest fine-tunes", gt=0, lt=1
         )
-        mask_learning_rate: float = knob(0.03, "of mu and log sigma^2 (paper: 0.001 to 0.1)", search=(1e-3, 0.1), gt=0)
-        group_lasso: float = knob(0.0, "lambda of the ISS penalty after compression (Eq. 16, VIB+ISS)", ge=0)
-        group_threshold: float = knob(0.01, "on the squared group norm (VIB+ISS)", gt=0)
+        mask_learning_rate: float = setting(
+            0.03, "of mu and log sigma^2 (paper: 0.001 to 0.1)", search=(1e-3, 0.1), gt=0
+        )
+        group_lasso: float = setting(0.0, "lambda of the ISS penalty after compression (Eq. 16, VIB+ISS)", ge=0)
+        group_threshold: float = setting(0.01, "on the squared group norm (VIB+ISS)", gt=0)
 
         @model_validator(mode="after")
         def _targets_need_their_masks(self):
@@ -76,7 +71,7 @@ class VIBLSTM(Method):
             return self
 
     @classmethod
-    def idle_knobs(cls, settings):
+    def inactive_settings(cls, settings):
         return ("rank",) if settings.map == "dense" or settings.budget else ()
 
     def start_share(self):
@@ -98,22 +93,22 @@ class VIBLSTM(Method):
         model = dense_classifier(task, s)
         if s.map != "dense":
             model = tensorise(model, choice(s.map, s))
-        mask = lambda units: BottleneckMask(units, s.noise, s.evaluate_with, s.threshold)  # noqa: E731
+        mask = lambda units: nn.BottleneckMask(units, s.noise, s.evaluate_with, s.threshold)
         if s.mask_features:
             model.input_mask = mask(model.inputs)
         if s.mask_gates:
             for layer in model.layers:
-                layer.gate_masks.update({gate: mask(layer.hidden) for gate in GATES[layer.cell]})
+                layer.gate_masks.update({gate: mask(layer.hidden) for gate in nn.GATES[layer.cell]})
         return model
 
-    def adopt(self, model, dense):
+    def load_dense(self, model, dense):
         if self.settings.map != "dense":
             dense = tensorise(dense, choice(self.settings.map, self.settings), from_weights=True)
-        return super().adopt(model, dense)
+        return super().load_dense(model, dense)
 
     def closed_form(self, task):
         s = self.settings
-        gates = len(GATES[s.cell])
+        gates = len(nn.GATES[s.cell])
         stored = dense = gates * s.hidden * task.inputs
         if s.map != "dense":
             cores = choice(s.map, s).count(task.inputs, s.hidden, gates) + task.inputs * s.mask_features  # and z_v
@@ -132,7 +127,7 @@ class VIBLSTM(Method):
     def penalty(self, model):
         s = self.settings
         if self.clock.stage == "group lasso":
-            return s.group_lasso * unit_group_lasso(model)
+            return s.group_lasso * nn.unit_group_lasso(model)
         ramp = min(1.0, self.clock.progress / s.ramp) if s.ramp else 1.0
         scale = {"dataset": 1 / self.clock.examples, "eq15": 1 / 5, "released": 1 / 2}[s.scale]
         beta_features = s.beta if s.beta_features is None else s.beta_features
@@ -142,13 +137,13 @@ class VIBLSTM(Method):
         return scale * ramp * total
 
     def observe(self, model):
-        return {"kept_inputs": len(surviving_inputs(model)), "kept_hidden": sum(map(len, surviving_units(model)))}
+        return {"kept_inputs": len(nn.surviving_inputs(model)), "kept_hidden": sum(map(len, nn.surviving_units(model)))}
 
     def end_stage(self, model, stage):
         if stage.name == "compress":
-            keep_largest(model, self.settings.keep_inputs, self.settings.keep_hidden)
-            return compact_masked(model, self.settings.finalise == "vectors", self.settings.compact_to)
+            nn.keep_largest(model, self.settings.keep_inputs, self.settings.keep_hidden)
+            return nn.compact_masked(model, self.settings.finalise == "vectors", self.settings.compact_to)
         if stage.name == "group lasso":
-            units = [above(norms, self.settings.group_threshold) for norms in unit_square_norms(model)]
-            return select_units(model, None, units, map_form=self.settings.compact_to)
+            units = [nn.above(norms, self.settings.group_threshold) for norms in nn.unit_square_norms(model)]
+            return nn.select_units(model, None, units, map_form=self.settings.compact_to)
         return model

@@ -3,12 +3,11 @@
 from math import inf
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from squeezebench.masked_method import MaskedMethod, MaskedSettings, example
-from squeezebench.method import Stage, knob
-from squeezebench.nn.feedforward import CONFIGURATIONS, MaskedNetwork, compact_network, narrowed, tally
+from squeezebench import nn
+from squeezebench.method import Stage, setting, without_gradients
+from squeezebench.method.masked import MaskedMethod, MaskedSettings, example
 
 GONE = -20.0  # log sigma^2 of a removed unit: no noise, and with mu = 0 no information
 CARRIES = 1 / 8  # of what the set that carries most of a limit does: sets that take part in meeting it
@@ -25,7 +24,7 @@ class VIBNet(MaskedMethod):
     on, each limit's excess falls geometrically to nothing at the end of compression, and the units of least
     mu^2 / sigma^2 go first, of the layers that carry the limit.
 
-    Stages: a dense start; compress, in `pieces` between which removed units are cut out (training gets faster); settle,
+    Stages: a dense pretraining; compress, in `pieces` between which removed units are cut out (training gets faster); settle,
     the same loss at a fixed size; fine-tune, the plain network without noise.
     """
 
@@ -34,17 +33,21 @@ class VIBNet(MaskedMethod):
     kinds: ClassVar = ("image",)
 
     class Settings(MaskedSettings):
-        beta: float = knob(1.0, "weight of the KL terms", search=(0.05, 50.0), ge=0)
-        ramp: float = knob(0.3, "part of compression over which beta rises from 0", ge=0, lt=1)
-        weighting: Literal["published", "limits"] = knob("published", "what gamma_i follows")
-        multipliers: list[NonNegativeFloat] | None = knob(None, "gamma_i of each masked layer beside the weighting's")
-        limit_weights: PositiveFloat | None = knob(None, "at most this r_W, per cent of the dense network's weights")
-        limit_neurons: PositiveFloat | None = knob(None, "at most this r_N, per cent of the dense network's neurons")
-        limit_macs: PositiveFloat | None = knob(None, "at most so many multiply-accumulates an image")
-        every: PositiveInt = knob(50, "steps between updates of what is removed")
-        compress_share: float = knob(0.5, "part of the remaining epochs in which units go", gt=0, lt=1)
-        settle_share: float = knob(0.25, "part of the remaining epochs with noise and KL at a fixed size", ge=0, lt=1)
-        pieces: PositiveInt = knob(1, "stages of compression, at a constant learning rate")
+        beta: float = setting(1.0, "weight of the KL terms", search=(0.05, 50.0), ge=0)
+        ramp: float = setting(0.3, "part of compression over which beta rises from 0", ge=0, lt=1)
+        weighting: Literal["published", "limits"] = setting("published", "what gamma_i follows")
+        multipliers: list[NonNegativeFloat] | None = setting(
+            None, "gamma_i of each masked layer beside the weighting's"
+        )
+        limit_weights: PositiveFloat | None = setting(None, "at most this r_W, per cent of the dense network's weights")
+        limit_neurons: PositiveFloat | None = setting(None, "at most this r_N, per cent of the dense network's neurons")
+        limit_macs: PositiveFloat | None = setting(None, "at most so many multiply-accumulates an image")
+        every: PositiveInt = setting(50, "steps between updates of what is removed")
+        compress_share: float = setting(0.5, "part of the remaining epochs in which units go", gt=0, lt=1)
+        settle_share: float = setting(
+            0.25, "part of the remaining epochs with noise and KL at a fixed size", ge=0, lt=1
+        )
+        pieces: PositiveInt = setting(1, "stages of compression, at a constant learning rate")
 
         @model_validator(mode="after")
         def _stages_and_limits_go_together(self):
@@ -70,7 +73,7 @@ class VIBNet(MaskedMethod):
             names = ", ".join(one.name for one in model.sets)
             raise ValueError(f"{len(s.multipliers)} multipliers for the {len(model.sets)} masked layers {names}")
         self._look(model)
-        dense = tally(model).sizes(tally(model).alive({}))
+        dense = nn.track_sizes(model).sizes(nn.track_sizes(model).alive({}))
         self.limits = {
             "weights": inf if s.limit_weights is None else s.limit_weights / 100 * dense.weights,
             "neurons": inf if s.limit_neurons is None else s.limit_neurons / 100 * dense.neurons,
@@ -81,14 +84,14 @@ class VIBNet(MaskedMethod):
         return model
 
     def penalty(self, model):
-        if not isinstance(model, MaskedNetwork):
+        if not isinstance(model, nn.MaskedNetwork):
             return 0.0
         ramp = min(1.0, self._progress(0) / self.settings.ramp) if self.settings.ramp else 1.0
         total = sum(self.gamma[name] * mask.kl() for name, mask in model.masks.items())
         return self.settings.beta * ramp / self.clock.examples * total
 
     def after_step(self, model):
-        if not isinstance(model, MaskedNetwork):
+        if not isinstance(model, nn.MaskedNetwork):
             return
         clock, last = self.clock, self.clock.step + 1 == self.clock.steps
         if clock.stage.startswith("compress") and (last or (clock.step + 1) % self.settings.every == 0):
@@ -97,31 +100,31 @@ class VIBNet(MaskedMethod):
         self._hold(model)
 
     def end_stage(self, model, stage):
-        if not isinstance(model, MaskedNetwork):
+        if not isinstance(model, nn.MaskedNetwork):
             return model
         if stage.name.startswith("compress"):
-            self.kept = tally(model).kept(self._alive(model))
+            self.kept = nn.track_sizes(model).kept(self._alive(model))
             self._hold(model)
             one = example(model.network.inputs).to(next(model.parameters()).device)
-            model = narrowed(model, self.kept, one)
+            model = nn.narrowed(model, self.kept, one)
             self._look(model)
             self._weigh(model)
-        return compact_network(model) if stage.name == self._last_masked() else model
+        return nn.compact_network(model) if stage.name == self._last_masked() else model
 
     def observe(self, model):
-        if not isinstance(model, MaskedNetwork):
+        if not isinstance(model, nn.MaskedNetwork):
             return {}
-        found = tally(model).sizes(self._alive(model))
+        found = nn.track_sizes(model).sizes(self._alive(model))
         sizes = {"kept_weights": found.weights, "kept_neurons": found.neurons, "kept_macs": found.macs}
         return sizes | {"first_layer_nats": self._first_layer_bound(model)}
 
-    @torch.no_grad()
+    @without_gradients
     def _first_layer_bound(self, model):
         """The KL term's bound on what the first hidden layer tells of the input, in nats (the poster's Figure 2):
         1/2 sum_j log(1 + alpha_j) over its units that stay, times the positions of its map. Pixels are none."""
         first = next(one for one in model.sets if not one.name.endswith("pixels"))
         stays = self.kept[first.name] & model.masks[first.name].keep().cpu()
-        return 0.5 * first.positions * torch.log1p(model.masks[first.name].alpha().cpu()[stays]).sum().item()
+        return 0.5 * first.positions * model.masks[first.name].alpha().detach().cpu()[stays].log1p().sum().item()
 
     # --- how units go
     def _last_masked(self):
@@ -133,7 +136,9 @@ class VIBNet(MaskedMethod):
 
     def _alive(self, model):
         """Which sets of the graph stay, by what was removed so far and by the threshold."""
-        return tally(model).alive({name: stays & model.masks[name].keep().cpu() for name, stays in self.kept.items()})
+        return nn.track_sizes(model).alive(
+            {name: stays & model.masks[name].keep().cpu() for name, stays in self.kept.items()}
+        )
 
     def _progress(self, ahead):
         """Part of the compression that is done after `ahead` more steps; 1 after it."""
@@ -155,7 +160,7 @@ class VIBNet(MaskedMethod):
         else:
             name = s.network.removeprefix("vgg16_").upper()
             side = model.network.frame[1]
-            published = CONFIGURATIONS[name].multipliers(side) if name in CONFIGURATIONS else [1.0] * len(sets)
+            published = nn.CONFIGURATIONS[name].multipliers(side) if name in nn.CONFIGURATIONS else [1.0] * len(sets)
             weights = [one.positions * m for one, m in zip(sets, published, strict=True)]
         own = s.multipliers or [1.0] * len(sets)
         self.gamma = {one.name: w * m for one, w, m in zip(sets, weights, own, strict=True)}
@@ -167,14 +172,14 @@ class VIBNet(MaskedMethod):
             return dict.fromkeys(self.limits, 0.0)
         without = alive.copy()
         without[labels[-1]] = False
-        now, then = tally(model).sizes(alive), tally(model).sizes(without)
+        now, then = nn.track_sizes(model).sizes(alive), nn.track_sizes(model).sizes(without)
         found = {}
         for name, limit in self.limits.items():
             size = getattr(now, name)
             found[name] = (1.0 if size > limit else 0.1) * (size - getattr(then, name)) / limit
         return found
 
-    @torch.no_grad()
+    @without_gradients
     def _shrink(self, model):
         """Remove what the limits ask for by now: units of least alpha, of the layers that carry a limit."""
         progress, ramp = self._progress(1), self.settings.ramp
@@ -184,13 +189,13 @@ class VIBNet(MaskedMethod):
         alpha = {one.name: model.masks[one.name].alpha().cpu().tolist() for one in model.sets}
 
         def over(wanted):
-            sizes = tally(model).sizes(alive)
+            sizes = nn.track_sizes(model).sizes(alive)
             ratios = {name: getattr(sizes, name) / limit / wanted[name] for name, limit in self.limits.items()}
             worst = max(ratios, key=ratios.get)
             return worst if ratios[worst] > 1 else None
 
         if not self.excess:
-            sizes = tally(model).sizes(alive)
+            sizes = nn.track_sizes(model).sizes(alive)
             self.excess = {name: max(1.0, getattr(sizes, name) / limit) for name, limit in self.limits.items()}
         left = 1 - (progress - ramp) / (1 - ramp)
         wanted = {name: excess**left for name, excess in self.excess.items()}
@@ -199,8 +204,8 @@ class VIBNet(MaskedMethod):
             if not units:
                 break  # one unit a layer is more than is allowed
             alive[min(units, key=lambda unit: alpha[unit[0]][unit[1]])[2]] = False
-            alive = tally(model).alive(tally(model).kept(alive))
-        self.kept = tally(model).kept(alive)
+            alive = nn.track_sizes(model).alive(nn.track_sizes(model).kept(alive))
+        self.kept = nn.track_sizes(model).kept(alive)
 
     def _carrying(self, model, alive, limit):
         """(set, unit, label) of every unit that may go for `limit`; the last unit of a layer stays."""
@@ -214,7 +219,7 @@ class VIBNet(MaskedMethod):
             for k in left[one.name]
         ]
 
-    @torch.no_grad()
+    @without_gradients
     def _hold(self, model):
         """Removed units stay at z = 0, whatever the optimiser's moments do to them."""
         for name, stays in self.kept.items():

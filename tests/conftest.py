@@ -27,7 +27,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def traced(tmp_path_factory) -> Path:
-    """Made-up results with their report, for the tests that recompute it; read only."""
+    """Synthetic results with their report, for the tests that recompute it; read only."""
     from traced_results import results
 
     from squeezebench.report import build_report

@@ -158,7 +158,7 @@ WORDS: dict[str, Expected] = {  # columns without numbers of their own, the same
     "Method": lambda line: (line.first["method_title"], [], METHOD_NOTES.get(line.group.key[2], ""), []),
 }
 METHOD_NOTES = {"small_dense": "small_dense", "magnitude_units": ""}  # where the title says another name
-SETTINGS: Expected = lambda line: (settings_text(line.first["varied"]), [], "", [])  # noqa: E731
+SETTINGS: Expected = lambda line: (settings_text(line.first["varied"]), [], "", [])
 POINTS = {"Points to dense": "dense", "Points to small_dense": "small", "Points to best control": "control"}
 TABLES: dict[str, dict[str, Expected]] = {
     "groups": WORDS | {

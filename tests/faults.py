@@ -22,13 +22,13 @@ from typing import Any
 import psutil
 import yaml
 
-from squeezebench.record import RECORD_NAME, read_record
+from squeezebench.schema.record import RECORD_NAME, read_record
 
 ROOT = Path(__file__).resolve().parents[1]
 SNAKEFILE = ROOT / "Snakefile"
-PLUGIN = '''"""A dense network, and what its knob says."""
+PLUGIN = '''"""A dense network, and what its setting says."""
 
-from squeezebench.method import Method, RecurrentSettings, dense_classifier, knob
+from squeezebench.method import Method, RecurrentSettings, dense_classifier, setting
 
 LINES = {lines!r}
 
@@ -36,10 +36,10 @@ LINES = {lines!r}
 class Plugin(Method):
     """Does what a test wants."""
 
-    title = paper = "made up for a test"
+    title = paper = "synthetic for a test"
 
     class Settings(RecurrentSettings):
-        what: str = knob("nothing", "name of the lines to run first")
+        what: str = setting("nothing", "name of the lines to run first")
 
     def build(self, task):
         exec(LINES.get(self.settings.what, ""), {{"self": self}})
@@ -59,7 +59,7 @@ SMALL = {
 
 
 def write(folder: Path, lines: dict[str, str] | None = None, **changed: Any) -> Path:
-    """An experiment `tiny.yaml` in `folder`; where `lines` are given, with a plugin `odd` that has a knob `what`, and
+    """An experiment `tiny.yaml` in `folder`; where `lines` are given, with a plugin `odd` that has a setting `what`, and
     runs what `lines` have under that name before it builds a dense network."""
     folder.mkdir(parents=True, exist_ok=True)
     content = SMALL | changed

@@ -7,19 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from squeezebench.nn import RecurrentClassifier, recurrent_classifier
-from squeezebench.nn.feedforward import (
-    VGG,
-    FrameNetwork,
-    FrameRecurrent,
-    LeNet5,
-    LeNet300,
-    MaskedNetwork,
-    cifar_resnet,
-    mobilenet_v2,
-    resnet50,
-    vgg8,
-)
+from squeezebench.nn.cnn.frames import FrameNetwork, FrameRecurrent
+from squeezebench.nn.cnn.lenet import LeNet5, LeNet300
+from squeezebench.nn.cnn.mobilenet import mobilenet_v2
+from squeezebench.nn.cnn.resnet import cifar_resnet, resnet50
+from squeezebench.nn.cnn.vgg import VGG, vgg8
+from squeezebench.nn.pruning.masked_network import MaskedNetwork
+from squeezebench.nn.rnn.classifier import RecurrentClassifier, recurrent_classifier
 
 ROWS = ((1, 4, 1, 1), (3, 6, 2, 1), (3, 8, 2, 2))  # MobileNetV2: with and without shortcut, with and without stride
 

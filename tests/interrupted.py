@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from squeezebench.record import RECORD_NAME, Record, read_record
-from squeezebench.training.checkpoint import SECONDS
+from squeezebench.engine.training.checkpoint import SECONDS
+from squeezebench.schema.record import RECORD_NAME, Record, read_record
 
 LIMIT = 180.0  # seconds for one process
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from synthetic_records import ENGINE, history, latencies, record, write
 
-from squeezebench.published import PublishedTable
-from squeezebench.record import Record, digest_of
+from squeezebench.base.digests import digest_of
+from squeezebench.schema.printed import PublishedTable
+from squeezebench.schema.record import Record
 
 DENSE = {"mnist_fc": [784, 300, 100], "mnist_conv": [20, 50, 800, 500]}
-METHODS = {  # title, control, knob, points of error per factor of ten in size, noise
+METHODS = {  # title, control, setting, points of error per factor of ten in size, noise
     "dense_network": ("Dense network", True, None, 0.0, 0.0008),
     "small_network": ("Small network", True, "width", 0.012, 0.002),
     "magnitude_units": ("Magnitude, units", True, "keep", 0.018, 0.002),
@@ -49,7 +50,7 @@ def counts(task: str, kept: list[int]) -> tuple[dict[str, int], int]:
 
 def network(task: str, method: str, step: int, seed: int, steps: int = 3, **changed) -> Record:
     """One finished run; `step` walks along the method's grid from large to small."""
-    title, control, knob, loss, noise = METHODS[method]
+    title, control, setting, loss, noise = METHODS[method]
     dice = random.Random(f"{task} {method} {step} {seed}")
     dense = DENSE[task]
     share = {"dense_network": 1.0}.get(method, 10 ** (-1.1 * (step + 1) / steps))
@@ -63,8 +64,8 @@ def network(task: str, method: str, step: int, seed: int, steps: int = 3, **chan
     error = (0.0145 if task == "mnist_fc" else 0.008) + loss * shrink
     test = 1 - round(10_000 * max(0.0, error + dice.gauss(0, noise))) / 10_000
     size = 10_000
-    value = {"width": round(share, 4), "keep": round(share, 4), "beta": 1e-5 * 4**step}.get(knob)
-    varied = {knob: value} if knob else {}
+    value = {"width": round(share, 4), "keep": round(share, 4), "beta": 1e-5 * 4**step}.get(setting)
+    varied = {setting: value} if setting else {}
     wrong = [round(1000 * (1 - test))] * 10
     confusion = [[1000 - wrong[i] if i == j else wrong[i] * (j == (i + 1) % 10) for j in range(10)] for i in range(10)]
     macs_of = {"macs": macs, "macs_closed_form": macs, "dense_macs": dense_macs}
@@ -109,7 +110,7 @@ def make(folder: Path, tasks=tuple(DENSE), steps: int = 3, seeds: int = 3) -> Pa
                     planned.append({"task": task, "method": method, "settings": one.varied, "seed": seed,
                                     "path": place})  # fmt: skip
     tables = [PublishedTable.model_validate(table).model_dump(mode="json") for table in PAPER if table["task"] in tasks]
-    plan = {"experiment": "synthetic networks", "description": "Made-up records of image tasks.", "protocol": "sound",
+    plan = {"experiment": "synthetic networks", "description": "Synthetic records of image tasks.", "protocol": "sound",
             "config": {"seeds": seeds, "tables": tables}, "engine_digest": ENGINE, "runs": planned}  # fmt: skip
     (folder / "plan.json").write_text(json.dumps(plan, indent=1))
     return folder

@@ -12,14 +12,15 @@ import math
 import random
 from pathlib import Path
 
-from squeezebench.record import Record, digest_of
+from squeezebench.base.digests import digest_of
+from squeezebench.schema.record import Record
 
 TASKS = {
     "digits": (8, 64, 10),
     "japanese_vowels": (12, 64, 9),
     "basic_motions": (6, 64, 4),
 }  # inputs, hidden, classes
-METHODS = {  # title, control, knob, accuracy lost per factor of ten in size, noise
+METHODS = {  # title, control, setting, accuracy lost per factor of ten in size, noise
     "dense": ("Dense", True, None, 0.0, 0.006),
     "small_dense": ("Smaller dense", True, "hidden", 0.040, 0.008),
     "pooled_linear": ("Mean-pooled, linear", True, None, 0.0, 0.004),
@@ -60,7 +61,7 @@ def latencies(side: str, parameters: int) -> dict[str, dict]:
 def record(task: str, method: str, step: int, seed: int, steps: int = 5, **changed) -> Record:
     """One finished run; `step` walks along the method's grid from large to small."""
     inputs, width, classes = TASKS[task]
-    title, control, knob, loss, noise = METHODS[method]
+    title, control, setting, loss, noise = METHODS[method]
     dice = random.Random(f"{task} {method} {step} {seed}")
     base = counts(inputs, width, classes)
     position = (step + 1) / steps
@@ -75,8 +76,8 @@ def record(task: str, method: str, step: int, seed: int, steps: int = 5, **chang
     accuracy = top - loss * shrink**1.6 - (0.19 if method == "pooled_linear" else 0)
     test = min(1.0, max(1 / classes, accuracy + dice.gauss(0, noise)))
     value = {"hidden": hidden, "keep": round(1 - 0.9 * position, 6), "beta": 0.01 * 4**step,
-             "strength": 1e-5 * 3**step, "rank": 2 * (steps - step)}.get(knob)  # fmt: skip
-    varied = {knob: value} if knob else {}
+             "strength": 1e-5 * 3**step, "rank": 2 * (steps - step)}.get(setting)  # fmt: skip
+    varied = {setting: value} if setting else {}
     size = 40 * classes
     right = [round(size / classes * min(1, max(0, test + dice.gauss(0, 0.05)))) for _ in range(classes)]
     confusion = [
@@ -195,7 +196,7 @@ def make(folder: Path, *, tasks=tuple(TASKS), methods=tuple(METHODS), steps: int
                                     "path": path.parent.relative_to(folder).as_posix()})  # fmt: skip
     plan = {
         "experiment": "synthetic",
-        "description": "Made-up records that look like a small experiment.",
+        "description": "Synthetic records that look like a small experiment.",
         "protocol": "sound",
         "config": {"seeds": seeds},
         "engine_digest": ENGINE,
@@ -211,5 +212,5 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--records", type=int, default=300)
     wanted = parser.parse_args()
-    grids = len(TASKS) * sum(bool(knob) for _, _, knob, _, _ in METHODS.values()) * 3
+    grids = len(TASKS) * sum(bool(setting) for _, _, setting, _, _ in METHODS.values()) * 3
     print(len(make(wanted.folder, steps=max(1, round(wanted.records / grids)))), "records")

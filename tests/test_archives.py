@@ -18,10 +18,11 @@ from pathlib import Path
 import archives
 import pytest
 
-from squeezebench.errors import InputError
-from squeezebench.video import catalogue, unpack
-from squeezebench.video import fetch as fetching
-from squeezebench.video.fetch import fetch, matches, mirrored
+from squeezebench.base.errors import InputError
+from squeezebench.data import archives as unpack
+from squeezebench.data import download as fetching
+from squeezebench.data.download import fetch, matches, mirrored
+from squeezebench.data.video import catalogue
 
 BODY = bytes(range(256)) * 9000  # 2.3 MB: three chunks
 SHA256 = "sha256:" + hashlib.sha256(BODY).hexdigest()
@@ -478,7 +479,7 @@ def test_every_archive_of_the_catalogue_is_well_formed():
 
 
 def test_importing_the_command_line_loads_nothing_heavy():
-    code = "import sys, squeezebench.cli; print([m for m in ('av', 'requests', 'torch', 'numpy') if m in sys.modules])"
+    code = "import sys, squeezebench.cli.main; print([m for m in ('av', 'requests', 'torch', 'numpy') if m in sys.modules])"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert found.stdout.strip() == "[]", found.stderr

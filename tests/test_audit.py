@@ -16,15 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squeezebench.cli import main
-from squeezebench.errors import InputError
+from squeezebench.base.errors import InputError
+from squeezebench.cli.main import main
 from squeezebench.report import outputs
-from squeezebench.report.audit import VERDICTS, as_json, as_text, audit, summary
-from squeezebench.report.audit.figure import MISMATCH, NOT_CHECKABLE, OK, ROUNDING, Check, Figure, judge
+from squeezebench.report.audit import as_json, as_text, audit, summary
+from squeezebench.report.audit.figure import MISMATCH, NOT_CHECKABLE, OK, ROUNDING, VERDICTS, Check, Figure, judge
 from squeezebench.report.audit.page import audit_page, write_beside
 from squeezebench.report.audit.remainder import COMPUTED, NAMES, SETTINGS
 from squeezebench.report.audit.sizes import exact_pairs, hidden_that_print, inputs_that_print, lstm, nearest_hidden
-from squeezebench.report.reference import REFERENCE, blocks, printed, source
+from squeezebench.report.paper.reference import REFERENCE, blocks, printed, source
 
 # Numbers of the 58 printed sizes whose verdict is not `ok`, worked out by hand from the three values 4h(d+h+2),
 # 4h(d+h+1) and 4h(d+h).
@@ -150,7 +150,7 @@ def test_backbones_are_those_of_torchvision():
         pytest.skip("torchvision is not installed")
     import torch
 
-    from squeezebench.video.backbones import torchvision
+    from squeezebench.data.video.backbones import torchvision
 
     models = torchvision()
     with torch.device("meta"):

@@ -12,18 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from squeezebench.contract import Interrupted, Interrupting
-from squeezebench.dataset import Dataset
-from squeezebench.discovery import find_methods, load
-from squeezebench.errors import InputError
-from squeezebench.experiment import check_experiment
-from squeezebench.plan import make_plan
-from squeezebench.recorded import read_recorded
-from squeezebench.spec import RunSpec
-from squeezebench.splits import make_split
-from squeezebench.task import Task, TaskSpec, task_spec
-from squeezebench.training import Augment, Trainer, TrainingSettings
-from squeezebench.training.augment import Augmentation
+from squeezebench.base.errors import InputError
+from squeezebench.data.dataset import Dataset
+from squeezebench.data.splits import make_split
+from squeezebench.data.task import Task, task_spec
+from squeezebench.engine.training.augment import Augmentation
+from squeezebench.engine.training.loop import Trainer
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.pipeline.planner import make_plan
+from squeezebench.schema.experiment import check_experiment
+from squeezebench.schema.run import RunSpec
+from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.training import Augment, TrainingSettings
+from squeezebench.tools.check_method import Interrupted, Interrupting
+from squeezebench.tools.recorded import read_recorded
 
 QUICK = Path(__file__).resolve().parents[1] / "results/reference/quick"
 FRAME = (2, 5, 6)  # C, H, W: two channels, and no square, so that no axis can be mistaken for another
@@ -33,8 +35,8 @@ def made(normalise: str = "channel", steps: int = 1, frame=FRAME, length=None) -
     """60 images, or videos, of random bytes in two classes."""
     rng = np.random.default_rng(3)
     x = rng.integers(1, 256, (60, steps, math.prod(FRAME)), dtype=np.uint8)
-    data = Dataset("made up", x, np.arange(60) % 2, ("a", "b"), length=length, frame=frame)
-    spec = TaskSpec(name="images", source="made-up", normalise=normalise)
+    data = Dataset("synthetic", x, np.arange(60) % 2, ("a", "b"), length=length, frame=frame)
+    spec = TaskSpec(name="images", source="synthetic", normalise=normalise)
     return Task(spec, data, make_split(data, "random"))
 
 

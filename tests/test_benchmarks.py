@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.timing import compare  # noqa: E402  (benchmarks are run from the root, not installed)
+from benchmarks.timing import compare  # noqa: E402
 
 
 def test_variants_are_interleaved_and_warmed_up():

@@ -17,15 +17,15 @@ from playwright.sync_api import Browser, Page, expect
 from pypdf import PdfReader
 from synthetic_records import make, record, write
 
-from squeezebench.published import PublishedTable
 from squeezebench.report import build_report
+from squeezebench.schema.printed import PublishedTable
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium or Chrome on PATH")
 
 PAPER = [
     {"name": "table2", "title": "Table 2", "printed": "viblstm_t2", "task": "digits", "differs": "digits, not videos",
      "rows": {"Naive-LSTM": {"method": "dense"}, "VIB-LSTM": {"method": "vib_lstm"}}},
-    {"name": "figure5", "title": "Figure 5", "layout": "sweep", "knob": "beta", "task": "digits",
+    {"name": "figure5", "title": "Figure 5", "layout": "sweep", "setting": "beta", "task": "digits",
      "rows": {"VIB": {"method": "vib_lstm"}}},
 ]  # fmt: skip
 EVIL = "<script>alert(1)</script>"

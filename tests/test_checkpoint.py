@@ -13,15 +13,17 @@ import pytest
 import torch
 from interrupted import checkpoints, command, history, noisy, results
 
-from squeezebench import provenance
-from squeezebench.cli import main
-from squeezebench.discovery import MethodFile, find_methods
+from squeezebench.cli.main import main
+from squeezebench.engine import provenance
+from squeezebench.engine.run import execute
+from squeezebench.engine.training import checkpoint, loop
+from squeezebench.engine.training.checkpoint import NAME, SECONDS, Checkpoints
 from squeezebench.method import RecurrentSettings
-from squeezebench.record import RECORD_NAME, read_record
-from squeezebench.run import RunSpec, execute
-from squeezebench.task import TaskSpec
-from squeezebench.training import TrainingSettings, checkpoint, loop
-from squeezebench.training.checkpoint import NAME, SECONDS, Checkpoints
+from squeezebench.method.discovery import MethodFile, find_methods
+from squeezebench.schema.record import RECORD_NAME, read_record
+from squeezebench.schema.run import RunSpec
+from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.training import TrainingSettings
 
 STEPS = 3  # batches of 16 in the training part of 39 sequences
 OTHER_RULE = '''"""A method with a learning rule and state of its own, in every form that a checkpoint keeps."""
@@ -65,7 +67,7 @@ class Counting(RecurrentClassifier):
 class Other(Method):
     """Gradients pile up over steps; noise, rates and signs come from what the method keeps."""
 
-    title = paper = "made up"
+    title = paper = "synthetic"
 
     def start_share(self):
         return 0.2
@@ -78,9 +80,9 @@ class Other(Method):
         self.calls, self.losses, self.seen = 0, deque(maxlen=4), {("a", 1): [0.0]}
         return dense_classifier(task, self.settings)
 
-    def adopt(self, model, dense):
+    def load_dense(self, model, dense):
         self.teacher = dense
-        return self.hold(super().adopt(model, dense))
+        return self.hold(super().load_dense(model, dense))
 
     def hold(self, model):
         model.__class__ = Counting
@@ -138,7 +140,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def run(data, tmp_path):
-    """Execute one run into a folder of its own, with its own dense start."""
+    """Execute one run into a folder of its own, with its own dense pretraining."""
 
     def do(folder, method="vib_lstm", settings=None, protocol="sound", frames=None, seed=0, **training):
         file = find_methods().get(method)
@@ -162,7 +164,7 @@ def run(data, tmp_path):
 
 @contextmanager
 def stopping(monkeypatch, after: int):
-    """Training is interrupted after that many steps (of the dense start and the stages together)."""
+    """Training is interrupted after that many steps (of the dense pretraining and the stages together)."""
     steps = iter(range(1, after + 1))
     write = Checkpoints.write
 
@@ -200,7 +202,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupted_run_goes_on_to_the_same_bits(run, tmp_path, monkeypatch, kind):
-    """Interrupted inside the dense start (where there is one) and twice in each stage, in and between epochs."""
+    """Interrupted inside the dense pretraining (where there is one) and twice in each stage, in and between epochs."""
     whole = run("whole", **KINDS[kind])
     assert whole.status == "ok", whole.reason
     total = sum(stage.steps for stage in whole.stages)
@@ -390,7 +392,7 @@ def test_a_full_disk_does_not_end_the_run(run, tmp_path, monkeypatch):
     assert whole.status == record.status == "ok", record.reason
     assert results(tmp_path / "full") == results(tmp_path / "whole")
     words = (tmp_path / "full" / "log.txt").read_text()
-    assert words.count("cannot be written") == 2, words  # once for the dense start, once for the run
+    assert words.count("cannot be written") == 2, words  # once for the dense pretraining, once for the run
     assert not [*(tmp_path / "full").rglob("*part*"), *checkpoints(tmp_path / "full")]
 
 

@@ -6,12 +6,13 @@ from collections import Counter
 
 import pytest
 
-from squeezebench.cluster.allocation import LONGEST_MINUTES, MARGIN_MB, Allocation
-from squeezebench.cluster.chunks import MEASURED, NOMINAL, SHARE, START_SECONDS, _seconds, chunked
-from squeezebench.costs import estimate
-from squeezebench.errors import InputError
-from squeezebench.experiment import check_experiment
-from squeezebench.plan import Plan, make_plan
+from squeezebench.base.errors import InputError
+from squeezebench.pipeline.cost.estimate import estimate
+from squeezebench.pipeline.planner import make_plan
+from squeezebench.pipeline.slurm.allocation import LONGEST_MINUTES, MARGIN_MB, Allocation
+from squeezebench.pipeline.slurm.chunks import MEASURED, NOMINAL, SHARE, START_SECONDS, _seconds, chunked
+from squeezebench.schema.experiment import check_experiment
+from squeezebench.schema.plan import Plan
 
 BASE = {
     "name": "e",

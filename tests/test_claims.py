@@ -16,19 +16,19 @@ from pydantic import TypeAdapter
 from scipy import stats
 from synthetic_records import make, record, write
 
-from squeezebench.discovery import find_methods, load
-from squeezebench.errors import InputError
-from squeezebench.inference_record import Comparison, Inference, Model, Side, Time, write_inference
-from squeezebench.published import read_block
-from squeezebench.record import Counts
+from squeezebench.base.errors import InputError
+from squeezebench.method.discovery import find_methods, load
 from squeezebench.report import build_report, outputs
-from squeezebench.report.claim_file import CLAIMS, Check, audits, read_claims
-from squeezebench.report.claim_forms import Case, Outcome, evaluate, judge
-from squeezebench.report.claims import SIZES_ALONE, judge_claims, task_specs, verdict_of
-from squeezebench.report.compare import compared
+from squeezebench.report.claims.file import CLAIMS, Check, audits, read_claims
+from squeezebench.report.claims.forms import Case, Outcome, evaluate, judge
+from squeezebench.report.claims.judge import SIZES_ALONE, judge_claims, task_specs, verdict_of
 from squeezebench.report.gather import gather
 from squeezebench.report.names import CLAIMED
-from squeezebench.report.statistics import run_groups
+from squeezebench.report.statistics.compare import compared
+from squeezebench.report.statistics.groups import run_groups
+from squeezebench.schema.inference import Comparison, Inference, Model, Side, Time, write_inference
+from squeezebench.schema.printed import read_block
+from squeezebench.schema.record import Counts
 
 KNOBS = {"cell": "lstm", "front": "last", "hidden": 2048, "group_lasso": 0, "mask_gates": True, "mask_features": True,
          "scale": "dataset", "finalise": "standard"}  # fmt: skip
@@ -44,10 +44,10 @@ def put(folder: Path, method: str, tests: list[float], sizes=1000, validation=No
         kept = Counts(input_to_hidden=own, hidden_to_hidden=0, bias=0, lstm_total=own, model_total=own,
                       mask_vectors=settings.get("masks", 0))  # fmt: skip
         whole = Counts(input_to_hidden=100_000, hidden_to_hidden=0, bias=0, lstm_total=100_000, model_total=100_000)
-        knobs = {key: value for key, value in settings.items() if key != "masks"}
+        setting_names = {key: value for key, value in settings.items() if key != "masks"}
         accuracy = {"validation": np.mean(tests) if validation is None else validation, "test": value}
         write(folder, record("digits", "vib_lstm", 0, seed, counts=kept.model_dump(), accuracy=accuracy).model_copy(
-            update={"method": method, "method_title": method, "settings": KNOBS | knobs, "varied": knobs,
+            update={"method": method, "method_title": method, "settings": KNOBS | setting_names, "varied": setting_names,
                     "control": method in ("dense", "small_dense"), "class_names": one.class_names,
                     "baseline": one.baseline.model_copy(update={"counts": whole})}))  # fmt: skip
 
@@ -141,7 +141,7 @@ def test_equal_but_for_one_knob(tmp_path, kept, said):
         put(tmp_path, "vib_lstm", [v + shift for v in EQUAL], beta=beta)
         put(tmp_path, "vib_lstm", [v + shift for v in kept], beta=beta, finalise="vectors")
     put(tmp_path, "vib_lstm", LARGER, beta=9.0)  # without a twin: no part
-    check = {"form": "equal", "of": VIB | {"where": {"finalise": "standard"}}, "knob": "finalise", "within": 1,
+    check = {"form": "equal", "of": VIB | {"where": {"finalise": "standard"}}, "setting": "finalise", "within": 1,
              "to": VIB | {"where": {"finalise": "vectors"}}}  # fmt: skip
     found = verdict(tmp_path, **check)
     assert found.verdict == said and found.picked == ("2 pairs of settings",)
@@ -151,7 +151,7 @@ def test_equal_but_for_one_knob(tmp_path, kept, said):
 def test_settings_without_a_twin_are_not_compared(tmp_path):
     put(tmp_path, "vib_lstm", EQUAL, beta=1.0)
     put(tmp_path, "vib_lstm", EQUAL, beta=3.0, finalise="vectors")
-    check = {"form": "equal", "of": VIB | {"where": {"finalise": "standard"}}, "knob": "finalise", "within": 1,
+    check = {"form": "equal", "of": VIB | {"where": {"finalise": "standard"}}, "setting": "finalise", "within": 1,
              "to": VIB | {"where": {"finalise": "vectors"}}}  # fmt: skip
     assert verdict(tmp_path, **check).verdict == "not run"
 
@@ -162,10 +162,10 @@ def test_settings_without_a_twin_are_not_compared(tmp_path):
 def test_accuracy_falls_from_a_value_on(tmp_path, after, said):
     for beta, values in zip((0.1, 1.0, 2.0, 5.0), (SMALLER, EQUAL, *after), strict=True):
         put(tmp_path, "vib_lstm", values, beta=beta)
-    found = verdict(tmp_path, form="falls", of=VIB, knob="beta", start=2, at_most=-1)
+    found = verdict(tmp_path, form="falls", of=VIB, setting="beta", start=2, at_most=-1)
     assert found.verdict == said
     assert found.value == pytest.approx(np.mean(after) - np.mean(EQUAL)), "against the last value below, not the first"
-    assert verdict(tmp_path, form="falls", of=VIB, knob="beta", start=9, at_most=-1).verdict == "not run"
+    assert verdict(tmp_path, form="falls", of=VIB, setting="beta", start=9, at_most=-1).verdict == "not run"
 
 
 @pytest.mark.parametrize(("sizes", "said"), [
@@ -175,7 +175,7 @@ def test_accuracy_falls_from_a_value_on(tmp_path, after, said):
 def test_compression_is_monotone(tmp_path, sizes, said):
     for beta, some in zip((0.1, 1.0, 10.0), sizes, strict=True):
         put(tmp_path, "vib_lstm", EQUAL, some, beta=beta)
-    check = {"form": "monotone", "of": VIB, "knob": "beta", "quantity": "ratio"}
+    check = {"form": "monotone", "of": VIB, "setting": "beta", "quantity": "ratio"}
     assert verdict(tmp_path, **check, direction="rises").verdict == said
     other = {"supported": "contradicted", "contradicted": "supported"}.get(said, said)
     found = verdict(tmp_path, **check, direction="falls")
@@ -314,10 +314,10 @@ def test_methods_knobs_and_sources_of_the_claims_exist(root):
             groups = [getattr(test, name) for name in ("of", "over", "minus", "to", "against")
                       if hasattr(getattr(test, name, None), "method")]  # fmt: skip
             for group in groups:
-                knobs = load(known[group.method]).Settings.model_fields
-                assert {*group.where, *group.unlike} <= set(knobs), (claim.name, group)
-                if hasattr(test, "knob"):
-                    assert test.knob in knobs
+                setting_names = load(known[group.method]).Settings.model_fields
+                assert {*group.where, *group.unlike} <= set(setting_names), (claim.name, group)
+                if hasattr(test, "setting"):
+                    assert test.setting in setting_names
 
 
 GOOD = yaml.safe_load(files()[0].read_text(encoding="utf-8"))
@@ -368,8 +368,8 @@ def with_spec(folder: Path, spec: dict) -> None:
 
 def test_claims_about_the_papers_figures_are_tested_on_the_papers_tasks_alone(tmp_path):
     put(tmp_path, "dense", EQUAL, 100_000)
-    for knobs, size in (({"mask_gates": False}, 50_000), ({"mask_features": False}, 196), ({}, 6)):
-        put(tmp_path, "vib_lstm", EQUAL[::-1], size, **knobs)
+    for setting_names, size in (({"mask_gates": False}, 50_000), ({"mask_features": False}, 196), ({}, 6)):
+        put(tmp_path, "vib_lstm", EQUAL[::-1], size, **setting_names)
 
     def ablation(spec):
         with_spec(tmp_path, spec)
@@ -381,7 +381,7 @@ def test_claims_about_the_papers_figures_are_tested_on_the_papers_tasks_alone(tm
     row = ablation(UCF11)
     assert (row["task"], row["verdict"], row["papers_task"]) == ("digits", "supported", True)
     assert row["ours"].startswith("feature mask alone: 2.00× in every seed; gate masks alone: 510×")
-    for other in ({"source": "digits", "options": {}}, UCF11 | {"options": UCF11["options"] | {"made_up": 4}}):
+    for other in ({"source": "digits", "options": {}}, UCF11 | {"options": UCF11["options"] | {"synthetic": 4}}):
         row = ablation(other)
         assert (row["task"], row["verdict"]) == ("", "not run") and "one of the paper's: ucf11" in row["reason"]
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from squeezebench import __version__
-from squeezebench.cli import main
-from squeezebench.record import read_record
+from squeezebench.cli.main import main
+from squeezebench.schema.record import read_record
 
 GOOD_METHOD = '''"""A method."""
 
@@ -92,7 +92,7 @@ def test_methods_as_json_tell_each_knob_with_its_default_and_range(call):
     assert listing["dense"]["control"] and not listing["vib_lstm"]["control"]
     for entry in listing.values():
         assert entry["title"] and entry["summary"] and entry["paper"]
-        assert all(knob["description"] for knob in entry["settings"].values())
+        assert all(setting["description"] for setting in entry["settings"].values())
 
 
 def test_methods_show_broken_plugins_beside_the_others(call, tmp_path):
@@ -168,7 +168,7 @@ def test_count_for_people(call):
         (["--method", "vib_lstn", "--input", 3, "--hidden", 3], "did you mean vib_lstm"),
         (["--method", "dense", "--input", 0, "--hidden", 3], "--input 0"),
         (["--method", "dense", "--input", 3, "--hidden", -1], "--hidden -1"),
-        (["--method", "dense", "--input", 3, "--hidden", 3, "--set", "widht=3"], "no knob 'widht'"),
+        (["--method", "dense", "--input", 3, "--hidden", 3, "--set", "widht=3"], "no setting 'widht'"),
         (["--method", "dense", "--input", 3, "--hidden", 3, "--set", "layers"], "write --set name=value"),
         (["--method", "dense", "--input", 3, "--hidden", 3, "--set", "layers=[1"], "not readable"),
         (["--method", "dense", "--input", 3, "--hidden", 3, "--set", "layers=two"], "layers = 'two'"),
@@ -313,7 +313,7 @@ def test_bad_features_are_one_line(call, tmp_path, monkeypatch, kind):
         (["--task", "file:", "--method", "dense"], "takes its path after the colon"),
         (["--task", "file:nowhere.npz", "--method", "dense"], "nowhere.npz: no such file"),
         (["--task", "digits", "--method", "vib"], "did you mean vibnet or vib_lstm"),
-        (["--task", "digits", "--method", "dense", "--set", "beta=1"], "no knob 'beta'"),
+        (["--task", "digits", "--method", "dense", "--set", "beta=1"], "no setting 'beta'"),
         (["--task", "digits", "--method", "dense", "--set", "hidden=many"], "hidden = 'many'"),
         (["--task", "digits", "--method", "dense", "--set", "hidden=[3, 4]"], "hidden = [3, 4]"),
         (["--task", "digits", "--method", "dense", "--train", "epochs=0"], "--train: epochs"),

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from squeezebench import cli
-from squeezebench.errors import InputError
-from squeezebench.video import catalogue, clips, lists
-from squeezebench.video.clips import group_of, index_clips, read_index
-from squeezebench.video.lists import official_split
+from squeezebench.base.errors import InputError
+from squeezebench.cli import main as cli
+from squeezebench.data.video import catalogue, clips, lists
+from squeezebench.data.video.clips import group_of, index_clips, read_index
+from squeezebench.data.video.lists import official_split
 
 FEW = {"ApplyEyeMakeup": 6, "HandstandPushups": 4}
 MOVES = {"climb": 6, "climb_stairs": 3}

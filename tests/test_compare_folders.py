@@ -14,14 +14,14 @@ import pytest
 from scipy import stats
 from synthetic_records import make
 
-from squeezebench.cli import main
-from squeezebench.record import read_record, write_record
-from squeezebench.report.differences import compare_folders
-from squeezebench.report.differences_text import as_text, summary
-from squeezebench.report.paired import difference_test, mean_ratio
+from squeezebench.cli.main import main
+from squeezebench.report.compare.differences import compare_folders
+from squeezebench.report.compare.text import as_text, summary
+from squeezebench.report.statistics.paired import difference_test, mean_ratio
+from squeezebench.schema.record import read_record, write_record
 
 SEEDS = 5
-GRID = 2  # settings of each method that has a knob
+GRID = 2  # settings of each method that has a setting
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_a_knob_that_is_new_does_not_hide_a_group(first, second):
     alter(second, "vib_lstm", lambda r: {"settings": r.settings | {"head": "linear"}} | shifted(-0.1)(r))
     found = compare_folders(first, second)
     assert found.only == ([], []) and verdicts(found, "vib_lstm") == {"changed"}
-    assert all(group.notes == ["knobs only in B: head"] for group in of(found, "vib_lstm"))
+    assert all(group.notes == ["settings only in B: head"] for group in of(found, "vib_lstm"))
 
 
 def test_settings_of_other_values_are_other_groups(first, second):
@@ -318,7 +318,7 @@ def test_groups_without_any_result_are_counted_and_not_compared(first, second, t
 
 def test_neither_module_nor_command_needs_torch(first, second):
     code = (
-        "import sys; from squeezebench.cli import main; "
+        "import sys; from squeezebench.cli.main import main; "
         f"status = main(['compare', {str(first)!r}, {str(second)!r}]); sys.exit(status or 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -7,18 +7,19 @@ import json
 import numpy as np
 import pytest
 
-from squeezebench.calibration import Throughput
-from squeezebench.cli import main
-from squeezebench.costs import JOB_SECONDS, MEASURING_SECONDS, estimate
-from squeezebench.discovery import find_methods, load
-from squeezebench.experiment import check_experiment
+from squeezebench.cli.main import main
+from squeezebench.data.sources import source_module, ucr
+from squeezebench.data.task import PARTS, load_task
 from squeezebench.method import TaskInfo
-from squeezebench.plan import make_plan
-from squeezebench.task import PARTS, TaskSpec, load_task
-from squeezebench.tasks import source_module, ucr
-from squeezebench.widths import network
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.pipeline.cost.estimate import JOB_SECONDS, MEASURING_SECONDS, estimate
+from squeezebench.pipeline.cost.throughput import Throughput
+from squeezebench.pipeline.cost.widths import network
+from squeezebench.pipeline.planner import make_plan
+from squeezebench.schema.experiment import check_experiment
+from squeezebench.schema.task import TaskSpec
 
-CORE = Throughput(1e10, 1e10, batch=1e-3, step=1e-4, element=0.0, parameter=0.0, about="a made-up core")
+CORE = Throughput(1e10, 1e10, batch=1e-3, step=1e-4, element=0.0, parameter=0.0, about="a synthetic core")
 SMALL = {
     "name": "small",
     "tasks": {"digits": {}},
@@ -41,7 +42,7 @@ def test_dense_runs_by_hand():
     assert found.total("gradient_steps") == 2 * 10 * per_epoch
     assert found.total("training_flops") == pytest.approx(2 * 10 * 6 * macs * train)
     step = CORE.batch + 8 * CORE.step + 64 * 6 * macs / CORE.wide
-    evaluation = lambda n, calls: calls * (CORE.batch + 8 * CORE.step) / 3 + n * 2 * macs / CORE.wide  # noqa: E731
+    evaluation = lambda n, calls: calls * (CORE.batch + 8 * CORE.step) / 3 + n * 2 * macs / CORE.wide
     run = 10 * (per_epoch * step + evaluation(validation, 1)) + MEASURING_SECONDS + evaluation(1797, 8)
     assert found.cpu_core_hours * 3600 == pytest.approx(2 * run + JOB_SECONDS)
     assert found.total("model_bytes") == 2 * 4 * (4 * 16 * (8 + 16 + 2) + 16 * 10 + 10)
@@ -119,7 +120,7 @@ def test_a_tensor_map_counts_its_own_contraction():
 def test_a_method_that_cannot_be_built_counts_as_the_dense_one(tmp_path):
     file = tmp_path / "odd.py"
     file.write_text(
-        '"""Odd."""\nfrom squeezebench.method import Method\n\n\nclass Odd(Method):\n    """Odd."""\n\n'
+        '"""Odd."""\nfrom squeezebench.method.base import Method\n\n\nclass Odd(Method):\n    """Odd."""\n\n'
         '    title = paper = "odd"\n\n    def build(self, task):\n        raise OSError("no such file")\n'
     )
     odd = costs(methods={"odd": {}}, plugins=[str(file)])
@@ -129,7 +130,7 @@ def test_a_method_that_cannot_be_built_counts_as_the_dense_one(tmp_path):
 # ---------------------------------------------------------------------- sizes of the sources
 
 
-def made_up(n=40):
+def synthetic(n=40):
     generator = np.random.default_rng(0)
     return {
         "x": generator.normal(size=(n, 4, 3)).astype("f4"),
@@ -143,7 +144,7 @@ def files(tmp_path):
     """The same data in each form of the `file` source."""
     import pandas as pd
 
-    arrays = made_up()
+    arrays = synthetic()
     arrays["subset"] = np.choose(arrays["subset"], [0, 1, 1, 1, 2])
     np.savez(tmp_path / "a.npz", **arrays)
     np.savez_compressed(tmp_path / "b.npz", **arrays)

@@ -9,23 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from squeezebench.errors import InputError
-from squeezebench.nn.feedforward import (
-    LeNet5,
-    LeNet300,
-    MaskedNetwork,
-    bound,
-    cifar_resnet,
-    compact_network,
-    coupled_sets,
-    divergence,
-    information,
-    itpcc_kl,
-    mobilenet_v2,
-    resnet50,
-    select_channels,
-    vibnet_kl,
-)
+from squeezebench.base.errors import InputError
+from squeezebench.nn.cnn.lenet import LeNet5, LeNet300
+from squeezebench.nn.cnn.mobilenet import mobilenet_v2
+from squeezebench.nn.cnn.resnet import cifar_resnet, resnet50
+from squeezebench.nn.pruning.compact import compact_network, select_channels
+from squeezebench.nn.pruning.dependency_graph import coupled_sets
+from squeezebench.nn.pruning.information import bound, divergence, information, itpcc_kl, vibnet_kl
+from squeezebench.nn.pruning.masked_network import MaskedNetwork
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 

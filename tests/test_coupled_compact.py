@@ -12,15 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from squeezebench.errors import InputError
-from squeezebench.nn import BottleneckMask
-from squeezebench.nn.feedforward import (
-    MaskedNetwork,
-    compact_network,
-    coupled_sets,
-    network_from_spec,
-    select_channels,
-)
+from squeezebench.base.errors import InputError
+from squeezebench.nn.cnn.specs import network_from_spec
+from squeezebench.nn.masks.bottleneck import BottleneckMask
+from squeezebench.nn.pruning.compact import compact_network, select_channels
+from squeezebench.nn.pruning.dependency_graph import coupled_sets
+from squeezebench.nn.pruning.masked_network import MaskedNetwork
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 

@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from squeezebench import task as task_module
-from squeezebench.cli import main
-from squeezebench.errors import InputError
-from squeezebench.record import read_record
-from squeezebench.task import TaskSpec, load_task, task_spec
-from squeezebench.tasks import mnist_rows, source_module, uci_har
+from squeezebench.base.errors import InputError
+from squeezebench.cli.main import main
+from squeezebench.data import task as task_module
+from squeezebench.data.sources import mnist_rows, source_module, uci_har
+from squeezebench.data.task import load_task, task_spec
+from squeezebench.schema.record import read_record
+from squeezebench.schema.task import TaskSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = Path(os.environ.get("SQUEEZEBENCH_SHARED", ROOT.parent / "shared")) / "data" / "mnist"
@@ -57,7 +58,7 @@ def web(tmp_path, monkeypatch):
     thread.join()
 
 
-# ---------------------------------------------------------------------- made-up data in the official layouts
+# ---------------------------------------------------------------------- synthetic data in the official layouts
 
 
 def har_files(windows: int = 12) -> tuple[dict[str, bytes], dict[str, np.ndarray]]:
@@ -345,7 +346,7 @@ def test_a_run_on_a_folder_of_each(tmp_path, capsys):
 
 
 def test_a_folder_that_changed_is_read_again_and_planned_anew(tmp_path):
-    from squeezebench.plan import fingerprint
+    from squeezebench.pipeline.planner import fingerprint
 
     folder = write(tmp_path / "mnist", mnist_files()[0])
     spec = task_spec(f"mnist_rows:{folder}")

@@ -11,16 +11,16 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from squeezebench.errors import InputError
-from squeezebench.experiment import Experiment, check_experiment, read_experiment
+from squeezebench.base.errors import InputError
 from squeezebench.method import RecurrentSettings
-from squeezebench.plan import make_plan
-from squeezebench.training import TrainingSettings
+from squeezebench.pipeline.planner import make_plan
+from squeezebench.schema.experiment import Experiment, check_experiment, read_experiment
+from squeezebench.schema.training import TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = {"name": "e", "tasks": ["digits"], "methods": {"dense": {}}, "seeds": [0]}
 PLUGIN = (
-    "from squeezebench.method import Method, dense_classifier\n\n\n"
+    "from squeezebench.method.base import Method, dense_classifier\n\n\n"
     'class {name}(Method):\n    """A method."""\n\n    title = paper = "plugin"\n\n'
     "    def build(self, task):\n        return dense_classifier(task, self.settings)\n"
 )
@@ -62,7 +62,7 @@ def settings_in(plan, method):
         ({"methods": {"vib_lstm": 3}}, ["e.yaml", "methods.vib_lstm"]),
         ({"methods": {"vib_lstm": {"beta": []}}}, ["e.yaml", "vib_lstm", "beta is an empty list"]),
         ({"methods": {"vib_lstm": [], "dense": {}}}, ["e.yaml", "vib_lstm", "empty list"]),
-        ({"methods": {"pooled_linear": {"hidden": 3}}}, ["pooled_linear", "no knob 'hidden'"]),
+        ({"methods": {"pooled_linear": {"hidden": 3}}}, ["pooled_linear", "no setting 'hidden'"]),
         ({"tasks": ["digit"]}, ["e.yaml", "digit", "did you mean digits"]),
         ({"tasks": {"mine": {"source": "nowhere"}}}, ["e.yaml", "nowhere"]),
         ({"tasks": {"digits": {"sauce": "digits"}}}, ["e.yaml: tasks: digits", "'sauce'", "source"]),
@@ -259,9 +259,9 @@ def test_runs_have_paths_of_their_own_inside_the_results_folder():
 def test_no_value_of_a_setting_leaves_the_folder(tmp_path, name):
     plugin = tmp_path / "named.py"
     plugin.write_text(
-        "from squeezebench.method import Method, RecurrentSettings, knob\n\n\n"
+        "from squeezebench.method.base import Method, RecurrentSettings, setting\n\n\n"
         'class Named(Method):\n    """A method."""\n\n    class Settings(RecurrentSettings):\n'
-        '        file: str = knob("", "any text")\n'
+        '        file: str = setting("", "any text")\n'
     )
     path = plan_of(plugins=[str(plugin)], methods={"named": {"file": [name, name + "!"]}}).runs[0].path
     assert ".." not in PurePosixPath(path).parts and not PurePosixPath(path).is_absolute()
@@ -411,8 +411,8 @@ def test_any_mapping_is_planned_or_refused_in_one_line(content):
     ),
     st.dictionaries(st.sampled_from(["beta", "hidden", "cell", "noise", "ramp"]), JSON, max_size=2),
 )
-def test_any_task_and_any_settings_are_planned_or_refused_in_one_line(task, knobs):
-    check(BASE | {"tasks": {"digits": task}, "methods": {"vib_lstm": knobs}})
+def test_any_task_and_any_settings_are_planned_or_refused_in_one_line(task, setting_names):
+    check(BASE | {"tasks": {"digits": task}, "methods": {"vib_lstm": setting_names}})
 
 
 def check(content):

@@ -13,18 +13,22 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from squeezebench.cli import main
-from squeezebench.discovery import find_methods, load
-from squeezebench.errors import InputError
-from squeezebench.export import export, onnx_graph, read_run
-from squeezebench.export.quantised import int8_model
-from squeezebench.export.runtime import session
-from squeezebench.export.scored import one_by_one
-from squeezebench.export.standard import standard
-from squeezebench.measurement import save_model
-from squeezebench.nn import GATES, BottleneckMask, TemporalSegments, compact_masked, recurrent_classifier
-from squeezebench.record import Kept, Record, Shape, read_record, write_record
-from squeezebench.task import load_task, task_spec
+from squeezebench.base.errors import InputError
+from squeezebench.cli.main import main
+from squeezebench.data.task import load_task, task_spec
+from squeezebench.engine.measurement.files import save_model
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.nn.masks.bottleneck import BottleneckMask
+from squeezebench.nn.pruning.shrink import compact_masked
+from squeezebench.nn.rnn.classifier import recurrent_classifier
+from squeezebench.nn.rnn.heads.segments import TemporalSegments
+from squeezebench.nn.rnn.layer import GATES
+from squeezebench.schema.record import Kept, Record, Shape, read_record, write_record
+from squeezebench.tools.export import export, onnx_graph, read_run
+from squeezebench.tools.export.quantised import int8_model
+from squeezebench.tools.export.runtime import session
+from squeezebench.tools.export.scored import one_by_one
+from squeezebench.tools.export.standard import standard
 
 SETTINGS = {  # what makes a short run on digits compact
     "vib_lstm": ["--set", "keep_inputs=5", "--set", "keep_hidden=7"],
@@ -238,7 +242,7 @@ def test_what_follows_the_last_valid_step_has_no_influence(tmp_path):
 
 def test_lengths_follow_the_record_unless_asked_for(tmp_path):
     folder = made(tmp_path, masked(), lengths=True)
-    inputs = lambda **o: [i.name for i in onnx.load(export(folder, "onnx", **o).path).graph.input]  # noqa: E731
+    inputs = lambda **o: [i.name for i in onnx.load(export(folder, "onnx", **o).path).graph.input]
     assert inputs() == ["x", "length"] and inputs(lengths=False) == ["x"]
 
 

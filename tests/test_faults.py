@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from faults import bits, called, command, left_over, odd, records, write
 
-from squeezebench.record import read_record
+from squeezebench.schema.record import read_record
 
 BAD = {  # name -> (what the method's `build` does, words of the reason that its records give)
     "raises": ("raise ValueError('no such thing')", "ValueError: no such thing"),

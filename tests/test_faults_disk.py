@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from faults import bits, called, command, differing, records, write
 
-from squeezebench.record import RecordError, read_record
+from squeezebench.schema.record import RecordError, read_record
 
 SQUEEZEBENCH = [sys.executable, "-m", "squeezebench"]
 PLAN = "results/tiny/plan.json"

@@ -29,10 +29,10 @@ from faults import (
     write,
 )
 
-from squeezebench.record import read_record
+from squeezebench.schema.record import read_record
 
 TRAINING = {
-    "methods": {"iss": {}},  # with a dense start
+    "methods": {"iss": {}},  # with a dense pretraining
     "seeds": [0, 1],
     "training": {"epochs": 30, "batch_size": 64},
     "model": {"hidden": 32},

@@ -16,22 +16,24 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from squeezebench.cli import main
-from squeezebench.dataset import Dataset
-from squeezebench.errors import InputError
-from squeezebench.splits import make_split
-from squeezebench.task import Task, TaskSpec, load_task, parse_options
-from squeezebench.tasks import source_module
-from squeezebench.tasks._video import VideoOptions
-from squeezebench.video import made_up, store
-from squeezebench.video.backbones import backbone
-from squeezebench.video.clips import index_clips
-from squeezebench.video.decode import frame_count, read_frames, spread
-from squeezebench.video.features import arrays, fill
-from squeezebench.video.prepare import prepare
+from squeezebench.base.errors import InputError
+from squeezebench.cli.main import main
+from squeezebench.data import store
+from squeezebench.data.dataset import Dataset
+from squeezebench.data.sources import source_module
+from squeezebench.data.splits import make_split
+from squeezebench.data.task import Task, load_task, parse_options
+from squeezebench.data.video import synthetic as synthetic
+from squeezebench.data.video.backbones import backbone
+from squeezebench.data.video.clips import index_clips
+from squeezebench.data.video.decode import frame_count, read_frames, spread
+from squeezebench.data.video.features import arrays, fill
+from squeezebench.data.video.options import VideoOptions
+from squeezebench.data.video.prepare import prepare
+from squeezebench.schema.task import TaskSpec
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "ucf101_clips"
-PIXELS = {"features": "pixels", "size": 12, "frames": 6, "made_up": 3}
+PIXELS = {"features": "pixels", "size": 12, "frames": 6, "synthetic": 3}
 
 KILLED = """
 import os, signal, sys
@@ -77,10 +79,10 @@ def test_a_builder_that_is_killed_goes_on_to_the_same_bytes(data, tmp_path, monk
 
 
 def test_a_full_disk_is_one_line_and_what_is_done_is_kept(data):
-    made_up.make_clips("ucf11", data / "made_up" / "ucf11-3", 3)
+    synthetic.make_clips("ucf11", data / "synthetic" / "ucf11-3", 3)
     row = 6 * 12 * 16 * 3
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    index_clips("ucf11", data / "made_up" / "ucf11-3", classes=made_up.classes_of("ucf11"))
+    index_clips("ucf11", data / "synthetic" / "ucf11-3", classes=synthetic.classes_of("ucf11"))
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (5 * row + row // 2, hard))
         with pytest.raises(InputError, match=r"the disk is full.* the 5 clips that are done are kept") as caught:
@@ -133,8 +135,8 @@ def test_a_store_refuses_another_key_and_altered_files(tmp_path):
 
 
 def test_broken_clips_are_left_out_with_their_reason(data, tmp_path):
-    folder = made_up.make_clips("ucf11", tmp_path / "clips", 3)
-    index = index_clips("ucf11", folder, classes=made_up.classes_of("ucf11"))
+    folder = synthetic.make_clips("ucf11", tmp_path / "clips", 3)
+    index = index_clips("ucf11", folder, classes=synthetic.classes_of("ucf11"))
     options = VideoOptions(features="pixels", size=12, frames=6)
     clips = list(index.clips[:5])
     clips[2].path.write_bytes(b"")
@@ -153,25 +155,25 @@ def test_broken_clips_are_left_out_with_their_reason(data, tmp_path):
 
 
 def test_prepare_tells_of_broken_clips_of_the_folder(data, capsys):
-    folder = made_up.make_clips("ucf11", data / "made_up" / "ucf11-4", 4)
+    folder = synthetic.make_clips("ucf11", data / "synthetic" / "ucf11-4", 4)
     broken = sorted(folder.rglob("*.mpg"))[5]
     broken.write_bytes(broken.read_bytes()[:20])
     arguments = ["data", "prepare", "ucf11", "--receipt", str(data / "receipt.json")]
-    for name, value in (PIXELS | {"made_up": 4}).items():
+    for name, value in (PIXELS | {"synthetic": 4}).items():
         arguments += ["--set", f"{name}={value}"]
     assert main(arguments) == 0
     printed = capsys.readouterr()
     assert f"skipped: biking/{broken.parent.name}/{broken.stem}: " in printed.err and "15 clips" in printed.out
     assert json.loads((data / "receipt.json").read_bytes())["clips"] == 15
-    assert load_task(spec("ucf11", **PIXELS | {"made_up": 4})).size("train") > 0
+    assert load_task(spec("ucf11", **PIXELS | {"synthetic": 4})).size("train") > 0
 
 
 def test_features_of_both_streams_and_both_sides_end_to_end(data):
     options = {
         "features": "efficientnet_b1", "weights": "random", "size": 32, "frames": 7, "stream": "both", "flip": True,
-        "made_up": 3,
+        "synthetic": 3,
     }  # fmt: skip
-    with pytest.raises(InputError, match=r"not prepared; give: squeezebench data prepare ucf101 --set .*made_up=3"):
+    with pytest.raises(InputError, match=r"not prepared; give: squeezebench data prepare ucf101 --set .*synthetic=3"):
         load_task(spec("ucf101", **options))
     first = prepare(spec("ucf101", **options))
     again = prepare(spec("ucf101", **options))
@@ -187,7 +189,7 @@ def test_features_of_both_streams_and_both_sides_end_to_end(data):
     assert {"train", "test"} == set(data_set.subset) and min(data_set.length) < 7
     # the mirrored frames through the same network, row by row
     network = backbone("efficientnet_b1", "random", 32, "cpu")
-    index = index_clips("ucf101", data / "made_up" / "ucf101-3", classes=made_up.classes_of("ucf101"))
+    index = index_clips("ucf101", data / "synthetic" / "ucf101-3", classes=synthetic.classes_of("ucf101"))
     frames = read_frames(index.clips[7].path, spread(frame_count(index.clips[7].path), 7), (32, 32))
     found = network.features(frames[:, :, ::-1])
     assert np.allclose(data_set.flipped[7, : len(found), :1280], found, rtol=2e-3, atol=1e-3)
@@ -259,7 +261,7 @@ def test_what_a_source_expects_is_what_it_delivers(data):
         ({"features": "pixels", "stream": "flow"}, "pixels are rgb only"),
         ({"size": 74}, "inception_v3 needs at least 75"),
         ({"planes": True}, "inception_v3 gives no frames"),
-        ({"made_up": 3, "folder": "."}, "folder or made_up, not both"),
+        ({"synthetic": 3, "folder": "."}, "folder or synthetic, not both"),
         ({"stream": "depth"}, "stream"),
     ],
 )

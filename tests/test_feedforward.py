@@ -8,25 +8,16 @@ import pytest
 import torch
 from feedforward_networks import MAKERS, images, network, parameters
 
-from squeezebench.errors import InputError
-from squeezebench.nn.feedforward import (
-    CONFIGURATIONS,
-    LeNet5,
-    LeNet300,
-    cifar_resnet,
-    coupled_sets,
-    lenet5_sizes,
-    lenet300_sizes,
-    measured_sizes,
-    mobilenet_v2,
-    network_from_spec,
-    resnet50,
-    select_channels,
-    vgg8,
-    vgg16,
-    vgg_sizes,
-)
-from squeezebench.report.reference import printed, read
+from squeezebench.base.errors import InputError
+from squeezebench.nn.cnn.lenet import LeNet5, LeNet300
+from squeezebench.nn.cnn.mobilenet import mobilenet_v2
+from squeezebench.nn.cnn.resnet import cifar_resnet, resnet50
+from squeezebench.nn.cnn.specs import network_from_spec
+from squeezebench.nn.cnn.vgg import CONFIGURATIONS, vgg8, vgg16
+from squeezebench.nn.pruning.compact import select_channels
+from squeezebench.nn.pruning.dependency_graph import coupled_sets
+from squeezebench.nn.pruning.sizes import lenet5_sizes, lenet300_sizes, measured_sizes, vgg_sizes
+from squeezebench.report.paper.reference import printed, read
 
 LENET300, LENET5 = (784, 300, 100), (20, 50, 800, 500)
 

@@ -10,19 +10,22 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from squeezebench.contract import tiny_task
-from squeezebench.errors import InputError
-from squeezebench.experiment import check_experiment
-from squeezebench.measurement import closed_form_macs, count, load_model, macs, save_model
+from squeezebench.base.errors import InputError
+from squeezebench.data.checks import check_dataset
+from squeezebench.data.sources import available, digits, digits_images, source_module
+from squeezebench.data.task import Task, load_task
+from squeezebench.engine.measurement.counts import count
+from squeezebench.engine.measurement.files import load_model, save_model
+from squeezebench.engine.measurement.macs import closed_form_macs, macs
+from squeezebench.engine.training.loop import describe
 from squeezebench.method import Method, NetworkSettings, RecurrentSettings, TaskInfo, dense_classifier
-from squeezebench.models import AnyModel
-from squeezebench.nn.feedforward import named_network, named_weights
-from squeezebench.plan import make_plan
-from squeezebench.record import Counts
-from squeezebench.task import Task, TaskSpec, load_task
-from squeezebench.tasks import available, digits, digits_images, source_module
-from squeezebench.tasks._checks import check_dataset
-from squeezebench.training import describe
+from squeezebench.nn.cnn.named import named_network, named_weights
+from squeezebench.pipeline.planner import make_plan
+from squeezebench.schema.experiment import check_experiment
+from squeezebench.schema.models import AnyModel
+from squeezebench.schema.record import Counts
+from squeezebench.schema.task import TaskSpec
+from squeezebench.tools.check_method import tiny_task
 
 NAMES = get_args(NetworkSettings.model_fields["network"].annotation)
 IMAGE = TaskInfo("t", "image", 3 * 32 * 32, 1, 7, False, 100, (3, 32, 32))

@@ -11,26 +11,28 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from squeezebench.cli import main
-from squeezebench.contract import tiny_task
-from squeezebench.costs import estimate
-from squeezebench.counting import count_method
-from squeezebench.discovery import find_methods, load
-from squeezebench.errors import InputError
-from squeezebench.experiment import check_experiment
-from squeezebench.jobs import train_starts
+from squeezebench.base.errors import InputError
+from squeezebench.base.files import write_atomically
+from squeezebench.cli.main import main
+from squeezebench.data.task import task_spec
+from squeezebench.engine.run import execute
+from squeezebench.engine.start import start_digest
+from squeezebench.engine.training.loop import Trainer
 from squeezebench.method import NetworkSettings, RecurrentSettings
-from squeezebench.plan import make_plan
-from squeezebench.record import read_record, write_atomically, write_record
-from squeezebench.recorded import read_recorded
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.pipeline.cost.estimate import estimate
+from squeezebench.pipeline.planner import make_plan
+from squeezebench.pipeline.tuning.trial import attempt
+from squeezebench.pipeline.worker import train_starts
 from squeezebench.report.page import build
-from squeezebench.run import execute
-from squeezebench.spec import RunSpec
-from squeezebench.start import start_digest
-from squeezebench.task import task_spec
-from squeezebench.training import Trainer, TrainingSettings
-from squeezebench.tuning.trial import attempt
-from squeezebench.verification import verify
+from squeezebench.schema.experiment import check_experiment
+from squeezebench.schema.record import read_record, write_record
+from squeezebench.schema.run import RunSpec
+from squeezebench.schema.training import TrainingSettings
+from squeezebench.tools.check_method import tiny_task
+from squeezebench.tools.counting import count_method
+from squeezebench.tools.recorded import read_recorded
+from squeezebench.tools.verify.saved import verify
 
 RUN = "runs/digits_images/vibnet/limits/seed-0"
 LIMITS = ["limit_weights=10", "limit_neurons=60", "pieces=2", "every=10", "weight_decay=0.1"]
@@ -40,8 +42,8 @@ LIMITS = ["limit_weights=10", "limit_neurons=60", "pieces=2", "every=10", "weigh
 def made(tmp_path_factory):
     """An experiment's folder with one run of the command line in it."""
     folder = tmp_path_factory.mktemp("made")
-    knobs = [word for knob in LIMITS for word in ("--set", knob)]
-    words = ["run", "--task", "digits_images", "--method", "vibnet", *knobs, "--train", "epochs=10"]
+    setting_names = [word for setting in LIMITS for word in ("--set", setting)]
+    words = ["run", "--task", "digits_images", "--method", "vibnet", *setting_names, "--train", "epochs=10"]
     assert main([*words, "--out", str(folder / RUN)]) == 0
     return folder
 
@@ -72,7 +74,7 @@ def test_the_record_of_a_run_on_images(made):
         "PyTorch",
         "oneDNN off",
     }
-    stages = ["dense start", "compress 1", "compress 2", "settle", "fine-tune"]
+    stages = ["dense pretraining", "compress 1", "compress 2", "settle", "fine-tune"]
     assert [stage.name for stage in record.stages] == stages and sum(stage.epochs for stage in record.stages) == 10
     assert read_recorded(made / RUN).spec().model == NetworkSettings()
 

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from squeezebench.errors import InputError
-from squeezebench.task import PARTS, TaskSpec, load_task
+from squeezebench.base.errors import InputError
+from squeezebench.data.task import PARTS, load_task
+from squeezebench.schema.task import TaskSpec
 
 DTYPES = ["uint8", "int16", "int64", "float16", "float32", "float64", ">f4", "bool"]
 

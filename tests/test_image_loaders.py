@@ -1,4 +1,4 @@
-"""cifar10, cifar100 and image_folder: made-up files in the published forms, and what is wrong with them in one line."""
+"""cifar10, cifar100 and image_folder: synthetic files in the published forms, and what is wrong with them in one line."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from squeezebench import task as task_module
-from squeezebench.errors import InputError
-from squeezebench.plan import fingerprint
-from squeezebench.task import Task, TaskSpec, load_task, task_spec
-from squeezebench.tasks import cifar10, cifar100, image_folder, source_module
-from squeezebench.video import store as store_module
+from squeezebench.base.errors import InputError
+from squeezebench.data import store as store_module
+from squeezebench.data import task as task_module
+from squeezebench.data.sources import cifar10, cifar100, image_folder, source_module
+from squeezebench.data.task import Task, load_task, task_spec
+from squeezebench.pipeline.planner import fingerprint
+from squeezebench.schema.task import TaskSpec
 
 SETS = {"cifar10": cifar10.FACTS, "cifar100": cifar100.FACTS}
 
@@ -143,9 +144,9 @@ def test_cifar_is_brought_into_one_file_once_and_goes_on_after_a_kill(tmp_path, 
 
 def test_made_up_images_are_learnable_and_the_same_everywhere(tmp_path, monkeypatch):
     for source, facts in SETS.items():
-        task = load_task(TaskSpec(name=source, options={"made_up": 5}))
+        task = load_task(TaskSpec(name=source, options={"synthetic": 5}))
         assert task.size("test") == facts.classes and len(task.classes) == facts.classes
-        expected = source_module(source).expected(source_module(source).Options(made_up=5))
+        expected = source_module(source).expected(source_module(source).Options(synthetic=5))
         assert (expected.sequences, expected.download_bytes) == (5 * facts.classes, 0)
         x, test = (task.batch(part, np.arange(task.size(part))) for part in ("train", "test"))
         means = np.stack([x.x[x.y == c].mean((0, 1)) for c in range(facts.classes)])
@@ -153,7 +154,7 @@ def test_made_up_images_are_learnable_and_the_same_everywhere(tmp_path, monkeypa
         assert (nearest == test.y).mean() > 0.9
         monkeypatch.setenv("SQUEEZEBENCH_DATA", str(tmp_path / f"another {source}"))
         task_module._dataset.cache_clear()
-        assert load_task(TaskSpec(name=source, options={"made_up": 5})).origin == task.origin
+        assert load_task(TaskSpec(name=source, options={"synthetic": 5})).origin == task.origin
 
 
 def changed(name: str, change):

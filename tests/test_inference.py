@@ -8,19 +8,20 @@ import time
 
 import pytest
 
-from squeezebench.cli import main
-from squeezebench.errors import InputError
-from squeezebench.export import export
-from squeezebench.inference import Sizes, comparison, measure
-from squeezebench.inference.hardware import bandwidth, memory_seconds, speed_of, weight_bytes
-from squeezebench.inference.runtimes import ENGINE, ONNX, PYTORCH, RUNTIMES, WITHOUT, in_every_runtime
-from squeezebench.inference_record import INT8, Side, Time, read_inference
-from squeezebench.measurement.latency import Variant, timings
-from squeezebench.nn import LowRankMap, recurrent_classifier
-from squeezebench.record import read_record
-from squeezebench.report.inference import inference_table
+from squeezebench.base.errors import InputError
+from squeezebench.cli.main import main
+from squeezebench.engine.measurement.latency import Variant, timings
+from squeezebench.nn.factorized.low_rank import LowRankMap
+from squeezebench.nn.rnn.classifier import recurrent_classifier
+from squeezebench.report.tables.inference import inference_table
+from squeezebench.schema.inference import INT8, Side, Time, read_inference
+from squeezebench.schema.record import read_record
+from squeezebench.tools.export import export
+from squeezebench.tools.latency import Sizes, comparison, measure
+from squeezebench.tools.latency.hardware import bandwidth, memory_seconds, speed_of, weight_bytes
+from squeezebench.tools.latency.runtimes import ENGINE, ONNX, PYTORCH, RUNTIMES, WITHOUT, in_every_runtime
 
-SMALL = Sizes((600, 300), (6, 3), 5, 4, "made up")
+SMALL = Sizes((600, 300), (6, 3), 5, 4, "synthetic")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def folder(tmp_path_factory):
 
 def test_both_networks_in_every_runtime_against_the_same_and_the_fastest(folder):
     found = read_inference(folder)
-    assert [model.source for model in found.models] == ["made up", "runs/dense", "runs/tt_lstm"]
+    assert [model.source for model in found.models] == ["synthetic", "runs/dense", "runs/tt_lstm"]
     assert "MeanPoolLinear" in found.left_out["runs/pooled_linear"]
     for model in found.models:
         assert [comparison.batch for comparison in model.comparisons] == [1, 10]
@@ -52,9 +53,9 @@ def test_both_networks_in_every_runtime_against_the_same_and_the_fastest(folder)
                 fastest = min(t.median for t in c.dense.ms.values())
                 assert c.against_fastest[name] == pytest.approx(fastest / compact.median, rel=1e-3)
                 assert c.dense.ms[c.fastest_dense].median == fastest
-    made_up, _, tensor = found.models
-    assert (made_up.dense_size, made_up.compact_size) == ("600 x 300", "6 x 3")
-    assert made_up.comparisons[1].same_runtime[ENGINE] > 2  # 1.1 million weights against 132, ten sequences
+    synthetic, _, tensor = found.models
+    assert (synthetic.dense_size, synthetic.compact_size) == ("600 x 300", "6 x 3")
+    assert synthetic.comparisons[1].same_runtime[ENGINE] > 2  # 1.1 million weights against 132, ten sequences
     assert any("TensorTrainMap" in note and "multiplied out" in note for note in tensor.notes)
     assert tensor.steps == 8 and tensor.method == "tt_lstm" and tensor.inputs_digest
 
@@ -71,10 +72,8 @@ def test_int8_is_timed_beside_the_others_and_no_side_of_a_float32_ratio(folder):
 
 
 def test_int8_faster_than_every_dense_float32_is_the_rival_of_int8_alone():
-    side = lambda ms, int8: Side(  # noqa: E731
-        ms={PYTORCH: time(ms)}, int8_ms=time(int8), memory_ms=0, arithmetic_ms=0
-    )
-    time = lambda ms: Time(median=ms, low=ms, high=ms)  # noqa: E731
+    side = lambda ms, int8: Side(ms={PYTORCH: time(ms)}, int8_ms=time(int8), memory_ms=0, arithmetic_ms=0)
+    time = lambda ms: Time(median=ms, low=ms, high=ms)
     found = comparison(1, side(8, 2), side(4, 1), {})
     assert (found.fastest_dense, found.fastest_dense_of_all) == (PYTORCH, INT8)
     assert found.against_fastest == {PYTORCH: 2, INT8: 2} and found.same_runtime == {PYTORCH: 2, INT8: 2}
@@ -82,8 +81,8 @@ def test_int8_faster_than_every_dense_float32_is_the_rival_of_int8_alone():
 
 
 def test_int8_has_the_accuracy_and_size_of_the_exported_file(folder):
-    made_up, dense, tensor = read_inference(folder).models
-    for side in made_up.int8.values():
+    synthetic, dense, tensor = read_inference(folder).models
+    for side in synthetic.int8.values():
         assert side.test is None and side.not_scored == "random weights" and side.logit_difference > 0
     for model, place in ((dense, "runs/dense"), (tensor, "runs/tt_lstm")):
         record = read_record(folder / place / "record.json")
@@ -127,7 +126,9 @@ def test_the_runtimes_agree_and_one_that_does_not_is_refused(cell, monkeypatch):
     model = recurrent_classifier(6, 5, 3, cell)
     found, notes = in_every_runtime(model, 6, 4)
     assert set(found) == {ENGINE, PYTORCH, WITHOUT, ONNX} and not notes
-    monkeypatch.setattr("squeezebench.inference.runtimes.forward_of", lambda m: Variant(lambda x: lambda: m(x) + 0.01))
+    monkeypatch.setattr(
+        "squeezebench.engine.measurement.latency.forward_of", lambda m: Variant(lambda x: lambda: m(x) + 0.01)
+    )
     with pytest.raises(InputError, match="gives logits that differ by"):
         in_every_runtime(model, 6, 4)
 

@@ -8,23 +8,28 @@ from functools import partial
 import pytest
 import torch
 
-from squeezebench.contract import tiny_task
-from squeezebench.costs import estimate
-from squeezebench.counting import count_method
-from squeezebench.discovery import find_methods, load
-from squeezebench.errors import InputError
-from squeezebench.experiment import check_experiment
-from squeezebench.measurement import closed_form_macs, count, load_model, macs, save_model
-from squeezebench.measurement.cost import precisions
+from squeezebench.base.errors import InputError
+from squeezebench.engine.measurement.cost import precisions
+from squeezebench.engine.measurement.counts import count
+from squeezebench.engine.measurement.files import load_model, save_model
+from squeezebench.engine.measurement.macs import closed_form_macs, macs
+from squeezebench.engine.run import execute
+from squeezebench.engine.training.loop import Trainer
 from squeezebench.method import Method, NetworkSettings, RecurrentSettings, TaskInfo, dense_classifier
-from squeezebench.nn import BottleneckMask
-from squeezebench.nn.feedforward import FrameRecurrent, MaskedNetwork, network_from_spec
-from squeezebench.plan import make_plan
-from squeezebench.run import execute
-from squeezebench.spec import RunSpec
-from squeezebench.task import TaskSpec
-from squeezebench.training import Trainer, TrainingSettings
-from squeezebench.verification import verify
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.nn.cnn.frames import FrameRecurrent
+from squeezebench.nn.cnn.specs import network_from_spec
+from squeezebench.nn.masks.bottleneck import BottleneckMask
+from squeezebench.nn.pruning.masked_network import MaskedNetwork
+from squeezebench.pipeline.cost.estimate import estimate
+from squeezebench.pipeline.planner import make_plan
+from squeezebench.schema.experiment import check_experiment
+from squeezebench.schema.run import RunSpec
+from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.training import TrainingSettings
+from squeezebench.tools.check_method import tiny_task
+from squeezebench.tools.counting import count_method
+from squeezebench.tools.verify.saved import verify
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 IMAGE = TaskInfo("t", "image", 16 * 16, 1, 3, False, 50, (1, 16, 16))
@@ -176,9 +181,13 @@ def test_a_hostile_file_cannot_ask_for_many_segments():
 
 def spec(method: str, model, **settings) -> RunSpec:
     task = TaskSpec(name="moving", source="moving_shapes", options={"groups": 8, "size": 8, "frames": 4})
-    knobs = load(find_methods()[method]).Settings
-    shared = {knob: value for knob, value in model.model_dump(exclude_unset=True).items() if knob in knobs.model_fields}
-    whole = knobs(**(shared | settings)).model_dump(mode="json")
+    setting_names = load(find_methods()[method]).Settings
+    shared = {
+        setting: value
+        for setting, value in model.model_dump(exclude_unset=True).items()
+        if setting in setting_names.model_fields
+    }
+    whole = setting_names(**(shared | settings)).model_dump(mode="json")
     training = TrainingSettings(epochs=4, batch_size=16, learning_rate=0.01)
     return RunSpec(task=task, method=method, settings=whole, training=training, model=model)
 
@@ -202,7 +211,7 @@ def test_a_run_on_videos_from_its_record_to_its_verification(tmp_path):
     assert record.ratio.weights == round(record.baseline.counts.weights / counts.weights, 4)
     assert record.ratio.lstm_total == round(record.baseline.counts.lstm_total / counts.lstm_total, 4)
     assert record.cost.macs == record.cost.macs_closed_form
-    assert [stage.name for stage in record.stages] == ["dense start", "prune", "fine-tune"]
+    assert [stage.name for stage in record.stages] == ["dense pretraining", "prune", "fine-tune"]
     found = verify(tmp_path)
     assert found.problems == [] and (found.measured, found.scored) == (1, 1)
 

@@ -10,26 +10,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from squeezebench.contract import tiny_task
-from squeezebench.discovery import find_methods, load
-from squeezebench.errors import InputError
-from squeezebench.export.standard import standard
-from squeezebench.measurement import closed_form_macs, count, load_model, macs, save_model
+from squeezebench.base.errors import InputError
+from squeezebench.engine.measurement.counts import count
+from squeezebench.engine.measurement.files import load_model, save_model
+from squeezebench.engine.measurement.macs import closed_form_macs, macs
+from squeezebench.engine.training.loop import Trainer, describe
 from squeezebench.method import Method, RecurrentSettings
-from squeezebench.nn import (
-    BottleneckMask,
-    CoupledUnits,
-    ResidualClassifier,
-    compact_masked,
-    coupled_units,
-    mask_units,
-    recurrent_classifier,
-    surviving_units,
-    units_kl,
-)
-from squeezebench.nn.feedforward.information import bound, information
-from squeezebench.run import settings_of
-from squeezebench.training import Trainer, TrainingSettings, describe
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.method.settings import settings_of
+from squeezebench.nn.masks.bottleneck import BottleneckMask
+from squeezebench.nn.pruning.coupled_units import CoupledUnits, coupled_units, mask_units, units_kl
+from squeezebench.nn.pruning.information import bound, information
+from squeezebench.nn.pruning.shrink import compact_masked, surviving_units
+from squeezebench.nn.rnn.classifier import recurrent_classifier
+from squeezebench.nn.rnn.residual import ResidualClassifier
+from squeezebench.schema.training import TrainingSettings
+from squeezebench.tools.check_method import tiny_task
+from squeezebench.tools.export.standard import standard
 
 INPUTS, HIDDEN, CLASSES, STEPS, BATCH = 5, 6, 3, 4, 7
 GONE = (1, 4)  # units and inputs under the threshold in `masked`
@@ -230,11 +227,11 @@ def test_the_penalty_of_a_network_is_at_least_its_sets_information():
 # ---------------------------------------------------------------------- the method
 
 
-def trained(epochs: int = 8, **knobs):
+def trained(epochs: int = 8, **setting_names):
     """(stages that ran, compact model) on the contract's small task."""
     task = tiny_task()
     training = TrainingSettings(epochs=epochs, batch_size=12, learning_rate=5e-3)
-    method = ITPCC(ITPCC.Settings(hidden=10, start=knobs.pop("start", "scratch"), **knobs))
+    method = ITPCC(ITPCC.Settings(hidden=10, start=setting_names.pop("start", "scratch"), **setting_names))
     trainer = Trainer(method, task, training, 0)
     model = trainer.run(None, epochs)
     return [stage.name for stage in trainer.stages], method.compact(model), trainer.history.rows
@@ -242,10 +239,15 @@ def trained(epochs: int = 8, **knobs):
 
 @pytest.mark.parametrize("residual", [False, True])
 def test_training_removes_units_and_more_gamma_removes_more(residual):
-    knobs = {"layers": 2, "residual": residual, "mask_learning_rate": 0.3, "start": "dense" if residual else "scratch"}
-    stages, small, rows = trained(gamma=8.0, **knobs)
-    _, large, _ = trained(gamma=0.0, **knobs)
-    assert stages == ["dense start"] * residual + ["prune", "fine-tune"]
+    setting_names = {
+        "layers": 2,
+        "residual": residual,
+        "mask_learning_rate": 0.3,
+        "start": "dense" if residual else "scratch",
+    }
+    stages, small, rows = trained(gamma=8.0, **setting_names)
+    _, large, _ = trained(gamma=0.0, **setting_names)
+    assert stages == ["dense pretraining"] * residual + ["prune", "fine-tune"]
     assert large.hidden == [10, 10] and sum(small.hidden) < 20
     assert not residual or small.hidden[0] == small.hidden[1]
     assert rows[-1]["kept_hidden"] == sum(small.hidden) and rows[0]["kept_hidden"] == 20
@@ -255,7 +257,7 @@ def test_a_residual_stack_trains_its_own_start_and_the_others_share_theirs():
     plain, own = (ITPCC(ITPCC.Settings(layers=2, residual=residual)) for residual in (False, True))
     assert plain.start_share() == 0.3 and own.start_share() == 0.0
     shares = {stage.name: stage.share for stage in own.stages()}
-    assert shares == pytest.approx({"dense start": 0.3, "prune": 0.7 * 0.6, "fine-tune": 0.7 * 0.4})
+    assert shares == pytest.approx({"dense pretraining": 0.3, "prune": 0.7 * 0.6, "fine-tune": 0.7 * 0.4})
     assert not own.build(describe(tiny_task())).masks()  # they come with the pruning stage
     assert type(plain.settings.shared()) is type(own.settings.shared()) is RecurrentSettings
 

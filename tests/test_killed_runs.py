@@ -8,8 +8,8 @@ import subprocess
 import pytest
 from interrupted import checkpoints, command, kill_until_done, noisy, results, start, wait_for_checkpoint
 
-from squeezebench.record import RECORD_NAME
-from squeezebench.training.checkpoint import NAME
+from squeezebench.engine.training.checkpoint import NAME
+from squeezebench.schema.record import RECORD_NAME
 
 
 @pytest.fixture(scope="module")

@@ -11,17 +11,14 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from squeezebench.nn.maps import (
-    BlockTermMap,
-    DenseMap,
-    HierarchicalTuckerMap,
-    LowRankMap,
-    TensorRingMap,
-    TensorTrainMap,
-    gate_modes,
-    map_from_spec,
-)
-from squeezebench.nn.maps.hierarchical_tucker import tree
+from squeezebench.nn.factorized import map_from_spec
+from squeezebench.nn.factorized.block_term import BlockTermMap
+from squeezebench.nn.factorized.dense import DenseMap
+from squeezebench.nn.factorized.hierarchical_tucker import HierarchicalTuckerMap, tree
+from squeezebench.nn.factorized.low_rank import LowRankMap
+from squeezebench.nn.factorized.modes import gate_modes
+from squeezebench.nn.factorized.tensor_ring import TensorRingMap
+from squeezebench.nn.factorized.tensor_train import TensorTrainMap
 
 PUBLISHED = {  # UCF11 end to end, 57,600 -> 256, four gates: (class, its arguments, parameters)
     "dense": (DenseMap, (57_600, 1024), 58_982_400),

@@ -5,20 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from squeezebench.discovery import find_methods, load
-from squeezebench.nn import (
-    GATES,
-    BottleneckMask,
-    TemporalSegments,
-    compact_masked,
-    keep_largest,
-    recurrent_classifier,
-    surviving_inputs,
-    surviving_units,
-)
-from squeezebench.nn.shrink import removable
-from squeezebench.task import load_task, task_spec
-from squeezebench.training import Trainer, TrainingSettings
+from squeezebench.data.task import load_task, task_spec
+from squeezebench.engine.training.loop import Trainer
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.nn.masks.bottleneck import BottleneckMask
+from squeezebench.nn.pruning.shrink import compact_masked, keep_largest, removable, surviving_inputs, surviving_units
+from squeezebench.nn.rnn.classifier import recurrent_classifier
+from squeezebench.nn.rnn.heads.segments import TemporalSegments
+from squeezebench.nn.rnn.layer import GATES
+from squeezebench.schema.training import TrainingSettings
 
 INPUTS, HIDDEN, CLASSES, STEPS, BATCH = 7, 9, 4, 6, 5
 FOLDABLE = {"lstm": "o", "gru": "n"}
@@ -287,8 +282,8 @@ def compressed_digits(noise: str):
                 found.extend(model.masks())
             return super().end_stage(model, stage)
 
-    knobs = {"start": "scratch", "ramp": 0.0, "compress_share": 0.8, "mask_learning_rate": 0.1}
-    method = Watched(base.Settings(hidden=24, beta=1.0, noise=noise, **knobs))
+    setting_names = {"start": "scratch", "ramp": 0.0, "compress_share": 0.8, "mask_learning_rate": 0.1}
+    method = Watched(base.Settings(hidden=24, beta=1.0, noise=noise, **setting_names))
     training = TrainingSettings(epochs=10, batch_size=64, learning_rate=5e-3, schedule="constant")
     trainer = Trainer(method, load_task(task_spec("digits")), training, 0)
     trainer.run(None, training.epochs)

@@ -13,34 +13,23 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from squeezebench.contract import case_of
-from squeezebench.counting import construct
-from squeezebench.discovery import find_methods, load
-from squeezebench.measurement import (
-    DenseReference,
-    closed_form_macs,
-    cost,
-    count,
-    latency,
-    load_model,
-    lstm_count,
-    macs,
-    peak_activation_bytes,
-    save_model,
-    stored_numbers,
-)
-from squeezebench.measurement.files import PRECISIONS, deserialise, quantised, serialise
+from squeezebench.engine.measurement.cost import cost
+from squeezebench.engine.measurement.counts import count, lstm_count, stored_numbers
+from squeezebench.engine.measurement.files import PRECISIONS, deserialise, load_model, quantised, save_model, serialise
+from squeezebench.engine.measurement.latency import DenseReference, latency
+from squeezebench.engine.measurement.macs import closed_form_macs, macs
+from squeezebench.engine.measurement.memory import peak_activation_bytes
 from squeezebench.method import TaskInfo, closed_form
-from squeezebench.nn import (
-    RecurrentClassifier,
-    RecurrentLayer,
-    SparseMap,
-    TemporalSegments,
-    compact_masked,
-    recurrent_classifier,
-)
-from squeezebench.nn.bottleneck import BottleneckMask
-from squeezebench.nn.maps import DenseMap
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.nn.factorized.dense import DenseMap
+from squeezebench.nn.factorized.sparse import SparseMap
+from squeezebench.nn.masks.bottleneck import BottleneckMask
+from squeezebench.nn.pruning.shrink import compact_masked
+from squeezebench.nn.rnn.classifier import RecurrentClassifier, recurrent_classifier
+from squeezebench.nn.rnn.heads.segments import TemporalSegments
+from squeezebench.nn.rnn.layer import RecurrentLayer
+from squeezebench.tools.check_method import case_of
+from squeezebench.tools.counting import construct
 
 GATES = {"lstm": 4, "gru": 3}
 
@@ -164,22 +153,24 @@ def settings_of_every_method():
     for name, file in find_methods([]).items():
         if "sequence" not in load(file).kinds:
             continue  # tests/test_feedforward_engine.py
-        for knobs in [{}, *more.get(name, [])]:
+        for setting_names in [{}, *more.get(name, [])]:
             for cell in GATES:
-                yield pytest.param(name, knobs, cell, id="-".join([name, *map(str, knobs.values()), cell]))
+                yield pytest.param(
+                    name, setting_names, cell, id="-".join([name, *map(str, setting_names.values()), cell])
+                )
 
 
 FORMS = ("cores", "dense")
 
 
-@pytest.mark.parametrize(("method", "knobs", "cell"), list(settings_of_every_method()))
+@pytest.mark.parametrize(("method", "settings", "cell"), list(settings_of_every_method()))
 @pytest.mark.parametrize(("inputs", "hidden", "steps"), [(24, 16, 5), (60, 16, 33)])
-def test_the_closed_form_is_what_torch_counts_for_every_method(method, knobs, cell, inputs, hidden, steps):
+def test_the_closed_form_is_what_torch_counts_for_every_method(method, setting_names, cell, inputs, hidden, steps):
     made = case_of(method).method_class
     if "hidden" in made.Settings.model_fields:
-        knobs = {"hidden": hidden, "cell": cell, **knobs}
+        setting_names = {"hidden": hidden, "cell": cell, **setting_names}
     task = TaskInfo("small", "sequence", inputs, steps, 3, False, 100)
-    model = construct(made(made.Settings(**knobs)), task).eval()
+    model = construct(made(made.Settings(**setting_names)), task).eval()
     assert closed_form_macs(model, steps) == macs(model, inputs, steps) > 0
 
 

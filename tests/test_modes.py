@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squeezebench.nn.maps import TensorTrainMap, balanced_modes, check_modes, gate_modes, rank_for_budget
+from squeezebench.nn.factorized.modes import balanced_modes, check_modes, gate_modes, rank_for_budget
+from squeezebench.nn.factorized.tensor_train import TensorTrainMap
 
 
 @given(st.integers(1, 60_000), st.integers(1, 6))

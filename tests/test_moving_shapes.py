@@ -1,13 +1,14 @@
-"""The made-up motions: no frame tells the class, the motion does; deterministic; groups keep near-copies together."""
+"""The synthetic motions: no frame tells the class, the motion does; deterministic; groups keep near-copies together."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from squeezebench.errors import InputError
-from squeezebench.task import TaskSpec, load_task
-from squeezebench.tasks.moving_shapes import CLASSES, Options, expected, load
+from squeezebench.base.errors import InputError
+from squeezebench.data.sources.moving_shapes import CLASSES, Options, expected, load
+from squeezebench.data.task import load_task
+from squeezebench.schema.task import TaskSpec
 
 
 def frames(data, size=16):

@@ -6,10 +6,10 @@ import re
 import pytest
 import torch
 
-from squeezebench.errors import InputError
-from squeezebench.nn import native
-from squeezebench.nn.native import lstm as kernel
-from squeezebench.nn.recurrence import lstm_recurrence
+from squeezebench.base.errors import InputError
+from squeezebench.nn.kernels import native
+from squeezebench.nn.kernels.native import lstm as kernel
+from squeezebench.nn.rnn.recurrence import lstm_recurrence
 
 pytestmark = pytest.mark.skipif(native.compiler() is None, reason="no C compiler")
 

@@ -14,24 +14,20 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from torch import nn
 
-from squeezebench.counting import construct
-from squeezebench.discovery import find_methods, load
-from squeezebench.measurement import count
+from squeezebench.data.task import task_spec
+from squeezebench.engine.measurement.counts import count
+from squeezebench.engine.run import execute
 from squeezebench.method import NetworkSettings, TaskInfo, dense_classifier
-from squeezebench.nn.feedforward import (
-    LeNet5,
-    LeNet300,
-    MaskedNetwork,
-    UnitGroups,
-    compact_network,
-    follow,
-    select_channels,
-)
-from squeezebench.nn.gates import HardConcreteGate, LogUniformMask, log_uniform_kl
-from squeezebench.run import execute
-from squeezebench.spec import RunSpec
-from squeezebench.task import task_spec
-from squeezebench.training import TrainingSettings
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.nn.cnn.lenet import LeNet5, LeNet300
+from squeezebench.nn.masks.hard_concrete import HardConcreteGate, LogUniformMask, log_uniform_kl
+from squeezebench.nn.pruning.compact import compact_network, select_channels
+from squeezebench.nn.pruning.dependency_graph import follow
+from squeezebench.nn.pruning.masked_network import MaskedNetwork
+from squeezebench.nn.pruning.unit_groups import UnitGroups
+from squeezebench.schema.run import RunSpec
+from squeezebench.schema.training import TrainingSettings
+from squeezebench.tools.counting import construct
 
 PLAIN = ["lenet300", "lenet5", "vgg", "vgg8", "frame", "resnet_a", "resnet_b", "bottleneck", "mobilenet"]
 NESTED = ["lenet300", "lenet5", "resnet_a"]
@@ -99,7 +95,7 @@ def test_a_gate_learns_to_shut_where_nothing_needs_its_unit():
 def exact_kl(log_a: float) -> float:
     """KL of N(1, a) from the log-uniform prior: E log |1 + sqrt(a) e| - log(a) / 2 + const., 0 in the limit."""
     root = exp(log_a / 2)
-    density = lambda e: exp(-e * e / 2) / sqrt(2 * np.pi) * log(abs(1 + root * e) or 1e-300)  # noqa: E731
+    density = lambda e: exp(-e * e / 2) / sqrt(2 * np.pi) * log(abs(1 + root * e) or 1e-300)
     edges = sorted({-12.0, -1 / root if root > 1 / 12 else -12.0, 0.0, 12.0})
     mean = sum(quad(density, low, high, limit=200)[0] for low, high in pairwise(edges))
     return mean - log_a / 2 + (np.euler_gamma + log(2)) / 2
@@ -227,7 +223,7 @@ def test_magnitude_keeps_the_largest_units():
     with torch.no_grad():
         for layer, read in (("fc1", "pixels"), ("fc2", "fc1"), ("fc3", "fc2")):
             getattr(dense.network, layer).weight[:, large[read]] += 2.0
-    small = chosen.adopt(None, dense)
+    small = chosen.load_dense(None, dense)
     assert small.structure() == [8, 6, 2]
     assert small.network.pixels.index.tolist() == large["pixels"]
     for layer, rows, columns in (("fc2", "fc2", "fc1"), ("fc3", None, "fc2")):

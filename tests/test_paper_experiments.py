@@ -1,4 +1,4 @@
-"""Every experiment of config/paper, from made-up clips to the published table beside ours.
+"""Every experiment of config/paper, from synthetic clips to the published table beside ours.
 
 The tiny forms go through real Snakemake, decoding, optical flow, both backbones with random weights, the feature
 cache, every method and the report. One runs in the suite; all of them with `make tiny`, as CI does.
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from squeezebench.experiment import read_experiment
-from squeezebench.plan import make_plan
-from squeezebench.record import RECORD_NAME, read_record
+from squeezebench.pipeline.planner import make_plan
+from squeezebench.schema.experiment import read_experiment
+from squeezebench.schema.record import RECORD_NAME, read_record
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted((ROOT / "config/paper").glob("*.yaml"))
@@ -26,7 +26,7 @@ HANGS = 1200  # seconds; `make tiny` prints what each takes: under three minutes
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
-    """One folder of made-up clips and features for all experiments, as a user's $SQUEEZEBENCH_DATA is."""
+    """One folder of synthetic clips and features for all experiments, as a user's $SQUEEZEBENCH_DATA is."""
     return tmp_path_factory.mktemp("data")
 
 
@@ -71,8 +71,8 @@ def test_each_experiment_is_valid_under_each_protocol_at_both_scales(path, proto
 
 def test_the_published_sizes_come_out_of_the_settings():
     """The tensor shapes of Table 1 and the ring of Table 2 hold exactly the published numbers of core parameters."""
-    from squeezebench.discovery import find_methods, load
     from squeezebench.method import TaskInfo
+    from squeezebench.method.discovery import find_methods, load
 
     published = {"table1": {"tt_lstm": 3360, "bt_lstm": 3392, "tr_lstm": 1725, "ht_lstm": 1245},
                  "table2": {"tr_lstm": 663_552}}  # fmt: skip

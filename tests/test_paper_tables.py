@@ -18,8 +18,12 @@ from pydantic import ValidationError
 from scipy import stats
 from synthetic_records import make, record, write
 
-from squeezebench.errors import InputError
-from squeezebench.published import (
+from squeezebench.base.errors import InputError
+from squeezebench.report import build_report, formats, names, outputs
+from squeezebench.report.gather import gather
+from squeezebench.report.paper.match import pick
+from squeezebench.report.statistics.groups import run_groups
+from squeezebench.schema.printed import (
     REFERENCE,
     RESERVED,
     OurRow,
@@ -28,10 +32,6 @@ from squeezebench.published import (
     check_tables,
     read_block,
 )
-from squeezebench.report import build_report, formats, names, outputs
-from squeezebench.report.gather import gather
-from squeezebench.report.paper_match import pick
-from squeezebench.report.statistics import run_groups
 
 TABLE2 = {
     "name": "table2", "title": "Table 2: UCF11, CNN features", "printed": "viblstm_t2", "task": "digits",
@@ -51,7 +51,7 @@ LADDER = {"name": "appendix1", "title": "Appendix Table 1", "printed": "viblstm_
 LEAK = {"name": "leak", "title": "What a random split leaks", "layout": "splits", "left": "digits",
         "right": "basic_motions", "rows": {"VIB-LSTM": {"method": "vib_lstm"}, "Gone": {"method": "iss",
                                            "where": {"strength": 9.0}}}}  # fmt: skip
-SWEEP = {"name": "figure5", "title": "Figure 5", "layout": "sweep", "knob": "beta", "task": "digits",
+SWEEP = {"name": "figure5", "title": "Figure 5", "layout": "sweep", "setting": "beta", "task": "digits",
          "rows": {"VIB": {"method": "vib_lstm"}}, "mark": {"at": 0.1, "says": "paper: falls beyond"}}  # fmt: skip
 CLASSES = {"name": "figure2", "title": "Figure 2", "layout": "classes", "task": "digits",
            "rows": {"Dense": {"method": "dense"}, "VIB": {"method": "vib_lstm"}}}  # fmt: skip
@@ -315,7 +315,7 @@ def test_outputs_are_known_without_heavy_imports(built):
     plan = f"Path({str(built / 'plan.json')!r})"
     asked = loaded_after(f"from pathlib import Path; from squeezebench.report import outputs; outputs({plan})")
     assert "squeezebench.report.names" in asked and not {"pandas", "numpy", "pydantic", "matplotlib"} & asked
-    assert not {"pandas", "numpy", "torch"} & loaded_after("import squeezebench.published")
+    assert not {"pandas", "numpy", "torch"} & loaded_after("import squeezebench.schema.printed")
 
 
 def test_a_plan_of_which_nothing_has_run_writes_every_file(tmp_path):
@@ -396,7 +396,7 @@ def test_the_tables_of_this_file_pass_the_check():
     ({"printed": "itpcc_t1", "rows": {}}, "itpcc_t1 holds neither accuracies nor sizes of LSTMs"),
     ({"rows": {"VIB-LSTN": {"method": "dense"}}}, "has no row 'VIB-LSTN'; did you mean VIB-LSTM"),
     ({"rows": {"VIB-LSTM": {"method": "vib"}}}, "method 'vib' is not in the experiment; did you mean vib_lstm"),
-    ({"rows": {"VIB-LSTM": {"method": "vib_lstm", "where": {"bta": 1}}}}, "vib_lstm has no knob 'bta'; did you mean"),
+    ({"rows": {"VIB-LSTM": {"method": "vib_lstm", "where": {"bta": 1}}}}, "vib_lstm has no setting 'bta'; did you mean"),
     ({"rows": {"VIB-LSTM": {"method": "vib_lstm", "task": "digit"}}}, "task 'digit' is not in the experiment"),
     ({"task": None}, "the experiment has several tasks (basic_motions, digits); say which with `task:`"),
     ({"backbone": "inception"}, "unknown backbone 'inception'; did you mean inception_v3"),
@@ -417,7 +417,7 @@ def test_two_tables_of_one_name_are_refused():
 
 @pytest.mark.parametrize(("changed", "words"), [
     ({"name": "groups"}, "would meet the report's own files"), ({"name": "../x"}, "pattern"),
-    ({"layout": "sweep"}, "needs the key 'knob'"), ({"layout": "splits"}, "needs the key 'left'"),
+    ({"layout": "sweep"}, "needs the key 'setting'"), ({"layout": "splits"}, "needs the key 'left'"),
     ({"printed": None}, "needs the key 'printed'"), ({"rows": {}, "also": {}}, "at least one row"),
     ({"row": {}}, "Extra inputs"), ({"also": {"ISS": {"method": "iss"}}}, "under `rows` and under `also`"),
 ])  # fmt: skip

@@ -14,16 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from synthetic_records import record as synthetic
 
-from squeezebench.record import (
-    RECORD_NAME,
-    Record,
-    RecordError,
-    clear_half_written,
-    digest_of,
-    read_record,
-    write_atomically,
-    write_record,
-)
+from squeezebench.base.digests import digest_of
+from squeezebench.base.files import clear_half_written, write_atomically
+from squeezebench.schema.record import RECORD_NAME, Record, RecordError, read_record, write_record
 
 ONE_FOLDER = [HealthCheck.function_scoped_fixture]  # each example overwrites the file of the one before
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from squeezebench.nn import gemm
-from squeezebench.nn.recurrence import gru_recurrence, linear, lstm_recurrence, plain
+from squeezebench.nn.kernels import gemm
+from squeezebench.nn.kernels.gemm import linear, plain
+from squeezebench.nn.rnn.recurrence import gru_recurrence, lstm_recurrence
 
 T, B, D, H = 4, 3, 2, 5
 

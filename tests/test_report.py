@@ -25,13 +25,13 @@ from page_tables import Reader
 from scipy import stats
 from synthetic_records import make, record, write
 
-from squeezebench.errors import InputError
+from squeezebench.base.errors import InputError
 from squeezebench.report import build_report, formats, outputs, words
-from squeezebench.report.compare import compared, holm, selected
 from squeezebench.report.gather import gather
-from squeezebench.report.statistics import pareto_front, run_groups
-from squeezebench.report.tables import tex
-from squeezebench.report.verdicts import headlines
+from squeezebench.report.statistics.compare import compared, holm, selected
+from squeezebench.report.statistics.groups import pareto_front, run_groups
+from squeezebench.report.statistics.verdicts import headlines
+from squeezebench.report.tables.table import tex
 
 KEY = ("task", "protocol", "method", "settings")
 
@@ -342,7 +342,7 @@ def test_as_released_runs_are_marked_and_never_compared_with_sound_ones(tmp_path
         write(tmp_path, record("digits", "vib_lstm", 1, seed, protocol="as_released", accuracy=accuracy))
     page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
     assert '<span class="mark warn">as released</span>' in page
-    (row,) = read_csv(tmp_path / "tables/flattery.csv")
+    (row,) = read_csv(tmp_path / "tables/test-selection bias.csv")
     mean, half = mean_and_half(gained)
     assert close(row["flattered"], mean) and close(row["half_width"], half)
     picked = [r for r in read_csv(tmp_path / "tables/selected.csv") if r["method"] == "vib_lstm"]

@@ -11,17 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from squeezebench.cli import main
-from squeezebench.discovery import find_methods, load
+from squeezebench.base.digests import digest_of
+from squeezebench.cli.main import main
+from squeezebench.data.task import task_spec
+from squeezebench.engine.run import execute
 from squeezebench.method import NetworkSettings, PerFrameSettings, RecurrentSettings
-from squeezebench.plan import fingerprint
-from squeezebench.record import Record, digest_of, read_record, write_record
-from squeezebench.recorded import read_recorded
-from squeezebench.reproduction import reproduce
-from squeezebench.run import execute, settings_of
-from squeezebench.spec import RunSpec
-from squeezebench.task import TaskSpec, task_spec
-from squeezebench.training import TrainingSettings
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.method.settings import settings_of
+from squeezebench.pipeline.planner import fingerprint
+from squeezebench.schema.record import Record, read_record, write_record
+from squeezebench.schema.run import RunSpec
+from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.training import TrainingSettings
+from squeezebench.tools.recorded import read_recorded
+from squeezebench.tools.reproduce import reproduce
 
 HIDDEN = 16
 PLUGIN = '''"""Dense, to a learning rate of its own."""
@@ -200,7 +203,7 @@ def test_the_history_says_from_which_epoch_on(own):
 
 
 def test_the_environment_is_told_apart(own, capsys, monkeypatch):
-    monkeypatch.setattr("squeezebench.nn.native.available", lambda: False)
+    monkeypatch.setattr("squeezebench.nn.kernels.native.available", lambda: False)
     origin = read_record(own / "record.json").provenance
     changed = {"packages": origin.packages | {"torch": "1.0", "gone": "2"}, "machine": "abacus", "python": "2.7",
                "engine_digest": "e" * 64, "native": True}  # fmt: skip
@@ -214,8 +217,8 @@ def test_the_environment_is_told_apart(own, capsys, monkeypatch):
 
 def test_the_compiled_kernel_is_used_where_the_record_says_so(own, monkeypatch):
     asked = []
-    monkeypatch.setattr("squeezebench.nn.native.available", lambda: True)
-    monkeypatch.setattr("squeezebench.nn.native.enable", lambda: asked.append("on"))
+    monkeypatch.setattr("squeezebench.nn.kernels.native.available", lambda: True)
+    monkeypatch.setattr("squeezebench.nn.kernels.native.enable", lambda: asked.append("on"))
     origin = read_record(own / "record.json").provenance
     reproduce(own)
     assert not asked
@@ -331,7 +334,7 @@ def test_a_method_that_is_no_longer_there(own, capsys):
 
 def test_a_knob_that_is_no_longer_there(own, capsys):
     alter(own, settings={"gamma": 1.0})
-    assert "has no knob 'gamma'" in refusal(capsys, own)
+    assert "has no setting 'gamma'" in refusal(capsys, own)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +364,7 @@ def test_an_out_folder_that_holds_a_run(own, capsys):
 
 
 def test_the_digest_of_a_model_is_of_its_tensors():
-    from squeezebench.measurement.digest import model_digest
+    from squeezebench.engine.measurement.digest import model_digest
 
     state = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.int32)}
     whole = model_digest(state)

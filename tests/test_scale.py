@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from synthetic_records import make, of_run
 
-from squeezebench.errors import InputError
-from squeezebench.experiment import check_experiment
-from squeezebench.jobs import read_plan
-from squeezebench.plan import make_plan
+from squeezebench.base.errors import InputError
+from squeezebench.pipeline.planner import make_plan
+from squeezebench.pipeline.worker import read_plan
 from squeezebench.report.gather import gather
+from squeezebench.schema.experiment import check_experiment
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

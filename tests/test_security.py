@@ -17,25 +17,26 @@ from safetensors.torch import load_file, save_file
 from synthetic_records import record as synthetic
 from unsafe_calls import unsafe_calls
 
-from squeezebench import workflow
-from squeezebench.cli import main
-from squeezebench.discovery import find_methods
-from squeezebench.discovery import load as load_method
-from squeezebench.errors import InputError, printable
-from squeezebench.export import read_module
-from squeezebench.jobs import read_plan
-from squeezebench.measurement import load_model, read_spec, save_model
-from squeezebench.nn import RecurrentClassifier, recurrent_classifier
-from squeezebench.record import RECORD_NAME, Record, digest_of, read_record, write_record
+from squeezebench.base.digests import digest_of
+from squeezebench.base.errors import InputError, printable
+from squeezebench.base.reading import DEEPEST, inside, parse_json, planned_path, read_json
+from squeezebench.cli.main import main
+from squeezebench.engine.measurement.files import load_model, read_spec, save_model
+from squeezebench.method.discovery import find_methods
+from squeezebench.method.discovery import load as load_method
+from squeezebench.nn.rnn.classifier import RecurrentClassifier, recurrent_classifier
+from squeezebench.pipeline import workflow
+from squeezebench.pipeline.worker import read_plan
+from squeezebench.pipeline.workflow import load_plan
 from squeezebench.report import build_report
-from squeezebench.untrusted import DEEPEST, inside, parse_json, planned_path, read_json
-from squeezebench.workflow import load_plan
+from squeezebench.schema.record import RECORD_NAME, Record, read_record, write_record
+from squeezebench.tools.export import read_module
 
 ROOT = Path(__file__).resolve().parents[1]
 # Where code is imported by its place, and nowhere else: method files (which are trusted), sources by name, the kernel
 # that this machine compiled.
 IMPORTS_CODE = {
-    "squeezebench/discovery.py": {"spec_from_file_location", "exec_module"},
+    "squeezebench/method/discovery.py": {"spec_from_file_location", "exec_module"},
     "squeezebench/tasks/__init__.py": {"import_module"},
     "squeezebench/nn/native/__init__.py": {"CDLL"},
 }
@@ -484,12 +485,12 @@ def test_names_of_an_experiment_that_are_no_file_names(tmp_path, capsys, what, n
     assert said.count("\n") == 1 and said.startswith("squeezebench: ") and said.strip().isprintable()
 
 
-@given(knob=st.text(max_size=30), value=st.text(max_size=30))
-def test_settings_make_a_folder_name_of_harmless_letters(knob, value):
-    from squeezebench.plan import _slug
+@given(setting=st.text(max_size=30), value=st.text(max_size=30))
+def test_settings_make_a_folder_name_of_harmless_letters(setting, value):
+    from squeezebench.pipeline.planner import _slug
 
-    assert re.fullmatch(r"[A-Za-z0-9._-]+", _slug({knob: value}, {knob: value}))
-    assert _slug({knob: value}, {knob: value}) not in (".", "..")
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", _slug({setting: value}, {setting: value}))
+    assert _slug({setting: value}, {setting: value}) not in (".", "..")
 
 
 # ---------------------------------------------------------------------- the terminal
@@ -517,15 +518,17 @@ def test_names_in_results_do_not_reach_the_terminal_as_they_are(tmp_path, capsys
 
 
 def test_torch_starts_are_held_against_their_digest(tmp_path):
-    """A dense start with one bit flipped would silently be another start: safetensors has no checksum."""
-    from squeezebench.spec import RunSpec
-    from squeezebench.start import dense_start
-    from squeezebench.task import TaskSpec, load_task
-    from squeezebench.training import TrainingSettings, describe
+    """A dense pretraining with one bit flipped would silently be another start: safetensors has no checksum."""
+    from squeezebench.data.task import load_task
+    from squeezebench.engine.start import dense_start
+    from squeezebench.engine.training.loop import describe
+    from squeezebench.schema.run import RunSpec
+    from squeezebench.schema.task import TaskSpec
+    from squeezebench.schema.training import TrainingSettings
 
     spec = RunSpec(task=TaskSpec(name="digits"), method="dense", settings={}, training=TrainingSettings(epochs=1))
     task = load_task(spec.task, 0)
-    make = lambda: dense_start(tmp_path, spec, spec.model, task, describe(task), 1, False)  # noqa: E731
+    make = lambda: dense_start(tmp_path, spec, spec.model, task, describe(task), 1, False)
     first = make()
     (path,) = tmp_path.glob("*.safetensors")
     content = bytearray(path.read_bytes())

@@ -27,36 +27,39 @@ from numpy.lib import format as npy
 from safetensors.torch import save
 from synthetic_records import record as synthetic
 
-from squeezebench.cli import main
-from squeezebench.errors import InputError
-from squeezebench.experiment import Experiment, read_experiment
-from squeezebench.export import read_module
-from squeezebench.inference_record import Inference, read_inference
-from squeezebench.jobs import read_plan
-from squeezebench.measurement import save_model
-from squeezebench.nn import recurrent_classifier
-from squeezebench.record import RECORD_NAME, Provenance, digest_of, read_record, write_record
-from squeezebench.report import outputs, views
-from squeezebench.report.accounts import problems_table, provenance_table
-from squeezebench.report.compare import compared, selected
-from squeezebench.report.cost_table import cost_table
+from squeezebench.base.digests import digest_of
+from squeezebench.base.errors import InputError
+from squeezebench.base.reading import planned_path
+from squeezebench.cli.main import main
+from squeezebench.data.sources.file import Options, expected
+from squeezebench.data.task import load_task
+from squeezebench.engine.measurement.files import save_model
+from squeezebench.engine.training import checkpoint
+from squeezebench.nn.rnn.classifier import recurrent_classifier
+from squeezebench.pipeline.worker import read_plan
+from squeezebench.report import outputs
+from squeezebench.report.figures.more import read_history
+from squeezebench.report.figures.tuning import gather_tuning, tuning_table
 from squeezebench.report.gather import Gathered, gather
-from squeezebench.report.inference import inference_table
-from squeezebench.report.more_figures import read_history
 from squeezebench.report.page import overview
-from squeezebench.report.paper_part import paper_parts
-from squeezebench.report.statistics import run_groups
-from squeezebench.report.summary import summaries
-from squeezebench.report.summary_table import summary_table
-from squeezebench.report.tuning import gather_tuning, tuning_table
-from squeezebench.report.verdicts import headlines
-from squeezebench.report.verified import verified
-from squeezebench.task import TaskSpec, load_task
-from squeezebench.tasks.file import Options, expected
-from squeezebench.training import checkpoint
-from squeezebench.tuning.result import Axis, Trial, TuningResult, read_result
-from squeezebench.tuning.settings import Tuning
-from squeezebench.untrusted import planned_path
+from squeezebench.report.paper.part import paper_parts
+from squeezebench.report.statistics.compare import compared, selected
+from squeezebench.report.statistics.groups import run_groups
+from squeezebench.report.statistics.summary import summaries
+from squeezebench.report.statistics.verdicts import headlines
+from squeezebench.report.tables import views
+from squeezebench.report.tables.accounts import problems_table, provenance_table
+from squeezebench.report.tables.cost import cost_table
+from squeezebench.report.tables.inference import inference_table
+from squeezebench.report.tables.summary import summary_table
+from squeezebench.report.tables.verified import verified
+from squeezebench.schema.experiment import Experiment, read_experiment
+from squeezebench.schema.inference import Inference, read_inference
+from squeezebench.schema.record import RECORD_NAME, Provenance, read_record, write_record
+from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.tuning import Tuning
+from squeezebench.schema.tuning_result import Axis, Trial, TuningResult, read_result
+from squeezebench.tools.export import read_module
 
 FUZZ = settings(
     max_examples=100, deadline=timedelta(seconds=10),
@@ -144,8 +147,8 @@ def a_record() -> dict:
 
 @cache
 def a_plan() -> dict:
-    from squeezebench.experiment import check_experiment
-    from squeezebench.plan import make_plan
+    from squeezebench.pipeline.planner import make_plan
+    from squeezebench.schema.experiment import check_experiment
 
     content = {"name": "e", "tasks": ["digits"], "seeds": [0, 1], "methods": {"dense": {}, "small_dense": {}}}
     content |= {"tuning": {"trials": 2, "methods": ["small_dense"]}}
@@ -208,7 +211,7 @@ def without_figures(folder: Path) -> None:
     chosen, summary = selected(groups), summaries(groups, gathered)
     tables = [
         views.groups_table(groups), views.selected_table(chosen, groups), summary_table(summary),
-        cost_table(chosen, groups), problems_table(gathered), views.flattery_table(gathered, groups),
+        cost_table(chosen, groups), problems_table(gathered), views.selection_bias_table(gathered, groups),
         provenance_table(gathered), views.runs_table(gathered),
     ]  # fmt: skip
     speed, tuned = inference_table(folder), gather_tuning(gathered)
@@ -267,7 +270,7 @@ def test_history_csv(tmp_path, content):
 
     (tmp_path / "history.csv").write_bytes(content)
     read_history(Gathered(tmp_path, pd.DataFrame(), pd.DataFrame()), ".")
-    from squeezebench.reproduction import _histories
+    from squeezebench.tools.reproduce import _histories
 
     list(_histories(tmp_path / "history.csv", tmp_path / "none.csv"))
     list(_histories(tmp_path / "history.csv", tmp_path / "history.csv"))
@@ -323,7 +326,7 @@ def test_experiment_files(tmp_path, data):
 @SLOW
 @given(changed=altered(CONFIG))
 def test_plans_of_altered_experiments(tmp_path_factory, changed):
-    from squeezebench.plan import make_plan
+    from squeezebench.pipeline.planner import make_plan
 
     folder = tmp_path_factory.mktemp("plan")
     (folder / "e.yaml").write_text(yaml.safe_dump(changed))
@@ -440,7 +443,7 @@ def test_headers_that_claim_what_is_not_there(tmp_path, monkeypatch, form, conte
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     """Zeros shrink a thousandfold: megabytes of zip hold more than the machine has."""
-    monkeypatch.setattr("squeezebench.untrusted.memory_bytes", lambda: 50_000_000)
+    monkeypatch.setattr("squeezebench.base.reading.memory_bytes", lambda: 50_000_000)
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, x=np.zeros((1000, 100, 200), "f4"), y=np.arange(1000) % 2)
     assert path.stat().st_size < 200_000
@@ -449,7 +452,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
 
 
 def test_a_parquet_of_one_repeated_value_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("squeezebench.untrusted.memory_bytes", lambda: 10_000_000)
+    monkeypatch.setattr("squeezebench.base.reading.memory_bytes", lambda: 10_000_000)
     path, rows = tmp_path / "bomb.parquet", 1_000_000
     table = pa.table({"sequence": np.zeros(rows, int), "step": np.arange(rows), "y": np.zeros(rows, int),
                       "f": np.zeros(rows)})  # fmt: skip
@@ -460,7 +463,7 @@ def test_a_parquet_of_one_repeated_value_is_refused_before_it_is_read(tmp_path, 
 
 def test_a_parquet_whose_padding_would_be_vast(tmp_path, monkeypatch):
     """One long sequence among many short ones: N x T is far more than the rows of the file."""
-    monkeypatch.setattr("squeezebench.untrusted.memory_bytes", lambda: 10_000_000)
+    monkeypatch.setattr("squeezebench.base.reading.memory_bytes", lambda: 10_000_000)
     path, long = tmp_path / "f.parquet", 3000
     ids = np.concatenate([np.zeros(long, int), np.arange(1, long)])
     table = pa.table({"sequence": ids, "step": np.concatenate([np.arange(long), np.zeros(long - 1, int)]),

@@ -12,8 +12,8 @@ from page_tables import Reader
 from synthetic_records import record as synthetic
 from test_security_fuzz import a_plan, a_tuning, an_inference, signed
 
-from squeezebench.record import RECORD_NAME
 from squeezebench.report import build_report
+from squeezebench.schema.record import RECORD_NAME
 
 ATTACK = (
     "</script><script>alert(1)</script><img src=https://example.invalid/x onerror=alert(2)>"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from test_workflow import snakemake
 
-from squeezebench.record import RECORD_NAME, read_record
+from squeezebench.schema.record import RECORD_NAME, read_record
 
 ROOT = Path(__file__).resolve().parents[1]
 # Of folders and files; each part would leave a file called `pwned` where a shell read it.

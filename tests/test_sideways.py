@@ -8,18 +8,14 @@ from torch import nn
 from torch.func import functional_call, jacrev
 from torch.nn import functional
 
-from squeezebench.errors import InputError
-from squeezebench.measurement.memory import Allocations
-from squeezebench.nn.sideways import (
-    SidewaysNet,
-    Timetable,
-    VideoVGG,
-    backpropagation_step,
-    clip_loss,
-    montage,
-    sideways_gradients,
-    sideways_step,
-)
+from squeezebench.base.errors import InputError
+from squeezebench.engine.measurement.memory import Allocations
+from squeezebench.nn.sideways.montage import montage
+from squeezebench.nn.sideways.network import SidewaysNet
+from squeezebench.nn.sideways.rule import sideways_gradients
+from squeezebench.nn.sideways.timetable import Timetable
+from squeezebench.nn.sideways.training import backpropagation_step, clip_loss, sideways_step
+from squeezebench.nn.sideways.vgg import VideoVGG
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
 KINDS = ["none", "sum", "concat"]
@@ -217,8 +213,8 @@ def test_gradients_meet_activations_that_are_newer_by_an_even_number_of_frames()
             assert sees - loss == 2 * (4 - module)
 
 
-@pytest.mark.parametrize(("span", "apart"), [(None, True), (3, True), (5, True), (2, False)])
-def test_two_interleaved_clips_do_not_mix(span, apart):
+@pytest.mark.parametrize(("span", "split_mask_parameters"), [(None, True), (3, True), (5, True), (2, False)])
+def test_two_interleaved_clips_do_not_mix(span, split_mask_parameters):
     """The paper's remark, with odd spans: the gradient of one clip's losses does not change with the other clip."""
     net = mixed(6, span)
     a, b, other = torch.randn(3, 2, 6, 5)
@@ -232,7 +228,7 @@ def test_two_interleaved_clips_do_not_mix(span, apart):
         ours = loss_of_even_frames(net, video, y)
         found.append(torch.cat([p.flatten() for p in ours.values()]))
     same = [torch.allclose(x, y, rtol=1e-12) for x, y in zip(found[:2], found[2:], strict=True)]
-    assert same == [apart, apart]
+    assert same == [split_mask_parameters, split_mask_parameters]
 
 
 def loss_of_even_frames(net, video, y):

@@ -6,16 +6,19 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from squeezebench.contract import tiny_task
-from squeezebench.discovery import find_methods, load
-from squeezebench.measurement import closed_form_macs, count, macs
+from squeezebench.engine.measurement.counts import count
+from squeezebench.engine.measurement.macs import closed_form_macs, macs
+from squeezebench.engine.run import execute
+from squeezebench.engine.training.loop import Trainer, describe
 from squeezebench.method import PerFrameSettings, RecurrentSettings, dense_classifier
-from squeezebench.nn.sideways import FORMS
-from squeezebench.run import execute
-from squeezebench.spec import RunSpec
-from squeezebench.task import TaskSpec
-from squeezebench.training import Trainer, TrainingSettings, describe
-from squeezebench.verification import verify
+from squeezebench.method.dense import dense_closed_form
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.nn.sideways.vgg import FORMS
+from squeezebench.schema.run import RunSpec
+from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.training import TrainingSettings
+from squeezebench.tools.check_method import tiny_task
+from squeezebench.tools.verify.saved import verify
 
 FILE = find_methods()["skip_sideways"]
 SkipSideways = load(FILE)
@@ -30,14 +33,14 @@ PATCHED = [units for units in FORMS if units != "vgg_8"]  # it pools patches of 
 def test_its_weights_and_multiplications_are_what_the_formula_says(units, shape):
     settings = PerFrameSettings(units=units, width=3, span=2, **({"patches": 1} | shape))
     model = dense_classifier(INFO, settings)
-    assert settings.closed_form(INFO)["weights"] == count(model).weights > 0
+    assert dense_closed_form(INFO, settings)["weights"] == count(model).weights > 0
     assert closed_form_macs(model, 4) == macs(model, INFO.inputs, 4)
 
 
 def test_shortcuts_that_fit_nowhere_are_refused():
     with pytest.raises(ValidationError, match="no shortcut over 3 units fits into vgg_3: give at most 2"):
         PerFrameSettings(units="vgg_3", span=3)
-    assert PerFrameSettings(units="vgg_3", span=3, shortcuts="none").dense(INFO).span is None
+    assert dense_classifier(INFO, PerFrameSettings(units="vgg_3", span=3, shortcuts="none")).span is None
 
 
 def opened(**settings):

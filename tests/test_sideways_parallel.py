@@ -10,8 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from squeezebench.errors import InputError
-from squeezebench.nn.sideways import PipelineProcesses, SidewaysNet, VideoVGG, sideways_step
+from squeezebench.base.errors import InputError
+from squeezebench.nn.sideways.network import SidewaysNet
+from squeezebench.nn.sideways.parallel import PipelineProcesses
+from squeezebench.nn.sideways.training import sideways_step
+from squeezebench.nn.sideways.vgg import VideoVGG
 
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from squeezebench.STUDY.sideways_stability import Setting, accuracy, cosine, grid, stability, train
 
-from squeezebench.nn.sideways import Setting, VideoVGG, sideways_gradients, sideways_step, stability, train
-from squeezebench.nn.sideways.study import accuracy, cosine, grid
+from squeezebench.nn.sideways.rule import sideways_gradients
+from squeezebench.nn.sideways.training import sideways_step
+from squeezebench.nn.sideways.vgg import VideoVGG
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from squeezebench.cluster import slurm_arrays
+from squeezebench.pipeline.slurm import slurm_arrays
 
 ROOT = Path(__file__).resolve().parents[1]
 SBATCH = """#!/bin/sh
@@ -118,7 +118,7 @@ def test_another_version_of_the_executor_is_left_alone(monkeypatch, caplog):
     import snakemake_executor_plugin_slurm as plugin
 
     before = plugin.Executor.run_jobs
-    assert before.__module__ != "squeezebench.cluster.slurm_arrays"
+    assert before.__module__ != "squeezebench.pipeline.slurm.slurm_arrays"
     monkeypatch.setattr(slurm_arrays, "MENDED", "0.0.0")
     slurm_arrays.mend()
     assert plugin.Executor.run_jobs is before and "job arrays were tested with 0.0.0 only" in caplog.text

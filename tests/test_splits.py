@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squeezebench.dataset import Dataset
-from squeezebench.errors import InputError
-from squeezebench.experiment import validated
-from squeezebench.splits import make_split
-from squeezebench.task import TaskSpec
+from squeezebench.base.errors import InputError
+from squeezebench.data.dataset import Dataset
+from squeezebench.data.splits import make_split
+from squeezebench.schema.experiment import validated
+from squeezebench.schema.task import TaskSpec
 
 SHARES = st.floats(0.1, 0.6)
 
@@ -20,7 +20,7 @@ def dataset(y, group=None, subset=None) -> Dataset:
     y = np.asarray(y, np.int64)
     classes = tuple(f"c{label}" for label in range(int(y.max()) + 1))
     subset = None if subset is None else np.asarray(subset)
-    return Dataset("made up", np.zeros((len(y), 1, 1)), y, classes, group=group, subset=subset)
+    return Dataset("synthetic", np.zeros((len(y), 1, 1)), y, classes, group=group, subset=subset)
 
 
 @st.composite

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from squeezebench.training.checkpoint import load, save
-from squeezebench.training.state import DEPTH, CannotBeSaved, Decoder, Encoder
+from squeezebench.engine.training.checkpoint import load, save
+from squeezebench.engine.training.state import DEPTH, CannotBeSaved, Decoder, Encoder
 
 
 def model() -> nn.Module:
@@ -151,7 +151,7 @@ def test_the_deepest_state_can_be_read_again(tmp_path):
     ids=json.dumps,
 )  # fmt: skip
 def test_content_that_was_made_up_raises_what_a_reader_catches(content):
-    from squeezebench.training.resuming import MISFITS
+    from squeezebench.engine.training.resuming import MISFITS
 
     with pytest.raises((*MISFITS, StopIteration)):
         Decoder(model(), {"0": torch.zeros(8, dtype=torch.uint8)}).decode(content)

@@ -22,13 +22,13 @@ from statsmodels.stats.multitest import multipletests
 from synthetic_records import METHODS, counts, make, record, write
 
 from squeezebench.report import build_report
-from squeezebench.report.compare import compared, selected
+from squeezebench.report.figures.palette import looks
+from squeezebench.report.figures.ranks import differ, rank, rank_diagram
 from squeezebench.report.gather import gather
-from squeezebench.report.palette import looks
-from squeezebench.report.ranks import differ, rank, rank_diagram
-from squeezebench.report.statistics import run_groups
-from squeezebench.report.summary import RATIOS, hypervolume, summaries
-from squeezebench.report.summary_table import summary_table
+from squeezebench.report.statistics.compare import compared, selected
+from squeezebench.report.statistics.groups import run_groups
+from squeezebench.report.statistics.summary import RATIOS, hypervolume, summaries
+from squeezebench.report.tables.summary import summary_table
 
 TASKS = ("digits", "japanese_vowels", "basic_motions")
 

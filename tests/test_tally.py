@@ -7,7 +7,10 @@ import torch
 from feedforward_networks import MAKERS, network
 from torch import nn
 
-from squeezebench.nn.feedforward import MaskedNetwork, measured_sizes, narrowed, select_channels, tally
+from squeezebench.nn.pruning.compact import select_channels
+from squeezebench.nn.pruning.masked_network import MaskedNetwork
+from squeezebench.nn.pruning.size_tracker import narrowed, track_sizes
+from squeezebench.nn.pruning.sizes import measured_sizes
 
 PLAIN = ["lenet300", "lenet5", "vgg", "vgg8", "frame", "resnet_a", "resnet_b", "bottleneck", "mobilenet"]
 
@@ -30,11 +33,11 @@ def some(masked: MaskedNetwork, part: float, seed: int) -> dict[str, torch.Tenso
 @pytest.mark.parametrize("name", PLAIN)
 def test_the_tally_is_the_size_of_the_network_that_is_left(name, part):
     masked, example = masked_network(name)
-    counts = tally(masked)
+    counts = track_sizes(masked)
     alive = counts.alive(some(masked, part, 1))
     chosen = {one: stays.nonzero().flatten() for one, stays in counts.kept(alive).items()}
     assert counts.sizes(alive) == measured_sizes(select_channels(masked.network, chosen, example), example)
-    assert counts is tally(masked)
+    assert counts is track_sizes(masked)
 
 
 @pytest.mark.parametrize("name", ["lenet300", "lenet5", "vgg", "frame"])
@@ -42,7 +45,7 @@ def test_a_narrowed_network_has_the_same_masks_and_gives_the_same(name):
     masked, example = masked_network(name)
     for mask in masked.masks.values():
         nn.init.uniform_(mask.mu, 0.5, 1.5)
-    counts = tally(masked)
+    counts = track_sizes(masked)
     kept = counts.kept(counts.alive(some(masked, 0.6, 2)))
     for one, stays in kept.items():
         with torch.no_grad():
@@ -57,7 +60,7 @@ def test_a_narrowed_network_has_the_same_masks_and_gives_the_same(name):
 
 def test_a_flattened_element_goes_with_its_channel_and_an_unread_channel_goes_too():
     masked, _ = masked_network("lenet5")
-    counts = tally(masked)
+    counts = track_sizes(masked)
     channel = {one.name: torch.ones(one.width, dtype=torch.bool) for one in masked.sets}
     channel["conv2"][1] = False
     per_channel = len(channel["flat"]) // len(channel["conv2"])

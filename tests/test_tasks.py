@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from squeezebench.errors import InputError
-from squeezebench.task import PARTS, TaskSpec, load_task, task_spec
-from squeezebench.tasks import available
-from squeezebench.tasks._cache import cached_arrays
-from squeezebench.tasks._frames import choose_steps
+from squeezebench.base.errors import InputError
+from squeezebench.data.cache import cached_arrays
+from squeezebench.data.frames import choose_steps
+from squeezebench.data.sources import available
+from squeezebench.data.task import PARTS, load_task, task_spec
+from squeezebench.schema.task import TaskSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("SQUEEZEBENCH_SHARED", ROOT.parent / "shared"))
@@ -38,7 +39,7 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A made-up folder task: (60, 12, 4) float32 with lengths 2..12 and three classes."""
+    """A synthetic folder task: (60, 12, 4) float32 with lengths 2..12 and three classes."""
     generator = np.random.default_rng(0)
     n = 60
     arrays = {
@@ -320,7 +321,9 @@ def test_sources_are_files_and_listing_them_is_light():
     assert {"digits", "basic_motions", "japanese_vowels", "ucr", "file"} <= set(sources)
     for info in sources.values():
         assert info.summary.endswith(".") and info.options["type"] == "object"
-    program = "import sys; from squeezebench.tasks import available; available(); import squeezebench.task\n"
+    program = (
+        "import sys; from squeezebench.data.sources import available; available(); import squeezebench.data.task\n"
+    )
     program += "heavy = {'torch', 'aeon', 'sklearn', 'pandas', 'scipy', 'pyarrow', 'numba'} & set(sys.modules)\n"
     program += "assert not heavy, heavy"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

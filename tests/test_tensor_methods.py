@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from squeezebench.contract import HIDDEN, case_of
-from squeezebench.counting import construct, count_method
-from squeezebench.errors import InputError
-from squeezebench.measurement import count
+from squeezebench.base.errors import InputError
+from squeezebench.engine.measurement.counts import count
 from squeezebench.method import TaskInfo, dense_classifier
+from squeezebench.tools.check_method import HIDDEN, case_of
+from squeezebench.tools.counting import construct, count_method
 
 UCF11 = {"inputs": 57_600, "hidden": 256, "classes": 11}
 SMALL = TaskInfo("small", "sequence", 24, 5, 3, False, 30)
@@ -79,7 +79,7 @@ def test_decomposed_start_is_the_dense_network_at_full_rank(method):
     dense = dense_classifier(SMALL, lowered.settings)
     x = torch.randn(6, 5, 24)
     expected = dense(x)
-    adopted = lowered.adopt(lowered.build(SMALL), dense)
+    adopted = lowered.load_dense(lowered.build(SMALL), dense)
     assert torch.allclose(adopted(x), expected, atol=1e-4)
 
 

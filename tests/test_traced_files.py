@@ -337,7 +337,7 @@ def test_a_sweep_has_a_point_for_each_value(traced, results):
     groups.sort(key=lambda group: group.runs[0]["settings"]["beta"])
     assert len(rows) == len(groups) == 3
     for row, group in zip(rows, groups, strict=True):
-        wanted = group_columns(group, results) | {"row": "VIB", "knob": "beta", "candidates": 1,
+        wanted = group_columns(group, results) | {"row": "VIB", "setting": "beta", "candidates": 1,
                                                   "value": group.runs[0]["settings"]["beta"]}  # fmt: skip
         assert set(row) == set(wanted) and all(same(row[k], v) for k, v in wanted.items()), (row, wanted)
 

@@ -18,11 +18,11 @@ from synthetic_records import write
 from test_traced_files import FILES as RECURRENT
 from traced_results import read_csv, rewrite, same
 
-from squeezebench.errors import InputError
-from squeezebench.published import PublishedTable, check_tables
+from squeezebench.base.errors import InputError
 from squeezebench.report import build_report, outputs
-from squeezebench.report.paper_networks import most
+from squeezebench.report.paper.networks import most
 from squeezebench.report.words import captions
+from squeezebench.schema.printed import PublishedTable, check_tables
 
 
 @pytest.fixture(scope="module")

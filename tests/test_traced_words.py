@@ -203,7 +203,7 @@ def test_problems(traced, page, results):
 
 
 def test_flattery(traced, page, results):
-    shown, (row,) = page.tables["flattery"], read_csv(traced / "tables/flattery.csv")
+    shown, (row,) = page.tables["selection_bias"], read_csv(traced / "tables/test-selection bias.csv")
     line = line_of(row, results)
     assert line.group.key[1] == "as_released" and len(shown.rows) == 1
     best, last = (line.group.values(name) for name in ("test_accuracy", "test_accuracy_final_epoch"))
@@ -349,7 +349,7 @@ def meant(results: Results, task: str, wanted: dict) -> list[Group]:
 
     def fits(settings: dict) -> bool:
         for key, value in wanted.get("where", {}).items():
-            values = value if isinstance(value, list) else [value]  # None: no value, or not a knob yet
+            values = value if isinstance(value, list) else [value]  # None: no value, or not a setting yet
             if settings.get(key) not in values or (key not in settings and value is not None):
                 return False
         return all(key in settings and settings[key] != value for key, value in wanted.get("unlike", {}).items())
@@ -415,11 +415,11 @@ def outcome(test: dict, results: Results, task: str) -> tuple[str, list[float]]:
         assert len(set(found)) == 1
         return f"{{}} {test['count'].replace('_', ' ')} in {{}} compact modules", [found[0], len(found)]
     if form == "monotone":
-        some = sorted(meant(results, task, test["of"]), key=lambda g: g.runs[0]["settings"][test["knob"]])
-        x = np.log10([g.runs[0]["settings"][test["knob"]] for g in some])
+        some = sorted(meant(results, task, test["of"]), key=lambda g: g.runs[0]["settings"][test["setting"]])
+        x = np.log10([g.runs[0]["settings"][test["setting"]] for g in some])
         y = np.log10(together(some, "baseline/counts/lstm_total") / together(some, "lstm_parameters"))
         slopes = ((x - x.mean()) @ (y - y.mean(0))) / ((x - x.mean()) ** 2).sum()
-        return "{} [{}, {}] decades of ratio for a factor of 10 in " + test["knob"], interval(slopes, 0.0)
+        return "{} [{}, {}] decades of ratio for a factor of 10 in " + test["setting"], interval(slopes, 0.0)
     if form == "equal_size":
         ours, pairs = ordered(meant(results, task, test["of"])), {}
         for partner in sorted(meant(results, task, test["against"]), key=lambda g: g.size):
@@ -482,5 +482,5 @@ def cell(root: Path, figure: dict) -> str:
 
 def test_no_table_is_left_out(page):
     """Every table that the page holds is recomputed here or in test_traced.py."""
-    here = {"claims", "table2", "appendix1", "leak", "problems", "flattery", "provenance"}
+    here = {"claims", "table2", "appendix1", "leak", "problems", "selection_bias", "provenance"}
     assert set(page.tables) == here | set(TABLES)

@@ -11,16 +11,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squeezebench import run as engine
-from squeezebench import start as starts
-from squeezebench.discovery import MethodFile, find_methods
-from squeezebench.measurement import load_model
+from squeezebench.data.task import Task, load_task
+from squeezebench.engine import run as engine
+from squeezebench.engine import start as starts
+from squeezebench.engine.measurement.files import load_model
+from squeezebench.engine.run import execute
+from squeezebench.engine.training.evaluation import accuracy
+from squeezebench.engine.training.loop import Trainer, describe, divide_epochs
 from squeezebench.method import RecurrentSettings, Stage, dense_classifier
-from squeezebench.record import RECORD_NAME, read_record
-from squeezebench.run import RunSpec, execute
-from squeezebench.task import Task, TaskSpec, load_task
-from squeezebench.training import Trainer, TrainingSettings, describe, divide_epochs
-from squeezebench.training.evaluation import accuracy
+from squeezebench.method.discovery import MethodFile, find_methods
+from squeezebench.schema.record import RECORD_NAME, read_record
+from squeezebench.schema.run import RunSpec
+from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.training import TrainingSettings
 
 METHOD = '''"""A method made for a test."""
 
@@ -35,7 +38,7 @@ from squeezebench.nn import select_units
 class Made(Method):
     """Dense, but for what a test adds."""
 
-    title = paper = "made up"
+    title = paper = "synthetic"
 
     def build(self, task):
         return dense_classifier(task, self.settings)
@@ -322,12 +325,12 @@ def test_a_record_of_another_run_in_the_same_folder_is_not_taken_for_this_one(ru
 def test_an_edited_method_file_makes_its_run_anew(run, tmp_path, events):
     first = run("mine", body="pass")
     count = events.count(("epoch",))
-    again = run("mine", body="pass  # edited")
+    again = run("mine", body="None")
     assert first.provenance.method_digest != again.provenance.method_digest
     assert events.count(("epoch",)) == 2 * count
 
 
-# ---------------------------------------------------------------------- the dense start
+# ---------------------------------------------------------------------- the dense pretraining
 
 
 @pytest.fixture
@@ -347,7 +350,7 @@ def test_methods_share_one_dense_start(run, trainings, tmp_path):
     records = [run(method, folder=method) for method in ("iss", "magnitude", "random_units")]
     assert len(trainings) == 1 and len(list((tmp_path / "starts").glob("*.safetensors"))) == 1
     assert len({record.provenance.start_digest for record in records}) == 1
-    assert all(record.stages[0].name == "dense start" and record.stages[0].shared for record in records)
+    assert all(record.stages[0].name == "dense pretraining" and record.stages[0].shared for record in records)
     assert all(stage.seconds != record.seconds.train for record in records for stage in record.stages[:1])
 
 
@@ -369,7 +372,7 @@ def test_a_damaged_start_is_trained_again(run, trainings, tmp_path, damage):
     before = run("iss")
     (path,) = (tmp_path / "starts").glob("*.safetensors")
     content = path.read_bytes()
-    other = content.replace(b"dense start", b"dense smart")  # still a safetensors file; its words do not matter
+    other = content.replace(b"dense pretraining", b"dense smart")  # still a safetensors file; its words do not matter
     path.write_bytes({"cut": content[:-9], "empty": b"", "noise": b"\x00" * 99, "other": other}[damage])
     after = run("iss", folder="again")
     assert len(trainings) == (1 if damage == "other" else 2)

@@ -17,17 +17,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squeezebench.discovery import find_methods, load
-from squeezebench.errors import InputError
-from squeezebench.experiment import check_experiment
-from squeezebench.jobs import run_job, tune_job
-from squeezebench.plan import make_plan
-from squeezebench.record import RECORD_NAME, digest_of, read_record
+from squeezebench.base.digests import digest_of
+from squeezebench.base.errors import InputError
+from squeezebench.data.task import Task
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.pipeline.planner import make_plan
+from squeezebench.pipeline.tuning.space import own_point, space_of
+from squeezebench.pipeline.worker import run_job, tune_job
 from squeezebench.report import build_report, outputs
-from squeezebench.task import Task
-from squeezebench.tuning.result import Trial, TuningError, TuningResult, best_so_far, read_result, winner
-from squeezebench.tuning.settings import Objective, Tuning
-from squeezebench.tuning.space import own_point, space_of
+from squeezebench.schema.experiment import check_experiment
+from squeezebench.schema.record import RECORD_NAME, read_record
+from squeezebench.schema.tuning import Objective, Tuning
+from squeezebench.schema.tuning_result import Trial, TuningError, TuningResult, best_so_far, read_result, winner
 
 SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
 TRIALS = 3
@@ -46,17 +47,17 @@ import os
 import pathlib
 import time
 
-from squeezebench.method import Method, RecurrentSettings, dense_classifier, knob
+from squeezebench.method import Method, RecurrentSettings, dense_classifier, setting
 
 
 class Noted(Method):
-    """Dense, with knobs that a tuner can draw."""
+    """Dense, with settings that a tuner can draw."""
 
     title = paper = "noted <b>"
 
     class Settings(RecurrentSettings):
-        width: int = knob(4, "hidden units", search=(2, 64), gt=0)
-        rate: float = knob(0.1, "changes nothing", search=(0.01, 1.0))
+        width: int = setting(4, "hidden units", search=(2, 64), gt=0)
+        rate: float = setting(0.1, "changes nothing", search=(0.01, 1.0))
 
     def build(self, task):
         folder = pathlib.Path(os.environ["NOTES"])
@@ -111,7 +112,7 @@ def test_every_method_has_the_same_budget_and_the_winner_runs_as_any_other_point
     assert {name: len(result.trials) for name, result in found.items()} == {
         "small_dense": TRIALS,
         "vib_lstm": TRIALS,
-        "pooled_linear": 1,  # it has no knob to draw
+        "pooled_linear": 1,  # it has no setting to draw
     }
     assert {result.epochs for result in found.values()} == {3}
     assert {result.tuning.seed for result in found.values()} == {0}
@@ -125,7 +126,7 @@ def test_every_method_has_the_same_budget_and_the_winner_runs_as_any_other_point
     assert vib.settings == vib.fixed | vib.best.drawn and vib.settings["threshold"] == 2.0
     assert {trial.drawn["beta"] for trial in vib.trials} <= {0.5, 2, 8} and "threshold" not in vib.space
     starts = list((folder / "starts").glob("*.safetensors"))
-    assert len(starts) == 1  # the trials and the run share one dense start
+    assert len(starts) == 1  # the trials and the run share one dense pretraining
 
 
 def test_the_report_shows_budgets_and_curves_and_the_plan_alone_names_its_files(finished):
@@ -260,7 +261,7 @@ def noted(tmp_path, monkeypatch):
     (tmp_path / "notes").mkdir()
     monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
     changed = {"methods": {"noted": {}}, "plugins": [str(tmp_path / "mine")], "training": {"epochs": 1}}
-    make = lambda name="a", **tuning: planned(tmp_path / name, **changed, tuning=BASE["tuning"] | tuning)  # noqa: E731
+    make = lambda name="a", **tuning: planned(tmp_path / name, **changed, tuning=BASE["tuning"] | tuning)
     return make, lambda: len(list((tmp_path / "notes").glob("*")))
 
 
@@ -382,11 +383,11 @@ def test_a_report_says_which_tuning_is_missing_or_damaged_and_escapes_titles(tmp
         ({"tuning": {"methods": []}}, ["tuning.methods", "leave `methods` out"]),
         ({"tuning": {"methods": ["dense", "dense"]}}, ["dense is given twice"]),
         ({"tuning": 20}, ["tuning", "20"]),
-        ({"methods": {"small_dense": [{"ratio": 2}]}}, ["small_dense", "one mapping of knobs, not a list"]),
+        ({"methods": {"small_dense": [{"ratio": 2}]}}, ["small_dense", "one mapping of settings, not a list"]),
         ({"methods": {"small_dense": {"ratio": []}}}, ["small_dense: ratio", "(got [])"]),
         ({"methods": {"small_dense": {"ratio": [3, 3]}}}, ["small_dense: ratio", "different", "[3, 3]"]),
         ({"methods": {"small_dense": {"ratio": [3, "x"]}}}, ["small_dense: ratio = 'x'"]),
-        ({"methods": {"small_dense": {"ratios": [3]}}}, ["no knob 'ratios'", "did you mean ratio"]),
+        ({"methods": {"small_dense": {"ratios": [3]}}}, ["no setting 'ratios'", "did you mean ratio"]),
     ],
     ids=str,
 )

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squeezebench.errors import InputError
-from squeezebench.experiment import Experiment, check_experiment, suffix, variant
-from squeezebench.plan import make_plan
+from squeezebench.base.errors import InputError
+from squeezebench.pipeline.planner import make_plan
+from squeezebench.schema.experiment import Experiment, check_experiment, suffix, variant
 
 BASE = {
     "name": "e",

@@ -11,18 +11,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from synthetic_records import make
 
-from squeezebench.cli import main
-from squeezebench.consistency import inconsistencies
-from squeezebench.discovery import find_methods, load
-from squeezebench.measurement import read_spec
+from squeezebench.cli.main import main
+from squeezebench.data.task import task_spec
+from squeezebench.engine.measurement.files import read_spec
+from squeezebench.engine.run import execute
 from squeezebench.method import RecurrentSettings
-from squeezebench.record import read_record, write_record
-from squeezebench.report.verified import records_digest, verified
-from squeezebench.run import execute, settings_of
-from squeezebench.spec import RunSpec
-from squeezebench.task import task_spec
-from squeezebench.training import TrainingSettings
-from squeezebench.verification import as_text, verify
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.method.settings import settings_of
+from squeezebench.report.tables.verified import verified
+from squeezebench.schema.record import read_record, write_record
+from squeezebench.schema.run import RunSpec
+from squeezebench.schema.training import TrainingSettings
+from squeezebench.schema.verification import records_digest
+from squeezebench.tools.verify.consistency import inconsistencies
+from squeezebench.tools.verify.saved import as_text, verify
 
 RECURRENT = ("input_to_hidden", "lstm_total", "model_total")  # rules of counting
 MADE = ("dense", "tt_lstm", "vib_lstm", "magnitude", "pooled_linear")

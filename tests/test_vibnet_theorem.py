@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize, minimize_scalar
+from squeezebench.STUDY.theorem import QuadraticBound, random_bound
 
-from squeezebench.errors import InputError
-from squeezebench.nn.feedforward.theorem import QuadraticBound, random_bound
+from squeezebench.base.errors import InputError
 
 SIZE = 8
 

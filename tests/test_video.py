@@ -1,4 +1,4 @@
-"""Clips to frames, flow and features of one clip: decoding, TV-L1, the two backbones, made-up clips."""
+"""Clips to frames, flow and features of one clip: decoding, TV-L1, the two backbones, synthetic clips."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squeezebench.errors import InputError
-from squeezebench.tasks._frames import choose_steps
-from squeezebench.tasks._video import BACKBONES
-from squeezebench.video import made_up
-from squeezebench.video.backbones import backbone, parameters
-from squeezebench.video.clips import index_clips
-from squeezebench.video.decode import ClipError, frame_count, read_frames, scan, spread
-from squeezebench.video.flow import as_image, cached_flow, mirror, to_bytes, tvl1
-from squeezebench.video.lists import official_split
+from squeezebench.base.errors import InputError
+from squeezebench.data.frames import choose_steps
+from squeezebench.data.video import synthetic as synthetic
+from squeezebench.data.video.backbones import backbone, parameters
+from squeezebench.data.video.clips import index_clips
+from squeezebench.data.video.decode import ClipError, frame_count, read_frames, scan, spread
+from squeezebench.data.video.flow import as_image, cached_flow, mirror, to_bytes, tvl1
+from squeezebench.data.video.lists import official_split
+from squeezebench.data.video.options import BACKBONES
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def clip(tmp_path):
     """20 frames of 32 x 48; frame i has the grey level 10 i."""
     frames = np.broadcast_to(np.arange(20, dtype=np.uint8)[:, None, None, None] * 10, (20, 32, 48, 3))
     path = tmp_path / "steps.avi"
-    made_up.write_clip(path, frames, "mpeg4")
+    synthetic.write_clip(path, frames, "mpeg4")
     return path
 
 
@@ -108,13 +108,13 @@ def test_flow_is_read_from_its_cache_and_made_again_where_that_is_damaged(tmp_pa
     for step in range(3):
         cv2.circle(frames[step], (10 + 3 * step, 12), 5, (255, 200, 90), -1)
     clip, image = tmp_path / "clip.avi", tmp_path / "flow" / "clip.png"
-    made_up.write_clip(clip, frames, "mpeg4")
+    synthetic.write_clip(clip, frames, "mpeg4")
     made = cached_flow(clip, np.arange(3), 3, 20.0, image)
     assert made.shape == (3, 24, 32, 2) and made[0, ..., 0].max() > 128
     assert np.array_equal(made[1], made[2])  # the last frame has no next one
     clip.unlink()
     assert np.array_equal(cached_flow(clip, np.arange(3), 3, 20.0, image), made)
-    made_up.write_clip(clip, frames, "mpeg4")
+    synthetic.write_clip(clip, frames, "mpeg4")
     image.write_bytes(image.read_bytes()[:60])
     assert np.array_equal(cached_flow(clip, np.arange(3), 3, 20.0, image), made)
     single = cached_flow(clip, np.array([0]), 1, 20.0, tmp_path / "one.png")
@@ -151,9 +151,9 @@ def test_weights_that_cannot_be_fetched_are_one_line(tmp_path, monkeypatch):
 @pytest.mark.parametrize("source", ["ucf11", "ucf101", "hmdb51"])
 def test_made_up_clips_have_the_official_layout_and_repeat(tmp_path, monkeypatch, source):
     monkeypatch.setenv("SQUEEZEBENCH_DATA", str(tmp_path / "data"))
-    folders = [made_up.make_clips(source, tmp_path / name, 6) for name in ("one", "two")]
+    folders = [synthetic.make_clips(source, tmp_path / name, 6) for name in ("one", "two")]
     assert _digest(folders[0]) == _digest(folders[1])
-    index = index_clips(source, folders[0], classes=made_up.classes_of(source))
+    index = index_clips(source, folders[0], classes=synthetic.classes_of(source))
     assert len(index.clips) == 24 and not index.problems and len({c.group for c in index.clips}) >= 3
     numbers = () if source == "ucf11" else (1, 2, 3)
     tests = [set(np.flatnonzero(official_split(index, n, folders[0]).subset == "test")) for n in numbers]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from squeezebench.record import RECORD_NAME, read_record
+from squeezebench.schema.record import RECORD_NAME, read_record
 
 SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
 TINY = {
@@ -27,7 +27,7 @@ PLUGIN = '''"""Half the units of the dense network, the first ones."""
 
 import torch
 
-from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, knob
+from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, setting
 from squeezebench.nn import select_units
 
 
@@ -35,10 +35,10 @@ class FirstUnits(Method):
     """Keeps the first units, whatever they do; then trains on."""
 
     title = "first units"
-    paper = "made up for a test"
+    paper = "synthetic for a test"
 
     class Settings(RecurrentSettings):
-        keep: int = knob(4, "units that stay", search=(1, 64), gt=0)
+        keep: int = setting(4, "units that stay", search=(1, 64), gt=0)
 
     def start_share(self):
         return 0.4
@@ -46,7 +46,7 @@ class FirstUnits(Method):
     def build(self, task):
         return dense_classifier(task, self.settings)
 
-    def adopt(self, model, dense):
+    def load_dense(self, model, dense):
         return select_units(dense, None, [torch.arange(self.settings.keep)])
 
     def closed_form(self, task):
@@ -141,7 +141,7 @@ def test_a_plugin_of_40_lines_outside_the_project_is_run_and_reported(finished):
     assert {(r.varied["keep"], r.seed, r.counts.lstm_total) for r in found.values()} == {
         (keep, seed, 4 * keep * (8 + keep + 2)) for keep in (2, 4) for seed in (0, 1)
     }
-    assert all(r.stages[0].name == "dense start" and r.stages[0].shared for r in found.values())
+    assert all(r.stages[0].name == "dense pretraining" and r.stages[0].shared for r in found.values())
     assert "first units" in (folder / "results" / "tiny" / "report.html").read_text()
 
 
@@ -216,7 +216,10 @@ def test_a_changed_experiment_runs_what_is_new_and_keeps_the_rest(finished):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"methods": {"dense": {"hiden": 3}}}, "tiny.yaml: methods: dense has no knob 'hiden'; did you mean hidden?"),
+        (
+            {"methods": {"dense": {"hiden": 3}}},
+            "tiny.yaml: methods: dense has no setting 'hiden'; did you mean hidden?",
+        ),
         ({"metods": {}}, "tiny.yaml: unknown key 'metods'; did you mean methods"),
         ({"seeds": []}, "tiny.yaml: no runs: give at least one task, one method and one seed"),
     ],

@@ -1,40 +1,49 @@
-"""Modules every method is composed from. Nothing in here imports the rest of squeezebench, but errors."""
+"""The modules that methods are composed from. `from squeezebench import nn`, then `nn.BottleneckMask`: torch is imported
+when the first of them is used, so that planning and reporting start without it.
 
-from .bottleneck import BottleneckMask, apart
-from .classifier import RecurrentClassifier, recurrent_classifier
-from .coupled import CoupledUnits, coupled_units, mask_units, units_kl
-from .layer import GATES, RecurrentLayer
-from .maps import JointHidden, JointInput, LowRankMap
-from .recurrence import plain
-from .residual import ResidualClassifier
-from .segments import TemporalSegments
-from .shrink import compact_masked, keep_largest, keep_smaller, select_units, surviving_inputs, surviving_units
-from .sparse import SparseMap
-from .tensorise import MapChoice
+masks/       what decides which units stay          rnn/      cells, layers, heads, classifiers
+factorized/  linear maps with few parameters        cnn/      feed-forward networks
+pruning/     dependency graph, importance, cutting  sideways/ a learning rule for per-frame networks
+kernels/     fused steps and matrix products
+"""
 
-__all__ = [
-    "GATES",
-    "BottleneckMask",
-    "CoupledUnits",
-    "JointHidden",
-    "JointInput",
-    "LowRankMap",
-    "MapChoice",
-    "RecurrentClassifier",
-    "RecurrentLayer",
-    "ResidualClassifier",
-    "SparseMap",
-    "TemporalSegments",
-    "apart",
-    "compact_masked",
-    "coupled_units",
-    "keep_largest",
-    "keep_smaller",
-    "mask_units",
-    "plain",
-    "recurrent_classifier",
-    "select_units",
-    "surviving_inputs",
-    "surviving_units",
-    "units_kl",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cnn.frames": ["FrameNetwork", "FrameRecurrent"],
+        "cnn.named": ["named_features", "named_network", "named_weights"],
+        "cnn.vgg": ["CONFIGURATIONS"],
+        "factorized.joint": ["JointHidden", "JointInput"],
+        "factorized.low_rank": ["LowRankMap"],
+        "factorized.modes": ["check_rank"],
+        "factorized.sparse": ["SparseMap"],
+        "factorized.tensorise": ["MapChoice"],
+        "masks.bottleneck": ["BottleneckMask", "split_mask_parameters"],
+        "masks.hard_concrete": ["HardConcreteGate", "LogUniformMask"],
+        "pruning.compact": ["compact_network", "select_channels"],
+        "pruning.coupled_units": ["mask_units", "units_kl"],
+        "pruning.dependency_graph": ["follow"],
+        "pruning.groups": ["above", "chosen", "input_square_norms", "largest", "unit_group_lasso", "unit_square_norms"],
+        "pruning.information": ["itpcc_kl", "vibnet_kl"],
+        "pruning.masked_network": ["MaskedNetwork"],
+        "pruning.shrink": [
+            "compact_masked",
+            "keep_largest",
+            "keep_smaller",
+            "select_units",
+            "surviving_inputs",
+            "surviving_units",
+        ],
+        "pruning.size_tracker": ["narrowed", "track_sizes"],
+        "pruning.unit_groups": ["UnitGroups", "unit_groups"],
+        "rnn.classifier": ["RecurrentClassifier", "recurrent_classifier"],
+        "rnn.heads.segments": ["TemporalSegments"],
+        "rnn.layer": ["GATES", "RecurrentLayer"],
+        "rnn.pooled": ["MeanPoolLinear"],
+        "rnn.residual": ["ResidualClassifier"],
+        "sideways.training": ["backpropagation_step", "sideways_step"],
+        "sideways.vgg": ["VideoVGG", "video_vgg", "video_vgg_weights"],
+    },
+)

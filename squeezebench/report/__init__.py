@@ -16,7 +16,7 @@ def build_report(folder: Path, *, plan: Path | None = None) -> Path:
 
     `plan` names the runs that should exist; without it, `folder/plan.json` is used where there is one.
     """
-    from squeezebench.report.page import build  # pandas and matplotlib are loaded only when a report is built
+    from squeezebench.report.page import build
 
     return build(Path(folder), plan=plan)
 

@@ -121,7 +121,7 @@ def setting(value: Any) -> str:
 
 
 def settings(values: dict[str, Any]) -> str:
-    """The knobs that tell a run group from the defaults, in words."""
+    """The settings that tell a run group from the defaults, in words."""
     return ", ".join(f"{key}{NBSP}={NBSP}{setting(value)}" for key, value in sorted(values.items())) or "defaults"
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from squeezebench.record import RECORD_NAME, Cost, Record, RecordError, read_record
 from squeezebench.report.names import read_plan
 from squeezebench.report.sizes import sized
+from squeezebench.schema.record import RECORD_NAME, Cost, Record, RecordError, read_record
 
 GROUP = ["task", "protocol", "method", "settings"]  # a run group is these, over seeds
 PROBLEM_COLUMNS = ["kind", "task", "method", "settings", "seed", "reason", "path", "folder"]

@@ -1,4 +1,4 @@
-"""Labels of run groups: the knobs that tell a group from the others, in words."""
+"""Labels of run groups: the settings that tell a group from the others, in words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from squeezebench.report import formats
 
 
 def settings_labels(groups: pd.DataFrame) -> pd.Series:
-    """The varied knobs of each group. Two groups of a method that would read the same also get the knobs they
+    """The varied settings of each group. Two groups of a method that would read the same also get the settings they
     differ in, so that no two rows of a table have one name."""
     labels = groups["varied"].map(lambda text: formats.settings(json.loads(text)))
     keys = [groups["task"], groups["protocol"], groups["method"], labels]

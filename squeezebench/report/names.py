@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from squeezebench.errors import InputError
-from squeezebench.untrusted import read_json
+from squeezebench.base.errors import InputError
+from squeezebench.base.reading import read_json
 
 PAGE = "report.html"
 AUDIT_PAGE = "audit.html"  # the papers' printed figures, recomputed: beside every report that compares with a paper
-TABLES = ("groups", "selected", "summary", "problems", "cost", "flattery", "provenance", "runs")
+TABLES = ("groups", "selected", "summary", "problems", "cost", "selection_bias", "provenance", "runs")
 TASK_FIGURES = ("accuracy_vs_size", "per_class", "training")  # one of each for every task
 SHARED_FIGURES = ("difference_vs_ratio", "ranks")
 CLAIMED = "vib_lstm"  # the method that report/claims is about

@@ -10,33 +10,34 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from squeezebench.errors import InputError
-from squeezebench.record import write_atomically
-from squeezebench.report import formats, html, views
-from squeezebench.report.accounts import KINDS, problems_table, provenance_table
+from squeezebench.base.errors import InputError
+from squeezebench.base.files import write_atomically
+from squeezebench.base.reading import inside
+from squeezebench.report import formats, html
 from squeezebench.report.audit.page import write_beside
-from squeezebench.report.claims import claims_table, judge_claims, summary_line
-from squeezebench.report.compare import compared, selected
-from squeezebench.report.cost_table import cost_table
-from squeezebench.report.figures import Plot, accuracy_vs_size, glance, key
-from squeezebench.report.first_layer import first_layer
+from squeezebench.report.claims.judge import claims_table, judge_claims, summary_line
+from squeezebench.report.figures.first_layer import first_layer
+from squeezebench.report.figures.more import difference_vs_ratio, per_class, training
+from squeezebench.report.figures.palette import looks
+from squeezebench.report.figures.ranks import rank_diagram
+from squeezebench.report.figures.scatter import Plot, accuracy_vs_size, glance, key
+from squeezebench.report.figures.tuning import gather_tuning, tuning_curves, tuning_table
 from squeezebench.report.gather import Gathered, gather
-from squeezebench.report.inference import inference_table
-from squeezebench.report.more_figures import difference_vs_ratio, per_class, training
 from squeezebench.report.names import AUDIT_PAGE, CLAIMED, PAGE, has_claims, table_suffixes
-from squeezebench.report.palette import looks
-from squeezebench.report.paper_part import paper_parts
-from squeezebench.report.ranks import rank_diagram
+from squeezebench.report.paper.part import paper_parts
 from squeezebench.report.sizes import rule_of
-from squeezebench.report.statistics import run_groups
-from squeezebench.report.summary import summaries
-from squeezebench.report.summary_table import summary_table
-from squeezebench.report.tables import Table
-from squeezebench.report.tuning import gather_tuning, tuning_curves, tuning_table
-from squeezebench.report.verdicts import Headline, headlines
-from squeezebench.report.verified import verified
+from squeezebench.report.statistics.compare import compared, selected
+from squeezebench.report.statistics.groups import run_groups
+from squeezebench.report.statistics.summary import summaries
+from squeezebench.report.statistics.verdicts import Headline, headlines
+from squeezebench.report.tables import views
+from squeezebench.report.tables.accounts import KINDS, problems_table, provenance_table
+from squeezebench.report.tables.cost import cost_table
+from squeezebench.report.tables.inference import inference_table
+from squeezebench.report.tables.summary import summary_table
+from squeezebench.report.tables.table import Table
+from squeezebench.report.tables.verified import verified
 from squeezebench.report.words import captions
-from squeezebench.untrusted import inside
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def build(folder: Path, *, plan: Path | None = None) -> Path:
             summary_table(summary),
             cost_table(chosen, groups),
             problems_table(gathered),
-            views.flattery_table(gathered, groups),
+            views.selection_bias_table(gathered, groups),
             provenance_table(gathered),
             views.runs_table(gathered),
         )

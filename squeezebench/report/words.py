@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from squeezebench.errors import InputError
-
-ASSETS = Path(__file__).parents[2] / "report"
+from squeezebench.base.errors import InputError
+from squeezebench.base.places import ASSETS
 
 
 def asset(name: str) -> str:

@@ -1,7 +1,7 @@
-"""A made-up Slurm: programs of its names that answer as Slurm does, and one server behind them that runs nothing.
+"""A synthetic Slurm: programs of its names that answer as Slurm does, and one server behind them that runs nothing.
 
 What is real: Snakemake, its Slurm executor and this project's profile; what they write on their command lines and read
-from the answers. What is made up: the cluster. The server reads which job of the plan a task of an array is, waits a
+from the answers. What is synthetic: the cluster. The server reads which job of the plan a task of an array is, waits a
 moment, and writes the records and the receipt that `squeezebench job` would have left, so that 1,000 jobs take minutes
 on two cores; only the job of the report is run as it was submitted. A share of the tasks meets a `Fate` of a cluster.
 `test_slurm.py` has the real Slurm, with few jobs.
@@ -28,7 +28,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from synthetic_records import of_run
 
-from squeezebench.record import RECORD_NAME, RecordError, read_record, write_atomically, write_record
+from squeezebench.base.files import write_atomically
+from squeezebench.schema.record import RECORD_NAME, RecordError, read_record, write_record
 
 ACCOUNT, PARTITION = "students", "batch"
 NODES = 64  # each runs one task at a time

@@ -1,4 +1,4 @@
-"""A thousand jobs through Snakemake's Slurm executor and this project's profile, on a made-up cluster that fails.
+"""A thousand jobs through Snakemake's Slurm executor and this project's profile, on a synthetic cluster that fails.
 
 `simulated.py` says what is real in it. The small form runs always, the thousand jobs on demand: pytest -m long.
 """

@@ -16,7 +16,7 @@ import pytest
 import slurm
 import yaml
 
-from squeezebench.record import RECORD_NAME, read_record
+from squeezebench.schema.record import RECORD_NAME, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -33,7 +33,7 @@ EXPERIMENT = {
     "methods": {"slow_dense": {}},
     "plugins": [PLUGINS],
 }
-PLUGIN = '''"""The dense network, trained on from the dense start."""
+PLUGIN = '''"""The dense network, trained on from the dense pretraining."""
 
 from squeezebench.method import Method, RecurrentSettings, dense_classifier
 

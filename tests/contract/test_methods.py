@@ -14,13 +14,14 @@ import pytest
 import torch
 from torch import nn
 
-from squeezebench.contract import CHECKS, Case, check_method
-from squeezebench.discovery import find_methods, load
-from squeezebench.measurement import count, macs
+from squeezebench.engine.measurement.counts import count
+from squeezebench.engine.measurement.macs import macs
 from squeezebench.method import Method, RecurrentSettings, dense_classifier
-from squeezebench.nn import RecurrentClassifier
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.nn.rnn.classifier import RecurrentClassifier
+from squeezebench.tools.check_method import CHECKS, Case, check_method
 
-SHARED = {  # of every method that has these knobs
+SHARED = {  # of every method that has these settings
     "gru": {"cell": "gru"},
     "two layers": {"layers": 2},
     "segments": {"front": "segments"},
@@ -141,8 +142,8 @@ def cases() -> list[tuple[str, str]]:
     """(method, its settings as JSON) of every method that is found; the ids are for readers."""
     found = []
     for name, file in find_methods().items():
-        knobs = set(load(file).Settings.model_fields)
-        shared = {label: given for label, given in SHARED.items() if set(given) <= knobs}
+        setting_names = set(load(file).Settings.model_fields)
+        shared = {label: given for label, given in SHARED.items() if set(given) <= setting_names}
         for label, given in ({"defaults": {}} | shared | OWN.get(name, {})).items():
             found.append(pytest.param(name, json.dumps(given), id=f"{name}-{label}".replace(" ", "_")))
     return found
@@ -201,7 +202,7 @@ class Good(Method):
 
     name = "good"
     title = "good"
-    paper = "made up"
+    paper = "synthetic"
 
     def build(self, task):
         return dense_classifier(task, self.settings)
@@ -411,7 +412,7 @@ class NoSource(Good):
 
 
 class NamelessKnob(Good):
-    """A knob without a description."""
+    """A setting without a description."""
 
     class Settings(RecurrentSettings):
         strength: float = 1.0
@@ -442,7 +443,7 @@ WRONG = {  # class -> (the check that must fail, what it must say)
     WrongShape: ("builds", "logits have shape"),
     NoDocstring: ("describes_itself", "docstring"),
     NoSource: ("describes_itself", "paper"),
-    NamelessKnob: ("describes_itself", "knob strength"),
+    NamelessKnob: ("describes_itself", "setting strength"),
     BuildsNothing: ("builds", "does not define build"),
 }
 
@@ -486,7 +487,7 @@ def test_every_check_is_seen_to_fail():
 def test_check_method_goes_on_after_a_failure(tmp_path):
     path = tmp_path / "broken_formula.py"
     path.write_text(
-        '"""A method."""\nfrom squeezebench.method import Method, dense_classifier\n\n\n'
+        '"""A method."""\nfrom squeezebench.method.base import Method, dense_classifier\n\n\n'
         'class Broken(Method):\n    """Counts nothing."""\n\n    title = paper = "broken"\n\n'
         "    def build(self, task):\n        return dense_classifier(task, self.settings)\n\n"
         "    def closed_form(self, task):\n        raise RuntimeError('no formula')\n"
@@ -500,7 +501,7 @@ def test_check_method_goes_on_after_a_failure(tmp_path):
 def test_a_method_that_skips_the_contracts_task_says_so(tmp_path):
     path = tmp_path / "for_video.py"
     path.write_text(
-        "from squeezebench.method import Method\n\n\n"
+        "from squeezebench.method.base import Method\n\n\n"
         'class ForVideo(Method):\n    """For video."""\n\n    title = paper = "v"\n    kinds = ("video",)\n\n'
         '    def skip(self, task):\n        return f"no {task.kind} today"\n'
     )

@@ -1,8 +1,9 @@
 # Data, dense starts, tuning and runs. A job is the runs of one method on one task (or a chunk of them, `runs_per_job`).
 import sys
 
-from squeezebench.cluster import slurm_arrays
-from squeezebench.cluster.allocation import LONGEST_MINUTES, Allocation
+from squeezebench.pipeline.slurm import slurm_arrays
+from squeezebench.pipeline.slurm.allocation import LONGEST_MINUTES
+from squeezebench.pipeline.slurm.allocation import Allocation
 
 slurm_arrays.mend()
 ASKED = Allocation(PLAN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from squeezebench.errors import InputError
+from squeezebench.base.errors import InputError
 
 
 def montage(x: Tensor, y: Tensor, clips: int, interleaved: bool = False) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .timetable import Flush, Timetable
+from squeezebench.nn.sideways.timetable import Flush, Timetable
 
 
 class SidewaysNet(nn.Module):

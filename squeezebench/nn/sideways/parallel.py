@@ -18,11 +18,10 @@ from multiprocessing.connection import Connection, wait
 import torch
 from torch import Tensor, multiprocessing, nn
 
-from squeezebench.errors import InputError
-
-from .network import SidewaysNet, frame_weights
-from .rule import Worker, share_of, target_at, total
-from .timetable import Timetable
+from squeezebench.base.errors import InputError
+from squeezebench.nn.sideways.network import SidewaysNet, frame_weights
+from squeezebench.nn.sideways.rule import Worker, share_of, target_at, total
+from squeezebench.nn.sideways.timetable import Timetable
 
 log = logging.getLogger(__name__)
 

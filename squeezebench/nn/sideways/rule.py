@@ -31,8 +31,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .network import SidewaysNet, frame_weights
-from .timetable import Timetable
+from squeezebench.nn.sideways.network import SidewaysNet, frame_weights
+from squeezebench.nn.sideways.timetable import Timetable
 
 
 @dataclass

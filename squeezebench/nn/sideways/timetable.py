@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from squeezebench.errors import InputError
+from squeezebench.base.errors import InputError
 
 Flush = Literal["hold", "drop"]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .network import SidewaysNet, frame_weights
-from .rule import sideways_gradients
+from squeezebench.nn.sideways.network import SidewaysNet, frame_weights
+from squeezebench.nn.sideways.rule import sideways_gradients
 
 
 def sideways_step(

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from squeezebench.errors import InputError
-
-from .network import SidewaysNet
-from .timetable import Flush, Timetable
+from squeezebench.base.errors import InputError
+from squeezebench.nn.sideways.network import SidewaysNet
+from squeezebench.nn.sideways.timetable import Flush, Timetable
 
 Shortcut = Literal["none", "sum", "concat"]
 

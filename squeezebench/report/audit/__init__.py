@@ -18,7 +18,7 @@ from typing import Any
 from squeezebench.report.audit import across, lstm, posters, ratios, remainder, totals
 from squeezebench.report.audit.figure import VERDICTS, Check
 from squeezebench.report.audit.papers import Papers
-from squeezebench.report.reference import REFERENCE
+from squeezebench.report.paper.reference import REFERENCE
 
 __all__ = ["VERDICTS", "Check", "as_json", "as_text", "audit", "counts", "summary"]
 

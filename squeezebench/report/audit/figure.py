@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
-from squeezebench.report.reference import SCALE
+from squeezebench.report.paper.reference import SCALE
 
 OK, ROUNDING, MISMATCH, NOT_CHECKABLE = "ok", "rounding", "mismatch", "not checkable"
 VERDICTS = (OK, ROUNDING, MISMATCH, NOT_CHECKABLE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from squeezebench.errors import InputError
+from squeezebench.base.errors import InputError
 from squeezebench.report.audit.figure import MISMATCH, NOT_CHECKABLE, OK, Cell, Check, Figure, judge, whole
 from squeezebench.report.audit.papers import Papers
 from squeezebench.report.audit.sizes import (

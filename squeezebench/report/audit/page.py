@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from squeezebench.record import write_atomically
+from squeezebench.base.files import write_atomically
 from squeezebench.report import formats, html
 from squeezebench.report.audit import FIELDS, audit, counts, summary
 from squeezebench.report.audit.figure import Check
 from squeezebench.report.names import PAGE
-from squeezebench.report.tables import Cell, Column, Table, text_column
+from squeezebench.report.tables.table import Cell, Column, Table, text_column
 from squeezebench.report.words import captions
 
 

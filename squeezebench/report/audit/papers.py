@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from squeezebench.errors import InputError
+from squeezebench.base.errors import InputError
 from squeezebench.report.audit.figure import Cell, Figure
-from squeezebench.report.reference import REFERENCE, printed, read, source
+from squeezebench.report.paper.reference import REFERENCE, printed, read, source
 
 TEXT, FURTHER = "viblstm_text", "further"
 _UNIT = re.compile(r"_([MG])(?:_printed)?$")  # lstm_params_M, lstm_params_M_printed, flops_G

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from squeezebench.errors import InputError
+from squeezebench.base.errors import InputError
 from squeezebench.report.audit.figure import MISMATCH, NOT_CHECKABLE, OK, Check, Figure, decimal, judge
 from squeezebench.report.audit.papers import FURTHER, Papers
 

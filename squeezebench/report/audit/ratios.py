@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from squeezebench.report.audit.figure import (
-    MISMATCH,
-    OK,
-    Check,
-    Figure,
-    decimal,
-    judge,
-    whole,
-)
+from squeezebench.report.audit.figure import MISMATCH, OK, Check, Figure, decimal, judge, whole
 from squeezebench.report.audit.papers import FURTHER, Papers
 from squeezebench.report.audit.sizes import BIASES, head, lstm, tensor_cores
 

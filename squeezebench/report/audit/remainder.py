@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from squeezebench.report.audit.figure import NOT_CHECKABLE, Cell, Check
 from squeezebench.report.audit.papers import Papers
-from squeezebench.report.reference import blocks
+from squeezebench.report.paper.reference import blocks
 
 GROUP = "Not checkable"
 NAMES = {"method", "dataset", "model", "group", "pruned_model", "source", "claim", "unit", "variant", "layer",

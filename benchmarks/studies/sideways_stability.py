@@ -1,0 +1,137 @@
+"""How stable the learning rules are where their assumption fails: high learning rates, low frame rates, cuts.
+
+Source: Malinowski et al. (CVPR 2021), supplementary, section 6 and Figures 3-5: accuracy on the *training* fold over
+the training, for learning rates x frame rates, and for montages of clips. The figures' values are not printed in the
+paper, and neither is the optimiser of these runs; here it is SGD without momentum unless a caller gives another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from squeezebench.nn.sideways.montage import montage
+from squeezebench.nn.sideways.network import SidewaysNet
+from squeezebench.nn.sideways.training import backpropagation_step, sideways_step
+
+Rule = Literal["sideways", "backpropagation"]
+STEPS = {"sideways": sideways_step, "backpropagation": backpropagation_step}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One training of the study."""
+
+    network: str  # a name of the networks given: Sideways is one without shortcuts, Skip-Sideways one with them
+    learning_rate: float
+    every: int = 1  # every n-th frame of the smooth video: 1, 2, 4, 8 stand for 30, 15, 7, 4 frames a second
+    clips: int = 1  # of a montage
+    interleaved: bool = False
+    rule: Rule = "sideways"
+
+
+def train(
+    net: SidewaysNet,
+    x: Tensor,
+    y: Tensor,
+    optimiser: torch.optim.Optimizer,
+    epochs: int,
+    *,
+    rule: Rule = "sideways",
+    batch: int = 32,
+    clips: int = 1,
+    interleaved: bool = False,
+    seed: int = 0,
+    schedule: Callable[[float], float] | None = None,
+) -> list[dict[str, float]]:
+    """Train on x (N, T, D), y (N,); for each epoch its mean loss and the accuracy on x afterwards.
+
+    clips, interleaved: train on montages of each batch. schedule: a factor on the learning rates, of the part of the
+    training that is done. Stops early, with a last row of accuracy 0, where the loss is no longer finite.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    rates = [group["lr"] for group in optimiser.param_groups]
+    per_epoch = -(-len(x) // batch)
+    rows: list[dict[str, float]] = []
+    for epoch in range(epochs):
+        net.train()
+        losses = []
+        for number, picked in enumerate(torch.randperm(len(x), generator=generator).split(batch)):
+            if len(picked) < max(2, clips):  # a montage needs its clips, batch normalisation more than one value
+                continue
+            videos, labels = x[picked], y[picked]
+            if clips > 1:
+                videos, labels = montage(videos, labels, clips, interleaved)
+            if schedule is not None:
+                for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                    group["lr"] = rate * schedule((epoch + number / per_epoch) / epochs)
+            losses.append(STEPS[rule](net, videos, None, labels, optimiser))
+            if not math.isfinite(losses[-1]):
+                return [*rows, {"epoch": epoch, "loss": losses[-1], "accuracy": 0.0}]
+        rows.append({"epoch": epoch, "loss": sum(losses) / len(losses), "accuracy": accuracy(net, x, y)})
+    return rows
+
+
+def cosine(done: float) -> float:
+    """The paper's schedule: from 1 to 0 over the training."""
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+@torch.no_grad()
+def accuracy(net: nn.Module, x: Tensor, y: Tensor, batch: int = 256) -> float:
+    """Top-1 accuracy of the clips' logits, a fraction."""
+    net.eval()
+    pairs = zip(x.split(batch), y.split(batch), strict=True)
+    right = sum(int((net(some).argmax(-1) == label).sum()) for some, label in pairs)
+    return right / len(x)
+
+
+def grid(
+    networks: Iterable[str],
+    learning_rates: Sequence[float] = (0.01, 0.1, 1.0),
+    every: Sequence[int] = (1, 2, 4, 8),
+    clips: Sequence[int] = (1,),
+    interleaved: Sequence[bool] = (False,),
+) -> list[Setting]:
+    """Every combination: the paper's Figures 3 and 4 by default."""
+    return [
+        Setting(network, rate, rarely, count, mixed)
+        for network in networks
+        for rate in learning_rates
+        for rarely in every
+        for count in clips
+        for mixed in interleaved
+    ]
+
+
+def stability(
+    settings: Iterable[Setting],
+    networks: dict[str, Callable[[], SidewaysNet]],
+    videos: Callable[[int], tuple[Tensor, Tensor]],
+    epochs: int,
+    *,
+    batch: int = 32,
+    seed: int = 0,
+    optimiser: Callable[..., torch.optim.Optimizer] = torch.optim.SGD,
+) -> list[dict[str, Any]]:
+    """The table of the study: a row for each setting and epoch, with the setting's fields, `loss` and `accuracy`.
+
+    networks: by name, what makes a fresh network. videos: from `every` to (x (N, T, D), y (N,)). Settings with the same
+    `seed` start from the same weights and see the clips in the same order.
+    """
+    rows = []
+    for setting in settings:
+        torch.manual_seed(seed)
+        net = networks[setting.network]()
+        x, y = videos(setting.every)
+        run = partial(train, rule=setting.rule, batch=batch, seed=seed)
+        found = run(net, x, y, optimiser(net.parameters(), lr=setting.learning_rate), epochs,
+                    clips=setting.clips, interleaved=setting.interleaved)  # fmt: skip
+        rows += [{**asdict(setting), **row} for row in found]
+    return rows

@@ -1,0 +1,1 @@
+"""Errors, atomic files, safe reading, digests, locks, suggestions. Imports nothing of squeezebench but itself."""

@@ -1,0 +1,16 @@
+"""Where the files lie that come with squeezebench and are no Python of its own."""
+
+import os
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+METHODS = PACKAGE.parent / "methods"  # one file, one method
+ASSETS = PACKAGE.parent / "report"  # the report's words, template and printed tables
+
+
+def cache_folder() -> Path:
+    """Where prepared arrays and downloads live."""
+    if own := os.environ.get("SQUEEZEBENCH_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~/.cache").expanduser()) / "squeezebench"

@@ -1,0 +1,60 @@
+"""The command line: what every command shares. The commands are in `commands/`, heavy imports inside them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+
+from squeezebench import __version__
+from squeezebench.base.errors import InputError, of_machine
+from squeezebench.cli import pipeline, results, single
+from squeezebench.cli.data import add_commands as add_data_commands
+
+BAD_INPUT = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command. Wrong input prints one line and returns 2."""
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: huge pages for large tensors; before its import
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    options = _parser().parse_args(arguments)
+    try:
+        status = options.command(options) or 0
+        sys.stdout.flush()
+        return status
+    except InputError as error:
+        print(f"squeezebench: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.filename is None and not of_machine(error):
+            raise
+        print(f"squeezebench: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("squeezebench: interrupted; finished runs are kept, call again to go on", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="squeezebench", description="A benchmark of compressed RNNs")
+    parser.add_argument("--version", action="version", version=f"squeezebench {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, function, text: str, *, plugins: bool = False) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(command=function)
+        if plugins:
+            command.add_argument("--plugins", action="append", default=[], help="method file, or folder of them")
+        return command
+
+    single.add_commands(add)
+    pipeline.add_commands(add)
+    data = commands.add_parser("data", help="fetch, check and prepare the video data sets")
+    add_data_commands(data.add_subparsers(required=True, metavar="action"))
+    results.add_commands(add)
+    return parser

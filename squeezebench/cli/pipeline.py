@@ -1,0 +1,113 @@
+"""An experiment step by step, as the Snakefile calls it: `plan`, `starts`, `tune`, `job`, `report`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from squeezebench.base.errors import InputError
+from squeezebench.cli.arguments import assignments
+
+
+def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """`add(name, function, text)` makes a command; see cli.py."""
+    plan = add("plan", _plan, "check an experiment and write the list of its runs")
+    plan.add_argument("experiment", type=Path)
+    plan.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's: replaces a key")
+    plan.add_argument("--results", type=Path, default=Path("results"))
+    plan.add_argument("--gpu-tflops", type=float, help="what your GPU sustains in float32, for the cost estimate")
+    plan.add_argument("--json", action="store_true", help="the estimated cost as JSON")
+    plan.add_argument("--config-from-stdin", action="store_true", help="the experiment as JSON (the Snakefile's)")
+    plan.add_argument("--key", default="", help=argparse.SUPPRESS)
+    for name, function, text in [
+        ("starts", _starts, "train the dense starts of one task of a plan"),
+        ("tune", _tune, "make the trials of one method on one task (TASK/METHOD) of a plan"),
+        ("job", _job, "make the runs of one job of a plan"),
+    ]:
+        step = add(name, function, text)
+        step.add_argument("plan", type=Path)
+        step.add_argument("id")
+        step.add_argument("--receipt", type=Path)
+        step.add_argument("--threads", type=int, default=1)
+    report = add("report", _report, "build report.html from a folder of records")
+    report.add_argument("folder", type=Path)
+    report.add_argument("--verify", action="store_true", help="measure the saved models again; status 1 on a problem")
+    report.add_argument("--sample", type=int, metavar="N", help="with --verify: measure N models, drawn at random")
+    report.add_argument("--plugins", action="append", default=[], help="with --verify: method file, or folder of them")
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from squeezebench.base.files import write_atomically
+    from squeezebench.base.yaml_file import load_yaml
+    from squeezebench.pipeline.planner import make_plan
+    from squeezebench.schema.experiment import check_experiment, read_experiment
+
+    where = str(options.experiment)
+    if options.config_from_stdin:
+        if options.experiment.is_file():
+            load_yaml(options.experiment)  # Snakemake's reader lets a key that is given twice pass
+        content = {"name": options.experiment.stem} | json.load(sys.stdin)
+        experiment = check_experiment(content, where)
+    else:
+        experiment = read_experiment(options.experiment, assignments(options.config, "--config"))
+    plan = make_plan(experiment, where)
+    if experiment.runs_per_job == "auto":
+        from squeezebench.pipeline.slurm.chunks import chunked
+
+        plan = chunked(plan)
+    path = options.results / experiment.name / "plan.json"
+    costs = None
+    if not options.config_from_stdin:  # the Snakefile plans each time it is read: seconds of calibration are too many
+        from squeezebench.pipeline.cost.estimate import GPU_TFLOPS, estimate, words
+
+        costs = estimate(plan, GPU_TFLOPS if options.gpu_tflops is None else options.gpu_tflops)
+    write_atomically(path, json.dumps(plan.model_dump(mode="json") | {"key": options.key}).encode())
+    if costs and options.json:
+        print(json.dumps({"plan": str(path)} | costs.as_dict(), indent=1))
+    elif costs:
+        print(f"{len(plan.runs)} runs in {len(plan.jobs)} jobs; wrote {path}", *words(costs), sep="\n")
+
+
+def _starts(options: argparse.Namespace) -> None:
+    from squeezebench.pipeline.worker import train_starts
+
+    train_starts(options.plan, options.id, options.receipt, options.threads)
+
+
+def _tune(options: argparse.Namespace) -> None:
+    from squeezebench.pipeline.worker import tune_job
+
+    tune_job(options.plan, options.id, options.receipt, options.threads)
+
+
+def _job(options: argparse.Namespace) -> None:
+    from squeezebench.pipeline.worker import run_job
+
+    run_job(options.plan, options.id, options.receipt, options.threads)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from squeezebench.report import build_report
+
+    if not options.folder.is_dir():
+        raise InputError(f"{options.folder}: no such folder of results")
+    sound = _verified(options)
+    plan = options.folder / "plan.json"
+    print(build_report(options.folder, plan=plan if plan.exists() else None))
+    return 0 if sound else 1
+
+
+def _verified(options: argparse.Namespace) -> bool:
+    """Verify the folder of a report where that is asked for; False where a problem was found."""
+    if not options.verify:
+        if options.sample is not None or options.plugins:
+            raise InputError("--sample and --plugins go with --verify")
+        return True
+    from squeezebench.tools.verify.saved import as_text, verify
+
+    found = verify(options.folder, options.sample, options.plugins, progress=sys.stderr.isatty())
+    print(as_text(found))
+    return not found.problems

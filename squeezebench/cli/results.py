@@ -1,0 +1,108 @@
+"""What is done with results: `compare`, `reproduce`, `inference`, `export`, `audit`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from squeezebench.base.errors import InputError
+
+
+def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """`add(name, function, text)` makes a command; see cli.py."""
+    compare = add("compare", _compare, "tell two folders of results apart: what changed beyond noise")
+    compare.add_argument("first", type=Path, metavar="A")
+    compare.add_argument("second", type=Path, metavar="B")
+    compare.add_argument("--json", action="store_true")
+    compare.add_argument("--fail", action="store_true", help="exit status 1 where something changed beyond noise")
+
+    reproduce = add("reproduce", _reproduce, "repeat a run from its record and say whether it matched", plugins=True)
+    reproduce.add_argument("record", type=Path, help="record.json, or the folder of a run")
+    reproduce.add_argument("--out", type=Path, help="keep what the repetition leaves in this folder")
+    reproduce.add_argument("--json", action="store_true")
+    inference = add("inference", _inference, "measure the speed of saved compact networks on a quiet machine")
+    inference.add_argument("folder", type=Path, help="results of an experiment; writes inference.json there")
+    inference.add_argument("--all", action="store_true", help="every run, not only those of settings that are picked")
+    inference.add_argument("--seconds", type=float, default=1.0, help="for each batch size of each network")
+    inference.add_argument("--steps", type=int, help="for older records, which do not say theirs")
+    export = add("export", _export, "write a run's compact network as a standard LSTM or GRU for other programs")
+    export.add_argument("record", type=Path, help="a run's folder, or its record.json")
+    export.add_argument("--format", choices=["onnx", "torch", "safetensors"], default="onnx")
+    export.add_argument("--precision", choices=["float32", "int8"], default="float32", help="int8: onnx only, scored")
+    export.add_argument("--out", type=Path, help="file to write; default: beside the record")
+    export.add_argument("--lengths", action=argparse.BooleanOptionalAction, help="onnx: a second input `length`")
+    audit = add("audit", _audit, "recompute the figures that the papers print")
+    audit.add_argument("--json", action="store_true")
+    verdicts = "only such checks: ok, rounding, mismatch or 'not checkable'; may be given again"
+    audit.add_argument("--verdict", action="append", default=[], metavar="VERDICT", help=verdicts)
+    audit.add_argument("--html", type=Path, metavar="FILE", help="write the page of all checks instead")
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from squeezebench.report.compare.differences import compare_folders
+    from squeezebench.report.compare.text import as_json, as_text
+
+    found = compare_folders(options.first, options.second)
+    print(json.dumps(as_json(found), indent=1, allow_nan=False) if options.json else as_text(found))
+    return 1 if options.fail and not found.unchanged else 0
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from squeezebench.tools.reproduce import as_json, as_text, reproduce
+
+    made = reproduce(options.record, options.out, options.plugins, progress=sys.stderr.isatty())
+    print(json.dumps(as_json(made), indent=1) if options.json else as_text(made))
+    return 0 if made.matched else 1
+
+
+def _inference(options: argparse.Namespace) -> None:
+    from squeezebench.report.picked import picked_runs
+    from squeezebench.tools.latency import PAPER, all_runs, measure
+
+    if not options.seconds > 0:
+        raise InputError(f"--seconds {options.seconds:g}: give more than 0")
+    if options.steps is not None and options.steps < 1:
+        raise InputError(f"--steps {options.steps}: give at least 1")
+    if not options.folder.is_dir():
+        raise InputError(f"{options.folder}: no such folder")
+    runs = (all_runs if options.all else picked_runs)(options.folder)
+    path = measure(options.folder, runs, [PAPER], options.seconds, options.steps, progress=sys.stderr.isatty())
+    print(f"wrote {path}; squeezebench report {options.folder} shows it")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from squeezebench.tools.export import export
+
+    made = export(options.record, options.format, options.out, options.lengths, options.precision)
+    print(f"wrote {made.path}: {made.bytes:,} bytes; logits differ from the module's by at most {made.gap:.1e}")
+    if made.test is not None:
+        own = "not recorded" if made.float32_test is None else f"{made.float32_test:.2%}"
+        print(f"  test accuracy {made.test:.2%}, one sequence at a time; the module's own {own}")
+    elif made.not_scored:
+        print(f"  not scored: {made.not_scored}")
+    for note in made.notes:
+        print(f"  {note}")
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from squeezebench.report.audit import as_json, as_text, audit, summary
+    from squeezebench.report.audit.figure import VERDICTS
+
+    if unknown := [verdict for verdict in options.verdict if verdict not in VERDICTS]:
+        raise InputError(f"--verdict {unknown[0]!r}: give one of {', '.join(VERDICTS)}")
+    checks = audit()
+    if options.html:
+        from squeezebench.base.files import write_atomically
+        from squeezebench.report.audit.page import audit_page
+
+        if options.html.is_dir():
+            raise InputError(f"--html {options.html}: is a folder; give the page's file name")
+        write_atomically(options.html, audit_page(checks))
+        print(f"wrote {options.html}; {summary(checks)}")
+    elif options.json:
+        print(json.dumps(as_json(checks, options.verdict), indent=1, ensure_ascii=False))
+    else:
+        print(as_text(checks, options.verdict))

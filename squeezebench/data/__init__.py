@@ -1,0 +1,1 @@
+"""Data sources, splits, normalisation, video, download, archives. No torch."""

@@ -1,0 +1,190 @@
+"""Reading named arrays from an .npz or a folder of .npy, without ever loading a pickle.
+
+Headers are read first: an array of Python objects is refused before any of its content is touched,
+whichever name it has. Only the arrays that a data set can have are read, each once; the `x` of a folder is
+memory-mapped.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import lzma
+import math
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from squeezebench.base.errors import InputError
+from squeezebench.base.reading import check_memory, regular
+
+REQUIRED = {"x": "(N, T, D) features", "y": "(N,) labels"}
+OPTIONAL = ("scale", "subset", "length", "group", "name", "classes", "action")
+DIGEST_WHOLE = 256 << 20  # larger files are digested by their size and evenly spaced blocks
+BLOCK = 1 << 20
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, TypeError, NotImplementedError,
+    RuntimeError, MemoryError, OverflowError, SyntaxError, LookupError, struct.error,
+)  # fmt: skip
+
+Arrays = dict[str, np.ndarray]
+
+
+def read_npz(path: Path) -> Arrays:
+    """The known arrays of an .npz (compressed or not)."""
+    _check_is_zip(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name[:-4]: name for name in archive.namelist() if name.endswith(".npy")}
+            for name, member in members.items():
+                with archive.open(member) as file:
+                    _refuse_objects(path, name, file)
+            arrays = {}
+            for name in _wanted(path, list(members)):
+                arrays[name] = _read_member(path, archive, name, members[name])
+            return arrays
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(f"{path}: truncated or damaged .npz ({_one_line(error)}); write it again") from None
+
+
+def peek(path: Path, small: tuple[str, ...]) -> tuple[tuple[int, ...], Arrays]:
+    """(shape of x from its header, the arrays `small` that are there) of an .npz or a folder; x is not read."""
+    if path.is_dir():
+        arrays = read_folder(path)  # x is only mapped
+        return arrays["x"].shape, {name: arrays[name] for name in small if name in arrays}
+    _check_is_zip(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name[:-4]: name for name in archive.namelist() if name.endswith(".npy")}
+            wanted = _wanted(path, list(members))
+            with archive.open(members["x"]) as file:
+                shape = _refuse_objects(path, "x", file, archive.getinfo(members["x"]).file_size)
+            arrays = {}
+            for name in (name for name in small if name in wanted):
+                arrays[name] = _read_member(path, archive, name, members[name])
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(f"{path}: truncated or damaged .npz ({_one_line(error)}); write it again") from None
+    return shape, arrays
+
+
+def read_folder(path: Path) -> Arrays:
+    """The known arrays of a folder of .npy files; `x` stays on disk (memory-mapped, read only)."""
+    files = {file.stem: file for file in sorted(path.glob("*.npy")) if file.is_file()}
+    if not files:
+        raise InputError(f"{path}: no .npy file in this folder; x.npy and y.npy are required")
+    arrays = {}
+    for name in _wanted(path, list(files)):
+        file = files[name]
+        try:
+            with file.open("rb") as opened:
+                shape = _refuse_objects(path, name, opened, file.stat().st_size)
+            on_disk = name == "x" and 0 not in shape  # an empty array cannot be mapped
+            arrays[name] = _checked_text(name, np.load(file, mmap_mode="r" if on_disk else None, allow_pickle=False))
+        except InputError:
+            raise
+        except DAMAGE as error:
+            raise InputError(f"{file}: truncated or damaged .npy ({_one_line(error)}); write it again") from None
+    return arrays
+
+
+def digest_of_file(path: Path) -> str:
+    """`sha256:...` of the content; over 256 MiB `sampled-sha256:...` of the size and 64 blocks of 1 MiB."""
+    sha = hashlib.sha256()
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= DIGEST_WHOLE:
+            while block := file.read(BLOCK):
+                sha.update(block)
+            return f"sha256:{sha.hexdigest()}"
+        sha.update(str(size).encode())
+        for start in np.linspace(0, size - BLOCK, 64).astype(int):
+            file.seek(int(start))
+            sha.update(file.read(BLOCK))
+    return f"sampled-sha256:{sha.hexdigest()}"
+
+
+def _check_is_zip(path: Path) -> None:
+    try:
+        with regular(path).open("rb") as file:
+            start = file.read(6)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if start[:2] == b"PK":
+        return
+    if start == b"\x93NUMPY":
+        problem = "is a single .npy array; an .npz with x and y, or a folder with x.npy and y.npy, is needed"
+    elif start[:1] == b"\x80":
+        problem = "is a pickle; pickles can run code and are never loaded; save with numpy.savez"
+    elif not start:
+        problem = "is empty; an .npz with x and y is needed"
+    else:
+        problem = "is not an .npz file; save with numpy.savez (or give a folder of .npy files, or a .parquet)"
+    raise InputError(f"{path}: {problem}")
+
+
+def _read_member(path: Path, archive: zipfile.ZipFile, name: str, member: str) -> np.ndarray:
+    """One array, where it is as long as its header says and fits into memory: a few kilobytes of zip can claim, and
+    even hold, terabytes."""
+    size = archive.getinfo(member).file_size
+    try:
+        check_memory(f"array {name}", size)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; give a folder of .npy files, which are mapped") from None
+    with archive.open(member) as file:
+        _refuse_objects(path, name, file, size)
+    with archive.open(member) as file:
+        return _checked_text(name, npy.read_array(file, allow_pickle=False))
+
+
+def _checked_text(name: str, array: np.ndarray) -> np.ndarray:
+    """The array, where its texts are of characters that exist: numpy fails on others. Raises ValueError."""
+    if array.dtype.kind == "U" and array.dtype.itemsize:
+        codes = np.ascontiguousarray(array).reshape(-1).view(f"{array.dtype.str[0]}u4")
+        if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any():
+            raise ValueError(f"{name}: holds what is no text")
+    return array
+
+
+def _refuse_objects(path: Path, name: str, file: IO[bytes], size: int | None = None) -> tuple[int, ...]:
+    """Read the header only; (shape) of the array. `size`: bytes of the file, which the header has to agree with."""
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"{name}: .npy format version {version}")
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise InputError(
+            f"{path}: array {name} holds pickled Python objects, which can run code and are never loaded; "
+            "save plain numbers or fixed-width strings"
+        )
+    if any(axis < 0 for axis in shape):
+        raise ValueError(f"{name}: its header has the shape {shape}")
+    if size is not None and (claimed := math.prod(shape) * dtype.itemsize) != (held := size - file.tell()):
+        raise ValueError(f"{name}: its header says {claimed:,} bytes, the file has {held:,}")
+    return shape
+
+
+def _wanted(path: Path, names: list[str]) -> list[str]:
+    """The known names among `names`. Raises InputError for a missing one and for a near miss."""
+    for name, what in REQUIRED.items():
+        if name not in names:
+            raise InputError(f"{path}: there is no array {name}, {what}; it has: {', '.join(names)[:200] or 'nothing'}")
+    known = [*REQUIRED, *OPTIONAL]
+    for name in names:
+        near = difflib.get_close_matches(name, [one for one in OPTIONAL if one not in names], n=1, cutoff=0.8)
+        if name not in known and near:
+            raise InputError(f"{path}: unknown array {name}; did you mean {near[0]}? (known: {', '.join(known)})")
+    return [name for name in known if name in names]
+
+
+def _one_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

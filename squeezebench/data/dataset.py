@@ -1,0 +1,42 @@
+"""What a data source delivers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a source delivers, before the split.
+
+    `x` is raw (any integer, float or bool dtype); the feature is `x * scale` where `scale` is given. Steps
+    of a sequence past its `length` are padding: their content is never read (they may even be NaN).
+    """
+
+    name: str  # how error messages call it: a file's path, an archive's name
+    x: np.ndarray  # (N, T, D), may be np.memmap
+    y: np.ndarray  # (N,) int64, 0..C-1
+    classes: tuple[str, ...]  # C names
+    length: np.ndarray | None = None  # (N,) int64, 1..T; None: every sequence has T steps
+    group: np.ndarray | None = None  # (N,) integers or strings: sequences that must stay on one side of a split
+    subset: np.ndarray | None = None  # (N,) "train", "validation", "test", or "" for unused
+    scale: np.ndarray | None = None  # (D,) factor per feature
+    origin: str = ""  # citation, address or file digest
+    flipped: np.ndarray | None = None  # as x: the mirrored sequences; training draws one of the two, others read x
+    frame: tuple[int, int, int] | None = None  # (C, H, W) where a step is an image, D = C * H * W
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a source will deliver, known without the data; None where only the data can tell. For cost estimates."""
+
+    sequences: int | None  # N, of all parts together
+    steps: int | None  # T, of the longest sequence
+    inputs: int | None  # D
+    classes: int | None  # C
+    disk_bytes: int | None  # prepared arrays that stay on disk (the user's own files count nothing)
+    download_bytes: int | None  # what is fetched on first use
+    train: int | None = None  # sequences of an official training part, before validation is cut off
+    frame: tuple[int, int, int] | None = None  # as of the Dataset

@@ -1,0 +1,160 @@
+"""Reading a data set from one .parquet in long format: a row is one step of one sequence.
+
+Columns: `sequence` (its id, any integer or string), `step` (integer; only the order within a sequence
+counts), `y`, optionally `subset`, `group` and `name` (the same in all rows of a sequence); all others are
+features, in the file's order. Sequences keep the order in which they first appear; shorter ones are padded
+and get a length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from squeezebench.base.errors import InputError
+from squeezebench.base.reading import check_memory, regular
+from squeezebench.data.arrays import Arrays
+
+KEYS = ("sequence", "step", "y")
+PER_SEQUENCE = ("y", "subset", "group", "name")
+
+
+def read_parquet(path: Path) -> Arrays:
+    """The arrays x, y and those of length, subset, group, name that apply."""
+    with _one_line(path):
+        return _read(path, _open(path)[0])
+
+
+def _read(path: Path, table: Any) -> Arrays:
+    for name in KEYS:
+        if name not in table.column_names:
+            raise InputError(
+                f"{path}: there is no column {name}; sequence, step, y and features are needed; "
+                f"it has: {', '.join(table.column_names)[:200]}"
+            )
+    if table.num_rows == 0:
+        raise InputError(f"{path}: has no rows; one row for each step of each sequence is needed")
+    features = [name for name in table.column_names if name not in (*KEYS, *PER_SEQUENCE)]
+    if not features:
+        raise InputError(f"{path}: has no feature column (D is 0); every column besides the known names is a feature")
+    step = _plain(path, table, "step")
+    if step.dtype.kind not in "iu":
+        raise InputError(f"{path}: column step has type {table.schema.field('step').type}; it must be integer")
+    ids, code = _codes(_plain(path, table, "sequence"))
+    order = np.lexsort((step, code))
+    code, step = code[order], step[order]
+    for row in np.flatnonzero((code[1:] == code[:-1]) & (step[1:] == step[:-1])):
+        raise InputError(f"{path}: sequence {ids[code[row]]} has step {step[row]} twice; a row is one step")
+    length = np.bincount(code)
+    starts = np.cumsum(length) - length
+    position = np.arange(len(code)) - starts[code]
+    columns = [_numbers(path, table, name) for name in features]
+    kind = np.result_type(*columns)
+    check_memory("x, padded to the longest sequence,", len(ids) * int(length.max()) * len(columns) * kind.itemsize)
+    x = np.zeros((len(ids), length.max(), len(columns)), kind)
+    for index, column in enumerate(columns):
+        x[code, position, index] = column[order]
+    arrays: Arrays = {"x": x, "length": length}
+    for name in PER_SEQUENCE:
+        if name in table.column_names:
+            arrays[name] = _constant(path, name, _plain(path, table, name)[order], code, starts, ids)
+    return arrays
+
+
+def peek_parquet(path: Path) -> tuple[tuple[int, int, int], Arrays]:
+    """((N, T, D), y and subset by sequence) from the key columns alone; the features are not read."""
+    with _one_line(path):
+        return _peek(path)
+
+
+def _peek(path: Path) -> tuple[tuple[int, int, int], Arrays]:
+    table, names = _open(path, ("sequence", "y", "subset"))
+    for name in ("sequence", "y"):
+        if name not in names:
+            raise InputError(f"{path}: there is no column {name}; sequence, step, y and features are needed")
+    _, first, code = np.unique(_plain(path, table, "sequence"), return_index=True, return_inverse=True)
+    arrays = {name: _plain(path, table, name)[first] for name in ("y", "subset") if name in names}
+    inputs = len([name for name in names if name not in (*KEYS, *PER_SEQUENCE)])
+    return (len(first), int(np.bincount(code).max(initial=0)), inputs), arrays
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Whatever pyarrow makes of a damaged file (its reader raises nearly everything) becomes an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"{path}: not a readable .parquet file ({reason}); write it again") from None
+
+
+def _open(path: Path, only: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
+    """(the table, or its columns `only`; the names of all). Refused before it is read where its metadata announce
+    more than fits into memory: equal values cost next to nothing in the file."""
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(regular(path)) as file:
+        names = list(file.schema_arrow.names)
+        if twice := [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []:
+            raise InputError(f"{path}: two columns are called {twice[0]}; every column needs a name of its own")
+        columns = [name for name in only if name in names] if only else names
+        check_memory("its table", file.metadata.num_rows * len(columns) * 8)
+        return file.read(columns=columns), names
+
+
+def _codes(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(names in order of first appearance, code of each row)."""
+    names, first, code = np.unique(ids, return_index=True, return_inverse=True)
+    by_appearance = np.argsort(first)
+    rank = np.empty_like(by_appearance)
+    rank[by_appearance] = np.arange(len(names))
+    return names[by_appearance], rank[code]
+
+
+def _plain(path: Path, table: Any, name: str) -> np.ndarray:
+    """A column without gaps as integers, floats or strings."""
+    import pyarrow as pa
+    import pyarrow.compute as compute
+
+    column = table.column(name)
+    if column.null_count:
+        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
+        raise InputError(f"{path}: column {name} has no value in row {row}; every row needs one")
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        longest = compute.max(compute.utf8_length(column)).as_py() or 1
+        check_memory(f"column {name}", 4 * longest * len(column))
+        return np.array(column.to_pylist(), dtype=str)
+    if not _is_number(column.type):
+        raise InputError(f"{path}: column {name} has type {column.type}; it must be integer or string")
+    return column.to_numpy()
+
+
+def _numbers(path: Path, table: Any, name: str) -> np.ndarray:
+    """A feature column; missing values become NaN, which the checks refuse with their place."""
+    if not _is_number(table.schema.field(name).type):
+        raise InputError(f"{path}: feature column {name} has type {table.schema.field(name).type}; it must be numeric")
+    column = table.column(name)
+    return (column.cast("float64") if column.null_count else column).to_numpy()
+
+
+def _is_number(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
+def _constant(path: Path, name: str, column: np.ndarray, code, starts, ids) -> np.ndarray:
+    """The one value of each sequence."""
+    values = column[starts]
+    for row in np.flatnonzero(column != values[code]):
+        one = ids[code[row]]
+        raise InputError(f"{path}: sequence {one} has two values of {name} ({values[code[row]]} and {column[row]})")
+    return values

@@ -1,0 +1,44 @@
+"""CIFAR-10: colour images of 32 x 32 pixels, 10 classes, 50,000 train and 10,000 test; downloads 170 MB.
+
+The binary version, downloaded on first use or read from `folder` (the unpacked folder, or the .tar.gz itself); the
+published split, of whose training part the engine cuts the validation part. Pixels are brought into one file that runs
+map. `normalise: channel` is the usual normalisation, and `training: {augment: {shift: 4, flip: true}}` the usual
+augmentation. Source: Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images, University of Toronto,
+https://www.cs.toronto.edu/~kriz/cifar.html (format, checksum).
+"""
+
+from __future__ import annotations
+
+from squeezebench.data import cifar as _cifar
+from squeezebench.data.dataset import Dataset, Expected
+
+DEFAULT_SPLIT = "official"
+MAIN_OPTION = "folder"
+Options = _cifar.Options
+
+FACTS = _cifar.Cifar(
+    name="cifar10",
+    archive="cifar-10-binary.tar.gz",
+    md5="c32a1d4ab5d03f1284b67883e8d87530",
+    size=170_052_171,
+    folder="cifar-10-batches-bin",
+    files={"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)},
+    names="batches.meta.txt",
+    classes=10,
+    labels=1,
+)
+
+
+def load(options: Options) -> Dataset:
+    """x (60000, 1, 3072) uint8, mapped."""
+    return _cifar.load(FACTS, options)
+
+
+def expected(options: Options) -> Expected:
+    """The published sizes, or those of a folder."""
+    return _cifar.expected(FACTS, options)
+
+
+def stamp(options: Options) -> str:
+    """Changes whenever one of the user's files is written."""
+    return _cifar.stamp(FACTS, options)

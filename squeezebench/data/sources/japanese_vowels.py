@@ -1,0 +1,48 @@
+"""Nine speakers saying two vowels: up to 29 steps of 12 cepstral coefficients, 270 train and 370 test.
+
+Bundled with aeon (`load_japanese_vowels`), no download; the official split. Lengths vary from 7 to 29 and
+are kept exactly: steps past a sequence's length are padding. Source: Kudo, Toyama and Shimbo (1999),
+Multidimensional Curve Classification Using Passing-Through Regions, Pattern Recognition Letters 20; UCI
+https://doi.org/10.24432/C5NS47
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from squeezebench.data.cache import Arrays, cached_arrays
+from squeezebench.data.collections import official_arrays
+from squeezebench.data.dataset import Dataset, Expected
+
+DEFAULT_SPLIT = "official"
+
+
+class Options(BaseModel):
+    """This source has no options."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def load(options: Options) -> Dataset:
+    """x (640, 29, 12) float64, zero-padded, with lengths."""
+    arrays = cached_arrays("japanese_vowels", "aeon", _build)
+    return Dataset(
+        name="japanese_vowels",
+        x=arrays["x"],
+        y=arrays["y"],
+        classes=tuple(map(str, arrays["classes"])),
+        length=arrays["length"],
+        subset=arrays["subset"],
+        origin="aeon load_japanese_vowels; UCI https://doi.org/10.24432/C5NS47",
+    )
+
+
+def expected(options: Options) -> Expected:
+    """What aeon ships."""
+    return Expected(640, 29, 12, 9, disk_bytes=640 * (29 * 12 * 8 + 8), download_bytes=0, train=270)
+
+
+def _build() -> Arrays:
+    from aeon.datasets import load_japanese_vowels
+
+    return official_arrays(load_japanese_vowels(split="train"), load_japanese_vowels(split="test"))

@@ -1,0 +1,117 @@
+"""Synthetic videos of eight motions that no single frame tells apart: 1,440 clips of 16 grey frames of 16 x 16 pixels.
+
+A shape (a few soft spots at random places) moves left, right, up or down, turns clockwise or counterclockwise, grows or
+shrinks. Space is a torus, angles are, and sizes start again at the other end: place, angle and size of the shape are
+uniform at every frame, whatever the class, so the best that any per-frame classifier can do is chance. Clips of one
+group show the same shape with the same background, noise, speed and *first frame*, once in each class; the split keeps
+groups together. Everything follows from the seed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from squeezebench.data.dataset import Dataset, Expected
+
+DEFAULT_SPLIT = "group"
+
+CLASSES = ("left", "right", "up", "down", "clockwise", "counterclockwise", "growing", "shrinking")
+SPOTS = 4  # of a shape
+SPOT = 0.45  # width of a spot, in units of the shape's size
+SMALLEST, LARGEST = 0.18, 0.32  # size of a shape, from its centre to its spots, as a part of the frame's side
+SHIFT = (0.03, 0.06)  # sides a frame
+TURN = (0.15, 0.3)  # radians a frame
+GROWTH = (0.03, 0.06)  # of the way from the smallest to the largest size, a frame; below a half after eight frames
+NOISE = 0.02  # of the full range, standard deviation
+
+
+class Options(BaseModel):
+    """Number and form of the clips."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    groups: int = Field(default=180, ge=4, le=10_000, description="shapes; each gives one clip in each class")
+    size: int = Field(default=16, ge=8, le=128, description="height and width of a frame in pixels")
+    frames: int = Field(default=16, ge=2, le=256, description="frames of a clip")
+    every: int = Field(
+        default=1, ge=1, le=8, description="take every n-th frame of the smooth motion: 2 halves the frame rate"
+    )
+    speed: float = Field(default=1.0, gt=0, le=1, description="factor on every motion: less is smoother")
+    clips: int = Field(default=1, ge=1, le=3, description="shapes that a video shows, of the same motion: a montage")
+    interleaved: bool = Field(default=False, description="montage: take turns frame by frame, not one after the other")
+    seed: int = Field(default=0, ge=0, description="of everything that is random")
+
+    @model_validator(mode="after")
+    def _interleaved_needs_clips(self) -> Options:
+        if self.interleaved and self.clips == 1:
+            raise ValueError("interleaved needs clips: 2 or 3 (how many take turns)")
+        return self
+
+
+def load(options: Options) -> Dataset:
+    """x (8 groups, clips * frames, size * size) uint8, each frame row by row."""
+    videos = [_group(options, group) for group in range(options.groups)]
+    count = len(CLASSES)
+    return Dataset(
+        name="moving_shapes",
+        x=np.concatenate(videos).reshape(count * options.groups, options.clips * options.frames, options.size**2),
+        y=np.tile(np.arange(count), options.groups),
+        classes=CLASSES,
+        group=np.repeat(np.arange(options.groups), count),
+        origin=f"made by squeezebench, seed {options.seed}",
+        frame=(1, options.size, options.size),
+    )
+
+
+def expected(options: Options) -> Expected:
+    """All of it is known."""
+    frames = options.clips * options.frames
+    frame = (1, options.size, options.size)
+    return Expected(len(CLASSES) * options.groups, frames, options.size**2, len(CLASSES), 0, 0, frame=frame)
+
+
+def _group(options: Options, group: int) -> np.ndarray:
+    """(8, clips * frames, H, W) uint8: the videos of one group, by class."""
+    shapes = [_clips(options, np.random.default_rng([options.seed, group, shape])) for shape in range(options.clips)]
+    if options.interleaved:
+        return np.stack(shapes, axis=2).reshape(len(CLASSES), -1, options.size, options.size)
+    return np.concatenate(shapes, axis=1)
+
+
+def _clips(options: Options, generator: np.random.Generator) -> np.ndarray:
+    """(8, frames, H, W) uint8 of one shape: the same draws for all classes, so that only the motion differs."""
+    angles = generator.uniform(0, 2 * np.pi, SPOTS)
+    spots = np.stack([np.cos(angles), np.sin(angles)], 1) * generator.uniform(0.5, 1, (SPOTS, 1))  # (S, 2) x, y
+    weights = generator.uniform(0.5, 1, SPOTS)
+    place, angle, phase = generator.uniform(0, 1, 2), generator.uniform(0, 2 * np.pi), generator.uniform()
+    shift, turn, growth = (generator.uniform(*limits) for limits in (SHIFT, TURN, GROWTH))
+    background, contrast = generator.uniform(0.1, 0.3), generator.uniform(0.4, 0.6)
+    noise = generator.normal(0, NOISE, (options.frames, options.size, options.size))
+    time = np.arange(options.frames) * options.every * options.speed
+    still = np.zeros_like(time)
+    videos = []
+    for name in CLASSES:
+        right = {"right": time, "left": -time}.get(name, still) * shift
+        down = {"down": time, "up": -time}.get(name, still) * shift
+        turned = angle + {"clockwise": time, "counterclockwise": -time}.get(name, still) * turn
+        grown = (phase + {"growing": time, "shrinking": -time}.get(name, still) * growth) % 1
+        centre = place + np.stack([right, down], 1)  # (T, 2), in sides; clockwise as seen, for y points down
+        size = SMALLEST * (LARGEST / SMALLEST) ** grown
+        image = _draw(spots, weights, centre, turned, size, options.size)
+        videos.append(background + contrast * image + noise)
+    return np.round(255 * np.clip(videos, 0, 1)).astype(np.uint8)
+
+
+def _draw(
+    spots: np.ndarray, weights: np.ndarray, centre: np.ndarray, angle: np.ndarray, size: np.ndarray, pixels: int
+) -> np.ndarray:
+    """(T, pixels, pixels) in 0..1: the brightest spot at each pixel, with distances on the torus; lengths in sides."""
+    cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]  # (T, 1)
+    x = centre[:, :1] + size[:, None] * (cos * spots[:, 0] - sin * spots[:, 1])  # (T, S)
+    y = centre[:, 1:] + size[:, None] * (sin * spots[:, 0] + cos * spots[:, 1])
+    grid = (np.arange(pixels) + 0.5) / pixels
+    away = [(grid - place[..., None] + 0.5) % 1 - 0.5 for place in (x, y)]  # (T, S, pixels) each
+    squared = away[1][..., :, None] ** 2 + away[0][..., None, :] ** 2  # (T, S, H, W)
+    width = (SPOT * size)[:, None, None, None]
+    return (weights[:, None, None] * np.exp(-0.5 * squared / width**2)).max(axis=1)

@@ -1,0 +1,41 @@
+"""UCF101: 13,320 clips of 101 actions as CNN features or pixels; the official lists 1 to 3.
+
+25 groups of clips a class, each from one video; the official lists keep groups together. Features are made by
+`squeezebench data prepare` (see squeezebench/data/video), which fetches the clips (6.9 GB). Source: Soomro, Zamir and
+Shah (2012), CRCV-TR-12-01, arXiv:1212.0402.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from squeezebench.data.dataset import Dataset, Expected
+from squeezebench.data.video import options as _video
+
+DEFAULT_SPLIT = "official"
+PREPARED = True
+TRAIN = (9537, 9586, 9624)  # clips in the official training lists
+
+
+class Options(_video.VideoOptions):
+    """Which features, and which official list."""
+
+    frames: int = Field(default=25, ge=1, description="frames kept of each clip, evenly spaced")
+    split_list: Literal[1, 2, 3] = Field(default=1, description="official list of train and test clips")
+
+
+def load(options: Options) -> Dataset:
+    """x (13320, 25, D), memory-mapped; D is 2048 or 1280 for one stream, twice that for both."""
+    return _video.load("ucf101", options)
+
+
+def expected(options: Options) -> Expected:
+    """Sizes without the data."""
+    return _video.expected("ucf101", options, TRAIN)
+
+
+def stamp(options: Options) -> str:
+    """Changes when the features are prepared anew."""
+    return _video.stamp("ucf101", options)

@@ -1,0 +1,209 @@
+"""Arrays on disk that grow row by row and survive being killed at any time.
+
+    FOLDER/x.npy, ...     (N, ...) arrays, one row a sequence; written with plain writes (a full disk is then an
+                          error, while a write through a memory map would kill the process)
+    FOLDER/ledger.jsonl   one line for each clip that is done: {"clip", "length"} or {"clip", "skipped": reason}
+    FOLDER/key.json       what the rows are made from; another key in the same folder is refused
+    FOLDER/meta.json      written last: the store is complete; shapes, digests and what the writer adds
+
+A row is flushed to disk before its line in the ledger, and opening a store cuts off what the ledger does not
+know, so going on after a kill gives the same bytes as never having stopped.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.lib import format as npy
+
+from squeezebench.base.errors import InputError
+from squeezebench.base.files import write_atomically
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+BLOCK = 16 << 20
+
+
+class Store:
+    """Rows of `arrays` (name -> (shape of a row, dtype)) in `folder`. Made by `opened`, which holds the lock."""
+
+    def __init__(self, folder: Path, key: dict[str, Any], arrays: dict[str, tuple[tuple[int, ...], str]]) -> None:
+        self.folder = folder
+        self._arrays = arrays
+        self._check_key(key)
+        self.ledger = self._read_ledger()
+        self._files = {name: self._open(name) for name in arrays}
+
+    @property
+    def rows(self) -> int:
+        """How many sequences have their row."""
+        return sum("length" in line for line in self.ledger)
+
+    def add(self, clip: str, length: int, note: dict[str, Any] | None = None, **values: np.ndarray) -> None:
+        """Append one row to every array, then the line."""
+        self._append(1, {name: value[None] for name, value in values.items()})
+        self._line({"clip": clip, "length": length} | (note or {}))
+
+    def extend(self, lines: list[dict[str, Any]], **values: np.ndarray) -> None:
+        """Append many rows to every array, (rows, ...), then `lines`, as many of them with a `length` as there are
+        rows; the disk is waited for once."""
+        self._append(sum("length" in line for line in lines), values)
+        self._lines(lines)
+
+    def skip(self, clip: str, reason: str) -> None:
+        """Note that the clip has no row, and why."""
+        self._line({"clip": clip, "skipped": reason})
+
+    def finish(self, meta: dict[str, Any], **more: np.ndarray) -> None:
+        """Write the small arrays `more` and the final headers, then meta.json with a digest of each array."""
+        self._write_headers()
+        for name, array in more.items():
+            with (self.folder / f"{name}.npy").open("wb") as file:
+                npy.write_array(file, array, allow_pickle=False)
+        digests = {name: _digest(self.folder / f"{name}.npy") for name in (*self._arrays, *more)}
+        content = {"rows": self.rows, "digests": digests} | meta
+        write_atomically(self.folder / "meta.json", json.dumps(content, indent=1).encode() + b"\n")
+
+    def close(self) -> None:
+        for file in (*self._files.values(), self._ledger_file):
+            file.close()
+
+    def _check_key(self, key: dict[str, Any]) -> None:
+        path, text = self.folder / "key.json", json.dumps(key, indent=1, sort_keys=True).encode() + b"\n"
+        if not path.exists():
+            write_atomically(path, text)
+        elif path.read_bytes() != text:
+            raise InputError(f"{self.folder}: holds features made from something else (see key.json); remove it")
+
+    def _read_ledger(self) -> list[dict[str, Any]]:
+        path = self.folder / "ledger.jsonl"
+        content = path.read_bytes() if path.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]  # a line that was being written when the process died goes
+        file = path.open("ab", buffering=0)
+        file.truncate(len(whole))
+        self._ledger_file = _Whole(file)
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def _append(self, count: int, values: dict[str, np.ndarray]) -> None:
+        for name, (shape, dtype) in self._arrays.items():
+            value = np.ascontiguousarray(values[name], dtype=dtype)
+            assert value.shape == (count, *shape), f"{name}: rows have shape {value.shape}, not {(count, *shape)}"
+            file = self._files[name]
+            file.write(value.tobytes())
+            os.fsync(file.fileno())
+
+    def _line(self, line: dict[str, Any]) -> None:
+        self._lines([line])
+
+    def _lines(self, lines: list[dict[str, Any]]) -> None:
+        self._ledger_file.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+        os.fsync(self._ledger_file.fileno())
+        self.ledger += lines
+
+    def _open(self, name: str):
+        """The file, cut after the rows that the ledger knows, ready for the next row."""
+        path = self.folder / f"{name}.npy"
+        header = self._header(name)
+        file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+        end = len(header) + self.rows * self._row_bytes(name)
+        size = file.seek(0, os.SEEK_END)
+        if self.rows and size < end:
+            file.close()
+            raise InputError(f"{path}: shorter than its ledger says (altered from outside?); remove {self.folder}")
+        file.truncate(0 if self.rows == 0 else end)
+        if self.rows == 0:
+            file.seek(0)
+            _write_all(file, header)
+        file.seek(end)
+        return _Whole(file)
+
+    def _row_bytes(self, name: str) -> int:
+        shape, dtype = self._arrays[name]
+        return int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+
+    def _header(self, name: str) -> bytes:
+        """The .npy header for the present number of rows; numpy pads it so that its size never depends on it."""
+        shape, dtype = self._arrays[name]
+        buffer = BytesIO()
+        described = {"descr": npy.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (self.rows, *shape)}
+        npy.write_array_header_1_0(buffer, described)
+        return buffer.getvalue()
+
+    def _write_headers(self) -> None:
+        for name, file in self._files.items():
+            file.overwrite_start(self._header(name))
+
+
+class _Whole:
+    """An unbuffered file whose `write` writes everything or raises."""
+
+    def __init__(self, file) -> None:
+        self._file = file
+        self.fileno, self.close = file.fileno, file.close
+
+    def write(self, data: bytes) -> None:
+        _write_all(self._file, data)
+
+    def overwrite_start(self, data: bytes) -> None:
+        self._file.seek(0)
+        self.write(data)
+        os.fsync(self._file.fileno())
+        self._file.seek(0, os.SEEK_END)
+
+
+def _write_all(file, data: bytes) -> None:
+    view = memoryview(data)
+    while len(view):
+        view = view[file.write(view) :]
+
+
+@contextmanager
+def opened(folder: Path, key: dict[str, Any], arrays: dict[str, tuple[tuple[int, ...], str]]) -> Iterator[Store]:
+    """The store in `folder`, for one builder at a time: a second one waits until the first has ended.
+
+    Raises InputError, in one line, where the disk is full; what is done is kept and the next call goes on.
+    """
+    store = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            store = Store(folder, key, arrays)
+            try:
+                yield store
+            finally:
+                store.close()
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        done = len(store.ledger) if store else 0
+        raise InputError(
+            f"{folder}: the disk is full ({error.strerror}); the {done} clips that are done are kept: make room and "
+            "give the same command again"
+        ) from None
+
+
+def complete(folder: Path) -> dict[str, Any] | None:
+    """meta.json of a complete store, None where it is not (yet)."""
+    try:
+        return json.loads((folder / "meta.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / 'meta.json'}: cannot be read ({error}); remove {folder}") from None
+
+
+def _digest(path: Path) -> str:
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            sha.update(block)
+    return sha.hexdigest()

@@ -1,0 +1,249 @@
+"""The clips of a data set, found in the official layout and checked by content.
+
+A clip counts when its first frame can be decoded; every other one is listed with its reason. The result is kept as
+JSON and used again as long as no file was added, removed or changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from squeezebench.base.digests import digest_of
+from squeezebench.base.errors import InputError
+from squeezebench.base.files import write_atomically
+from squeezebench.data.folders import data_folder
+from squeezebench.data.video.catalogue import VideoSet, video_set
+from squeezebench.data.video.decode import ClipError, read_frames
+
+FORMAT = 1  # raise it when what an index holds, or how it is found, changes
+THREADS = 4  # PyAV decodes outside of the interpreter's lock
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One usable clip. `name` is its path below the root without suffix, with "/": unique in a data set."""
+
+    path: Path
+    label: int  # 0-based, in the order of `ClipIndex.classes`
+    group: str  # clips of one group are near-copies and must stay on one side of a split
+    name: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as published. `name` is the clip's, or empty where the set or a class is meant."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ClipIndex:
+    """What one folder holds of a data set; `clips` are in the order of their names."""
+
+    dataset: str
+    root: Path  # the folder of the class folders
+    classes: tuple[str, ...]
+    clips: tuple[Clip, ...]
+    problems: tuple[Problem, ...]
+    digest: str  # of all file names, sizes and times below the root
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Reason by name, of the clips that are there but cannot be used."""
+        return {problem.name: problem.reason for problem in self.problems if problem.name}
+
+
+def dataset_folder(dataset: str) -> Path:
+    """Where the archives, clips and lists of a data set live unless the user says otherwise."""
+    return data_folder() / dataset
+
+
+def index_clips(
+    dataset: str | VideoSet,
+    folder: Path | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    progress: bool | None = None,
+) -> ClipIndex:
+    """Find and check the clips of `dataset` below `folder` (default: where `data fetch` puts them).
+
+    `folder` is that of `data fetch`, or one with the class folders, or with the archive's own top folder. `classes`:
+    expect these alone, in any number (parts of a set, synthetic clips); the published counts are then not compared.
+    Raises InputError where there is no clip, or where class folders are missing. Wrong counts and clips that cannot
+    be decoded are listed in `problems`.
+    """
+    entry = video_set(dataset) if isinstance(dataset, str) else dataset
+    folder = dataset_folder(entry.name) if folder is None else folder
+    expected = tuple(classes) if classes is not None else entry.classes
+    root = _root(entry, folder, expected)
+    files = _files(entry, root, expected)
+    digest = _digest(root, files, expected)
+    kept = _index_file(entry, root)
+    if (index := read_index(kept, root)) is not None and index.digest == digest:
+        return index
+    bar = sys.stderr.isatty() if progress is None else progress
+    clips, problems = [], list(_strays(entry, root, expected))
+    for clip, reason in _checked(entry, root, files, expected, bar):
+        if reason is None:
+            clips.append(clip)
+        else:
+            problems.append(Problem(clip.name, reason))
+    if not clips:
+        raise InputError(f"{root}: none of its {len(files)} clips can be decoded; the first: {problems[0].reason}")
+    if classes is None:
+        problems += _counts(entry, files)
+    index = ClipIndex(entry.name, root, expected, tuple(clips), tuple(problems), digest)
+    write_index(kept, index)
+    return index
+
+
+def write_index(path: Path, index: ClipIndex) -> None:
+    """Write the index as JSON, whole or not at all; clip paths are kept relative to the root."""
+    content = {
+        "format": FORMAT,
+        "dataset": index.dataset,
+        "digest": index.digest,
+        "classes": index.classes,
+        "clips": [[c.path.relative_to(index.root).as_posix(), c.label, c.group] for c in index.clips],
+        "problems": [asdict(problem) for problem in index.problems],
+    }
+    write_atomically(path, json.dumps(content, indent=0, ensure_ascii=True).encode())
+
+
+def read_index(path: Path, root: Path) -> ClipIndex | None:
+    """The index written at `path` for clips below `root`; None where there is none, or none that can be read."""
+    try:
+        content = json.loads(path.read_bytes())
+        if content["format"] != FORMAT:
+            return None
+        clips = tuple(Clip(root / p, int(label), str(g), _name(p)) for p, label, g in content["clips"])
+        problems = tuple(Problem(**problem) for problem in content["problems"])
+        return ClipIndex(content["dataset"], root, tuple(content["classes"]), clips, problems, content["digest"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _index_file(entry: VideoSet, root: Path) -> Path:
+    """In the data folder, not beside the clips: those may lie where nothing can be written."""
+    place = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
+    return dataset_folder(entry.name) / f"index-{place}.json"
+
+
+def _root(entry: VideoSet, folder: Path, classes: tuple[str, ...]) -> Path:
+    """The folder whose folders are the classes. Raises InputError where some are missing."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; get the clips with: squeezebench data fetch {entry.name}")
+    places = [base / name for base in (folder / "clips", folder) for name in (*entry.roots, "")]
+    best, missing = folder, list(classes)
+    for place in places:
+        there = {path.name.casefold() for path in place.iterdir() if path.is_dir()} if place.is_dir() else set()
+        absent = [name for name in classes if name.casefold() not in there]
+        if len(absent) < len(missing):
+            best, missing = place, absent
+    if len(missing) == len(classes):
+        raise InputError(
+            f"{folder}: no class folder of {entry.title} in it (such as {classes[0]}); "
+            f"get the clips with: squeezebench data fetch {entry.name}"
+        )
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(f"{best}: the class folder {missing[0]!r}{more} is missing; {entry.title} has {len(classes)}")
+    return best
+
+
+def _folders(root: Path, classes: tuple[str, ...]) -> list[tuple[Path, int | None]]:
+    """Folders of the root with their label, whatever the case of their letters; None: not a class."""
+    labels = {name.casefold(): label for label, name in enumerate(classes)}
+    return [(path, labels.get(path.name.casefold())) for path in sorted(root.iterdir()) if path.is_dir()]
+
+
+def _videos(entry: VideoSet, folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in entry.suffixes and path.is_file())
+
+
+def _files(entry: VideoSet, root: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
+    """Every video file of a class folder with its label, in the order of their names."""
+    return [
+        (path, label)
+        for folder, label in _folders(root, classes)
+        if label is not None
+        for path in _videos(entry, folder)
+    ]
+
+
+def _strays(entry: VideoSet, root: Path, classes: tuple[str, ...]) -> list[Problem]:
+    found = []
+    for folder, label in _folders(root, classes):
+        if label is None and (count := len(_videos(entry, folder))):
+            found.append(Problem("", f"the folder {folder.name} with {count} videos is no class of the set: not used"))
+    return found
+
+
+def _digest(root: Path, files: list[tuple[Path, int]], classes: tuple[str, ...]) -> str:
+    stats = [(path, path.stat()) for path, _ in files]
+    state = [(path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    return digest_of([FORMAT, classes, state])
+
+
+def _name(path: str) -> str:
+    return path.rpartition(".")[0]
+
+
+def _checked(
+    entry: VideoSet, root: Path, files: list[tuple[Path, int]], classes: tuple[str, ...], progress: bool
+) -> list[tuple[Clip, str | None]]:
+    """Each clip with the reason why it cannot be used, if there is one."""
+    bar = tqdm(total=len(files), unit="clip", desc=f"checking {entry.name}", leave=False, disable=not progress)
+    checked = []
+    with ThreadPoolExecutor(THREADS) as pool, bar:
+        for (path, label), reason in zip(files, pool.map(why_broken, [path for path, _ in files]), strict=True):
+            name = _name(path.relative_to(root).as_posix())
+            group = group_of(entry, classes[label], name.partition("/")[2])
+            if group is None:
+                reason = reason or "its name tells no group"
+            checked.append((Clip(path, label, group or "", name), reason))
+            bar.update()
+    return checked
+
+
+def why_broken(path: Path) -> str | None:
+    """Why no first frame comes out of a clip, in words; None: one does."""
+    try:
+        read_frames(path, np.zeros(1, dtype=np.int64))
+    except ClipError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    return None
+
+
+def group_of(entry: VideoSet, name: str, clip: str) -> str | None:
+    """The group "class/..." of a clip of class `name`, from its path below that folder; None where it tells none."""
+    pattern = entry.group.replace("{name}", re.escape(name))
+    found = re.fullmatch(pattern, clip, re.IGNORECASE)
+    return None if found is None else f"{name}/{found[1]}"
+
+
+def _counts(entry: VideoSet, files: list[tuple[Path, int]]) -> list[Problem]:
+    """Where the number of clips that are there, broken ones included, is not the published one."""
+    found = Counter(label for _, label in files)
+    problems = [
+        Problem("", f"class {name}: {found[label]} clips, {count} are published")
+        for label, (name, count) in enumerate(entry.counts.items())
+        if count and found[label] != count
+    ]
+    if len(files) != entry.clips:
+        problems.append(Problem("", f"{len(files):,} clips in all, {entry.clips:,} are published"))
+    return problems

@@ -1,0 +1,151 @@
+"""From clips to the prepared arrays: frames and flow are read in parallel, features computed clip by clip.
+
+What is written, in a folder of its own (see store.py): x.npy (N, T, D), flipped.npy (the mirrored clips, where
+asked for), y, length, name, group, classes and the subset_K of the official lists. A clip of fewer than T frames
+is padded with zeros; its length says so. The folder is a valid `file` task as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from squeezebench.base.errors import InputError
+from squeezebench.data.store import Store
+from squeezebench.data.video.clips import Clip
+from squeezebench.data.video.decode import ClipError, read_frames, resize, scan, spread
+from squeezebench.data.video.flow import as_image, cached_flow, mirror
+from squeezebench.data.video.options import VideoOptions, dtype, frame_size, inputs
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Views:
+    """What of one clip goes through a network: (F, H, W, 3) uint8 for each stream."""
+
+    plain: list[np.ndarray]
+    mirrored: list[np.ndarray]  # empty where not asked for
+    damaged: int  # packets of the clip that could not be decoded
+
+    @property
+    def length(self) -> int:
+        return len(self.plain[0])
+
+
+def read_views(clip: Clip, options: VideoOptions, flow_folder: Path) -> Views:
+    """Decode (and compute or read the flow of) one clip. Raises ClipError where it cannot be used."""
+    size = frame_size(options)
+    found = scan(clip.path)
+    indices = spread(found.frames, options.frames)
+    plain, mirrored = [], []
+    if options.stream in ("rgb", "both"):
+        frames = read_frames(clip.path, indices, size)
+        plain.append(frames)
+        mirrored.append(frames[:, :, ::-1])
+    if options.stream in ("flow", "both"):
+        image = flow_folder / f"{clip.name}-{clip.path.stat().st_size}.png"
+        planes = cached_flow(clip.path, indices, found.frames, options.flow_bound, image)
+        planes = np.stack([resize(plane, size) for plane in planes])
+        plain.append(as_image(planes))
+        mirrored.append(as_image(mirror(planes)))
+    return Views(plain, mirrored if options.flip else [], found.damaged)
+
+
+def arrays(options: VideoOptions) -> dict[str, tuple[tuple[int, ...], str]]:
+    """What a store of these options holds: name -> (shape of a row, dtype)."""
+    names = ("x", "flipped") if options.flip else ("x",)
+    return {name: ((options.frames, inputs(options)), dtype(options)) for name in names}
+
+
+def fill(
+    store: Store, clips: Sequence[Clip], options: VideoOptions, flow_folder: Path, network: Any, *,
+    workers: int | None = None, progress: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Bring `store` to the end of `clips` from wherever it stands. `network`: a Backbone, or None for pixels.
+
+    Returns what this call did: clips made, seconds, clips/s. A clip that cannot be decoded is noted with its
+    reason and gets no row.
+    """
+    todo = clips[len(store.ledger) :]
+    started = time.perf_counter()
+    bar = tqdm(total=len(clips), initial=len(store.ledger), unit="clip", desc=store.folder.name[:40],
+               disable=not progress, file=sys.stderr, smoothing=0.05)  # fmt: skip
+    with bar:
+        for clip, views in _read_ahead(todo, options, flow_folder, workers or _cores()):
+            if isinstance(views, ClipError):
+                store.skip(clip.name, str(views))
+                log.warning("%s: skipped: %s", clip.name, views)
+            else:
+                rows = {"x": _row(views.plain, options, network)}
+                if options.flip:
+                    rows["flipped"] = _row(views.mirrored, options, network)
+                note = {"damaged": views.damaged} if views.damaged else {}
+                store.add(clip.name, views.length, note, **rows)
+            bar.update()
+    seconds = time.perf_counter() - started
+    return {
+        "made": len(todo),
+        "seconds": round(seconds, 3),
+        "clips_per_second": round(len(todo) / seconds, 3) if todo else None,
+    }
+
+
+def _row(views: list[np.ndarray], options: VideoOptions, network: Any) -> np.ndarray:
+    """(T, D): each stream's features side by side, zero past the clip's end."""
+    if network is None:
+        frames = views[0].transpose(0, 3, 1, 2) if options.planes else views[0]
+        found = frames.reshape(len(frames), -1)
+    else:
+        found = np.concatenate([network.features(frames) for frames in views], axis=1)
+        if not (np.abs(found) <= np.finfo(np.float16).max).all():  # NaN fails as well
+            raise InputError(f"{options.features}: features that are not finite or do not fit float16")
+    row = np.zeros((options.frames, found.shape[1]), dtype(options))
+    row[: len(found)] = found
+    return row
+
+
+def _read_ahead(
+    clips: Sequence[Clip], options: VideoOptions, flow_folder: Path, workers: int
+) -> Iterator[tuple[Clip, Views | ClipError]]:
+    """Views of the clips in their order, read by `workers` threads that stay a little ahead.
+
+    FFmpeg and OpenCV give the interpreter free while they work; OpenCV's own threads are off meanwhile.
+    """
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[tuple[Clip, Future[Views]]] = deque()
+    try:
+        for clip in clips:
+            waiting.append((clip, pool.submit(read_views, clip, options, flow_folder)))
+            if len(waiting) > workers:
+                yield _result(*waiting.popleft())
+        while waiting:
+            yield _result(*waiting.popleft())
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        cv2.setNumThreads(before)
+
+
+def _result(clip: Clip, future: Future[Views]) -> tuple[Clip, Views | ClipError]:
+    try:
+        return clip, future.result()
+    except ClipError as error:
+        return clip, error
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,193 @@
+"""What the video sources share: their options, where their prepared features lie, and reading those.
+
+Nothing is decoded here: `squeezebench data prepare` makes the features (squeezebench/data/video), a run maps them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from squeezebench.base.digests import digest_of
+from squeezebench.base.errors import InputError
+from squeezebench.data.dataset import Dataset, Expected
+from squeezebench.data.folders import data_folder
+from squeezebench.data.video.catalogue import video_set
+
+
+@dataclass(frozen=True)
+class BackboneFacts:
+    """What the sizes of things follow from."""
+
+    features: int  # D of one stream
+    size: int  # side of the square frames that it was trained on
+    least: int  # smallest side that its layers allow
+
+
+BACKBONES = {"inception_v3": BackboneFacts(2048, 299, 75), "efficientnet_b1": BackboneFacts(1280, 240, 32)}
+PIXELS = 120  # height of the frames of `features: pixels`; their width is 4/3 of it
+FLOW_BYTES = 8_000  # of a cached flow field of 320 x 240, both planes; about what clips of UCF101 need
+SYNTHETIC_CLASSES = 4
+BIG = ("x", "flipped")  # arrays that are memory-mapped
+
+
+class VideoOptions(BaseModel):
+    """Features of the clips of one data set. Options other than split_list decide what `data prepare` makes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    features: Literal["inception_v3", "efficientnet_b1", "pixels"] = Field(
+        default="inception_v3", description="the CNN whose features are read, or the pixels themselves (end to end)"
+    )
+    stream: Literal["rgb", "flow", "both"] = Field(
+        default="rgb", description="frames, TV-L1 optical flow, or the features of both side by side"
+    )
+    frames: int = Field(default=32, ge=1, description="frames kept of each clip, evenly spaced")
+    size: int | None = Field(
+        default=None, ge=1, description="side of the frames a CNN sees, or height of the pixels' (4:3); null: its own"
+    )
+    planes: bool = Field(
+        default=False, description="pixels: colour plane by plane, the order in which networks on frames read them"
+    )
+    flip: bool = Field(default=False, description="also the mirrored clips; training draws one of the two")
+    weights: Literal["imagenet", "random"] = Field(default="imagenet", description="random: for dry runs and tests")
+    flow_bound: float = Field(default=20.0, gt=0, description="pixels of displacement that become 255 (and 1)")
+    folder: str | None = Field(default=None, description="the unpacked clips; null: fetched from the official address")
+    synthetic: int | None = Field(
+        default=None, ge=3, description="this many synthetic clips a class instead of the real ones; for dry runs"
+    )
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> VideoOptions:
+        if self.features == "pixels" and self.stream != "rgb":
+            raise ValueError(f"stream is {self.stream}; pixels are rgb only")
+        if self.planes and self.features != "pixels":
+            raise ValueError(f"planes are of features: pixels; {self.features} gives no frames")
+        if self.folder is not None and self.synthetic is not None:
+            raise ValueError("give folder or synthetic, not both")
+        least = 1 if self.features == "pixels" else BACKBONES[self.features].least
+        if self.size is not None and self.size < least:
+            raise ValueError(f"size is {self.size}; {self.features} needs at least {least}")
+        return self
+
+
+def frame_size(options: VideoOptions) -> tuple[int, int]:
+    """(height, width) of the frames."""
+    if options.features == "pixels":
+        height = options.size or PIXELS
+        return height, height * 4 // 3
+    side = options.size or BACKBONES[options.features].size
+    return side, side
+
+
+def frame_shape(options: VideoOptions) -> tuple[int, int, int] | None:
+    """(C, H, W) of a step that is an image, else None."""
+    return (3, *frame_size(options)) if options.planes else None
+
+
+def inputs(options: VideoOptions) -> int:
+    """D: numbers of one step."""
+    if options.features == "pixels":
+        height, width = frame_size(options)
+        return height * width * 3
+    return BACKBONES[options.features].features * (2 if options.stream == "both" else 1)
+
+
+def dtype(options: VideoOptions) -> str:
+    """Of the prepared arrays: pixels are bytes, features half precision."""
+    return "|u1" if options.features == "pixels" else "<f2"
+
+
+def wanted(source: str, options: VideoOptions) -> dict[str, Any]:
+    """What decides the prepared arrays, as far as it is known without the data."""
+    flow = {} if options.stream == "rgb" else {"flow_bound": options.flow_bound}
+    weights = {} if options.features == "pixels" else {"weights": options.weights}
+    order = {"planes": True} if options.planes else {}
+    return {
+        "source": source, "features": options.features, "stream": options.stream, "frames": options.frames,
+        "size": frame_size(options), "flip": options.flip, "folder": options.folder, "synthetic": options.synthetic,
+    } | flow | weights | order  # fmt: skip
+
+
+def pointer(source: str, options: VideoOptions) -> Path:
+    """A small file that names the folder of the prepared arrays; written when they are complete.
+
+    The folder's own name has the digests of clips and weights in it, which are not known without reading them.
+    """
+    what = wanted(source, options)
+    words = [options.features, options.stream, f"{options.frames}f", f"{frame_size(options)[0]}px"]
+    return data_folder() / "features" / source / f"{'-'.join(words)}-{digest_of(what)[:12]}.json"
+
+
+def stamp(source: str, options: VideoOptions) -> str:
+    """Changes when the features are prepared anew."""
+    path = pointer(source, options)
+    return path.read_text() if path.exists() else ""
+
+
+def expected(source: str, options: VideoOptions, train: tuple[int, ...] = ()) -> Expected:
+    """Sizes by the catalogue: no data needed. `train`: sequences of the official training lists 1, 2, ...
+
+    The disk holds clips, flow and features; the archives can be removed once they are unpacked.
+    """
+    facts = video_set(source)
+    synthetic = options.synthetic is not None
+    classes = SYNTHETIC_CLASSES if synthetic else len(facts.classes)
+    clips = options.synthetic * classes if synthetic else facts.clips
+    download = 0 if synthetic or options.folder else sum(archive.size for archive in facts.archives)
+    row = options.frames * inputs(options) * np.dtype(dtype(options)).itemsize * (2 if options.flip else 1)
+    flow = 0 if options.stream == "rgb" else round(options.frames * FLOW_BYTES)
+    return Expected(
+        sequences=clips,
+        steps=options.frames,
+        inputs=inputs(options),
+        classes=classes,
+        disk_bytes=clips * (row + flow) + download,
+        download_bytes=download,
+        train=train[options.split_list - 1] if train and not synthetic else None,
+        frame=frame_shape(options),
+    )
+
+
+def load(source: str, options: VideoOptions) -> Dataset:
+    """x (N, T, D): float16 features, or uint8 pixels with scale 1/255; memory-mapped.
+
+    Raises InputError, with the command to give, where nothing is prepared.
+    """
+    folder = _prepared(source, options)
+    meta = json.loads((folder / "meta.json").read_bytes())
+    small = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in meta["digests"] if name not in BIG}
+    x = np.load(folder / "x.npy", mmap_mode="r", allow_pickle=False)
+    number = getattr(options, "split_list", None)
+    pixels = options.features == "pixels"
+    return Dataset(
+        name=f"{source} ({options.features})",
+        x=x,
+        y=small["y"],
+        classes=tuple(map(str, small["classes"])),
+        length=small["length"] if (small["length"] < x.shape[1]).any() else None,
+        group=small["group"],
+        subset=small[f"subset_{number}"] if number else None,
+        scale=np.full(x.shape[2], 1 / 255) if pixels else None,
+        flipped=np.load(folder / "flipped.npy", mmap_mode="r", allow_pickle=False) if options.flip else None,
+        origin=meta["origin"],
+        frame=frame_shape(options),
+    )
+
+
+def _prepared(source: str, options: VideoOptions) -> Path:
+    path = pointer(source, options)
+    try:
+        return path.parent / json.loads(path.read_bytes())["folder"]
+    except FileNotFoundError:
+        given = {k: v for k, v in options.model_dump().items() if v != type(options).model_fields[k].default}
+        options_text = "".join(f" --set {name}={value}" for name, value in given.items())
+        raise InputError(
+            f"{source}: these features are not prepared; give: squeezebench data prepare {source}{options_text}"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: damaged; remove it and prepare the features again") from None

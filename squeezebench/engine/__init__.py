@@ -1,0 +1,1 @@
+"""Training, checkpoints, measurement: one run, from its settings to its record."""

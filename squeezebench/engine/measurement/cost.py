@@ -1,0 +1,103 @@
+"""All that one record says about size and speed, from the one module that is scored."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from squeezebench.base.files import write_atomically
+from squeezebench.engine.measurement.files import PRECISIONS, deserialise, serialise
+from squeezebench.engine.measurement.latency import DenseReference, Timing, Variant, forward_of, timings, without_onednn
+from squeezebench.engine.measurement.macs import closed_form_macs, macs
+from squeezebench.engine.measurement.memory import peak_activation_bytes
+from squeezebench.schema.record import Cost, StoredAs
+
+log = logging.getLogger("squeezebench")
+
+Score = Callable[[nn.Module], float | None]  # test accuracy of a module, None where its outputs are not finite
+
+
+def cost(
+    model: nn.Module,
+    base: nn.Module,
+    reference: DenseReference | None,
+    path: Path,
+    inputs: int,
+    steps: int,
+    score: Score | None = None,
+    test: float | None = None,
+    seconds: float = 0.02,
+) -> Cost:
+    """Save the compact module at `path` and measure what is scored.
+
+    base: the uncompressed module of the same run; reference: the same size in PyTorch's own kernels, None for a
+    feed-forward network, which runs in them anyway. test: the known accuracy of `model` itself. `seconds` are spent on
+    the latency of each batch size.
+    """
+    model.eval()
+    base.eval()
+    stored, content = precisions(model, score, test)
+    write_atomically(path, content)
+    variants = {"compact": forward_of(model)} | _dense_runtimes(base, reference)
+    times = timings(variants, inputs, steps, seconds=seconds)
+    compact, dense, *_ = times.values()
+    runtimes = {name: by_batch for name, by_batch in times.items() if name != "compact"}
+    fastest = {batch: min(runtimes, key=lambda name: runtimes[name][batch].median) for batch in compact}
+    counted, formula = macs(model, inputs, steps), closed_form_macs(model, steps)
+    if formula is not None and formula != counted:
+        log.warning("multiply-accumulates: torch counted %s, the formula gives %s", f"{counted:,}", f"{formula:,}")
+    return Cost(
+        bytes=path.stat().st_size,
+        stored_as=stored,
+        macs=counted,
+        macs_closed_form=formula,
+        dense_macs=closed_form_macs(base, steps),
+        peak_activation_bytes=peak_activation_bytes(model, inputs, steps),
+        dense_peak_activation_bytes=peak_activation_bytes(base, inputs, steps),
+        latency_ms=_medians(compact),
+        latency_quartiles_ms=_quartiles(compact),
+        dense_latency_ms=_medians(dense),
+        dense_latency_quartiles_ms=_quartiles(dense),
+        fastest_dense_latency_ms={batch: runtimes[name][batch].median for batch, name in fastest.items()},
+        fastest_dense_runtime=fastest,
+    )
+
+
+def _dense_runtimes(base: nn.Module, reference: DenseReference | None) -> dict[str, Variant]:
+    """The dense side of the latencies: PyTorch's own kernels first."""
+    if reference is None:
+        return {"PyTorch": forward_of(base), "oneDNN off": without_onednn(base)}
+    return {
+        "nn.LSTM" if reference.recurrence.mode == "LSTM" else "nn.GRU": forward_of(reference.eval()),
+        "oneDNN off": without_onednn(reference),
+        "squeezebench": forward_of(base),
+    }
+
+
+def precisions(model: nn.Module, score: Score | None, test: float | None = None) -> tuple[dict[str, StoredAs], bytes]:
+    """Bytes and test accuracy by precision, and the float32 file.
+
+    What is scored is what was read back; in float32 it has the bits of `model`, whose accuracy is `test`.
+    """
+    found, contents = {}, {}
+    copied = copy.deepcopy(model)
+    for precision in PRECISIONS:
+        contents[precision] = serialise(model, precision)
+        accuracy = test
+        if precision != "float32":
+            copied.load_state_dict(deserialise(contents[precision]))
+            accuracy = None if score is None else score(copied)
+        found[precision] = StoredAs(bytes=len(contents[precision]), test=accuracy)
+    return found, contents["float32"]
+
+
+def _medians(by_batch: dict[str, Timing]) -> dict[str, float]:
+    return {batch: timing.median for batch, timing in by_batch.items()}
+
+
+def _quartiles(by_batch: dict[str, Timing]) -> dict[str, tuple[float, float]]:
+    return {batch: (timing.low, timing.high) for batch, timing in by_batch.items()}

@@ -1,0 +1,64 @@
+"""Parameters by counting rule, read off the module that is scored."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from squeezebench.nn.cnn.frames import FrameNetwork, FrameRecurrent
+from squeezebench.nn.pruning.sizes import measured_sizes
+from squeezebench.nn.rnn.layer import RecurrentLayer
+from squeezebench.nn.sideways.vgg import VideoVGG
+from squeezebench.schema.record import Counts
+
+
+def lstm_count(inputs: int, hidden: int, gates: int = 4) -> int:
+    """Parameters of one LSTM layer, 4h(d + h + 2): PyTorch's two bias vectors, the papers' rule (GRU: 3h(...))."""
+    return gates * hidden * (inputs + hidden + 2)
+
+
+def stored_numbers(module: nn.Module) -> int:
+    """Numbers a module has to store: its parameters, and what it declares as data of a sparse format."""
+    return sum(p.numel() for p in module.parameters()) + sum(
+        b.numel() for m in module.modules() for name, b in m.named_buffers(recurse=False) if name in _counted(m)
+    )
+
+
+def _counted(module: nn.Module) -> tuple[str, ...]:
+    return getattr(module, "counted_buffers", ())  # e.g. the indices of a sparse matrix
+
+
+def count(model: nn.Module) -> Counts:
+    """Counts by rule: recurrent layers of ours and torch.nn.LSTM/GRU are taken apart, all else is the head.
+
+    Of a feed-forward network also the weights and neurons, by the rules of nn/feedforward/sizes.py; of one with a
+    recurrent part the weights alone, the matrices of that part included, and of one with shortcuts in time too.
+    """
+    w = u = b = z = 0
+    for module in model.modules():
+        if isinstance(module, RecurrentLayer):
+            w += stored_numbers(module.input_map)
+            u += stored_numbers(module.hidden_map)
+            b += module.bias_ih.numel() + module.bias_hh.numel()
+            z += stored_numbers(module.factors) + stored_numbers(module.gate_masks)
+        elif isinstance(module, nn.RNNBase):
+            for name, parameter in module.named_parameters(recurse=False):
+                w += parameter.numel() * name.startswith("weight_ih")
+                u += parameter.numel() * name.startswith("weight_hh")
+                b += parameter.numel() * name.startswith("bias")
+    total, recurrent = stored_numbers(model), w + u + b + z
+    network = measured_sizes(model, torch.zeros(1, 1, model.inputs)) if isinstance(model, FrameNetwork) else None
+    weights = network and network.weights
+    if isinstance(model, FrameRecurrent | VideoVGG):
+        weights = w + u + sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear))
+    return Counts(
+        input_to_hidden=w,
+        hidden_to_hidden=u,
+        bias=b,
+        mask_vectors=z,
+        lstm_total=recurrent,
+        head=total - recurrent,
+        model_total=total,
+        weights=weights,
+        neurons=network and network.neurons,
+    )

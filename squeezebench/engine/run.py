@@ -1,0 +1,328 @@
+"""One run: task x method x settings x seed -> a record, whatever happens on the way."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from squeezebench.base.errors import InputError, of_machine, reason_of
+from squeezebench.base.files import clear_half_written
+from squeezebench.base.reading import without_link
+from squeezebench.data.task import Task, load_task
+from squeezebench.engine import provenance
+from squeezebench.engine.measurement.cost import cost
+from squeezebench.engine.measurement.counts import count
+from squeezebench.engine.measurement.digest import model_digest
+from squeezebench.engine.measurement.latency import DenseReference
+from squeezebench.engine.start import Start, dense_start
+from squeezebench.engine.training.as_released import BestOnTest
+from squeezebench.engine.training.checkpoint import NAME as CHECKPOINT
+from squeezebench.engine.training.checkpoint import Checkpoints, clear, interval
+from squeezebench.engine.training.evaluation import Diverged, accuracy, predict
+from squeezebench.engine.training.loop import Trainer, describe, pick_device
+from squeezebench.engine.training.stages import Watch
+from squeezebench.engine.unfinished import Unfinished
+from squeezebench.method.base import Method
+from squeezebench.method.dense import dense_classifier
+from squeezebench.method.discovery import MethodFile, load
+from squeezebench.method.settings import settings_of
+from squeezebench.nn.cnn.frames import FrameNetwork, FrameRecurrent
+from squeezebench.nn.rnn.classifier import RecurrentClassifier
+from squeezebench.nn.sideways.vgg import VideoVGG
+from squeezebench.schema.models import NetworkSettings, RecurrentSettings, TaskInfo, kind_of_model
+from squeezebench.schema.record import (
+    RECORD_NAME,
+    Accuracy,
+    Baseline,
+    Kept,
+    Provenance,
+    Ratio,
+    Record,
+    RecordError,
+    Seconds,
+    Shape,
+    read_record,
+    write_record,
+)
+from squeezebench.schema.run import RunSpec
+
+log = logging.getLogger("squeezebench")
+
+
+def kept_record(spec: RunSpec, method: MethodFile, folder: Path) -> Record | None:
+    """The valid record that a former call left in `folder` for exactly this run, or None."""
+    path = folder / RECORD_NAME
+    if not path.exists():
+        return None
+    try:
+        record = read_record(path)
+    except RecordError as error:
+        log.warning("%s; the run is made again", error)
+        return None
+    return record if record.provenance.inputs_digest == spec.inputs_digest(method) else None
+
+
+def execute(spec: RunSpec, method: MethodFile, folder: Path, starts: Path, progress: bool = False) -> Record:
+    """Make the run and write its record into `folder`; a record that is already valid is kept.
+
+    A method that raises, diverges, exits or runs out of memory becomes a failed record with its reason; the
+    traceback is in log.txt. KeyboardInterrupt passes through: nothing half done is left behind.
+    """
+    interval()  # where it is set wrongly, that is no failure of this run
+    if (kept := kept_record(spec, method, folder)) is not None:
+        clear(folder / CHECKPOINT)
+        return kept
+    unfinished, finished = Unfinished(folder), False
+    try:
+        record = kept_record(spec, method, folder)  # of whom we waited for
+        record = record or make(spec, method, folder, starts, unfinished, progress)
+        finished = True
+    except KeyboardInterrupt:
+        unfinished.interrupted()
+        raise
+    finally:
+        unfinished.close(finished)
+    return record
+
+
+def make(
+    spec: RunSpec, method: MethodFile, folder: Path, starts: Path, unfinished: Unfinished, progress: bool = False
+) -> Record:
+    """Make the run, which `unfinished` keeps others from, as `execute` does. Raises the OSError of a full disk."""
+    folder, starts = folder.absolute(), starts.absolute()  # a method may change the working directory
+    for stale in (RECORD_NAME, "history.csv", "model.safetensors"):
+        (folder / stale).unlink(missing_ok=True)
+    clear_half_written(folder)
+    handler = logging.FileHandler(without_link(folder / "log.txt"), mode="w")
+    log.addHandler(handler)
+    started, process, origin = time.perf_counter(), os.getpid(), _origin(spec, method)
+    try:
+        unfinished.begin()
+        result = _Run(spec, load(method), folder, starts, progress, unfinished, origin.inputs_digest).result()
+    except (Exception, SystemExit) as error:
+        if of_machine(error):
+            raise
+        handler.stream.write(traceback.format_exc())  # for who looks into the folder; the record has the reason
+        result = {"status": "failed", "reason": reason_of(error)}
+    finally:
+        _end_copy(process)
+        log.removeHandler(handler)
+        handler.close()
+    return _write(spec, folder, result, time.perf_counter() - started, origin)
+
+
+def fail(spec: RunSpec, method: MethodFile, folder: Path, reason: str, seconds: float) -> Record:
+    """Write the record of a run whose process could not do it."""
+    return _write(spec, folder, {"status": "failed", "reason": reason}, seconds, _origin(spec, method))
+
+
+def _origin(spec: RunSpec, method: MethodFile) -> Provenance:
+    origin = provenance.collect(spec.inputs_digest(method), method.digest, spec.training.device)
+    return origin.model_copy(update={"tuning_digest": spec.tuning})
+
+
+def _write(spec: RunSpec, folder: Path, result: dict[str, Any], seconds: float, origin: Provenance) -> Record:
+    origin = origin.model_copy(update=result.pop("origin", {}))
+    total = seconds + result.pop("earlier_seconds", 0.0)
+    record = Record(
+        experiment=spec.experiment,
+        protocol=spec.protocol,
+        task=spec.task.name,
+        method=spec.method,
+        settings=spec.settings,
+        varied=spec.varied,
+        seed=spec.seed,
+        training=spec.training.model_dump(mode="json"),
+        task_spec=spec.task.model_dump(mode="json"),
+        model=spec.model.model_dump(mode="json"),
+        fingerprint=spec.fingerprint,
+        seconds=Seconds(train=result.pop("train_seconds", 0.0), total=round(total, 3)),
+        provenance=origin,
+        **result,
+    )
+    write_record(folder, record)
+    clear(folder / CHECKPOINT)
+    return record
+
+
+def _end_copy(process: int) -> None:
+    """A method that forks may come back from its code twice: only the process that began the run goes on with it."""
+    if os.getpid() != process:
+        os._exit(1)
+
+
+def train(
+    method: Method,
+    spec: RunSpec,
+    task: Task,
+    info: TaskInfo,
+    starts: Path,
+    progress: bool = False,
+    per_epoch: Watch | None = None,
+    checkpoint: tuple[Path, str] | None = None,
+    written: Callable[[], None] | None = None,
+) -> tuple[nn.Module, Trainer, Start | None]:
+    """The trained module (not compacted), from the shared dense pretraining where the method asks for one.
+
+    checkpoint: the file of the training's own checkpoints, and the digest of what is trained. written: called after
+    each checkpoint, those of the start included.
+    """
+    start, epochs, share = None, spec.training.epochs, method.start_share()
+    if share:
+        first = max(1, round(share * epochs))
+        start = dense_start(starts, spec, method.settings, task, info, first, progress, written)
+        epochs -= first
+    checkpoints = Checkpoints.wanted(*checkpoint, written) if checkpoint else None
+    trainer = Trainer(method, task, spec.training, spec.seed, progress, per_epoch=per_epoch, checkpoints=checkpoints)
+    return trainer.run(start.model if start else None, epochs), trainer, start
+
+
+@dataclass
+class _Run:
+    spec: RunSpec
+    method_class: type[Method]
+    folder: Path
+    starts: Path
+    progress: bool
+    unfinished: Unfinished
+    digest: str  # of its inputs
+    process: int = field(default_factory=os.getpid)
+
+    def result(self) -> dict[str, Any]:
+        """The fields of the record that this run decides."""
+        spec = self.spec
+        settings = settings_of(self.method_class, spec.settings, spec.experiment or "run")
+        method = self.method_class(settings)
+        about = {"method_title": method.title or spec.method, "control": method.control}
+        task = load_task(spec.task, spec.seed)
+        info = describe(task)
+        if reason := method.skip(info):
+            return about | {"status": "skipped", "reason": reason}
+        check_model(spec, info, method)
+        model, trainer, start = self._trained(method, task, info)
+        final = None
+        if self.watch and self.watch.best:  # `as_released`: the best test epoch is what is scored, and marked so
+            final = accuracy(method.compact(model), task, "test", trainer.device)
+            model = method.end_stage(self.watch.best[1], method.stages()[-1])
+        compact = method.compact(model).cpu().eval()
+        _end_copy(self.process)
+        history = self.folder / "history.csv"
+        trainer.history.write(history)
+        return (
+            about
+            | self._measured(compact, task, info, final)
+            | {
+                "status": "ok",
+                "stages": ([start.stage] if start else []) + trainer.stages,
+                "train_seconds": round(sum(stage.seconds for stage in trainer.stages), 3),
+                "earlier_seconds": trainer.earlier,
+                "notes": list(method.notes),
+                "class_names": list(task.classes),
+                "history_digest": sha256(history.read_bytes()).hexdigest() if history.exists() else None,
+                "origin": {
+                    "split_digest": task.split_digest,
+                    "start_digest": start and start.digest,
+                    "resumed": trainer.resumed,
+                    "machine": " then ".join(trainer.machines),
+                },
+            }
+        )
+
+    def _trained(self, method: Method, task: Task, info: TaskInfo):
+        released = self.spec.protocol == "as_released"
+        self.watch = BestOnTest(task, pick_device(self.spec.training)) if released else None
+        checkpoint = self.folder / CHECKPOINT, self.digest
+        written = self.unfinished.got_on
+        return train(method, self.spec, task, info, self.starts, self.progress, self.watch, checkpoint, written)
+
+    def _measured(self, compact, task: Task, info: TaskInfo, final: float | None) -> dict[str, Any]:
+        spec, device = self.spec, torch.device("cpu")
+        base = dense_classifier(info, spec.model)
+        counts, dense = count(compact), count(base)
+        reference = None
+        if isinstance(spec.model, RecurrentSettings):
+            reference = DenseReference(info.inputs, spec.model.hidden, spec.model.layers, info.classes, spec.model.cell)
+        found, labels = predict(compact, task, "test", device), task.labels("test")
+        confusion = np.zeros((info.classes, info.classes), dtype=int)
+        np.add.at(confusion, (labels, found), 1)
+        return {
+            "accuracy": Accuracy(
+                train=accuracy(compact, task, "train", device),
+                validation=accuracy(compact, task, "validation", device),
+                test=float((found == labels).mean()),
+                test_final_epoch=final,
+            ),
+            "shape": Shape(inputs=info.inputs, steps=info.steps, classes=info.classes, has_lengths=info.has_lengths),
+            "confusion": confusion.tolist(),
+            "test_size": len(labels),
+            "model_digest": model_digest(compact.state_dict()),
+            "counts": counts,
+            "kept": _kept(compact, base),
+            "baseline": Baseline(name=spec.model.label(), counts=dense),
+            "ratio": Ratio(**{k: ratio_of(getattr(dense, k), getattr(counts, k)) for k in Ratio.model_fields}),
+            "cost": cost(
+                compact,
+                base,
+                reference,
+                self.folder / "model.safetensors",
+                info.inputs,
+                info.steps,
+                score=self._score(task),
+                test=float((found == labels).mean()),
+            ),
+        }
+
+    @staticmethod
+    def _score(task: Task):
+        """Test accuracy of a module; None where rounding its weights made its outputs overflow."""
+
+        def score(module) -> float | None:
+            try:
+                return accuracy(module, task, "test", torch.device("cpu"))
+            except Diverged:
+                return None
+
+        return score
+
+
+def ratio_of(dense: int | None, small: int | None) -> float | None:
+    """How many times fewer; None where nothing is left to count, or the rule is not for such modules."""
+    return round(dense / small, 4) if small and dense is not None else None
+
+
+def check_model(spec: RunSpec, info: TaskInfo, method: Method) -> None:
+    """Raises InputError where ratios would be taken against a dense model of another kind than the method's."""
+    if info.kind == "image" and not isinstance(spec.model, NetworkSettings):
+        raise InputError(f"task {info.name} has images: its `model:` must name a network, as {{network: lenet_5}}")
+    if info.kind == "sequence" and isinstance(spec.model, NetworkSettings):
+        raise InputError(f"task {info.name} has no images: its `model:` names the network {spec.model.label()}")
+    if info.kind == "video" and (kind := kind_of_model(method.settings)) != kind_of_model(spec.model):
+        words = {"network": "networks", "units": "per-frame networks"}.get(kind, "recurrent classifiers")
+        raise InputError(f"{method.name} is for {words}; the `model:` of task {info.name} is {spec.model.label()}")
+
+
+def _kept(compact, base) -> Kept:
+    if isinstance(base, FrameNetwork | FrameRecurrent | VideoVGG):
+        structure = compact.structure() if isinstance(compact, type(base)) else None
+        hidden = {"hidden": getattr(compact, "hidden", None), "of_hidden": getattr(base, "hidden", None)}
+        return Kept(of_inputs=base.inputs, structure=structure, of_structure=base.structure(), **hidden)
+    if not isinstance(compact, RecurrentClassifier):
+        return Kept(of_inputs=base.inputs, of_hidden=base.hidden)
+    index = compact.input_index
+    return Kept(
+        inputs=compact.inputs if index is None else index.numel(),
+        hidden=compact.hidden,
+        of_inputs=base.inputs,
+        of_hidden=base.hidden,
+    )

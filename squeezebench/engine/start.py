@@ -1,0 +1,117 @@
+"""The dense pretraining: the dense model of a task, cell, width and seed, trained once and shared by every method.
+
+Its epochs are counted in the budget of each run that uses it. It is a file under `starts/`, named by the digest of
+all that decides it; whoever needs it first trains it, the others wait for the lock and read it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+from torch import nn
+
+from squeezebench.base.digests import digest_of
+from squeezebench.base.files import clear_half_written, write_atomically
+from squeezebench.data.task import Task
+from squeezebench.engine import provenance
+from squeezebench.engine.measurement.digest import model_digest
+from squeezebench.engine.training.checkpoint import NAME as CHECKPOINT
+from squeezebench.engine.training.checkpoint import Checkpoints, clear
+from squeezebench.engine.training.loop import Trainer
+from squeezebench.method.base import Method
+from squeezebench.method.dense import dense_classifier
+from squeezebench.schema.models import ModelSettings, TaskInfo
+from squeezebench.schema.record import Stage
+from squeezebench.schema.run import RunSpec
+
+
+@dataclass(frozen=True)
+class Start:
+    """A trained dense classifier and how it came about."""
+
+    model: nn.Module
+    digest: str
+    stage: Stage
+
+
+class DenseStart(Method):
+    """The method that trains a start."""
+
+    name = "dense-start"
+
+    def build(self, task: TaskInfo) -> nn.Module:
+        return dense_classifier(task, self.settings)
+
+
+def start_digest(spec: RunSpec, settings: ModelSettings, epochs: int) -> str:
+    """Names the start of a run: runs with equal digests share it."""
+    return digest_of(
+        {
+            "task": spec.task.model_dump(mode="json"),
+            "fingerprint": spec.fingerprint,
+            "seed": spec.seed,
+            "engine": provenance.engine_digest(),
+            "training": spec.training.model_dump(mode="json") | {"epochs": epochs},
+            "model": settings.shared().model_dump(mode="json"),
+        }
+    )
+
+
+def dense_start(
+    folder: Path,
+    spec: RunSpec,
+    settings: ModelSettings,
+    task: Task,
+    info: TaskInfo,
+    epochs: int,
+    progress: bool,
+    written: Callable[[], None] | None = None,
+) -> Start:
+    """The start of a run, found in `folder` or trained now; `written` as in Checkpoints."""
+    digest = start_digest(spec, settings, epochs)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{digest[:20]}.safetensors"
+    with FileLock(path.with_suffix(".lock")):
+        clear_half_written(folder, f"{path.stem}*")
+        found = _read(path, info, settings)
+        if found is None:
+            checkpoints = Checkpoints.wanted(path.with_suffix(f".{CHECKPOINT}"), digest, written)
+            found = _train(path, spec, settings, task, epochs, progress, checkpoints)
+        clear(path.with_suffix(f".{CHECKPOINT}"))
+    return Start(found[0], digest, found[1].model_copy(update={"shared": True}))
+
+
+def _read(path: Path, info: TaskInfo, settings: ModelSettings) -> tuple[nn.Module, Stage] | None:
+    """The start that is there. None where it is none, is damaged (its tensors have a digest, as their file format has
+    no checksum of its own) or is of other sizes: it is trained again then."""
+    if not path.is_file():
+        return None
+    try:
+        content = path.read_bytes()
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        stage, state = Stage.model_validate_json(metadata["stage"]), load(content)
+        if metadata.get("digest") != model_digest(state):
+            return None
+        model = dense_classifier(info, settings.shared())
+        model.load_state_dict(state)
+    except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError):
+        return None
+    return model, stage
+
+
+def _train(path, spec, settings, task, epochs, progress, checkpoints) -> tuple[nn.Module, Stage]:
+    method = DenseStart(settings.shared())
+    trainer = Trainer(method, task, spec.training, spec.seed, progress, checkpoints=checkpoints)
+    model = trainer.run(None, epochs).cpu()
+    stage = trainer.stages[0].model_copy(update={"name": "dense pretraining"})
+    state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    metadata = {"stage": json.dumps(stage.model_dump()), "digest": model_digest(state)}
+    write_atomically(path, save(state, metadata=metadata))
+    return model, stage

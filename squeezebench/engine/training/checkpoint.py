@@ -1,0 +1,229 @@
+"""Checkpoints of training: one file beside what a run leaves, written now and then and on SIGTERM, removed at its end.
+
+The file is safetensors: tensors, and JSON about them in its header, so reading one runs no code. A digest over all of
+it tells a damaged file, an identity the file of another run, engine, library or thread count; neither is used. Which
+machine wrote it does not decide: going on elsewhere is better than to begin again, and the record names all machines.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from squeezebench.base.digests import digest_of
+from squeezebench.base.errors import InputError
+from squeezebench.base.reading import parse_json, regular
+from squeezebench.engine import provenance
+from squeezebench.nn.kernels import native
+
+NAME = "checkpoint.safetensors"
+SECONDS = "SQUEEZEBENCH_CHECKPOINT_SECONDS"  # the environment variable
+DEFAULT_SECONDS = 300.0
+MOST_COST = 0.05  # of the time of training: where writing takes long, it is done less often
+IMPATIENT = 10.0  # seconds after which a signal that comes again is obeyed at once
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+log = logging.getLogger("squeezebench")
+
+
+def interval() -> float:
+    """Seconds of training between checkpoints; 0: none are written. Raises InputError where it is set to no number."""
+    text = os.environ.get(SECONDS, "").strip()
+    try:
+        found = float(text or DEFAULT_SECONDS)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise InputError(f"{SECONDS}={text}: give seconds between checkpoints of training, or 0 for none")
+    return found
+
+
+def identity(what: str) -> str:
+    """Names a training: `what` (a digest of what is trained) on this engine, its libraries and thread count."""
+    engine = [provenance.engine_digest(), provenance.packages(), torch.get_num_threads(), native.enabled()]
+    return digest_of([what, *engine])
+
+
+class Checkpoints:
+    """The checkpoint of one training at `path`: when one is due, how it is written and read.
+
+    what: a digest of what is trained. written: called after each one that reached the disk.
+    """
+
+    def __init__(
+        self, path: Path, what: str, seconds: float | None = None, written: Callable[[], None] | None = None
+    ) -> None:
+        self.path, self.identity = path, identity(what)
+        self.seconds = interval() if seconds is None else seconds
+        self.asked: int | None = None  # the signal that wants the process to end
+        self._asked_at = 0.0
+        self._written = written or (lambda: None)
+        self._complained = False
+        self._before: dict[int, Any] = {}
+        self._next = time.monotonic() + (self.seconds or math.inf)
+
+    @classmethod
+    def wanted(cls, path: Path, what: str, written: Callable[[], None] | None = None) -> Checkpoints | None:
+        """None where the environment says that none are written."""
+        return cls(path, what, written=written) if interval() else None
+
+    # --- when
+    def due(self) -> bool:
+        """Whether one has to be written now; asked between gradient steps."""
+        return self.asked is not None or time.monotonic() >= self._next
+
+    @contextmanager
+    def heeding(self) -> Iterator[None]:
+        """While training runs, SIGTERM and Ctrl-C wait for the end of the gradient step and a checkpoint."""
+        if threading.current_thread() is threading.main_thread():  # signals are the main thread's
+            self._heed()
+        try:
+            yield
+        finally:
+            self._leave()
+            if self.asked is not None:
+                self._obey()
+
+    def _heed(self) -> None:
+        self._before = {one: signal.signal(one, self._ask) for one in SIGNALS}
+
+    def _leave(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._before = {}
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.asked is None:
+            self.asked, self._asked_at = number, time.monotonic()
+        elif number == signal.SIGINT or time.monotonic() - self._asked_at > IMPATIENT:
+            self.asked = number  # a step that hangs must not keep the process alive
+            self._obey()
+
+    def _obey(self) -> None:
+        """End as the signal would have ended the process (which, where it is ignored, is not at all)."""
+        number, self.asked = self.asked, None
+        heeded = bool(self._before)
+        self._leave()
+        signal.raise_signal(number)
+        if heeded:
+            self._heed()
+
+    # --- write
+    def write(self, content: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Replace the checkpoint, whole or not at all; then end the process where a signal asked for that.
+
+        One that cannot be written (a full disk) is logged, once, and training goes on.
+        """
+        started = time.monotonic()
+        try:
+            save(self.path, {"identity": self.identity} | content, tensors)
+            self._written()
+        except (OSError, SafetensorError) as error:
+            with suppress(OSError):
+                part_of(self.path).unlink(missing_ok=True)
+            self._complain(f"{self.path}: cannot be written ({error}); training goes on without")
+        now = time.monotonic()
+        self._next = now + max(self.seconds, (now - started) / MOST_COST)
+        if self.asked is not None:
+            self._obey()
+
+    def give_up(self, reason: str) -> None:
+        """No checkpoint of this training can be written; a signal is obeyed all the same."""
+        self._complain(f"{self.path}: no checkpoint is written: {reason}")
+        self._next = math.inf
+        if self.asked is not None:
+            self._obey()
+
+    def _complain(self, line: str) -> None:
+        if not self._complained:
+            log.warning(line)
+        self._complained = True
+
+    # --- read
+    def read(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """Content and tensors of the checkpoint that a former process left of this very training, or None."""
+        if not self.path.exists():
+            return None
+        try:
+            content, tensors = load(self.path)
+        except (OSError, ValueError) as error:
+            log.warning(f"{self.path}: not a whole checkpoint ({error}); training starts again")
+            return None
+        if content.pop("identity", None) != self.identity:
+            log.warning(f"{self.path}: of another run, engine or thread count; training starts again")
+            return None
+        return content, tensors
+
+    def reject(self, reason: str) -> None:
+        """Say that what was read cannot be taken up."""
+        log.warning(f"{self.path}: does not fit the run ({reason}); training starts again")
+
+
+def part_of(path: Path) -> Path:
+    """Where a checkpoint is written before it takes its name; one name, so that kills leave one such file at most."""
+    return path.with_name(f".{path.name}.part")
+
+
+def clear(path: Path) -> None:
+    """Remove the checkpoint at `path` and what is left of half a one."""
+    path.unlink(missing_ok=True)
+    part_of(path).unlink(missing_ok=True)
+
+
+def save(path: Path, content: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write content and tensors to `path`, by way of a file beside it. Raises OSError, SafetensorError."""
+    found = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    text, seen = json.dumps(content, allow_nan=False), set()
+    for name, value in found.items():
+        place = value.untyped_storage().data_ptr()
+        found[name] = value.clone() if place in seen or value.untyped_storage().nbytes() > value.nbytes else value
+        seen.add(place)
+    part = part_of(path)
+    part.unlink(missing_ok=True)  # not through a link that somebody put there
+    save_file(found, part, {"content": text, "digest": _digest(text, found)})
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.chmod(0o644)  # as everything else that a run leaves
+    part.replace(path)
+
+
+def load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Content and tensors of `path`. Raises OSError, or ValueError where it is not what `save` wrote."""
+    try:
+        with safe_open(regular(path), framework="pt") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    text = about.get("content", "")
+    if about.get("digest") != _digest(text, tensors):
+        raise ValueError("its content does not match its digest")
+    content = parse_json(text.encode())
+    if not isinstance(content, dict):
+        raise ValueError("its content is no object")
+    return content, tensors
+
+
+def _digest(text: str, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over the JSON and name, type, shape and bytes of each tensor."""
+    digest = sha256(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
+        digest.update(memoryview(value.flatten().view(torch.uint8).numpy()))
+    return digest.hexdigest()

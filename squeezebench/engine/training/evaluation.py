@@ -1,0 +1,66 @@
+"""A task's batches as tensors, in the order of training or of the part, and what a module makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from squeezebench.data.task import Task
+
+EVALUATION_BATCH = 256
+
+
+class Diverged(RuntimeError):
+    """The loss left the finite numbers."""
+
+
+def tensors(batch, device: torch.device) -> tuple[Tensor, Tensor | None, Tensor]:
+    """A task's numpy batch as (x, length, y) on `device`."""
+    length = None if batch.length is None else torch.from_numpy(batch.length).to(device)
+    return torch.from_numpy(batch.x).to(device), length, torch.from_numpy(batch.y).to(device)
+
+
+def batches(
+    task: Task,
+    part: str,
+    size: int,
+    device: torch.device,
+    order: np.ndarray | None = None,
+    generator: np.random.Generator | None = None,
+) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
+    """The sequences of `part` at the positions `order` (default: all of them as they come), `size` at a time.
+
+    generator: draws what a task samples anew in training.
+    """
+    order = np.arange(task.size(part)) if order is None else order
+    for start in range(0, len(order), size):
+        yield tensors(task.batch(part, order[start : start + size], generator), device)
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, task: Task, part: str, device: torch.device, between: Callable[[], None] = lambda: None
+) -> np.ndarray:
+    """Predicted class of every sequence of `part`, in its own order. Raises Diverged where a logit is not finite.
+
+    between: called before each batch.
+    """
+    model.eval()
+    found = []
+    for x, length, _ in batches(task, part, EVALUATION_BATCH, device):
+        between()
+        logits = model(x, length)
+        if not torch.isfinite(logits).all():
+            raise Diverged(f"the module's outputs on the {part} part are not finite")
+        found.append(logits.argmax(-1).cpu())
+    return torch.cat(found).numpy()
+
+
+def accuracy(
+    model: nn.Module, task: Task, part: str, device: torch.device, between: Callable[[], None] = lambda: None
+) -> float:
+    """Top-1 accuracy on `part`, a fraction; `between` as in predict."""
+    return float((predict(model, task, part, device, between) == task.labels(part)).mean())

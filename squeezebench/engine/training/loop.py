@@ -1,0 +1,271 @@
+"""The one training loop: stages, order of data, validation, the equal budget."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import random
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from squeezebench.data.task import Task
+from squeezebench.engine import provenance
+from squeezebench.engine.training import resuming
+from squeezebench.engine.training.augment import Augmentation
+from squeezebench.engine.training.checkpoint import Checkpoints
+from squeezebench.engine.training.evaluation import Diverged, accuracy, batches
+from squeezebench.engine.training.snapshot import generators
+from squeezebench.engine.training.stages import Epoch, Part, Running, Watch
+from squeezebench.method.base import Method, Stage
+from squeezebench.schema import record
+from squeezebench.schema.models import TaskInfo
+from squeezebench.schema.training import TrainingSettings
+
+
+@dataclass
+class History:
+    """Rows of history.csv, one an epoch."""
+
+    rows: list[dict[str, float | int | str]] = field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        """As CSV, whole or not at all. Raises OSError that names `path` (a full disk)."""
+        if self.rows:
+            names = list(dict.fromkeys(key for row in self.rows for key in row))
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, names, restval="")
+            writer.writeheader()
+            writer.writerows(self.rows)
+            record.write_atomically(path, text.getvalue().encode())
+
+
+def describe(task: Task) -> TaskInfo:
+    """What methods may know of a task."""
+    return TaskInfo(
+        task.name,
+        task.kind,
+        task.inputs,
+        task.steps,
+        len(task.classes),
+        task.has_lengths,
+        task.size("train"),
+        task.frame,
+    )
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that a run may draw from; only deterministic algorithms from here on."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def pick_device(settings: TrainingSettings) -> torch.device:
+    """The device asked for; `auto` takes the GPU where there is one."""
+    wanted = settings.device
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def divide_epochs(stages: list[Stage], epochs: int) -> list[int]:
+    """`epochs` divided by the stages' shares; whole numbers that sum to `epochs`, at least one for each stage."""
+    if not stages:
+        raise ValueError("stages() gives no stage: give at least one")
+    if epochs < len(stages):
+        raise ValueError(f"{epochs} epochs cannot be divided among {len(stages)} stages: give at least one to each")
+    total = sum(stage.share for stage in stages)
+    edges = np.cumsum([0.0] + [stage.share / total * epochs for stage in stages])
+    counts = np.diff(np.round(edges)).astype(int)
+    while (counts < 1).any():
+        counts[counts.argmax()] -= 1
+        counts[counts.argmin()] += 1
+    return counts.tolist()
+
+
+@dataclass
+class Trainer:
+    """Trains one method on one task, from one seed.
+
+    checkpoints: where training may be interrupted and go on; None: it starts again when it is interrupted.
+    """
+
+    method: Method
+    task: Task
+    settings: TrainingSettings
+    seed: int
+    progress: bool = False
+    history: History = field(default_factory=History)
+    stages: list[record.Stage] = field(default_factory=list)  # that are finished
+    per_epoch: Watch | None = None
+    checkpoints: Checkpoints | None = None
+
+    def __post_init__(self) -> None:
+        self.device = pick_device(self.settings)
+        self.augmentation = Augmentation(self.settings.augment, self.task) if self.settings.augment else None
+        self.machines = [provenance.machine()]  # that trained it
+        self.forget()
+
+    def forget(self) -> None:
+        """As if nothing had been trained."""
+        self.order = np.random.default_rng([self.seed, 0x5EED])  # order of data: the same for every method
+        self.history.rows, self.stages = [], []
+        self.finished: list[Part] = []  # of each finished stage, for checkpoints
+        self.resumed, self.earlier = 0, 0.0  # how often training went on from a checkpoint; seconds until then
+
+    def run(self, start: nn.Module | None, epochs: int) -> nn.Module:
+        """Build the module, adopt the dense pretraining where there is one, and train all stages in `epochs` epochs."""
+        found = resuming.resume(self, start, epochs) if self.checkpoints else None
+        model, running = found or (self.build(start), None)
+        plan = self.plan(epochs)
+        for number in range(len(self.stages), len(plan)):
+            model = self._stage(model, running or self.open(model, plan, number))
+            running = None
+        return model
+
+    def build(self, start: nn.Module | None) -> nn.Module:
+        """The module that is trained, seeded."""
+        seed_everything(self.seed)
+        model = self.method.build(describe(self.task))
+        if start is not None:
+            seed_everything(self.seed + 1)  # the same bits whether the start was trained now or found
+            model = self.method.load_dense(model, start)
+        return model.to(self.device)
+
+    def plan(self, epochs: int) -> list[tuple[Stage, int]]:
+        """The stages with their epochs."""
+        stages = self.method.stages()
+        return list(zip(stages, divide_epochs(stages, epochs), strict=True))
+
+    def open(self, model: nn.Module, plan: list[tuple[Stage, int]], number: int) -> Running:
+        """Begin stage `number`: its optimiser, its schedule, the clock."""
+        settings, clock = self.settings, self.method.clock
+        stage, epochs = plan[number]
+        per_epoch = -(-self.task.size("train") // settings.batch_size)
+        clock.stage, clock.epoch, clock.step = stage.name, 0, 0
+        clock.steps, clock.examples = per_epoch * epochs, self.task.size("train")
+        base = settings.learning_rate * stage.learning_rate
+        wanted = self.method.parameter_groups(model)
+        groups = [
+            {
+                "params": g["params"],
+                "lr": g.get("lr", base),
+                "weight_decay": g.get("weight_decay", settings.weight_decay),
+                "decoupled_weight_decay": g.get("decoupled_weight_decay", False),
+            }
+            for g in wanted
+        ]
+        optimiser = torch.optim.Adam(groups, foreach=True)
+        shapes = {"cosine": self._cosine, "constant": lambda step: 1.0}
+        of_groups = [shapes[g.get("schedule") or stage.schedule or settings.schedule] for g in wanted]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, of_groups)
+        return Running(stage, epochs, number == len(plan) - 1, optimiser, schedule)
+
+    def _stage(self, model: nn.Module, running: Running) -> nn.Module:
+        stage, last, clock = running.stage, running.last, self.method.clock
+        bar = tqdm(
+            range(clock.epoch, running.epochs),
+            f"{self.task.name} {self.method.name} seed {self.seed} {stage.name}",
+            initial=clock.epoch,
+            total=running.epochs,
+            leave=False,
+            disable=not self.progress,
+            file=sys.stderr,
+        )
+        for clock.epoch in bar:
+            with self.checkpoints.heeding() if self.checkpoints else nullcontext():
+                loss, penalty = self._epoch(model, running)
+                validation = self._validation(model, running)
+            row = {
+                "stage": stage.name,
+                "epoch": clock.epoch,
+                "step": clock.step,
+                "loss": loss,
+                "penalty": penalty,
+                "validation_accuracy": validation,
+            }
+            row |= self.method.observe(model)
+            row |= self.per_epoch(model, last) if self.per_epoch else {}
+            self.history.rows.append(row)
+            bar.set_postfix(loss=f"{loss:.3g}", validation=f"{validation:.3f}")
+            if last and self.settings.select == "validation" and (running.best is None or validation > running.best[0]):
+                running.best = validation, copy.deepcopy(model.state_dict())
+        if running.best is not None:
+            model.load_state_dict(running.best[1])
+        if self.checkpoints and not last:
+            resuming.finish(self, model)
+        model = self.method.end_stage(model, stage)
+        self.stages.append(
+            record.Stage(name=stage.name, epochs=running.epochs, steps=clock.step, seconds=round(running.seconds, 3))
+        )
+        return model.to(self.device)
+
+    def _cosine(self, step: int) -> float:
+        return 0.5 * (1 + np.cos(np.pi * min(1.0, step / self.method.clock.steps))) + 1e-3
+
+    def _epoch(self, model: nn.Module, running: Running) -> tuple[float, float]:
+        """One pass over the training part, or what is left of it; mean cross-entropy and last penalty."""
+        epoch, stage, size = running.epoch, running.stage, self.settings.batch_size
+        if not epoch.batches:
+            model.train()
+            epoch.order = self.order.permutation(self.task.size("train"))
+        rest = epoch.order[epoch.batches * size :]
+        for x, length, y in batches(self.task, "train", size, self.device, rest, self.order):
+            if self.augmentation is not None:
+                x = self.augmentation(x, length, self.order)
+            if self.method.train_step is not None:
+                loss = self.method.train_step(model, x, length, y, running.optimiser)
+            else:
+                loss, epoch.penalty = self._step(model, stage, running.optimiser, x, length, y)
+            if not np.isfinite(loss):
+                raise Diverged(f"the loss became {loss} in stage {stage.name}, epoch {self.method.clock.epoch}")
+            self.method.after_step(model)
+            running.schedule.step()
+            self.method.clock.step += 1
+            epoch.batches, epoch.seen, epoch.loss = epoch.batches + 1, epoch.seen + len(y), epoch.loss + loss * len(y)
+            if self.checkpoints and self.checkpoints.due():
+                resuming.save(self, model, running)
+        return epoch.loss / epoch.seen, epoch.penalty
+
+    def _validation(self, model: nn.Module, running: Running) -> float:
+        """Validation accuracy after an epoch's steps; a signal that comes meanwhile need not wait for its end."""
+        if self.checkpoints is None:
+            found = accuracy(model, self.task, "validation", self.device)
+        else:
+            running.drawn = generators()
+
+            def between() -> None:
+                if self.checkpoints.asked is not None:
+                    resuming.save(self, model, running)
+
+            found = accuracy(model, self.task, "validation", self.device, between)
+            between()
+        running.epoch, running.drawn = Epoch(), None
+        return found
+
+    def _step(self, model, stage, optimiser, x, length, y) -> tuple[float, float]:
+        settings = self.settings
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            logits = model(x, length)
+        scores = logits.float().softmax(-1) if settings.loss == "double_softmax" else logits.float()
+        data = nn.functional.cross_entropy(scores, y, label_smoothing=settings.label_smoothing)
+        penalty = self.method.penalty(model) if stage.penalised else 0.0
+        optimiser.zero_grad(set_to_none=True)
+        (data + penalty).backward()
+        if settings.clip:
+            norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+            if not torch.isfinite(norm):
+                raise Diverged(
+                    f"the gradient became {norm.item()} in stage {stage.name}, epoch {self.method.clock.epoch}"
+                )
+        optimiser.step()
+        return data.item(), float(penalty.detach() if isinstance(penalty, Tensor) else penalty)

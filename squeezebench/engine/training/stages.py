@@ -1,0 +1,57 @@
+"""Where training stands: a stage that runs, an epoch of it, and who looks on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from squeezebench.method.base import Stage
+
+Part = tuple[dict[str, Any], dict[str, Tensor]]  # of a checkpoint: JSON, and the tensors that it names
+
+
+@dataclass
+class Epoch:
+    """Where training stands in an epoch, after some batches of it."""
+
+    order: np.ndarray | None = None  # positions of the training part, shuffled for this epoch
+    batches: int = 0  # done
+    seen: int = 0  # sequences in them
+    loss: float = 0.0  # their sum
+    penalty: float = 0.0  # the last one
+
+
+@dataclass
+class Running:
+    """A stage while it is trained."""
+
+    stage: Stage
+    epochs: int
+    last: bool
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    epoch: Epoch = field(default_factory=Epoch)
+    best: tuple[float, dict] | None = None  # of `select: validation`: accuracy and state
+    drawn: dict[str, Any] | None = None  # while validating: the states of the generators before
+    earlier: float = 0.0  # seconds of processes that were interrupted
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + time.perf_counter() - self.started
+
+
+class Watch(Protocol):
+    """Called after each epoch; what it keeps goes into checkpoints."""
+
+    def __call__(self, model: nn.Module, last: bool) -> dict[str, Any]:
+        """Extra columns of the history. last: this is the last stage."""
+
+    def save(self) -> tuple[dict[str, Any] | None, dict[str, Tensor]]: ...
+
+    def restore(self, part: Part, model: nn.Module) -> None: ...

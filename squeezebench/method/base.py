@@ -1,0 +1,184 @@
+"""What a method is: class attributes, its settings, and a few short hooks into the engine's training loop.
+
+A method is one file. The engine trains, validates, measures and records; the method only says what is trained, in
+which stages, with which penalty, and how the trained module becomes the compact one that is counted and scored.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from squeezebench import nn
+from squeezebench.method.dense import dense_closed_form
+from squeezebench.schema.kind import Kind
+from squeezebench.schema.models import ModelSettings, RecurrentSettings, TaskInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training.
+
+    share: part of the run's epochs (after a dense pretraining, where there is one); shares are normalised to sum to 1.
+    penalised: whether the method's penalty is added. learning_rate: factor on the experiment's learning rate.
+    schedule: of the learning rate; None: the experiment's.
+    """
+
+    name: str
+    share: float
+    penalised: bool = True
+    learning_rate: float = 1.0
+    schedule: Literal["cosine", "constant"] | None = None
+
+
+@dataclass
+class Clock:
+    """Where training stands. The engine keeps it; penalties and hooks read it."""
+
+    stage: str = ""
+    epoch: int = 0  # within the stage
+    step: int = 0  # within the stage
+    steps: int = 1  # of the stage
+    examples: int = 1  # training sequences
+
+    @property
+    def progress(self) -> float:
+        """Part of the stage that is done, in [0, 1]."""
+        return min(1.0, self.step / max(1, self.steps))
+
+
+def without_gradients(hook: Callable) -> Callable:
+    """Decorates a hook that looks at weights or changes them: `torch.no_grad()`, without importing torch to plan."""
+
+    @wraps(hook)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from torch import no_grad
+
+        with no_grad():
+            return hook(*args, **kwargs)
+
+    return wrapped
+
+
+@dataclass
+class Method:
+    """Base class of all methods. A subclass sets the class attributes and overrides what it needs.
+
+    Only `build` has no default. Order of calls: skip, build, (dense pretraining loaded), load_dense, then for each stage:
+    parameter_groups, [train_step | penalty, after_step]..., end_stage; at last compact.
+
+    A training may be interrupted and go on in another process, to the same bits. There build, load_dense, parameter_groups
+    and end_stage are called again, each on the state that it saw, and then what has changed since is put back: the
+    module, and all attributes of the method that are plain values, tensors, arrays, generators, or objects with
+    `state_dict` and `load_state_dict` (which are restored in place). So keep what changes in training there, not in
+    globals or closures; `squeezebench check` interrupts every stage and compares.
+    """
+
+    title: ClassVar[str] = ""
+    paper: ClassVar[str] = ""  # citation of the source
+    control: ClassVar[bool] = False  # a control: what the other methods have to beat
+    kinds: ClassVar[tuple[Kind, ...]] = ("sequence", "video")  # a recurrence reads frames as they are, flattened
+    protocols: ClassVar[dict[str, dict[str, Any]]] = {}  # protocol -> settings that it sets otherwise
+    compact_tolerance: ClassVar[float] = 1e-5  # of logits: compact module against the trained one
+
+    class Settings(RecurrentSettings):
+        pass
+
+    settings: Any
+    clock: Clock = field(default_factory=Clock)
+    notes: list[str] = field(default_factory=list)  # shown with the record
+
+    # --- what a method says about itself
+    def skip(self, task: TaskInfo) -> str | None:
+        """A reason in words where the method cannot run on `task`, else None."""
+        if task.kind not in self.kinds:
+            return f"is for {' and '.join(self.kinds)} tasks, not {task.kind}"
+        return self.settings.incompatibility(task) if isinstance(self.settings, ModelSettings) else None
+
+    def start_share(self) -> float:
+        """Part of the run's epochs spent on the shared dense pretraining; 0: from scratch.
+
+        Where it is above 0 the engine trains (once, for all methods) a plain dense classifier of the same
+        model settings, and `load_dense` receives it.
+        """
+        return 0.0
+
+    def stages(self) -> list[Stage]:
+        """The training stages. Default: one."""
+        return [Stage("train", 1.0)]
+
+    @classmethod
+    def inactive_settings(cls, settings: Any) -> tuple[str, ...]:
+        """Settings that change nothing under these settings; the tuner does not spend trials on them."""
+        return ()
+
+    @classmethod
+    def initial_trial(cls, ratio: float | None) -> dict[str, Any]:
+        """Settings that set the ratio of LSTM parameters directly, for the first trial of a tuner that asks for `ratio`:
+        a control whose best setting is known in advance must not look weak because the tuner missed it."""
+        return {}
+
+    # --- what is trained
+    def build(self, task: TaskInfo) -> Module:
+        """A fresh module, (B, T, D) float and lengths (B,) or None -> logits (B, classes)."""
+        raise TypeError(f"method {type(self).__name__} does not define build(task)")
+
+    def load_dense(self, model: Module, dense: Module) -> Module:
+        """The module to train, given the trained dense pretraining. Default: same weights in `model`, by name."""
+        _, unexpected = model.load_state_dict(dense.state_dict(), strict=False)
+        if unexpected:
+            raise ValueError(f"the dense pretraining has weights that the module does not: {unexpected[:3]}")
+        return model
+
+    def parameter_groups(self, model: Module) -> list[dict[str, Any]]:
+        """Optimiser groups; `lr`, `schedule` (see Stage) and `weight_decay` in a group replace the stage's and the
+        experiment's. `decoupled_weight_decay: True` takes the decay off the weights themselves (AdamW), not through the
+        gradient's moments."""
+        return [{"params": list(model.parameters())}]
+
+    def penalty(self, model: Module) -> Tensor | float:
+        """Added to the mean cross-entropy in penalised stages."""
+        return 0.0
+
+    train_step = None  # a different learning rule: (model, x, length, y, optimiser) -> loss as float
+
+    def after_step(self, model: Module) -> None:
+        """Called after each optimiser step."""
+
+    def observe(self, model: Module) -> dict[str, float]:
+        """Extra columns of history.csv, asked for after each epoch."""
+        return {}
+
+    def end_stage(self, model: Module, stage: Stage) -> Module:
+        """Called after each stage; may return another module, which the next stage trains."""
+        return model
+
+    # --- what is counted
+    def closed_form(self, task: TaskInfo) -> dict[str, int]:
+        """The counts a formula gives for the settings, before data decide what is kept: `squeezebench count`
+        compares them with those of the constructed module. Keys as in record.Counts."""
+        return dense_closed_form(task, self.settings)
+
+    # --- what is scored
+    def compact(self, model: Module) -> Module:
+        """The deployable module: removed units physically gone. It needs `spec()` and `from_spec(spec)`."""
+        return model
+
+    @classmethod
+    def restore(cls, spec: dict[str, Any]) -> Module:
+        """An empty module for the weights of a saved compact one; looked up by class name in the method's file."""
+        from torch.nn import Module
+
+        name = spec.get("class")
+        own = vars(sys.modules[cls.__module__]).get(name) if isinstance(name, str) else None
+        maker = own or (getattr(nn, name, None) if isinstance(name, str) else None)
+        if isinstance(maker, type) and issubclass(maker, Module) and hasattr(maker, "from_spec"):
+            return maker.from_spec(spec)
+        raise ValueError(f"no class {name!r} with from_spec in {cls.__module__} or squeezebench.nn")

@@ -1,0 +1,70 @@
+"""What the methods on a feed-forward network under bottleneck masks share: start, masks, optimiser groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from squeezebench import nn
+from squeezebench.method.base import Method
+from squeezebench.method.dense import dense_classifier
+from squeezebench.schema.models import NetworkSettings, TaskInfo
+from squeezebench.schema.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+
+class MaskedSettings(NetworkSettings):
+    """Settings of the masks and of how the network below them is trained."""
+
+    threshold: float = setting(1.0, "a unit stays iff mu^2 / sigma^2 exceeds this", gt=0)
+    mask_learning_rate: float = setting(0.01, "of mu and log sigma^2", search=(1e-3, 0.1), gt=0)
+    weight_decay: float | None = setting(
+        None, "of convolutions and linear layers only, off the weights (AdamW); none: the experiment's", ge=0
+    )
+    start: Literal["scratch", "dense"] = setting("dense", "where training starts")
+    start_share: float = setting(0.2, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
+    fine_tune_rate: float = setting(1.0, "factor on the learning rate while fine-tuning", gt=0)
+
+
+class MaskedMethod(Method):
+    """Base of the methods that train a MaskedNetwork first and its compact form afterwards."""
+
+    mask: ClassVar[str] = "BottleneckMask"  # the class in squeezebench.nn of the masks that are trained
+
+    class Settings(MaskedSettings):
+        pass
+
+    def start_share(self) -> float:
+        return self.settings.start_share if self.settings.start == "dense" else 0.0
+
+    def build(self, task: TaskInfo) -> Module:
+        """The network of the settings, one mask on each of its sets of coupled channels."""
+        s, mask = self.settings, getattr(nn, self.mask)
+        return nn.MaskedNetwork(dense_classifier(task, s), example(task.inputs), mask=mask, threshold=s.threshold)
+
+    def load_dense(self, model: Module, dense: Module) -> Module:
+        super().load_dense(model.network, dense)
+        return model
+
+    def parameter_groups(self, model: Module) -> list[dict[str, Any]]:
+        """Weights (with AdamW's decay matrices and vectors apart), then mu and log sigma^2, which never decay."""
+        s = self.settings
+        rest, masks = nn.split_mask_parameters(model, getattr(nn, self.mask))
+        groups = [{"params": rest}]
+        if s.weight_decay is not None:
+            matrices = [p for p in rest if p.dim() > 1]
+            vectors = [p for p in rest if p.dim() <= 1]
+            decay = {"weight_decay": s.weight_decay, "decoupled_weight_decay": True}
+            groups = [{"params": matrices} | decay, {"params": vectors, "weight_decay": 0.0}]
+        if masks:
+            groups.append({"params": masks, "lr": s.mask_learning_rate, "weight_decay": 0.0})
+        return groups
+
+
+def example(inputs: int) -> Tensor:
+    """What a network in the engine's form is traced with: one image or frame, (1, 1, D)."""
+    from torch import zeros
+
+    return zeros(1, 1, inputs)

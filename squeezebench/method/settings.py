@@ -1,0 +1,27 @@
+"""Validating the settings that an experiment gives to a method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from squeezebench.base.errors import InputError
+from squeezebench.base.suggestions import near_matches
+from squeezebench.method.base import Method
+
+
+def settings_of(method: type[Method], given: dict[str, Any], where: str) -> Any:
+    """The method's validated Settings. Raises InputError naming the setting and what is allowed."""
+    known = method.Settings.model_fields
+    for name in given:
+        if name not in known:
+            raise InputError(f"{where}: {method.name} has no setting {name!r}; {near_matches(name, known)}")
+    try:
+        return method.Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        given = f"{name} = {first['input']!r}: " if name else ""  # without: several settings do not go together
+        raise InputError(f"{where}: {method.name}: {given}{message}") from None

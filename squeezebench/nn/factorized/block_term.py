@@ -1,0 +1,117 @@
+"""Block term decomposition (Ye et al., CVPR 2018, arXiv 1712.05134)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from squeezebench.nn.factorized.base import TensorMap, check_weight, default_std, random_cores, set_cores, spread_ranks
+from squeezebench.nn.factorized.contraction import letters
+from squeezebench.nn.factorized.decomposition import paired, project, same_norms, tucker
+from squeezebench.nn.factorized.modes import check_pairs
+
+
+class BlockTermMap(TensorMap):
+    """W = sum_{n=1..N} G_n x_1 A_n^(1) x_2 ... x_d A_n^(d), a sum of N Tucker blocks.
+
+    All blocks are stacked: `core` is (N, R_1 .. R_d) and factor k is (N, I_k, J_k, R_k). `ranks` are R_1 ..
+    R_d, or one integer for all (lowered where I_k J_k is less).
+    """
+
+    name = "bt"
+
+    def __init__(
+        self,
+        in_modes: Sequence[int],
+        out_modes: Sequence[int],
+        ranks: int | Sequence[int],
+        blocks: int = 1,
+        *,
+        std: float | None = None,
+    ) -> None:
+        in_modes, out_modes, ranks, blocks = _checked(in_modes, out_modes, ranks, blocks)
+        super().__init__(in_modes, out_modes)
+        self.ranks, self.blocks = ranks, blocks
+        core, *factors = _shapes(in_modes, out_modes, ranks, blocks)
+        self.core = nn.Parameter(torch.empty(core))
+        self.factors = nn.ParameterList(torch.empty(s) for s in factors)
+        std = default_std(self.in_features, self.out_features, std)
+        random_cores(self.tensors(), blocks * prod(ranks), std)
+        d = len(in_modes)
+        block, i, j, r = letters(1), letters(d, 1), letters(d, 1 + d), letters(d, 1 + 2 * d)
+        self._set_network(i, j, [block + r, *(block + i[k] + j[k] + r[k] for k in range(d))])
+
+    def tensors(self) -> list[Tensor]:
+        return [self.core, *self.factors]
+
+    @staticmethod
+    def highest_rank(in_modes: Sequence[int], out_modes: Sequence[int]) -> int:
+        """The largest I_k J_k."""
+        return max(i * j for i, j in zip(*check_pairs(in_modes, out_modes), strict=True))
+
+    @staticmethod
+    def count(in_modes: Sequence[int], out_modes: Sequence[int], ranks: int | Sequence[int], blocks: int = 1) -> int:
+        """N (sum_k I_k J_k R_k + prod_k R_k)."""
+        return sum(prod(shape) for shape in _shapes(*_checked(in_modes, out_modes, ranks, blocks)))
+
+    @classmethod
+    def from_dense(
+        cls,
+        weight: Tensor,
+        in_modes: Sequence[int],
+        out_modes: Sequence[int],
+        ranks: int | Sequence[int],
+        blocks: int = 1,
+    ) -> BlockTermMap:
+        """Blocks fitted greedily: each is the Tucker decomposition of what the earlier ones leave.
+
+        Exact with one block of full ranks. Greedy is not the best fit of N blocks together; fine-tuning
+        moves on from there.
+        """
+        built = cls(in_modes, out_modes, ranks, blocks)
+        W = check_weight(weight, built.in_features, built.out_features)
+        rest = paired(W, built.in_modes, built.out_modes)
+        fitted = []
+        for _ in range(built.blocks):
+            core, factors = tucker(rest, built.ranks)
+            rest = rest - project(core, [factor.T for factor in factors])
+            fitted.append(same_norms([core, *factors]))
+        stacked = [torch.stack(parts) for parts in zip(*fitted, strict=True)]
+        shapes = [p.shape for p in built.parameters()]
+        set_cores(built, [part.reshape(shape) for part, shape in zip(stacked, shapes, strict=True)], weight.dtype)
+        return built
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "in_modes": list(self.in_modes),
+            "out_modes": list(self.out_modes),
+            "ranks": list(self.ranks),
+            "blocks": self.blocks,
+        }
+
+
+def _checked(
+    in_modes: Sequence[int], out_modes: Sequence[int], ranks: int | Sequence[int], blocks: int
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
+    in_modes, out_modes = check_pairs(in_modes, out_modes)
+    if blocks < 1:
+        raise ValueError(f"blocks must be at least 1, got {blocks}")
+    return (
+        in_modes,
+        out_modes,
+        spread_ranks("ranks", ranks, [i * j for i, j in zip(in_modes, out_modes, strict=True)]),
+        blocks,
+    )
+
+
+def _shapes(
+    in_modes: tuple[int, ...], out_modes: tuple[int, ...], ranks: tuple[int, ...], blocks: int
+) -> list[tuple[int, ...]]:
+    return [
+        (blocks, *ranks),
+        *((blocks, i, j, r) for i, j, r in zip(in_modes, out_modes, ranks, strict=True)),
+    ]

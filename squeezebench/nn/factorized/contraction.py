@@ -1,0 +1,223 @@
+"""Planned contractions: y = x W^T, W a network of small cores that is built only where that is cheapest.
+
+Everything depends on the order. At the published shapes a bad order costs 40 to 80 times a good one, so the
+order is chosen once per (network, power of two of the number of rows) by an estimate of its cost, and kept.
+
+The input x is by far the largest tensor here, so it is touched exactly once and never permuted. A plan is
+
+    front   some cores are merged into one matrix over the *last* k input modes: (k modes, open letters)
+    z       = x @ front, with x only viewed as (rows * other modes, prod of k modes)
+    rest    z is contracted with the remaining cores
+
+and the candidates are every k, with the cores of those modes alone or with neighbours whose absorption
+narrows the front, and "all cores", which is the dense matrix. Orders inside `front` and `rest` come from
+opt_einsum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+import opt_einsum
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+ROW = opt_einsum.get_symbol(0)  # the letter of the rows of x
+WRITE = 64  # what writing (and later permuting) one element costs, in multiply-accumulates; measured on CPUs
+CACHE_BLOCK = 2**20  # elements: on a CPU, intermediates of about this size stay in cache and off the page allocator
+MAX_ELEMENTS = 2**27  # elements of intermediates kept at a time: 512 MiB in float32
+
+
+@dataclass(frozen=True)
+class Network:
+    """The einsum of a map: one letter per input mode, output mode and bond; one word of letters per core."""
+
+    inputs: str
+    outputs: str
+    cores: tuple[str, ...]
+    sizes: tuple[tuple[str, int], ...]
+
+
+def network(inputs: str, outputs: str, cores: Sequence[str], tensors: Sequence[Tensor]) -> Network:
+    """A network whose sizes are read off its tensors."""
+    sizes = {ltr: n for word, t in zip(cores, tensors, strict=True) for ltr, n in zip(word, t.shape, strict=True)}
+    return Network(inputs, outputs, tuple(cores), tuple(sizes.items()))
+
+
+def letters(count: int, start: int = 0) -> str:
+    """`count` distinct letters, none of them ROW; `start` skips letters that are already used."""
+    return "".join(opt_einsum.get_symbol(1 + start + i) for i in range(count))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to apply a network to x; see the module's docstring for `front`, z and `rest`."""
+
+    suffix: str  # the input modes that the front covers
+    front_cores: tuple[int, ...]
+    rest_cores: tuple[int, ...]
+    front: Callable[..., Tensor]
+    rest: Callable[..., Tensor] | None  # None where the front holds all cores
+    z_shape: tuple[int, ...]  # of one row: the input modes before the suffix, then the front's open letters
+    suffix_size: int
+    front_size: int
+    out_features: int
+    row_peak: int  # elements of the largest intermediate, for one row of x
+    row_total: int  # elements of all intermediates together, for one row of x
+    cost: float  # forward and backward, in multiply-accumulates
+
+
+def apply(net: Network, x: Tensor, cores: Sequence[Tensor], max_elements: int = MAX_ELEMENTS) -> Tensor:
+    """y (rows, O) = x (rows, D) times the network.
+
+    Rows are taken in blocks so that no intermediate exceeds `max_elements` (on a CPU: the cache). Where the
+    intermediates kept for the backward pass would exceed it all together, they are computed again instead.
+    """
+    kind = x.device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return _apply(net, x, cores, max_elements, x.dtype)
+    with torch.autocast(kind, enabled=False):  # not every contraction is on autocast's list: cast by hand
+        return _apply(net, x, cores, max_elements, torch.get_autocast_dtype(kind))
+
+
+def _apply(net: Network, x: Tensor, cores: Sequence[Tensor], max_elements: int, dtype: torch.dtype) -> Tensor:
+    rows = x.shape[0]
+    plan = plan_for(net, bucket(rows), max_elements)
+    front = plan.front(*(cores[i] for i in plan.front_cores)).reshape(plan.suffix_size, -1)
+    operands = [front, *(cores[i] for i in plan.rest_cores)]
+    if dtype != x.dtype:
+        x, operands = x.to(dtype), [operand.to(dtype) for operand in operands]
+
+    limit = min(CACHE_BLOCK, max_elements) if x.device.type == "cpu" else max_elements
+    block = max(1, limit // plan.row_peak)
+    if rows <= block:
+        return _block(plan, x, *operands)
+    parts = x.split(-(-rows // -(-rows // block)))  # equal blocks
+    if torch.is_grad_enabled() and rows * plan.row_total > max_elements:
+        return torch.cat([checkpoint(_block, plan, part, *operands, use_reentrant=False) for part in parts])
+    return torch.cat([_block(plan, part, *operands) for part in parts])
+
+
+def bucket(rows: int) -> int:
+    """The number of rows that is planned for: the next power of two."""
+    return 1 << max(rows - 1, 0).bit_length()
+
+
+def _block(plan: Plan, x: Tensor, front: Tensor, *rest: Tensor) -> Tensor:
+    z = x.reshape(-1, plan.suffix_size) @ front
+    if rest:
+        z = plan.rest(z.reshape(x.shape[0], *plan.z_shape), *rest)
+    return z.reshape(x.shape[0], plan.out_features)
+
+
+def materialise(net: Network, cores: Sequence[Tensor]) -> Tensor:
+    """The dense matrix W (O, D)."""
+    sizes = dict(net.sizes)
+    expression = _expression(net.cores, net.outputs + net.inputs, net.sizes)[0]
+    return expression(*cores).reshape(prod(sizes[ltr] for ltr in net.outputs), -1)
+
+
+@lru_cache(maxsize=1024)
+def plan_for(net: Network, rows: int, max_elements: int = MAX_ELEMENTS) -> Plan:
+    """The cheapest plan for this many rows whose front fits into `max_elements`."""
+    plans = [_plan(net, rows, suffix, group) for suffix, group in _candidates(net)]
+    fitting = [plan for plan in plans if plan.front_size <= max_elements]
+    if not fitting:
+        return min(plans, key=lambda plan: plan.front_size)
+    return min(fitting, key=lambda plan: plan.cost)
+
+
+def _candidates(net: Network) -> Iterator[tuple[str, frozenset[int]]]:
+    sizes = dict(net.sizes)
+    seen = set()
+    for k in range(1, len(net.inputs) + 1):
+        suffix = net.inputs[-k:]
+        group = frozenset(i for i, word in enumerate(net.cores) if set(word) & set(suffix))
+        while group is not None:
+            if (suffix, group) not in seen:
+                seen.add((suffix, group))
+                yield suffix, group
+            group = _absorb(net, sizes, suffix, group)
+    everything = frozenset(range(len(net.cores)))
+    if (net.inputs, everything) not in seen:
+        yield net.inputs, everything
+
+
+def _absorb(net: Network, sizes: dict[str, int], suffix: str, group: frozenset[int]) -> frozenset[int] | None:
+    """The group with the neighbour that narrows its open letters most, or None where no neighbour does."""
+    before = set(net.inputs) - set(suffix)
+    wider = [
+        group | {i}
+        for i, word in enumerate(net.cores)
+        if i not in group and not set(word) & before and set(word) & set(_open(net, suffix, group))
+    ]
+    width = {g: prod(sizes[ltr] for ltr in _open(net, suffix, g)) for g in (*wider, group)}
+    best = min(wider, key=width.__getitem__, default=None)
+    return best if best is not None and width[best] <= width[group] else None
+
+
+def _open(net: Network, suffix: str, group: Iterable[int]) -> str:
+    """Letters of the group's cores that are still needed once they are merged; outputs in their order."""
+    group = set(group)
+    inside = "".join(net.cores[i] for i in sorted(group))
+    outside = {ltr for i, word in enumerate(net.cores) if i not in group for ltr in word}
+    bonds = [ltr for ltr in dict.fromkeys(inside) if ltr in outside and ltr not in net.outputs]
+    return "".join([*bonds, *(ltr for ltr in net.outputs if ltr in inside)])
+
+
+def _plan(net: Network, rows: int, suffix: str, group: frozenset[int]) -> Plan:
+    sizes = dict(net.sizes)
+    prefix = net.inputs[: len(net.inputs) - len(suffix)]
+    front_cores = tuple(sorted(group))
+    rest_cores = tuple(i for i in range(len(net.cores)) if i not in group)
+    opened = _open(net, suffix, group)
+    sizes_with_rows = (*net.sizes, (ROW, rows))
+
+    front, build, _, _ = _expression(tuple(net.cores[i] for i in front_cores), suffix + opened, net.sizes)
+    size_of = lambda word: prod(sizes[ltr] for ltr in word)
+    z_elements = size_of(prefix) * size_of(opened)
+    first = rows * (size_of(net.inputs) * size_of(opened) + WRITE * z_elements)
+    rest, after, peak, total = None, 0.0, rows, 0
+    if rest_cores:
+        words = (ROW + prefix + opened, *(net.cores[i] for i in rest_cores))
+        rest, after, peak, total = _expression(words, ROW + net.outputs, sizes_with_rows)
+    return Plan(
+        suffix=suffix,
+        front_cores=front_cores,
+        rest_cores=rest_cores,
+        front=front,
+        rest=rest,
+        z_shape=tuple(sizes[ltr] for ltr in prefix + opened),
+        suffix_size=size_of(suffix),
+        front_size=size_of(suffix + opened),
+        out_features=size_of(net.outputs),
+        row_peak=max(z_elements, -(-peak // rows)),
+        row_total=z_elements + -(-total // rows),
+        cost=2 * first + 3 * (build + after),  # x @ front has no gradient with respect to x to compute
+    )
+
+
+@lru_cache(maxsize=1024)
+def _expression(
+    words: tuple[str, ...], output: str, sizes: tuple[tuple[str, int], ...]
+) -> tuple[Callable[..., Tensor], float, int, int]:
+    """The pairwise contraction of `words` into `output`: callable, cost, largest and summed intermediates."""
+    size = dict(sizes)
+    search = opt_einsum.DynamicProgramming(minimize=f"combo-{WRITE}")
+    path = search([frozenset(word) for word in words], frozenset(output), size) or [(0,)]
+    macs, written = 0, []
+    left = [set(word) for word in words]
+    for pair in path:
+        taken = [left.pop(i) for i in sorted(pair, reverse=True)]
+        union = set().union(*taken)
+        result = union & set(output).union(*left)
+        macs += prod(size[ltr] for ltr in union)
+        written.append(prod(size[ltr] for ltr in result))
+        left.append(result)
+    shapes = [tuple(size[ltr] for ltr in word) for word in words]
+    call = opt_einsum.contract_expression(",".join(words) + "->" + output, *shapes, optimize=path)
+    return call, macs + WRITE * sum(written), max(written), sum(written)

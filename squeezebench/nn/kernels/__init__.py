@@ -1,0 +1,1 @@
+"""Fused recurrent steps and matrix products, and the optional compiled kernel."""

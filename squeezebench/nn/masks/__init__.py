@@ -1,0 +1,1 @@
+"""Masks that decide which units stay: the information bottleneck, hard concrete gates."""

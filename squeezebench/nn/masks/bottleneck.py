@@ -1,0 +1,93 @@
+"""The variational information bottleneck mask: one multiplicative Gaussian per unit.
+
+Sources: Dai et al., "Compressing Neural Networks using the Variational Information Bottleneck" (ICML 2018);
+Srivastava et al., "A Variational Information Bottleneck Based Method to Compress Sequential Networks for Human
+Action Recognition" (WACV 2021), Eq. 3, 6, 9.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Noise = Literal["per_sequence", "per_step", "first_batch"]
+EPSILON = 1e-8  # keeps alpha finite where sigma has collapsed
+
+
+class BottleneckMask(nn.Module):
+    """z = mu + sigma * eps (Eq. 3), one (mu, log_var) per unit.
+
+    noise
+        `per_sequence`: eps is drawn once per sequence and shared over time (the paper).
+        `per_step`: a new eps at each time step.
+        `first_batch`: eps is drawn in the first training forward only and z = mu from then on. This is what the
+        released code does. It has a degenerate optimum: without noise sigma no longer costs any data fit, so the
+        KL term grows sigma for free, alpha falls below every threshold and all units are pruned while the
+        training loss stays near 0. What is kept then depends on when one stops.
+    evaluate_with
+        `mean`: z = mu on kept units, 0 elsewhere (VIBNet). `hard`: z = 1 on kept units, 0 elsewhere (the released
+        VIB-LSTM code, although training multiplies by mu).
+    threshold
+        A unit is kept iff alpha = mu^2 / sigma^2 > threshold (Eq. 9, 14).
+    """
+
+    def __init__(
+        self,
+        units: int,
+        noise: Noise = "per_sequence",
+        evaluate_with: Literal["mean", "hard"] = "mean",
+        threshold: float = 1.0,
+        initial_log_var: float = -9.0,
+        spread: float = 0.01,
+    ):
+        super().__init__()
+        self.noise, self.evaluate_with, self.threshold = noise, evaluate_with, threshold
+        self.mu = nn.Parameter(1.0 + spread * torch.randn(units))
+        self.log_var = nn.Parameter(initial_log_var + spread * torch.randn(units))
+        self.noise_drawn = False
+        self.chosen: Tensor | None = None  # which units stay, where that is not left to the threshold
+
+    @property
+    def units(self) -> int:
+        return self.mu.numel()
+
+    def alpha(self) -> Tensor:
+        """mu^2 / sigma^2, the signal-to-noise ratio of each unit (Eq. 9), shape (units,)."""
+        return self.mu.square() / (self.log_var.exp() + EPSILON)
+
+    def keep(self) -> Tensor:
+        """Which units carry information, bool (units,)."""
+        if self.chosen is not None:
+            return self.chosen.to(self.mu.device)
+        return self.alpha().detach() > self.threshold
+
+    def kl(self) -> Tensor:
+        """sum_j log(1 + mu_j^2 / sigma_j^2), the KL term of Eq. 6 without beta (and without the dropped 1/2)."""
+        return torch.log1p(self.alpha()).sum()
+
+    def deterministic(self) -> Tensor:
+        """The mask at evaluation, (units,)."""
+        keep = self.keep().to(self.mu.dtype)
+        return keep * self.mu if self.evaluate_with == "mean" else keep
+
+    def forward(self, batch: int, steps: int) -> Tensor:
+        """The mask of one forward pass: (units,) where deterministic, (batch, units), or (steps, batch, units)."""
+        if not self.training:
+            return self.deterministic()
+        if self.noise == "first_batch" and self.noise_drawn:
+            return self.mu
+        self.noise_drawn = True
+        shape = (steps, batch, self.units) if self.noise == "per_step" else (batch, self.units)
+        eps = torch.randn(shape, device=self.mu.device, dtype=self.mu.dtype)
+        return torch.addcmul(self.mu, (0.5 * self.log_var).exp(), eps)
+
+
+def split_mask_parameters(
+    model: nn.Module, kind: type[nn.Module] = BottleneckMask
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """(weights, parameters of the masks) of `model`; `kind`: what counts as a mask."""
+    masks = [p for module in model.modules() if isinstance(module, kind) for p in module.parameters()]
+    of_masks = {id(p) for p in masks}
+    return [p for p in model.parameters() if id(p) not in of_masks], masks

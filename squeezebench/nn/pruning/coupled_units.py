@@ -1,0 +1,63 @@
+"""Coupled channels of a recurrent classifier: what must go together with a hidden unit, and one mask for all of it.
+
+A hidden unit of an LSTM layer is made by four rows of [W U], one a gate (a GRU's by three), with their biases, and is
+read by a column of U, by a column of the next layer's W or of the head. All of that goes with the unit. Where residual
+additions join the layers, unit j of all of them goes at once. The channels that are coupled are the gates' rows, as
+coupled channels of a feed-forward network are the maps that layers make, not the weights that read them:
+|SCS| = gates * layers. (Another count of the gates is a common factor on all sets, so another gamma'.)
+
+The mask is on the output gate of an LSTM, on the candidate of a GRU: h_t = z_o o tanh(c) is linear in z_o, and a GRU's
+recursion is linear in z_n, so with z shared over time both are exactly h_t -> z h_t for everyone who reads h_t.
+
+Source of coupled sets and their weight: Rostami et al., "Information Theoretic Pruning of Coupled Channels in Deep
+Neural Networks" (WACV 2025), Eq. 14 and 20.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from squeezebench.nn.masks.bottleneck import BottleneckMask
+from squeezebench.nn.rnn.classifier import RecurrentClassifier
+from squeezebench.nn.rnn.layer import GATES
+from squeezebench.nn.rnn.residual import ResidualClassifier
+
+STATE = {"lstm": "o", "gru": "n"}  # the gate whose mask is a factor on the hidden state itself
+
+
+@dataclass(frozen=True)
+class CoupledUnits:
+    """`width` sets of coupled channels side by side: set j is unit j of every one of `layers` (their numbers).
+
+    size: channels in each set, |SCS|.
+    """
+
+    layers: tuple[int, ...]
+    width: int
+    size: int
+
+
+def coupled_units(model: RecurrentClassifier) -> list[CoupledUnits]:
+    """The sets that the hidden units of `model` form, in the order of the layers."""
+    every = range(len(model.layers))
+    together = [tuple(every)] if isinstance(model, ResidualClassifier) else [(number,) for number in every]
+    gates = len(GATES[model.cell])
+    return [CoupledUnits(layers, model.hidden[layers[0]], gates * len(layers)) for layers in together]
+
+
+def mask_units(model: RecurrentClassifier, **mask_settings: Any) -> RecurrentClassifier:
+    """`model` itself, with one mask for each of its sets of coupled units; layers of a set hold the same mask."""
+    for one in coupled_units(model):
+        mask = BottleneckMask(one.width, **mask_settings)
+        for number in one.layers:
+            model.layers[number].gate_masks[STATE[model.cell]] = mask
+    return model
+
+
+def units_kl(model: RecurrentClassifier) -> Tensor | float:
+    """sum_s |SCS_s| log(1 + mu_s^2 / sigma_s^2) over the masked sets of units (Eq. 20 without gamma' / N_b)."""
+    masks = [(one.size, model.layers[one.layers[0]].gate_masks) for one in coupled_units(model)]
+    return sum(size * held[STATE[model.cell]].kl() for size, held in masks if STATE[model.cell] in held)

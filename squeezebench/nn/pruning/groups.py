@@ -1,0 +1,57 @@
+"""Weight groups of hidden units: everything that goes when a unit is removed.
+
+The intrinsic sparse structure of unit k (Wen et al., "Learning Intrinsic Sparse Structures within LSTM", ICLR 2018):
+its rows in every gate of [W_ih | W_hh], its recurrent column, and the column of whatever reads h_k (the next layer's
+W_ih or the head). Biases are left out; entries shared by a row and a column are counted once.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from squeezebench.nn.rnn.classifier import RecurrentClassifier
+from squeezebench.nn.rnn.layer import GATES
+
+
+def unit_square_norms(model: RecurrentClassifier) -> list[Tensor]:
+    """Sum of squares of each hidden unit's group, one (H,) tensor for each layer; differentiable."""
+    readers = [layer.input_map.dense() for layer in model.layers[1:]] + [model.head.weight]
+    norms = []
+    for layer, reader in zip(model.layers, readers, strict=True):
+        gates, width = len(GATES[layer.cell]), layer.hidden
+        w, u = layer.input_map.dense(), layer.hidden_map.dense()
+        blocks = u.view(gates, width, width).square()
+        rows = w.square().sum(1).view(gates, width).sum(0) + blocks.sum((0, 2))
+        columns = blocks.sum((0, 1)) - blocks.diagonal(dim1=1, dim2=2).sum(0)  # the diagonal is in the rows already
+        norms.append(rows + columns + reader.square().sum(0))
+    return norms
+
+
+def unit_group_lasso(model: RecurrentClassifier) -> Tensor:
+    """sum_k ||w_k||_2 over all hidden units (Eq. 16 of the VIB-LSTM paper; the ISS penalty)."""
+    return torch.stack([(norms + 1e-8).sqrt().sum() for norms in unit_square_norms(model)]).sum()
+
+
+def input_square_norms(model: RecurrentClassifier) -> Tensor:
+    """Sum of squares of each input's column in the first layer, (D,)."""
+    return model.layers[0].input_map.dense().square().sum(0)
+
+
+def largest(scores: Tensor, count: int) -> Tensor:
+    """Sorted indices of the `count` largest scores (at least one)."""
+    return scores.detach().cpu().topk(max(1, count)).indices.sort().values
+
+
+def above(norms: Tensor, threshold: float) -> Tensor:
+    """Sorted indices of the units whose square norm exceeds `threshold`; the largest one always stays."""
+    keep = norms.detach().cpu() > threshold
+    keep[norms.argmax()] = True
+    return keep.nonzero().flatten()
+
+
+def chosen(which: Tensor | slice, count: int) -> Tensor:
+    """(count,) bool: which of `count` units the indices (or the slice) `which` name."""
+    mask = torch.zeros(count, dtype=torch.bool)
+    mask[which] = True
+    return mask

@@ -1,0 +1,192 @@
+"""From a masked or pruned classifier to its compact form: masks folded, removed units physically gone.
+
+Which LSTM units can go (design of the masks, Eq. 8): unit j contributes nothing if z_o[j] = 0 (then h_j = 0), or if
+z_i[j] = 0 or z_g[j] = 0 with c_0 = 0 (then c_j = 0 for ever). A unit with only z_f[j] = 0 still carries i * g and
+stays. A GRU unit starts at h_0 = 0 and stays there iff its candidate mask m_n[j] = 0.
+
+What can be folded exactly: z_o into the columns that read h (h is linear in o); m_n of a GRU likewise (its recursion
+is linear in h for a fixed mask); an input mask into the columns of the input map. z_f and z_i * z_g sit inside the
+cell's recursion and cannot be absorbed by a standard cell: they become 1 (and fine-tuning repairs the difference) or
+stay as two counted vectors.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from squeezebench.nn.factorized.dense import DenseMap
+from squeezebench.nn.factorized.selected import SelectedMap
+from squeezebench.nn.pruning.groups import largest
+from squeezebench.nn.rnn.classifier import RecurrentClassifier
+from squeezebench.nn.rnn.layer import GATES, RecurrentLayer, gate_rows
+
+MapForm = Literal["cores", "dense", "smaller"]
+_REMOVING = {"lstm": "igo", "gru": "n"}  # gates whose mask at 0 makes a unit contribute nothing
+
+
+def removable(layer: RecurrentLayer) -> Tensor:
+    """Bool (H,): units of a masked layer that cannot influence anything at evaluation."""
+    dead = torch.zeros(layer.hidden, dtype=torch.bool)
+    for letter in _REMOVING[layer.cell]:
+        if letter in layer.gate_masks:
+            dead |= ~layer.gate_masks[letter].keep().cpu()
+    return dead
+
+
+def surviving_units(model: RecurrentClassifier) -> list[Tensor]:
+    """Indices of the hidden units that stay, for each layer. A layer never loses its last unit."""
+    return [_at_least_one(~removable(layer), layer) for layer in model.layers]
+
+
+def _at_least_one(keep: Tensor, layer: RecurrentLayer) -> Tensor:
+    if not keep.any():  # an empty layer is no classifier; the unit with the most information stays
+        scores = [layer.gate_masks[k].alpha().detach().cpu() for k in layer.gate_masks]
+        keep = torch.zeros_like(keep)
+        keep[torch.stack(scores).amin(0).argmax() if scores else 0] = True
+    return keep.nonzero().flatten()
+
+
+def surviving_inputs(model: RecurrentClassifier) -> Tensor:
+    """Indices of the inputs that stay. At least one does."""
+    if model.input_mask is None:
+        return torch.arange(model.inputs)
+    keep = model.input_mask.keep().cpu()
+    if not keep.any():
+        keep[model.input_mask.alpha().detach().argmax()] = True
+    return keep.nonzero().flatten()
+
+
+def keep_largest(model: RecurrentClassifier, inputs: int | None, hidden: int | None) -> None:
+    """Let exactly `inputs` inputs and `hidden` units of each layer stay: those of largest alpha.
+
+    The target dimensions of the VIB-LSTM appendix (its Tables 1-3). A unit's alpha is the smallest of the gates that
+    can remove it. None: the threshold decides. More than there are: all of them.
+    """
+    if inputs is not None and model.input_mask is not None:
+        model.input_mask.chosen = _among_largest(model.input_mask.alpha(), inputs)
+    for layer in model.layers if hidden is not None else []:
+        deciding = [layer.gate_masks[k].alpha() for k in _REMOVING[layer.cell] if k in layer.gate_masks]
+        if deciding:
+            chosen = _among_largest(torch.stack(deciding).amin(0), hidden)
+            for mask in layer.gate_masks.values():
+                mask.chosen = chosen
+
+
+def _among_largest(scores: Tensor, count: int) -> Tensor:
+    keep = torch.zeros(scores.numel(), dtype=torch.bool)
+    keep[largest(scores, min(count, scores.numel()))] = True
+    return keep
+
+
+def _selected(whole: nn.Module, columns: Tensor, rows: Tensor, scale: Tensor | None, form: MapForm) -> nn.Module:
+    """Columns and rows of an input map, its columns scaled. A matrix is cut; cores can only be kept whole.
+
+    form: `cores`, `dense` (materialised and cut), or `smaller`: whichever stores fewer numbers.
+    """
+    all_columns, all_rows = len(columns) == whole.in_features, len(rows) == whole.out_features
+    if isinstance(whole, SelectedMap):  # a selection of a selection is one of the whole
+        raise ValueError("an input map that was cut once cannot be cut again; use map_form dense")
+    stored = sum(p.numel() for p in whole.parameters())
+    stored += (0 if all_columns else len(columns)) + (0 if all_rows else len(rows)) + (scale is not None) * len(columns)
+    smaller = form == "smaller" and len(rows) * len(columns) <= stored
+    if isinstance(whole, DenseMap) or form == "dense" or smaller:
+        weight = whole.dense().detach()
+        return _dense((weight if scale is None else weight * scale)[rows][:, columns])
+    if scale is None and all_columns and all_rows:
+        return whole
+    return SelectedMap(
+        whole,
+        None if all_columns else columns,
+        None if all_rows else rows,
+        None if scale is None else scale[columns],
+    )
+
+
+def _dense(weight: Tensor) -> DenseMap:
+    rows, columns = weight.shape
+    new = DenseMap(columns, rows).to(weight.dtype)
+    with torch.no_grad():
+        new.weight.copy_(weight)
+    return new
+
+
+def select_units(
+    model: RecurrentClassifier,
+    inputs: Tensor | None,
+    hidden: list[Tensor],
+    keep_factors: bool = False,
+    map_form: MapForm = "dense",
+) -> RecurrentClassifier:
+    """A copy of `model` that has only the inputs `inputs` (d,) and the units `hidden[l]` (h_l,) of each layer.
+
+    `inputs` None: all of them. map_form: what becomes of an input map in tensor form, see `_selected`.
+    Masks that fold exactly are folded; the others are dropped, or with `keep_factors` kept as fixed vectors.
+    """
+    inputs = torch.arange(model.inputs) if inputs is None else inputs
+    before = model.input_mask.deterministic().detach() if model.input_mask is not None else None
+    reads, scale = inputs, before  # what the current layer reads, and the factor on it
+    layers: list[RecurrentLayer] = []
+    for layer, keep in zip(model.layers, hidden, strict=True):
+        masks = {k: m.deterministic().detach() for k, m in layer.gate_masks.items()}
+        fixed = {k: v.detach() for k, v in layer.factors.items()}
+        out = masks.pop("o" if layer.cell == "lstm" else "n", None)  # folds into whatever reads h
+        rows = gate_rows(keep, len(GATES[layer.cell]), layer.hidden)
+        with torch.no_grad():
+            u = layer.hidden_map.dense()
+            u = (u if out is None else u * out)[rows][:, keep]
+            small = RecurrentLayer(
+                _selected(layer.input_map, reads, rows, scale, map_form),
+                _dense(u),
+                layer.cell,
+                factors=_merged(masks, fixed, keep) if keep_factors or fixed else None,
+            ).to(u.dtype)
+            small.bias_ih.copy_(layer.bias_ih[rows])
+            small.bias_hh.copy_(layer.bias_hh[rows])
+        layers.append(small)
+        reads, scale = keep, out
+    with torch.no_grad():
+        weight = (model.head.weight if scale is None else model.head.weight * scale)[:, reads]
+        head = nn.Linear(len(reads), model.head.out_features, dtype=weight.dtype)
+        head.weight.copy_(weight)
+        head.bias.copy_(model.head.bias)
+    every = len(inputs) == model.inputs
+    index = model.input_index
+    small_model = type(model)(
+        layers,
+        head,
+        input_index=index if every else (inputs if index is None else index.long()[inputs]),
+        front=None if model.front is None else model.front.select(inputs),
+        input_dropout=model.input_dropout,
+        dropout=model.dropout,
+        top=copy.deepcopy(model.top),
+    )
+    return small_model.to(model.head.weight.device).train(model.training)
+
+
+def _merged(masks: dict[str, Tensor], fixed: dict[str, Tensor], keep: Tensor) -> dict[str, Tensor]:
+    """Factors of a compact layer: z_i * z_g as one vector on `i`, the others as they are; all ones are left out."""
+    product: dict[str, Tensor] = {}
+    for letter, value in [*masks.items(), *fixed.items()]:
+        target = "i" if letter == "g" else letter
+        product[target] = value if target not in product else product[target] * value
+    return {k: v[keep] for k, v in product.items() if not bool((v[keep] == 1).all())}
+
+
+def compact_masked(
+    model: RecurrentClassifier, keep_factors: bool = False, map_form: MapForm = "dense"
+) -> RecurrentClassifier:
+    """The compact form that a model's own masks define."""
+    return select_units(model, surviving_inputs(model), surviving_units(model), keep_factors, map_form)
+
+
+def keep_smaller(model: RecurrentClassifier, map_form: MapForm) -> RecurrentClassifier:
+    """`model` with the first layer's map as cores, as a dense matrix, or as whichever stores fewer numbers."""
+    model = copy.deepcopy(model)
+    layer = model.layers[0]
+    everything = torch.arange(layer.inputs), torch.arange(layer.input_map.out_features)
+    layer.input_map = _selected(layer.input_map, *everything, None, map_form)
+    return model

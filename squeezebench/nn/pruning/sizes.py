@@ -1,0 +1,98 @@
+"""Sizes of feed-forward networks by VIBNet's rules: r_W, r_N and FLOP, by formula and read off a real network.
+
+r_W   weights of convolutions and linear layers, neither biases nor batch norms
+FLOP  multiply-accumulates of one image (the poster calls them FLOP)
+r_N   numbers that one image's forward pass keeps: what is read of the input where it is masked, the maps of each
+      convolution and of each maximum pooling, the flattened elements that are read, the hidden units
+For the LeNets these are the rules that the printed rows of Tables 1 and 2 obey. No structure of a VGG is printed, so
+for it the rule of r_N is this one by analogy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from squeezebench.nn.cnn.parts import Select
+from squeezebench.nn.pruning.dependency_graph import traced
+
+
+@dataclass(frozen=True)
+class Sizes:
+    weights: int
+    neurons: int
+    macs: int
+
+    def relative_to(self, dense: Sizes) -> tuple[float, float, float]:
+        """r_W and r_N in per cent of `dense`, and the multiply-accumulates in millions."""
+        return 100 * self.weights / dense.weights, 100 * self.neurons / dense.neurons, self.macs / 1e6
+
+
+def lenet300_sizes(structure: Sequence[int] = (784, 300, 100), classes: int = 10) -> Sizes:
+    """pixels-hidden-hidden: ab + bc + 10c weights, a + b + c neurons."""
+    a, b, c = structure
+    weights = a * b + b * c + classes * c
+    return Sizes(weights, a + b + c, weights)
+
+
+def lenet5_sizes(structure: Sequence[int] = (20, 50, 800, 500), classes: int = 10) -> Sizes:
+    """channels-channels-elements-hidden on 28 x 28 x 1: maps of 24 x 24 and 8 x 8, pooled to 12 x 12 and 4 x 4."""
+    a, b, c, d = structure
+    linear = c * d + classes * d
+    return Sizes(
+        weights=25 * a + 25 * a * b + linear,
+        neurons=(24**2 + 12**2) * a + (8**2 + 4**2) * b + c + d,
+        macs=25 * a * 24**2 + 25 * a * b * 8**2 + linear,
+    )
+
+
+def vgg_sizes(
+    layers: Sequence[int | str], head: Sequence[int] = (512,), classes: int = 10, channels: int = 3, side: int = 32
+) -> Sizes:
+    """3x3 convolutions of the widths in `layers` with pooling "M", "A" or "G" between, then linear layers."""
+    weights = neurons = macs = 0
+    for layer in layers:
+        if isinstance(layer, int):
+            weights += 9 * channels * layer
+            macs += 9 * channels * layer * side**2
+            neurons += layer * side**2
+            channels = layer
+        else:
+            side = 1 if layer == "G" else side // 2
+            neurons += channels * side**2 * (layer == "M")
+    width = channels * side**2
+    for units in [*head, classes]:
+        weights, macs, width = weights + width * units, macs + width * units, units
+    return Sizes(weights, neurons + sum(head), macs)
+
+
+@torch.no_grad()
+def measured_sizes(network: nn.Module, example: Tensor) -> Sizes:
+    """The same read off a network while it runs on one image, `example` (1, ...)."""
+    weights = sum(m.weight.numel() for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear))
+    nodes = traced(network)[0].nodes
+    last = next(n for n in nodes if n.op == "output").args[0].target  # the logits are no neurons that are kept
+    neurons: list[int] = []
+
+    def note(_module: nn.Module, _args: object, output: Tensor) -> None:
+        neurons.append(output[0].numel())
+
+    counted = nn.Conv2d | nn.Linear | nn.MaxPool2d | Select
+    handles = [
+        network.get_submodule(n.target).register_forward_hook(note)
+        for n in nodes
+        if n.op == "call_module" and n.target != last and isinstance(network.get_submodule(n.target), counted)
+    ]
+    training, counter = network.training, FlopCounterMode(display=False)
+    try:
+        with counter:
+            network.eval()(example[:1])
+    finally:
+        network.train(training)
+        for handle in handles:
+            handle.remove()
+    return Sizes(weights, sum(neurons), counter.get_total_flops() // 2)

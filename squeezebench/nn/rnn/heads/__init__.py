@@ -1,0 +1,1 @@
+"""What is read from the states of a recurrence."""

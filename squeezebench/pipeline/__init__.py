@@ -1,0 +1,1 @@
+"""From an experiment to its records: the planner, the worker, tuning, isolation, Slurm, the cost estimate."""

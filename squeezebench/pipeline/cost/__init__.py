@@ -1,0 +1,1 @@
+"""What an experiment costs: time, memory, disk, before anything runs."""

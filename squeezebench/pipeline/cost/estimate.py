@@ -1,0 +1,333 @@
+"""What an experiment will cost, before it runs: gradient steps, FLOPs, core and GPU hours, memory, disk.
+
+Training FLOPs are 6 x (input-to-hidden + hidden-to-hidden) multiply-accumulates x steps + 6 x the head's, for each
+sequence of each epoch: 2 forward, 4 backward. Widths are those at which training begins: what a method removes on the
+way is counted as kept, so the figures of pruning methods are upper bounds. Tensor maps count their own contraction.
+The trials of `tuning:` count like runs that leave no module: as many as a space has points, where that is less than
+the budget, each at the settings before anything is drawn, and none as the repetition of another.
+Seconds follow from `calibration`: measured on this machine for a CPU core, nominal for a GPU.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from squeezebench.base.errors import InputError
+from squeezebench.data.dataset import Expected
+from squeezebench.data.sources import source_module
+from squeezebench.data.task import CACHE_BYTES, parse_options
+from squeezebench.method.base import Method
+from squeezebench.method.discovery import find_methods, load
+from squeezebench.pipeline.cost.throughput import Throughput, measured
+from squeezebench.pipeline.cost.video import Preparation, preparation
+from squeezebench.pipeline.cost.widths import Network, dense_network, network
+from squeezebench.pipeline.tuning.space import all_points
+from squeezebench.schema.kind import kind_of
+from squeezebench.schema.models import TaskInfo
+from squeezebench.schema.plan import Plan, PlannedRun, PlannedTask
+
+GPU_TFLOPS = 5.0  # sustained float32 of products with hundreds of rows: a third of a V100's peak of 15.7, a quarter of
+# an A100's 19.5 (NVIDIA's data sheets; PyTorch leaves TF32 off). A recurrence never fills a GPU.
+LAUNCH = 1e-5  # seconds from one kernel launch to the next in eager PyTorch
+KERNELS_STEP, KERNELS_BATCH = 40, 300  # forward and backward of a time step; loss, clipping, Adam of a batch
+GPU_BANDWIDTH = 1e12  # bytes a second, between a V100's 0.9 and an A100's 1.6
+JOB_SECONDS = 5.0  # Python, torch and its optimisers, the task
+MEASURING_SECONDS = 0.5  # of the compact module: latency loops, saving, counting
+PROCESS_BYTES = 450 << 20  # resident after `import torch` and a first gradient step
+RECORD_BYTES = 16_000  # record.json, history.csv, log.txt: mean of results/reference
+
+
+@dataclass
+class TaskCost:
+    """Sums over the runs on one task; sizes are None where only the data can tell them."""
+
+    sequences: int | None = None
+    steps: int | None = None
+    inputs: int | None = None
+    runs: int = 0
+    gradient_steps: int = 0
+    training_flops: float = 0.0
+    cpu_core_hours: float = 0.0
+    gpu_hours: float = 0.0
+    peak_memory_bytes: int = 0
+    model_bytes: int = 0
+    start_bytes: int = 0
+    prepare: Preparation | None = None
+
+
+@dataclass
+class Costs:
+    """An experiment's, with what they rest on."""
+
+    runs: int
+    jobs: int  # of runs
+    processes: int  # the same and those of tuning, of dense starts, of data
+    tasks: dict[str, TaskCost]
+    download_bytes: int
+    prepared_bytes: int
+    cpu: Throughput
+    gpu: Throughput
+    unknown: list[str] = field(default_factory=list)  # what could not be counted, in words
+
+    def total(self, name: str) -> Any:
+        """The sum of one field over the tasks."""
+        return sum(getattr(task, name) for task in self.tasks.values())
+
+    @property
+    def preparations(self) -> list[Preparation]:
+        """Of the data sets that are prepared before the runs."""
+        return [task.prepare for task in self.tasks.values() if task.prepare]
+
+    @property
+    def job_hours(self) -> float:
+        """Starting the jobs, on one core each."""
+        return self.processes * JOB_SECONDS / 3600
+
+    @property
+    def cpu_core_hours(self) -> float:
+        """Everything on CPU cores."""
+        prepare = sum(done.cpu_core_hours for done in self.preparations)
+        return self.total("cpu_core_hours") + self.job_hours + prepare
+
+    @property
+    def gpu_hours(self) -> float:
+        """Training, and the backbones of the preparation, on a GPU instead."""
+        prepare = sum(done.backbone_gpu_hours for done in self.preparations)
+        return self.total("gpu_hours") + self.job_hours + prepare
+
+    @property
+    def record_bytes(self) -> int:
+        """What stays in the results folder."""
+        return self.runs * RECORD_BYTES + self.total("model_bytes")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json."""
+        return {
+            "runs": self.runs,
+            "jobs": self.jobs,
+            "gradient_steps": self.total("gradient_steps"),
+            "training_flops": self.total("training_flops"),
+            "cpu_core_hours": self.cpu_core_hours,
+            "gpu_hours": self.gpu_hours,
+            "peak_memory_bytes": max(task.peak_memory_bytes for task in self.tasks.values()),
+            "disk_bytes": {
+                "downloads": self.download_bytes,
+                "prepared": self.prepared_bytes,
+                "records_and_models": self.record_bytes,
+                "starts": self.total("start_bytes"),
+            },
+            "tasks": {name: asdict(task) for name, task in self.tasks.items()},
+            "unknown": self.unknown,
+            "throughput": {"cpu": asdict(self.cpu), "gpu": asdict(self.gpu)},
+        }
+
+
+def nominal_gpu(tflops: float) -> Throughput:
+    """A GPU that sustains `tflops` in float32; the constants say why."""
+    if not 0 < tflops < float("inf"):
+        raise InputError(f"--gpu-tflops {tflops}: give a positive number, what the GPU sustains in float32")
+    rate = tflops * 1e12
+    return Throughput(
+        wide=rate,
+        narrow=rate / 4,  # a few dozen rows at a time
+        batch=KERNELS_BATCH * LAUNCH,
+        step=KERNELS_STEP * LAUNCH,
+        element=100 / GPU_BANDWIDTH,  # about 25 reads and writes of 4 bytes
+        parameter=40 / GPU_BANDWIDTH,
+        about=f"a GPU that sustains {tflops:g} TFLOP/s in float32 (nominal; --gpu-tflops)",
+    )
+
+
+def estimate(plan: Plan, gpu_tflops: float = GPU_TFLOPS, cpu: Throughput | None = None) -> Costs:
+    """The costs of a plan; `cpu` stands in for the calibration of this machine. Reads no data and trains nothing."""
+    others = len(plan.tunings) + len(plan.start_jobs) + len(plan.data_jobs)
+    counts = len(plan.runs), len(plan.jobs), len(plan.jobs) + others
+    costs = Costs(*counts, {}, 0, 0, cpu or measured(), nominal_gpu(gpu_tflops))
+    methods = usable_methods(plan)
+    seen: set[str] = set()
+    for name, task in plan.tasks.items():
+        sizes = expected(task)
+        first = _add_data(costs, task, sizes, seen)
+        runs = [run for run in plan.runs if run.task == name]
+        trials = [(run, _shorter(task, plan.tuning.epochs), True) for run in _trials(plan, name)] if plan.tuning else []
+        trained = [(run, task, False) for run in runs] + trials
+        costs.tasks[name] = _task(costs, task, sizes, first, trained, methods, plan.protocol)
+        costs.tasks[name].runs = len(runs)
+    return costs
+
+
+def _trials(plan: Plan, task: str) -> list[PlannedRun]:
+    """The trials of the methods that are tuned on `task`, all at the settings before anything is drawn."""
+    return [
+        PlannedRun(
+            task=task,
+            method=tuning.method,
+            settings=tuning.settings,
+            varied={},
+            seed=plan.tuning.seed,
+            path=tuning.path,
+            job=tuning.job,
+        )
+        for tuning in plan.tunings
+        if tuning.task == task
+        for _ in range(len(all_points(tuning.space, plan.tuning.trials) or range(plan.tuning.trials)))
+    ]
+
+
+def _shorter(task: PlannedTask, epochs: int | None) -> PlannedTask:
+    """The task as trials train on it."""
+    update = {} if epochs is None else {"epochs": epochs}
+    return task.model_copy(update={"training": task.training.model_copy(update=update)})
+
+
+def expected(task: PlannedTask) -> Expected:
+    """What the task's source says of itself; unknown throughout where it says nothing."""
+    module = source_module(task.spec.source)
+    if not hasattr(module, "expected"):
+        return Expected(None, None, None, None, None, None)
+    return module.expected(parse_options(task.spec))
+
+
+def usable_methods(plan: Plan) -> dict[str, type[Method]]:
+    """The methods of a plan whose files can be used."""
+    planned = {name for name, method in plan.methods.items() if method.error is None}
+    return {name: load(file) for name, file in find_methods(plan.plugins).items() if name in planned}
+
+
+def _add_data(costs: Costs, task: PlannedTask, sizes: Expected, seen: set[str]) -> bool:
+    """Downloads and prepared arrays, once for each source with its options; whether this task is the first of them."""
+    key = json.dumps([task.spec.source, task.spec.options], sort_keys=True, default=str)
+    if key in seen:
+        return False
+    seen.add(key)
+    for what, found in {"download": sizes.download_bytes, "disk": sizes.disk_bytes}.items():
+        if found is None:
+            costs.unknown.append(f"{task.spec.name}: {what} size is not known before the data are there")
+    costs.download_bytes += sizes.download_bytes or 0
+    costs.prepared_bytes += sizes.disk_bytes or 0
+    return True
+
+
+def _task(
+    costs: Costs,
+    task: PlannedTask,
+    sizes: Expected,
+    first: bool,
+    runs: list[tuple[PlannedRun, PlannedTask, bool]],  # with the task as it trains on it; whether it is a trial
+    methods: dict[str, type[Method]],
+    protocol: str,
+) -> TaskCost:
+    steps = task.spec.frames or sizes.steps
+    cost = TaskCost(sizes.sequences, steps, sizes.inputs)
+    if None in (sizes.sequences, steps, sizes.inputs, sizes.classes):
+        costs.unknown.append(f"{task.spec.name}: its sizes are not known before the data are there: runs not counted")
+        return cost
+    if first:  # tasks that share a source and its options share its preparation
+        cost.prepare = preparation(task.spec.source, parse_options(task.spec), sizes, costs.cpu, costs.gpu)
+    parts = shares(task, sizes)
+    kind = kind_of(sizes.frame, steps)
+    info = TaskInfo(task.spec.name, kind, sizes.inputs, steps, sizes.classes, False, parts[0], sizes.frame)
+    networks: dict[str, tuple[Method, Network] | None] = {}
+    starts: set[tuple] = set()
+    for run, trained_as, trial in runs:
+        if run.method not in methods:
+            continue  # a broken file: its runs fail at once
+        key = json.dumps([run.method, run.settings], sort_keys=True)
+        if key not in networks:
+            networks[key] = planned_network(methods[run.method], run, info)
+        if networks[key] is not None:
+            _add_run(costs, cost, trained_as, run, *networks[key], info, parts, protocol, starts, trial)
+    return cost
+
+
+def shares(task: PlannedTask, sizes: Expected) -> tuple[int, int, int]:
+    """Sequences of (train, validation, test); an official split of unknown sizes counts as `test_share`."""
+    spec, n = task.spec, sizes.sequences
+    rule = spec.split or source_module(spec.source).DEFAULT_SPLIT
+    if sizes.train is not None and rule in ("official", None):
+        outside = sizes.train
+    elif rule == "leave_one_group_out":
+        outside = n  # one group less
+    else:
+        outside = round(n * (1 - spec.test_share))
+    train = max(1, round(outside * (1 - spec.validation_share)))
+    return train, outside - train, n - outside
+
+
+def planned_network(method_class: type[Method], run: PlannedRun, info: TaskInfo) -> tuple[Method, Network] | None:
+    """The method with its settings and the network it starts from; None where it skips the task."""
+    method = method_class(method_class.Settings(**run.settings))
+    return None if method.skip(info) else (method, network(method, info))
+
+
+def epoch_seconds(on: Throughput, network: Network, batch_size: int, train: int, watched: int) -> float:
+    """Of one epoch over `train` sequences, after which `watched` others are scored."""
+    steps = -(-train // batch_size)
+    return steps * network.seconds(on, min(batch_size, train)) + network.forward_seconds(on, watched)
+
+
+def _add_run(costs, cost: TaskCost, task, run, method, net: Network, info, parts, protocol, starts, trial) -> None:
+    """Add a run's training, and its dense pretraining where no other run has brought it. A trial reads the validation part
+    alone, and neither times nor keeps its module."""
+    training, share = task.training, method.start_share()
+    batch = min(training.batch_size, parts[0])
+    first = max(1, round(share * training.epochs)) if share else 0
+    trained = [(net, max(0, training.epochs - first))]
+    if share:
+        settings = method.settings.shared()
+        key = (run.seed, first, settings.model_dump_json())
+        if key not in starts:
+            starts.add(key)
+            dense = dense_network(settings, info)
+            trained.append((dense, first))
+            cost.start_bytes += 4 * dense.parameters
+    watched = parts[1] + (parts[2] if protocol == "as_released" and not trial else 0)
+    measuring, scored = (0.0, parts[1]) if trial else (MEASURING_SECONDS, sum(parts))
+    per_epoch = -(-parts[0] // training.batch_size)
+    hours = {}
+    for on in (costs.cpu, costs.gpu):
+        seconds = sum(n * epoch_seconds(on, w, training.batch_size, parts[0], watched) for w, n in trained)
+        hours[on.about] = (seconds + measuring + net.forward_seconds(on, scored)) / 3600
+    cost.gradient_steps += per_epoch * sum(epochs for _, epochs in trained)
+    cost.training_flops += sum(6.0 * w.macs * parts[0] * epochs for w, epochs in trained)
+    cost.cpu_core_hours += hours[costs.cpu.about]
+    cost.gpu_hours += hours[costs.gpu.about]
+    cost.model_bytes += 0 if trial else 4 * net.parameters
+    data = 4 * info.inputs * info.steps * sum(parts)
+    memory = PROCESS_BYTES + max(w.bytes(batch) for w, _ in trained) + (2 * data if data <= CACHE_BYTES else 0)
+    cost.peak_memory_bytes = max(cost.peak_memory_bytes, memory)
+
+
+def words(costs: Costs) -> list[str]:
+    """The lines that `squeezebench plan` prints below its first one."""
+    d, disk = costs.as_dict(), costs.as_dict()["disk_bytes"]
+    rows = [
+        ("training", f"{d['gradient_steps']:,} gradient steps, {_short(d['training_flops'])}FLOP"),
+        ("on CPUs", f"{_hours(d['cpu_core_hours'])} core hours; {costs.cpu.about}"),
+        ("or on GPUs", f"{_hours(d['gpu_hours'])} GPU hours; {costs.gpu.about}"),
+        ("memory", f"about {_short(d['peak_memory_bytes'])}B for each job"),
+        ("disk", ", ".join(f"{name.replace('_', ' ')} {_short(size)}B" for name, size in disk.items())),
+    ]
+    for name, task in costs.tasks.items():
+        if (made := task.prepare) is not None:
+            cores = f"decoding {_hours(made.decode_core_hours)} and flow {_hours(made.flow_core_hours)} core hours"
+            network = f"{_hours(made.backbone_core_hours)} core hours or {_hours(made.backbone_gpu_hours)} GPU hours"
+            rows.append((f"prepare {name}", f"{made.clips:,} clips: {cores}, backbone {network}"))
+    rows += [("not counted", reason) for reason in costs.unknown]
+    width = max(len(name) for name, _ in rows)
+    return [f"{name:{width}}  {text}" for name, text in rows]
+
+
+def _short(number: float) -> str:
+    """Three digits and a prefix: 1.23 M."""
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        if number < 999.5:
+            return f"{number:.3g} {prefix}"
+        number /= 1000
+    return f"{number:.3g} E"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2g}"

@@ -1,0 +1,112 @@
+"""How fast this machine trains a recurrent network on one core: a short measurement, for cost estimates only.
+
+A gradient step of a recurrent classifier takes about
+
+    batch + step * T * layers + element * (gate values) + flops_in / wide + flops_rec / narrow + parameter * parameters
+
+and each coefficient is measured where it dominates: `wide` on the product of all steps' inputs at once, `narrow` on
+the product of one step (32 rows), the others on gradient steps of small networks with the engine's own layers, loss,
+clipping and Adam. Seconds are those of the processor, and the smallest of several repetitions counts: what else the
+machine does should not be in an estimate of core hours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import nn
+
+from squeezebench.nn.rnn.classifier import recurrent_classifier
+
+BATCH = 32  # rows of the small products and networks; experiments train with 8 to 64
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Seconds by what causes them, on one device (CPU: one core)."""
+
+    wide: float  # floating-point operations a second, products with hundreds of rows
+    narrow: float  # the same with BATCH rows, as in the recurrence
+    batch: float  # seconds a gradient step takes whatever it does
+    step: float  # more for each time step of each layer
+    element: float  # more for each value of a gate at a time step
+    parameter: float  # more for each parameter (clipping and Adam)
+    about: str
+
+
+@cache
+def measured() -> Throughput:
+    """This machine's, on one thread; about half a second, and what importing torch's optimisers takes, once."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        wide, narrow = _product(256, 1024, 1024), _product(BATCH, 512, 2048)
+        short, long = _gradient_step(8, 4), _gradient_step(8, 36)
+        step = max(1e-7, (long - short) / 32)
+        batch = max(1e-6, short - 4 * step)
+        hidden, steps = 128, 8
+        flops = _flops(8, hidden, steps)
+        rest = _gradient_step(hidden, steps) - batch - steps * step - flops / narrow
+        element = max(1e-10, rest / (BATCH * steps * 4 * hidden))
+        parameter = _adam(1 << 20) / (1 << 20)
+    finally:
+        torch.set_num_threads(threads)
+    overhead = f"{1e3 * batch:.2g} ms a gradient step, {1e6 * step:.0f} us a time step"
+    about = f"one core of this machine, measured: {wide / 1e9:.0f} GFLOP/s, {overhead}"
+    return Throughput(wide, narrow, batch, step, element, parameter, about)
+
+
+def _flops(inputs: int, hidden: int, steps: int) -> float:
+    return 6.0 * 4 * hidden * (inputs + hidden) * steps * BATCH
+
+
+def _fastest(call: Callable[[], object], seconds: float) -> float:
+    """Seconds of the fastest call; the first one warms up."""
+    call()
+    best, until = float("inf"), time.process_time() + seconds
+    while time.process_time() < until or best == float("inf"):
+        started = time.process_time()
+        call()
+        best = min(best, time.process_time() - started)
+    return best
+
+
+def _product(rows: int, inputs: int, outputs: int) -> float:
+    """Floating-point operations a second of x W^T."""
+    x, weight = torch.randn(rows, inputs), torch.randn(outputs, inputs)
+    with torch.inference_mode():
+        return 2.0 * rows * inputs * outputs / _fastest(lambda: nn.functional.linear(x, weight), 0.05)
+
+
+def _gradient_step(hidden: int, steps: int) -> float:
+    """Seconds of one gradient step as the engine makes it."""
+    model = recurrent_classifier(8, hidden, 4).train()
+    optimiser = torch.optim.Adam(model.parameters(), foreach=True)
+    x, y = torch.randn(BATCH, steps, 8), torch.zeros(BATCH, dtype=torch.int64)
+
+    def call() -> None:
+        loss = nn.functional.cross_entropy(model(x.clone()), y)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimiser.step()
+        loss.item()
+
+    return _fastest(call, 0.08)
+
+
+def _adam(numbers: int) -> float:
+    """Seconds of clipping and one Adam step over `numbers` parameters."""
+    weight = nn.Parameter(torch.zeros(numbers))
+    weight.grad = torch.full_like(weight, 1e-3)
+    optimiser = torch.optim.Adam([weight], foreach=True)
+
+    def call() -> None:
+        nn.utils.clip_grad_norm_([weight], 5.0)
+        optimiser.step()
+
+    return _fastest(call, 0.05)

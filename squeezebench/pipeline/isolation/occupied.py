@@ -1,0 +1,80 @@
+"""One Snakemake at a time in a folder of results. The lock is taken before the plan is read, and the kernel gives it
+back when Snakemake ends, however it ends: the same command goes on, and there is nothing to unlock.
+
+Snakemake's own lock is a file that a killed process leaves behind; profiles/default turns it off. Two experiments
+have two folders, and may run at once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from squeezebench.base.errors import InputError
+from squeezebench.base.locks import Lock, holder
+
+NAME = ".lock"
+# Options of calls that make no run; they read along with the one that does.
+LOOKING = {
+    "--dry-run", "--dryrun", "--summary", "--detailed-summary", "--dag", "--rulegraph", "--filegraph", "--d3dag",
+    "--report", "--lint", "--list", "--list-rules", "--list-target-rules", "--lt", "--list-changes", "--lc",
+    "--list-input-changes", "--li", "--list-params-changes", "--lp", "--unlock", "--print-compilation", "--archive",
+    "--containerize", "--generate-unit-tests",
+}  # fmt: skip
+SHORT = re.compile(r"-[pkqrFf]*[nSDl][npkqrFf]*")  # -n, -np, -S; not -call, which is `--cores all`
+
+_held: dict[Path, tuple[Lock, int]] = {}  # the lock and the process that took it
+
+
+def looks_only(words: list[str]) -> bool:
+    """Whether a command line of Snakemake makes no run."""
+    return any(word.partition("=")[0] in LOOKING or SHORT.fullmatch(word) for word in words)
+
+
+def inside_a_job(words: list[str]) -> bool:
+    """Whether it is Snakemake's own call inside a job: the call that started it has the lock."""
+    return any(word.partition("=")[0] == "--mode" for word in words)
+
+
+def occupy(folder: Path, writing: bool = False) -> None:
+    """Keep other Snakemake processes out of `folder` until this one ends. `writing`: also for a call that only looks,
+    which is about to write the plan.
+
+    Raises InputError in one line where another one is in it, or where it cannot be written.
+    """
+    words = sys.argv[1:]
+    if inside_a_job(words) or (looks_only(words) and not writing) or folder.absolute() in _held:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = Lock(folder / NAME)
+        if not lock.acquire():
+            since = lock.notes().get("since", "a moment ago")
+            who = holder(lock.notes())
+            raise InputError(f"{folder}: {who} is making these results since {since}; wait for it, or end it first")
+        lock.note(since=time.strftime("%Y-%m-%d %H:%M:%S"))
+    except OSError as error:
+        raise InputError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+    if not _held:
+        atexit.register(_leave_all)
+    _held[folder.absolute()] = lock, os.getpid()
+
+
+def leave(folder: Path) -> None:
+    """Give it back; a folder with nothing else in it goes too."""
+    lock, process = _held.pop(folder.absolute(), (None, 0))
+    if lock and process == os.getpid():  # and no copy of it
+        lock.release(remove=True)
+        for empty in (folder, folder.parent):
+            with suppress(OSError):
+                empty.rmdir()
+
+
+def _leave_all() -> None:
+    for folder in list(_held):
+        leave(folder)

@@ -1,0 +1,143 @@
+"""Processes below this one: how much memory they use, and that none of them outlives what it was made for."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from squeezebench.base.locks import close_inherited
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
+PATIENCE = 5.0  # seconds for killed processes to disappear
+
+
+def _prctl(option: int, value: int) -> None:
+    """Linux only; elsewhere nothing happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
+
+
+def end_with(parent: int) -> None:
+    """The kernel kills this process when `parent`, which has just forked it, ends; at once where it has ended."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def bind_children() -> None:
+    """What this process forks from now on holds no lock of ours, and ends with it.
+
+    The kernel counts the *thread* that forked as the parent, so only what the main thread forks is bound.
+    """
+    state: dict[str, int] = {}
+
+    def before() -> None:
+        state["parent"] = os.getpid() if threading.current_thread() is threading.main_thread() else 0
+
+    def after() -> None:
+        close_inherited()
+        if state["parent"]:
+            end_with(state["parent"])
+
+    os.register_at_fork(before=before, after_in_child=after)
+
+
+def adopt_orphans(on: bool) -> None:
+    """Processes below this one whose own parent ends become children of this one, so that they can be found."""
+    _prctl(PR_SET_CHILD_SUBREAPER, int(on))
+
+
+def children() -> set[int]:
+    """Direct children of this process."""
+    return {child.pid for child in psutil.Process().children()}
+
+
+def family(spared: set[int]) -> list[psutil.Process]:
+    """All processes below this one that live, but for the children in `spared` and what is below those."""
+    found = []
+    for child in psutil.Process().children():
+        if child.pid not in spared:
+            with suppress(*GONE):
+                found += [child, *child.children(recursive=True)]
+    return found
+
+
+def kill_family(spared: set[int]) -> None:
+    """Kill them all, also those that are made meanwhile, and reap the children among them."""
+    until = time.monotonic() + PATIENCE
+    while (left := family(spared)) and time.monotonic() < until:
+        for process in left:
+            with suppress(*GONE, psutil.AccessDenied):
+                process.kill()
+        for process in left:
+            with suppress(ChildProcessError):
+                os.waitpid(process.pid, os.WNOHANG)
+        time.sleep(0.002)
+
+
+def memory(spared: set[int], limit: float = 0.0) -> float:
+    """Bytes in memory of all processes below this one: what they wrote, not the files that they map.
+
+    Pages that a fork shares count for each process; only a sum above `limit` is worth the exact one.
+    """
+    processes = family(spared)
+    found = sum(_resident(process) for process in processes)
+    return found if found <= limit else sum(_own(process) for process in processes)
+
+
+def _resident(process: psutil.Process) -> float:
+    return _kilobytes(process, "status", ("RssAnon:", "RssShmem:"))
+
+
+def _own(process: psutil.Process) -> float:
+    return _kilobytes(process, "smaps_rollup", ("Pss_Anon:", "Pss_Shmem:"))
+
+
+def _kilobytes(process: psutil.Process, name: str, fields: tuple[str, ...]) -> float:
+    try:
+        lines = Path(f"/proc/{process.pid}/{name}").read_text().splitlines()
+    except OSError:
+        lines = []
+    found = [1024.0 * int(line.split()[1]) for line in lines if line.startswith(fields)]
+    if not found and sys.platform != "linux":
+        with suppress(*GONE, psutil.AccessDenied):
+            return float(process.memory_info().rss)
+    return sum(found)
+
+
+class Keepers:
+    """The Snakemake processes that (through a shell) started this one: without them nobody waits for its work."""
+
+    def __init__(self) -> None:
+        self._processes = [one for one in psutil.Process().parents() if _is_snakemake(one)]
+
+    def gone(self) -> bool:
+        """Whether one of them has ended."""
+        return any(not _lives(one) for one in self._processes)
+
+
+def _is_snakemake(process: psutil.Process) -> bool:
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return False
+    return any(
+        Path(word).name == "snakemake" and (number < 2 or words[number - 1] == "-m")
+        for number, word in enumerate(words[:8])
+    )
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

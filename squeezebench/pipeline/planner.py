@@ -1,0 +1,259 @@
+"""The plan of an experiment: every run resolved and checked before anything is trained."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from squeezebench.base.digests import digest_of
+from squeezebench.base.errors import InputError
+from squeezebench.base.suggestions import near_matches
+from squeezebench.data.sources import source_module
+from squeezebench.data.task import parse_options
+from squeezebench.engine.provenance import engine_digest
+from squeezebench.method.base import Method
+from squeezebench.method.discovery import MethodFile, find_methods, load, pick
+from squeezebench.method.settings import settings_of
+from squeezebench.pipeline.isolation.watch import answer_of
+from squeezebench.pipeline.tuning.planned import FOLDER as TUNED
+from squeezebench.pipeline.tuning.planned import methods_to_tune, plan_tuning
+from squeezebench.schema.experiment import Experiment, validated
+from squeezebench.schema.models import settings_of_model
+from squeezebench.schema.plan import Plan, PlannedMethod, PlannedRun, PlannedTask, PlannedTuning
+from squeezebench.schema.printed import check_tables
+from squeezebench.schema.resources import Resources
+from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.training import STANDARD, TrainingSettings
+
+TASK_KEYS = ("training", "model", "resources")  # of a task's entry: over the experiment's; `methods` restricts them
+
+
+def make_plan(experiment: Experiment, where: str) -> Plan:
+    """Resolve every run. Raises InputError before anything is trained; a broken method file only fails its own runs."""
+    found, own = find_methods(experiment.plugins), find_methods()
+    listed = dict(experiment.methods) | {name: {} for name in found if name not in own | experiment.methods}
+    tasks = {name: _task(name, entry, experiment, where) for name, entry in experiment.task_entries().items()}
+    _check_restrictions(tasks, listed, where)
+    for name in experiment.defaults:
+        if name not in listed:
+            raise InputError(f"{where}: defaults: {name!r} is not among methods; {near_matches(name, listed)}")
+    methods: dict[str, PlannedMethod] = {}
+    setting_names: dict[str, list[str]] = {}
+    runs: list[PlannedRun] = []
+    tunings: list[PlannedTuning] = []
+    to_tune = methods_to_tune(experiment.tuning, listed, where)
+    for name, given in listed.items():
+        file = pick(found, name)
+        planned, method = _method(file)
+        methods[name] = planned
+        setting_names[name] = list(method.Settings.model_fields) if method else []
+        defaults = experiment.defaults.get(name, {}) | (method.protocols.get(experiment.protocol, {}) if method else {})
+        for task_name, task in tasks.items():
+            if task.methods is not None and name not in task.methods:
+                continue
+            tuning = None
+            if name in to_tune and method:
+                shared = _shared(method, task) | defaults
+                tuning = plan_tuning(
+                    (task_name, name),
+                    method,
+                    given,
+                    shared,
+                    experiment.tuning,
+                    _decides(experiment.protocol, task),
+                    where,
+                )
+                tunings.append(tuning)
+                points = [(tuning.settings, tuning.varied)]
+            else:
+                grid = list(_grid(given, f"{where}: methods: {name}"))
+                points = (
+                    [_point(p, defaults, method, task, f"{where}: methods") for p in grid] if method else [({}, {})]
+                )
+            cells = [(*point, seed) for point in _unique(points) for seed in experiment.seeds]
+            # auto: cluster/chunks.py divides them later
+            size = len(cells) if experiment.runs_per_job == "auto" else experiment.runs_per_job
+            for number, (settings, varied, seed) in enumerate(cells):
+                folder = TUNED if tuning else _slug(varied, settings)
+                runs.append(
+                    PlannedRun(
+                        task=task_name,
+                        method=name,
+                        settings=settings,
+                        varied=varied,
+                        seed=seed,
+                        path=f"runs/{task_name}/{name}/{folder}/seed-{seed}",
+                        job=f"{task_name}/{name}/{number // size}",  # a digest takes its place below
+                        tuned=tuning.job if tuning else None,
+                    )
+                )
+    check_tables(experiment.tables, setting_names, tasks, where)
+    if not runs:
+        raise InputError(f"{where}: no runs: give at least one task, one method and one seed")
+    runs = named_jobs(runs, tasks, experiment.protocol)
+    ran = {run.task for run in runs}
+    needing = {run.task for run in runs if methods[run.method].needs_start}
+    return Plan(
+        experiment=experiment.name,
+        description=experiment.description,
+        protocol=experiment.protocol,
+        config=experiment.model_dump(mode="json"),
+        engine_digest=engine_digest(),
+        plugins=experiment.plugins,
+        tasks=tasks,
+        methods=methods,
+        runs=runs,
+        tuning=experiment.tuning,
+        tunings=tunings,
+        start_jobs=sorted(needing),
+        data_jobs=sorted(name for name in ran if tasks[name].prepared),
+        jobs=list(dict.fromkeys(run.job for run in runs)),
+    )
+
+
+def named_jobs(runs: list[PlannedRun], tasks: dict[str, PlannedTask], protocol: str) -> list[PlannedRun]:
+    """Name each job by a digest of what it runs, so that an edited experiment reruns what it changes, and only that."""
+    members: dict[str, list[PlannedRun]] = {}
+    for run in runs:
+        members.setdefault(run.job, []).append(run)
+    shared = {name: _decides(protocol, task) for name, task in tasks.items()}
+    points = {
+        job: [(r.settings, r.seed, *([r.tuned] if r.tuned else [])) for r in some] for job, some in members.items()
+    }
+    names = {
+        job: f"{job.rpartition('/')[0]}/{digest_of([shared[some[0].task], points[job]])[:12]}"
+        for job, some in members.items()
+    }
+    return [run.model_copy(update={"job": names[run.job]}) for run in runs]
+
+
+def _decides(protocol: str, task: PlannedTask) -> list[Any]:
+    """What decides the result of every run of a task."""
+    return [protocol, task.model_dump(mode="json", exclude={"resources"})]
+
+
+def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) -> PlannedTask:
+    here = f"{where}: tasks: {name}"
+    own = {key: entry.pop(key) for key in TASK_KEYS if entry.get(key) is not None}
+    for key, value in own.items():
+        if not isinstance(value, dict):
+            raise InputError(f"{here}: {key}: give a mapping (got {value!r})")
+    own = {key: own.get(key, {}) for key in TASK_KEYS}
+    only = entry.pop("methods", None)
+    if only is not None and not (isinstance(only, list) and only and all(isinstance(one, str) for one in only)):
+        raise InputError(f"{here}: methods: give a list of names (got {only!r})")
+    if "name" in entry:
+        raise InputError(f"{here}: unknown key 'name'; a task is named by its key under `tasks`, its data by `source`")
+    spec = validated(TaskSpec, {"name": name} | entry, here)
+    try:
+        parse_options(spec)
+        data = fingerprint(spec)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    training = validated(TrainingSettings, experiment.training | own["training"], f"{where}: training")
+    if training.augment and spec.normalise == "standard":
+        raise InputError(f"{here}: {STANDARD}")
+    given = experiment.model | own["model"]
+    model = validated(settings_of_model(given), given, f"{where}: model")
+    resources = validated(Resources, experiment.resources | own["resources"], f"{where}: resources")
+    if resources.gpus and training.device == "cpu":
+        raise InputError(f"{here}: resources: gpus: {resources.gpus} would stand idle; set training: device: cuda")
+    return PlannedTask(
+        spec=spec,
+        fingerprint=data,
+        training=training,
+        model=model,
+        resources=resources,
+        methods=only,
+        prepared=getattr(source_module(spec.source), "PREPARED", False),
+    )
+
+
+def _check_restrictions(tasks: dict[str, PlannedTask], listed: dict[str, Any], where: str) -> None:
+    for task_name, task in tasks.items():
+        for name in task.methods or []:
+            if name not in listed:
+                hint = near_matches(name, listed)
+                raise InputError(f"{where}: tasks: {task_name}: methods: {name!r} is not among methods; {hint}")
+
+
+def fingerprint(spec: TaskSpec) -> str:
+    """Identifies the data files a task reads by name, size and their first and last MiB (whole features are too long
+    to hash at each plan); a source may have a `fingerprint(options)` of its own."""
+    if own := getattr(source_module(spec.source), "fingerprint", None):
+        return own(parse_options(spec))
+    main = getattr(source_module(spec.source), "MAIN_OPTION", None)
+    path = spec.options.get(main) if main in ("path", "folder") else None
+    if path is None:
+        return ""
+    path, digest = Path(path).expanduser(), sha256()
+    if not path.exists():
+        raise InputError(f"task {spec.name}: {path}: no such file or folder")
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            size = file.stat().st_size
+            digest.update(f"{file.name} {size}\n".encode())
+            with file.open("rb") as stream:
+                digest.update(stream.read(1 << 20))
+                stream.seek(max(0, size - (1 << 20)))
+                digest.update(stream.read())
+    return digest.hexdigest()
+
+
+def _method(file: MethodFile) -> tuple[PlannedMethod, type[Method] | None]:
+    path = str(file.path) if file.path else None
+    try:
+        if reason := answer_of(file, lambda: load(file) is None).reason:
+            raise InputError(f"{path or file.name}: cannot be imported: {reason}")
+        method = load(file)
+    except InputError as error:
+        return PlannedMethod(path=path, digest=file.digest, needs_start=False, error=str(error)), None
+    needs = method.start_share is not Method.start_share
+    return PlannedMethod(path=path, digest=file.digest, needs_start=needs), method
+
+
+def _grid(given: Any, where: str) -> Iterator[dict[str, Any]]:
+    """Points of one method's entry: a mapping whose lists are grids, or a list of such mappings."""
+    if given == []:
+        raise InputError(f"{where} is an empty list; give at least one mapping of settings")
+    for entry in given if isinstance(given, list) else [given or {}]:
+        axes = []
+        for name, value in entry.items():
+            values = value if isinstance(value, list) else [value]
+            if not values:
+                raise InputError(f"{where}: {name} is an empty list; give at least one value")
+            axes.append([(name, v) for v in values])
+        for point in itertools.product(*axes):
+            yield dict(point)
+
+
+def _point(
+    given: dict[str, Any], defaults: dict[str, Any], method: type[Method], task: PlannedTask, where: str
+) -> tuple[dict, dict]:
+    """(resolved settings, the varied ones): `model:` fills what the method shares with the dense model, `defaults:`
+    what the point leaves open."""
+    settings = settings_of(method, _shared(method, task) | defaults | given, where)
+    return settings.model_dump(mode="json"), given
+
+
+def _shared(method: type[Method], task: PlannedTask) -> dict[str, Any]:
+    """What `model:` gives and the method has."""
+    given = task.model.model_dump(exclude_unset=True)
+    return {setting: value for setting, value in given.items() if setting in method.Settings.model_fields}
+
+
+def _unique(points: list[tuple[dict, dict]]) -> list[tuple[dict, dict]]:
+    seen: dict[str, tuple[dict, dict]] = {}
+    for settings, varied in points:
+        seen.setdefault(digest_of(settings), (settings, varied))
+    return list(seen.values())
+
+
+def _slug(varied: dict[str, Any], settings: dict[str, Any]) -> str:
+    """A folder name that a reader recognises and that cannot leave the folder: `beta-1.0-3f2a9c1b`."""
+    words = "_".join(f"{name}-{value}" for name, value in varied.items())
+    return (re.sub(r"[^A-Za-z0-9._-]+", "", words)[:60].strip("._-") + "-" if words else "") + digest_of(settings)[:8]

@@ -1,0 +1,191 @@
+"""What a Snakemake job does: the runs of one method on one task, one after the other; or its trials.
+
+Importing torch costs seconds, so a job may hold many runs, each in a process that is forked from the job's; a receipt
+is written when all have a record. A job that was interrupted goes on from the records that are there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from squeezebench.base.errors import InputError
+from squeezebench.base.files import write_atomically
+from squeezebench.base.reading import inside, read_json
+from squeezebench.base.suggestions import near_matches
+from squeezebench.data.task import load_task
+from squeezebench.engine.start import dense_start
+from squeezebench.engine.training.loop import describe
+from squeezebench.method.base import Method
+from squeezebench.method.discovery import MethodFile, find_methods, load
+from squeezebench.method.settings import settings_of
+from squeezebench.pipeline.isolation.attempts import supervisor
+from squeezebench.pipeline.tuning.tuner import Study, kept_result, tune
+from squeezebench.schema.plan import Plan, PlannedRun, PlannedTuning
+from squeezebench.schema.record import Record, size_words
+from squeezebench.schema.run import RunSpec
+
+
+def read_plan(path: Path, job: str | None = None) -> Plan:
+    """The plan at `path`, with the runs of one job alone where it is named (checking those of 20,000 others would cost
+    each job half a second). Raises InputError where it is none."""
+    try:
+        content = read_json(path)
+        content.pop("key", None)
+        if job is not None:
+            content["runs"] = [run for run in content["runs"] if run["job"] == job]
+        return Plan.model_validate(content)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, AttributeError, KeyError):
+        raise InputError(f"{path}: not a plan that `squeezebench plan` wrote") from None
+
+
+def spec_of(plan: Plan, run: PlannedRun | PlannedTuning, **changed: Any) -> RunSpec:
+    """A planned run with all that its task's runs share; `changed` fields replace the planned ones."""
+    task = plan.tasks[run.task]
+    fields = {
+        "experiment": plan.experiment,
+        "task": task.spec,
+        "fingerprint": task.fingerprint,
+        "method": run.method,
+        "settings": run.settings,
+        "varied": run.varied,
+        "seed": getattr(run, "seed", 0),
+        "training": task.training,
+        "model": task.model,
+        "protocol": plan.protocol,
+    }
+    return RunSpec(**(fields | changed))
+
+
+def study_of(plan: Plan, planned: PlannedTuning, method: MethodFile) -> Study:
+    """What a tuner needs: the trials are runs with the seed and the epochs that `tuning:` asks for."""
+    tuning, training = plan.tuning, plan.tasks[planned.task].training
+    training = training.model_copy(update={"epochs": tuning.epochs or training.epochs})
+    spec = spec_of(plan, planned, seed=tuning.seed, training=training)
+    return Study(spec, method, planned.space, tuning)
+
+
+def tune_job(path: Path, job: str, receipt: Path | None, threads: int = 1) -> None:
+    """Make the trials of one method on one task (`TASK/METHOD`, or the job's full name), then write the receipt."""
+    torch.set_num_threads(threads)
+    plan, folder = read_plan(path), path.parent
+    planned = next((one for one in plan.tunings if job in (one.job, f"{one.task}/{one.method}")), None)
+    if planned is None:
+        known = (
+            near_matches(job, [f"{one.task}/{one.method}" for one in plan.tunings]) if plan.tunings else "it has none"
+        )
+        raise InputError(f"{path}: no tuning {job!r}; {known}")
+    for ending in (".json", ".journal"):
+        inside(folder, (folder / planned.path).with_suffix(ending))
+    inside(folder, folder / "starts")
+    study = study_of(plan, planned, find_methods(plan.plugins)[planned.method])
+    with supervisor() as watch:
+        trial = partial(watch.trial, plan.tasks[planned.task].resources)
+        result = tune(study, folder / planned.path, folder / "starts", _say, trial)
+    if receipt:
+        content = {"job": planned.job, "trials": len(result.trials), "winner": result.winner}
+        write_atomically(receipt, json.dumps(content).encode())
+
+
+def _tuned_settings(plan: Plan, run: PlannedRun, method: MethodFile, folder: Path) -> dict[str, Any]:
+    """The winner's settings, as fields of the run's spec. Raises InputError where its tuning has not been finished."""
+    planned = next(one for one in plan.tunings if one.job == run.tuned)
+    result = kept_result(study_of(plan, planned, method), folder / planned.path)
+    if result is None:
+        what = f"`squeezebench tune {folder / 'plan.json'} {run.task}/{run.method}`"
+        raise InputError(f"{folder / planned.path}: no finished tuning of this plan; call {what} first")
+    drawn = result.best.drawn if result.best else {}
+    return {"settings": result.settings, "varied": run.varied | drawn, "tuning": result.study}
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def run_job(path: Path, job: str, receipt: Path | None, threads: int = 1) -> None:
+    """Make all runs of `job` that have no valid record yet, then write the receipt."""
+    torch.set_num_threads(threads)
+    plan, folder = read_plan(path, job), path.parent
+    methods = find_methods(plan.plugins)
+    runs = plan.runs
+    if not runs:
+        raise InputError(f"{path}: no job {job!r}")
+    starts = inside(folder, folder / "starts")
+    with supervisor() as watch:
+        for number, run in enumerate(runs, 1):
+            method, changed = methods[run.method], {}
+            if run.tuned:  # by a worker: it imports the method
+                found = watch.again(partial(_tuned_settings, plan, run, method, folder))
+                if found.reason:
+                    raise InputError(f"{path}: {run.task}/{run.method}: its tuning cannot be read: {found.reason}")
+                changed = found.result
+            resources = plan.tasks[run.task].resources
+            spec = spec_of(plan, run, **changed)
+            record = watch.run(spec, method, inside(folder, folder / run.path), starts, resources)
+            _say(f"[{number}/{len(runs)}] {_line(record)}")
+    if receipt:
+        write_atomically(receipt, json.dumps({"job": job, "runs": [run.path for run in runs]}).encode())
+
+
+def _line(record: Record) -> str:
+    name = f"{record.task} {record.method} {' '.join(f'{k}={v}' for k, v in record.varied.items())} seed {record.seed}"
+    if record.status != "ok":
+        return f"{name}: {record.status}: {record.reason}"
+    size = f"{record.counts.size:,} {size_words(record.counts)}"
+    return f"{name}: validation {record.accuracy.validation:.1%}, {size}, {record.seconds.total:.1f} s"
+
+
+def train_starts(path: Path, task_name: str, receipt: Path | None, threads: int = 1) -> None:
+    """Train the dense starts that the runs on one task share; `TASK` for all seeds or `TASK/SEED` for one."""
+    torch.set_num_threads(threads)
+    plan, folder = read_plan(path), path.parent
+    methods: dict[str, MethodFile] = find_methods(plan.plugins)
+    task_name, _, only = task_name.partition("/")
+    runs = [
+        run
+        for run in plan.runs
+        if run.task == task_name and plan.methods[run.method].needs_start and only in ("", str(run.seed))
+    ]
+    starts, resources = inside(folder, folder / "starts"), plan.tasks[task_name].resources if runs else None
+    made = []
+    with supervisor() as watch:
+        wanted = watch.again(partial(_wanted_starts, plan, runs, methods)).result or []
+        for run, epochs in wanted:
+            work = partial(_train_start, plan, runs[run], methods, starts, epochs)
+            ending = watch.again(work, resources, plan.tasks[task_name].training.device)
+            made += [run] if ending.reason is None else []
+            if ending.reason:  # its runs try it again, and say in their records why they cannot be made
+                _say(f"dense pretraining of {task_name}, seed {runs[run].seed}: {ending.reason}")
+    if receipt:
+        write_atomically(receipt, json.dumps({"task": task_name, "starts": len(made)}).encode())
+
+
+def _wanted_starts(plan: Plan, runs: list[PlannedRun], methods: dict[str, MethodFile]) -> list[tuple[int, int]]:
+    """(number of a run, epochs) of each start that `runs` need; several of them share one."""
+    found: dict[tuple, tuple[int, int]] = {}
+    for number, run in enumerate(runs):
+        spec, method = spec_of(plan, run), _method_of(plan, run, methods)
+        if share := method.start_share():
+            epochs = max(1, round(share * spec.training.epochs))
+            shared = method.settings.shared().model_dump_json()
+            found.setdefault((run.seed, epochs, shared), (number, epochs))
+    return list(found.values())
+
+
+def _train_start(plan: Plan, run: PlannedRun, methods: dict[str, MethodFile], starts: Path, epochs: int) -> None:
+    spec, task = spec_of(plan, run), load_task(plan.tasks[run.task].spec, run.seed)
+    method, info = _method_of(plan, run, methods), describe(task)
+    if method.skip(info) is None:
+        dense_start(starts, spec, method.settings, task, info, epochs, False)
+
+
+def _method_of(plan: Plan, run: PlannedRun, methods: dict[str, MethodFile]) -> Method:
+    method = load(methods[run.method])
+    return method(settings_of(method, run.settings, plan.experiment))

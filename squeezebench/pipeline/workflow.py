@@ -1,0 +1,124 @@
+"""What the Snakefile needs: the plan, made once and read back cheaply (each cluster job parses the Snakefile again).
+
+Nothing here imports torch, pandas or aeon; the plan itself, which has to import the methods, is made by a
+subprocess when the configuration, a method file or the engine has changed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from squeezebench.base.digests import digest_of
+from squeezebench.base.errors import InputError
+from squeezebench.base.reading import planned_path, read_json
+from squeezebench.engine.provenance import engine_digest
+from squeezebench.method.discovery import find_methods
+from squeezebench.pipeline.isolation.occupied import inside_a_job, leave, looks_only, occupy
+from squeezebench.schema.experiment import NAME, suffix, variant
+from squeezebench.schema.record import RECORD_NAME, RecordError, read_record
+from squeezebench.schema.tuning_result import TuningError, read_result
+
+
+def load_plan(config: dict[str, Any], where: str, results: Path = Path("results")) -> dict[str, Any]:
+    """The plan of an experiment as plain JSON, in a folder of results that is this Snakemake's until it ends.
+
+    Raises InputError with the one line that is wrong.
+    """
+    plugins = _plugins(config, where)
+    methods = find_methods(plugins)
+    for file in methods.values():
+        if "{" in str(file.path):
+            raise InputError(f"plugins: {file.path}: Snakemake would fill in what is in braces; rename the folder")
+    key = digest_of(
+        [config, where, engine_digest(), {name: file.digest for name, file in methods.items()}, _data(config)]
+    )
+    name = f"{config.get('name', Path(where).stem)}{suffix(config)}"
+    path = results / name / "plan.json"
+    if re.fullmatch(NAME, name):
+        occupy(path.parent)
+    plan = _read(path)
+    kept = plan.get("key") == key or inside_a_job(sys.argv)  # a job belongs to the plan that it was submitted of
+    if kept and _is_ours(plan, name, plugins):
+        return _without_false_receipts(plan, path.parent)
+    if re.fullmatch(NAME, name):
+        occupy(path.parent, writing=True)  # a call that looks does not pull the plan away from one that runs
+    command = [sys.executable, "-m", "squeezebench", "plan", where, "--config-from-stdin", "--key", key]
+    made = subprocess.run(
+        [*command, "--results", str(results)], input=json.dumps(config), capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        leave(path.parent)
+        raise InputError(made.stderr.strip() or f"squeezebench plan failed with exit code {made.returncode}")
+    if looks_only(sys.argv[1:]):
+        leave(path.parent)
+    return _without_false_receipts(_read(path), path.parent)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The plan, or nothing where there is none that can be read."""
+    try:
+        plan = read_json(path)
+    except (OSError, ValueError):  # half written or damaged: made anew
+        return {}
+    return plan if isinstance(plan, dict) else {}
+
+
+def _plugins(config: dict[str, Any], where: str) -> list[str]:
+    """The method files and folders that the configuration names, those of its variants too."""
+    plugins = variant(config, where).get("plugins") or []
+    return list(map(str, plugins if isinstance(plugins, list) else [plugins]))
+
+
+def _is_ours(plan: dict[str, Any], name: str, plugins: list[str]) -> bool:
+    """Whether a plan that has the right key can be what `squeezebench plan` wrote. The key is no secret: a folder of
+    results may come from somebody else, with a plan that names code of theirs, or files elsewhere."""
+    try:
+        for run in plan["runs"]:
+            planned_path(run["path"]), planned_path(run["job"])
+        for tuning in plan["tunings"]:
+            planned_path(tuning["path"]), planned_path(tuning["job"])
+        for job in (*plan["jobs"], *plan["start_jobs"], *plan["data_jobs"]):
+            planned_path(job)
+        return plan["experiment"] == name and plan["plugins"] == plugins
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return False
+
+
+def _without_false_receipts(plan: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A receipt says that all runs of its job have a record. Where one was deleted or damaged since, the receipt
+    goes, so that Snakemake makes its job again; the records that are sound are kept."""
+    if inside_a_job(sys.argv):  # Snakemake inside a job of its own: the call that started it has looked already
+        return plan
+    for run in plan["runs"]:
+        receipt = folder / "jobs" / f"{run['job']}.json"
+        if receipt.exists():
+            try:
+                read_record(folder / run["path"] / RECORD_NAME)
+            except RecordError:
+                receipt.unlink()
+    for tuning in plan["tunings"]:
+        receipt = folder / "jobs" / "tuning" / f"{tuning['job']}.json"
+        if receipt.exists():
+            try:
+                read_result(folder / tuning["path"])
+            except TuningError:
+                receipt.unlink()
+    return plan
+
+
+def _data(config: dict[str, Any]) -> list[Any]:
+    """Size and time of the data files that tasks name, so that a changed file makes a new plan."""
+    tasks = config.get("tasks")
+    paths = [
+        Path(str(entry["options"]["path"]))
+        for entry in (tasks.values() if isinstance(tasks, dict) else [])
+        if isinstance(entry, dict) and isinstance(entry.get("options"), dict) and "path" in entry["options"]
+    ]
+    paths += [Path(str(config["features"]))] if config.get("features") else []
+    paths = [path.expanduser() for path in paths]
+    return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] if p.exists() else [str(p)] for p in paths]

@@ -1,0 +1,1 @@
+"""Two folders of results: what changed beyond noise."""

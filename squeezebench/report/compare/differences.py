@@ -1,0 +1,322 @@
+"""`squeezebench compare A B`: two folders of results told apart, noise left aside. Never imports torch.
+
+For a run group (task, protocol, method, settings) in both folders the seeds in common are paired. Accuracy: the paired
+difference of test accuracy, its 95 % t interval and t test, corrected over the groups (Holm 1979). Sizes are whole
+numbers and compared as such; only where they vary from seed to seed (the data decide what is kept) does a difference
+have to stand out of that variation, by the same test on their logarithms. Times: ratio of geometric means over the
+seeds with a bootstrap interval; they depend on what else ran, so they are shown and decide nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from squeezebench.base.errors import InputError
+from squeezebench.report import formats
+from squeezebench.report.gather import GROUP, Gathered, gather
+from squeezebench.report.statistics.compare import holm
+from squeezebench.report.statistics.groups import ENOUGH_SEEDS, LEVEL
+from squeezebench.report.statistics.paired import Interval, difference_test, mean_ratio
+
+IDENTICAL, SAME, CHANGED, FEW = "identical (bits)", "no change beyond noise", "changed", "not enough seeds"
+NOTHING = "no result in either"
+ACCURACIES = ("train", "validation", "test")
+COUNTS = ("count_input_to_hidden", "count_hidden_to_hidden", "count_bias", "count_mask_vectors", "count_head",
+          "count_model_total", "count_lstm_total", "count_weights", "count_neurons", "kept_inputs",
+          "kept_hidden")  # fmt: skip
+SIZES = ("bytes", "macs")  # they follow from the module, whatever its counts are
+TIMES = {"train_seconds": "training time", "latency_ms_1": "latency"}
+ORIGINS = ("machine", "device", "threads", "native", "python", "squeezebench", "engine_digest")
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One run group in both folders."""
+
+    key: dict[str, str]  # GROUP, settings as in A
+    label: str  # the varied settings
+    seeds: list[int]  # finished in both
+    verdict: str
+    changed: list[str]  # what is beyond noise: accuracy, size, status
+    accuracy: tuple[float, float] | None  # mean test accuracy in A, in B
+    difference: Interval | None  # of test accuracy, B - A
+    p_holm: float | None
+    size: tuple[float, float] | None  # means by the task's rule (sizes.py); of the whole model without an LSTM
+    sizes_differ: dict[str, int]  # column -> number of seeds where it is not the same whole number
+    times: dict[str, Interval]  # B / A
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """All that tells folder B from folder A."""
+
+    folders: tuple[str, str]
+    only: tuple[list[dict], list[dict]]  # runs that the other folder does not have
+    groups: list[Paired]
+    damaged: tuple[int, int]  # records that cannot be trusted, left out
+    overall: Interval | None  # mean difference of test accuracy over the groups that are not identical
+    times: dict[str, Interval]  # over all groups
+    origins: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)  # what could explain a change
+
+    @property
+    def unchanged(self) -> bool:
+        """False also where nothing is in both folders: then nothing was shown."""
+        return bool(self.groups) and not any(group.changed for group in self.groups)
+
+
+def compare_folders(first: Path, second: Path) -> Differences:
+    """Raises InputError where one of the two holds no records."""
+    both = [_gathered(folder) for folder in (first, second)]
+    a, b = (g.runs for g in both)
+    pairs = _match(a, b)
+    a = a.assign(group=_numbered(a, list(pairs)))
+    b = b.assign(group=_numbered(b, list(pairs.values())))
+    shared = a[a["group"] >= 0].merge(b[b["group"] >= 0], on=["group", "seed"], suffixes=("_a", "_b"))
+    keys = list(pairs.items())
+    drafts = [_draft(*keys[number], seeds) for number, seeds in shared.groupby("group")]
+    return Differences(
+        folders=(str(first), str(second)),
+        only=(_lonely(a, b), _lonely(b, a)),
+        damaged=tuple(int((g.problems["kind"] == "damaged").sum()) for g in both),
+        groups=(groups := _judged(drafts)),
+        overall=_overall(groups),
+        times=_over_all(drafts),
+        origins=_origins(a[a["group"] >= 0], b[b["group"] >= 0]),
+    )
+
+
+def _numbered(runs: pd.DataFrame, keys: list[tuple]) -> list[int]:
+    """The place of each run's group in `keys`, -1 where it is not among them."""
+    numbers = {key: number for number, key in enumerate(keys)}
+    return [numbers.get(key, -1) for key in map(tuple, runs[GROUP].to_numpy())]
+
+
+def _gathered(folder: Path) -> Gathered:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of results")
+    found = gather(folder)
+    if found.runs.empty:
+        damaged = (found.problems["kind"] == "damaged").sum()
+        raise InputError(f"{folder}: holds no record below runs/" + (f" ({damaged} damaged)" if damaged else ""))
+    return found
+
+
+def _match(a: pd.DataFrame, b: pd.DataFrame) -> dict[tuple, tuple]:
+    """Groups of A -> groups of B. Settings agree; or, as settings come and go with versions, they agree in every setting
+    that both versions have, and no other group does."""
+    ours, theirs = (list(dict.fromkeys(map(tuple, f[GROUP].to_numpy()))) for f in (a, b))
+    pairs = {key: key for key in ours if key in set(theirs)}
+    rest = [[key for key in side if key not in pairs] for side in (ours, theirs)]
+    for family in dict.fromkeys(key[:3] for key in rest[0]):
+        sides = [[key for key in side if key[:3] == family] for side in rest]
+        setting_names = [set().union(*(json.loads(key[3]) for key in side)) for side in sides]
+        shared = sorted(setting_names[0] & setting_names[1])
+        if setting_names[0] == setting_names[1]:
+            continue  # the same settings with other values
+        by_shared: list[dict[str, list]] = [{}, {}]
+        for side, found in zip(sides, by_shared, strict=True):
+            for key in side:
+                values = json.loads(key[3])
+                found.setdefault(json.dumps([values.get(name) for name in shared]), []).append(key)
+        for values, mine in by_shared[0].items():
+            other = by_shared[1].get(values, [])
+            if len(mine) == len(other) == 1:
+                pairs[mine[0]] = other[0]
+    return pairs
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A group's paired runs, before the correction over all groups."""
+
+    key: tuple
+    label: str
+    both: pd.DataFrame  # one row a common seed, columns of A with suffix _a, of B with _b
+    status: list[str]
+    notes: list[str]
+
+    @property
+    def same(self) -> bool:
+        """Accuracies, confusion and sizes agree in every common seed."""
+        return not self.both.empty and not _sizes_that_differ(self.both) and _same_results(self.both)
+
+
+def _draft(key: tuple, other: tuple, seeds: pd.DataFrame) -> _Draft:
+    moved = seeds[seeds["status_a"] != seeds["status_b"]]
+    status = [f"seed {row.seed}: {row.status_a} -> {row.status_b}" for row in moved.itertuples()]
+    setting_names = [json.loads(k[3]) for k in (key, other)]
+    notes = [f"settings only in {name}: {', '.join(sorted(x.keys() - y.keys()))}"
+             for name, x, y in (("A", *setting_names), ("B", *setting_names[::-1])) if x.keys() - y.keys()]  # fmt: skip
+    done = seeds[(seeds["status_a"] == "ok") & (seeds["status_b"] == "ok")].sort_values("seed")
+    label = _label(seeds["varied_a"].iloc[0])
+    return _Draft(key, label, done, status, notes)
+
+
+def _label(varied: str) -> str:
+    return formats.clean(formats.settings(json.loads(varied))).replace(formats.NBSP, " ")
+
+
+def _judged(drafts: list[_Draft]) -> list[Paired]:
+    """Verdicts, the accuracy and the size tests each corrected over all groups that were tested."""
+    tests = [difference_test(d.both["test_b"] - d.both["test_a"], _one_sequence(d.both)) for d in drafts]
+    tests = [(gap, np.nan if d.same else p) for d, (gap, p) in zip(drafts, tests, strict=True)]  # bits need no test
+    sizes = [_size_test(d.both) for d in drafts]
+    p_accuracy, p_size = (holm(pd.Series([p for _, p in some], dtype=float)) for some in (tests, sizes))
+    found = [
+        _paired(draft, tests[n][0], _number(p_accuracy[n]), sizes[n][0], _number(p_size[n]))
+        for n, draft in enumerate(drafts)
+    ]
+    rank = {CHANGED: 0, FEW: 1, SAME: 2, IDENTICAL: 3, NOTHING: 4}
+    return sorted(found, key=lambda one: (rank[one.verdict], *one.key.values()))
+
+
+def _paired(draft: _Draft, difference: Interval | None, p: float | None, size_verdict: str, p_size: float | None):
+    both, alpha = draft.both, 1 - LEVEL
+    differing, same = _sizes_that_differ(both), draft.same
+    changed, notes = [], list(draft.notes)
+    if p is not None and p < alpha:
+        changed.append("accuracy")
+    if size_verdict == CHANGED or (p_size is not None and p_size < alpha):
+        changed.append("size")
+    if draft.status:
+        changed.append("status")
+        notes += draft.status
+    if same and (other := _other_bits(both)):
+        notes.append(f"the weights have other bits in {other} of {len(both)} seeds")
+    if changed:
+        verdict = CHANGED
+    elif same:
+        verdict = IDENTICAL if not _other_bits(both) else SAME
+    else:
+        verdict = NOTHING if both.empty else FEW if len(both) < ENOUGH_SEEDS else SAME
+    column = "count_size" if (both["count_size_a"] > 0).all() else "count_model_total"
+    return Paired(
+        key=dict(zip(GROUP, draft.key, strict=True)),
+        label=draft.label,
+        seeds=[int(seed) for seed in both["seed"]],
+        verdict=verdict,
+        changed=changed,
+        accuracy=_means(both, "test"),
+        difference=difference,
+        p_holm=p,
+        size=_means(both, column),
+        sizes_differ=differing,
+        times={} if both.empty else _times(both),
+        notes=notes,
+    )
+
+
+def _means(both: pd.DataFrame, column: str) -> tuple[float, float] | None:
+    """In A and in B; None where nothing is recorded."""
+    means = tuple(float(both[f"{column}_{side}"].mean()) for side in "ab")
+    return None if np.isnan(means).any() else means
+
+
+def _sizes_that_differ(both: pd.DataFrame) -> dict[str, int]:
+    """Column -> number of seeds where it is not the same whole number; only columns with any."""
+    unequal = {c: _unequal(both[f"{c}_a"], both[f"{c}_b"]) for c in (*COUNTS, *SIZES)}
+    return {column: number for column, number in unequal.items() if number}
+
+
+def _unequal(a: pd.Series, b: pd.Series) -> int:
+    """How many pairs are not the same number; what only one side recorded is not compared."""
+    return int(((a != b) & a.notna() & b.notna()).sum())
+
+
+def _same_results(both: pd.DataFrame) -> bool:
+    """Accuracies and confusion agree in every seed."""
+    accuracies = all(((both[f"{n}_a"] == both[f"{n}_b"]) | (both[f"{n}_a"].isna() & both[f"{n}_b"].isna())).all()
+                     for n in ACCURACIES)  # fmt: skip
+    return accuracies and all(a == b for a, b in zip(both["confusion_a"], both["confusion_b"], strict=True))
+
+
+def _other_bits(both: pd.DataFrame) -> int:
+    """Seeds whose models are known, on both sides, to differ."""
+    known = (both["model_digest_a"] != "") & (both["model_digest_b"] != "")
+    return int((known & (both["model_digest_a"] != both["model_digest_b"])).sum())
+
+
+def _one_sequence(both: pd.DataFrame) -> float:
+    """The smallest step of an accuracy. Accuracies move in whole sequences, and a few seeds can agree on a difference
+    by chance: their deviation is taken as one sequence at least, else one sequence in each of three would be certain.
+    """
+    sizes = both["test_size_a"].dropna()
+    return 1 / sizes.min() if len(sizes) and sizes.min() else 0.0
+
+
+def _size_test(both: pd.DataFrame) -> tuple[str, float]:
+    """(verdict where no statistics are needed, else p of the paired t test on the logarithms)."""
+    differs = _sizes_that_differ(both)
+    if not differs:
+        return "", np.nan
+    if not differs.keys() & set(COUNTS):
+        return CHANGED, np.nan  # the same module, counted or stored in another way
+    steady = all(both[f"{c}_{side}"].nunique() <= 1 for c in COUNTS for side in "ab")
+    if len(both) >= 2 and steady:
+        return CHANGED, np.nan  # settings alone decide this size, and it is another one
+    return "", difference_test(pd.Series(_logs(both, "count_model_total")))[1]
+
+
+def _times(both: pd.DataFrame) -> dict[str, Interval]:
+    return {column: mean_ratio(_logs(both, column)) for column in TIMES if len(_logs(both, column))}
+
+
+def _logs(both: pd.DataFrame, column: str) -> np.ndarray:
+    a, b = both[f"{column}_a"].to_numpy(), both[f"{column}_b"].to_numpy()
+    known = (a > 0) & (b > 0)
+    return np.log(b[known] / a[known])
+
+
+def _overall(groups: list[Paired]) -> Interval | None:
+    """Small shifts that no single group can show; groups share seeds and data, so it decides nothing."""
+    means = [one.difference.value for one in groups if one.difference and one.verdict != IDENTICAL]
+    return difference_test(pd.Series(means, dtype=float))[0]
+
+
+def _over_all(drafts: list[_Draft]) -> dict[str, Interval]:
+    """Ratios of times over all groups, each group once."""
+    found = {}
+    for column in TIMES:
+        means = [logs.mean() for logs in (_logs(draft.both, column) for draft in drafts) if len(logs)]
+        if means:
+            found[column] = mean_ratio(np.array(means))
+    return found
+
+
+def _lonely(mine: pd.DataFrame, other: pd.DataFrame) -> list[dict]:
+    """Runs, by group, whose seed (or whole group) the other folder lacks."""
+    there = set(zip(other["group"], other["seed"], strict=True))
+    runs = zip(mine["group"], mine["seed"], strict=True)
+    alone = mine[[group < 0 or (group, seed) not in there for group, seed in runs]]
+    return [
+        dict(zip(GROUP, key, strict=True))
+        | {"label": _label(some["varied"].iloc[0]), "seeds": sorted(map(int, some["seed"]))}
+        for key, some in alone.groupby(GROUP, sort=True)
+    ]
+
+
+def _origins(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, tuple[list[str], list[str]]]:
+    """What the runs in both folders were made with, where that is not the same."""
+    found = {name.replace("_", " "): tuple(_values(f[name]) for f in (a, b)) for name in ORIGINS}
+    for kind, column in (("method", "method_digest"), ("task", "split_digest")):
+        what = "method digest" if kind == "method" else "split digest"
+        for name in sorted({*a[kind], *b[kind]}):
+            found[f"{what}, {name}"] = tuple(_values(f.loc[f[kind] == name, column]) for f in (a, b))
+    versions = [pd.DataFrame(list(f["packages"])) for f in (a, b)]
+    for name in sorted({*versions[0], *versions[1]}):
+        found[f"package {name}"] = tuple(_values(f[name]) if name in f else ["none"] for f in versions)
+    return {name: pair for name, pair in found.items() if pair[0] != pair[1]}
+
+
+def _values(column: pd.Series) -> list[str]:
+    return sorted({str(value) for value in column if str(value) not in ("", "nan")})
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,151 @@
+"""What `squeezebench compare` prints: for people, and for programs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from squeezebench.base.errors import printable
+from squeezebench.report import formats
+from squeezebench.report.compare.differences import CHANGED, FEW, IDENTICAL, NOTHING, SAME, TIMES, Differences, Paired
+from squeezebench.report.statistics.paired import Interval
+
+HEAD = ("task", "method", "settings", "seeds", "verdict", "test accuracy", "difference, points", "p (Holm)", "size",
+        "training time")  # fmt: skip
+MOST_LINES = 40  # of runs in one folder only, and of what differs in origin
+
+
+def as_json(found: Differences) -> dict[str, Any]:
+    """Everything, in plain values."""
+    return {
+        "a": found.folders[0],
+        "b": found.folders[1],
+        "unchanged": found.unchanged,
+        "verdicts": dict(Counter(group.verdict for group in found.groups)),
+        "damaged": list(found.damaged),
+        "only_in_a": found.only[0],
+        "only_in_b": found.only[1],
+        "overall_difference": found.overall and asdict(found.overall),
+        "groups": [_plain(asdict(group)) for group in found.groups],
+        "times_b_over_a": {name: asdict(ratio) for name, ratio in found.times.items()},
+        "made_with": {name: {"a": a, "b": b} for name, (a, b) in found.origins.items()},
+    }
+
+
+def _plain(group: dict[str, Any]) -> dict[str, Any]:
+    return group.pop("key") | group
+
+
+def as_text(found: Differences) -> str:
+    """A table of the groups that are not identical, what could explain them, and a last line that sums up."""
+    lines = [f"A: {found.folders[0]}", f"B: {found.folders[1]}"]
+    for name, runs in zip("AB", found.only, strict=True):
+        lines += _only(name, runs)
+    damaged = [f"{n} in {name}" for name, n in zip("AB", found.damaged, strict=True) if n]
+    lines += ["", f"Damaged records, left out: {', '.join(damaged)}"] if damaged else []
+    rows = [_row(group) for group in found.groups if group.verdict not in (IDENTICAL, NOTHING)]
+    if rows:
+        lines += ["", *_table([HEAD, *rows])]
+    notes = [f"{_name(group)}: {note}" for group in found.groups for note in group.notes]
+    if notes:
+        lines += ["", *_some(notes)]
+    if found.overall:
+        shift = f"Test accuracy, B - A, mean over the groups that are not identical: {_points(found.overall)} points"
+        lines += ["", f"{shift} (they share seeds and data: it decides nothing)"]
+    if found.times:
+        ratios = (f"{TIMES[name]} {_ratio(ratio)}" for name, ratio in found.times.items())
+        lines += ["", f"Times, B / A, over all groups (they decide nothing): {', '.join(ratios)}"]
+    if found.origins:
+        lines += ["", "The runs in both differ in what they were made with:"]
+        lines += _some([f"{name}: {_values(a)} -> {_values(b)}" for name, (a, b) in found.origins.items()])
+    elif any(group.verdict != IDENTICAL for group in found.groups):
+        lines += ["", "The records of both were made with the same versions on the same kind of machine."]
+    return "\n".join(map(printable, [*lines, "", summary(found)])).replace(formats.NBSP, " ")
+
+
+def summary(found: Differences) -> str:
+    """One line: how many groups of each verdict."""
+    if not found.groups:
+        return "Nothing to compare: no run is in both."
+    verdicts = Counter(group.verdict for group in found.groups)
+    parts = [f"{verdicts[v]} {v}" for v in (CHANGED, FEW, SAME, IDENTICAL, NOTHING) if verdicts[v]]
+    what = Counter(kind for group in found.groups for kind in group.changed)
+    why = f" ({', '.join(f'{kind} in {n}' for kind, n in what.items())})" if what else ""
+    parts = [part + why if part.endswith(f" {CHANGED}") else part for part in parts]
+    return f"{formats.plural(len(found.groups), 'run group')} in both: {'; '.join(parts)}."
+
+
+def _only(name: str, runs: list[dict]) -> list[str]:
+    if not runs:
+        return []
+    number = sum(len(run["seeds"]) for run in runs)
+    words = [f"{run['task']} {run['method']} {run['label']} ({run['protocol']}), {_seeds(run['seeds'])}"
+             for run in runs]  # fmt: skip
+    return ["", f"Only in {name}: {formats.plural(number, 'run')}", *_some(words)]
+
+
+def _some(lines: list[str]) -> list[str]:
+    more = len(lines) - MOST_LINES
+    return [f"  {line}" for line in lines[:MOST_LINES]] + ([f"  and {more} more (--json has them)"] if more > 0 else [])
+
+
+def _row(group: Paired) -> tuple[str, ...]:
+    verdict = group.verdict + (f": {', '.join(group.changed)}" if group.changed else "")
+    a, b = group.accuracy or (None, None)
+    return (
+        group.key["task"],
+        group.key["method"] + ("" if group.key["protocol"] == "sound" else f" ({group.key['protocol']})"),
+        group.label,
+        str(len(group.seeds)),
+        verdict,
+        f"{formats.percent(a)} -> {formats.percent(b)}",
+        _points(group.difference),
+        "" if group.p_holm is None else f"{group.p_holm:.2g}",
+        _size(group),
+        _ratio(group.times.get("train_seconds")),
+    )
+
+
+def _points(difference: Interval | None) -> str:
+    if difference is None:
+        return ""
+    if difference.low is None:
+        return formats.points(difference.value)
+    return formats.points_interval(difference.value, difference.high - difference.value)
+
+
+def _size(group: Paired) -> str:
+    if group.size is None:
+        return ""
+    if not group.sizes_differ:
+        return "equal"
+    a, b = group.size
+    text = f"{a:,.6g} -> {b:,.6g}"
+    if a == b:  # the counts agree, or their means do
+        text = ", ".join(name.removeprefix("count_").replace("_", " ") for name in group.sizes_differ)
+    return f"{text} ({max(group.sizes_differ.values())} of {len(group.seeds)} seeds)"
+
+
+def _ratio(ratio: Interval | None) -> str:
+    if ratio is None:
+        return ""
+    text = f"{ratio.value:.2f}×"
+    return text if ratio.low is None else f"{text} [{ratio.low:.2f}, {ratio.high:.2f}]"
+
+
+def _name(group: Paired) -> str:
+    return f"{group.key['task']} {group.key['method']} {group.label}"
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f"seed{'s' * (len(seeds) != 1)} {' '.join(map(str, seeds))}"
+
+
+def _values(values: list[str]) -> str:
+    return ", ".join(formats.digest(value) if len(value) == 64 else value for value in values) or "not recorded"
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[n]) for row in rows) for n in range(len(HEAD))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

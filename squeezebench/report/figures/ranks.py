@@ -1,0 +1,114 @@
+"""Average ranks over the tasks, with a critical-difference diagram (Demsar, JMLR 2006) drawn by scikit-posthocs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from squeezebench.report import formats
+from squeezebench.report.figures.palette import Look
+from squeezebench.report.figures.scatter import Plot, nothing, plot
+from squeezebench.report.figures.svg import INK, new_figure, style
+from squeezebench.report.statistics.groups import LEVEL, leading_protocol
+from squeezebench.report.statistics.summary import RATIOS
+from squeezebench.report.words import captions
+
+ENOUGH_TASKS = 3  # Friedman's test has no meaning with fewer
+ENOUGH_METHODS = 3
+SCORE = f"accuracy_{RATIOS[0]}"
+COLUMNS = ["method", "average_rank", "tasks", "left_out", "friedman_p", "task", "rank", SCORE]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """`scores` (task, method): test accuracy of the setting picked at 10x. `words` says why there are no ranks."""
+
+    scores: pd.DataFrame
+    left_out: list[str]  # methods without a score on every task
+    words: str = ""
+    p: float = np.nan  # Friedman's test that all methods are alike
+
+    @property
+    def ranks(self) -> pd.DataFrame:
+        """(task, method), 1 is best, equal scores share the mean of their ranks."""
+        return self.scores.rank(axis=1, ascending=False)
+
+
+def rank(summary: pd.DataFrame) -> Ranks:
+    """Ranks of all methods that have a score on every task where any method has one."""
+    words = captions()["ranks"]
+    shown = leading_protocol(summary)
+    scores = shown.pivot(index="task", columns="method", values=SCORE).astype(float)
+    scores = scores.where(np.isfinite(scores))
+    scores = scores.dropna(how="all")
+    complete = scores.columns[scores.notna().all()] if len(scores) else scores.columns[:0]
+    left_out = [name for name in scores.columns if name not in complete]
+    scores = scores[complete]
+    if len(scores) < ENOUGH_TASKS:
+        return Ranks(scores, left_out, words["not_enough_tasks"].format(n=formats.plural(len(scores), "task")))
+    if len(complete) < ENOUGH_METHODS:
+        number = formats.plural(len(complete), "method")
+        return Ranks(scores, left_out, words["not_enough_methods"].format(n=number, tasks=len(scores)))
+    same = (scores.nunique(axis=1) == 1).all()  # the test would divide by 0
+    p = 1.0 if same else float(stats.friedmanchisquare(*scores.to_numpy().T).pvalue)
+    return Ranks(scores, left_out, p=p)
+
+
+def differ(found: Ranks) -> pd.DataFrame:
+    """p values (method, method) of Nemenyi's test; all 1 where Friedman's test does not reject, as Demsar asks.
+
+    Not Wilcoxon's test with Holm's correction: at three to five tasks it cannot reject anything.
+    """
+    import scikit_posthocs  # loads seaborn and statsmodels: only where there is something to draw
+
+    names = list(found.scores)
+    if found.p >= 1 - LEVEL:
+        return pd.DataFrame(1.0, index=names, columns=names)
+    values = scikit_posthocs.posthoc_nemenyi_friedman(found.scores.to_numpy())
+    return pd.DataFrame(values.to_numpy(), index=names, columns=names)
+
+
+def rank_diagram(summary: pd.DataFrame, looks: dict[str, Look]) -> Plot:
+    """The critical-difference diagram, or the words that say why there is none."""
+    kind = "ranks"
+    found = rank(summary)
+    if found.words:
+        return nothing(kind, found.words, COLUMNS)
+    import scikit_posthocs
+
+    labels = summary.drop_duplicates("method").set_index("method")["method_label"]
+    names = {method: formats.clean(f"{labels[method]}"[:32]) for method in found.scores}
+    names = {method: name if list(names.values()).count(name) == 1 else method for method, name in names.items()}
+    average = found.ranks.mean().rename(names).sort_values()
+    matrix = differ(found).rename(index=names, columns=names)
+    with style():
+        figure = new_figure(9, 1.2 + 0.22 * len(average))
+        axes = figure.add_subplot()
+        axes.grid(False)
+        drawn = scikit_posthocs.critical_difference_diagram(
+            average, matrix, alpha=1 - LEVEL, ax=axes, text_h_margin=0.1,
+            color_palette={names[method]: looks[method].colour for method in found.scores},
+            label_props={"fontsize": 8}, elbow_props={"linewidth": 0.9}, marker_props={"s": 16},
+            crossbar_props={"color": INK, "linewidth": 2.5},
+        )  # fmt: skip
+        for (bar,) in drawn["crossbars"]:  # it goes through a set of names, in another order in each process
+            bar.set_xdata(sorted(bar.get_xdata()))
+        verdict = captions()["ranks"]["alike" if found.p >= 1 - LEVEL else "differ"]
+        axes.set_title(
+            verdict.format(p=formats.significant(found.p, 2), tasks=len(found.scores)), loc="left", fontsize=8
+        )
+        return plot(kind, figure, _points(found), {})
+
+
+def _points(found: Ranks) -> pd.DataFrame:
+    """One line for each method and task."""
+    average, ranks = found.ranks.mean(), found.ranks
+    return pd.DataFrame([
+        {"method": method, "average_rank": average[method], "tasks": len(found.scores),
+         "left_out": " ".join(found.left_out), "friedman_p": found.p, "task": task,
+         "rank": ranks.at[task, method], SCORE: found.scores.at[task, method]}
+        for method in average.sort_values(kind="stable").index for task in found.scores.index
+    ], columns=COLUMNS)  # fmt: skip

@@ -1,0 +1,132 @@
+"""Which of our run groups stand beside a printed row, and which one of several is picked, on validation alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from squeezebench.base.errors import InputError
+from squeezebench.report import formats
+from squeezebench.report.gather import Gathered, canonical
+from squeezebench.report.names import published
+from squeezebench.report.sizes import DENSE, Rule, rule_of
+from squeezebench.report.statistics.compare import ranked
+from squeezebench.report.statistics.verdicts import MARGIN
+from squeezebench.schema.printed import OurRow, PublishedTable
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What stands beside one row: a run group, or the words that say why there is none."""
+
+    group: pd.Series | None
+    words: str  # how the group was picked; `not run` and the like without one
+
+
+def tables_of(plan: dict) -> list[PublishedTable]:
+    """The published tables that a plan asks for. Raises InputError for an entry that is none."""
+    found = []
+    for entry in published(plan):
+        try:
+            found.append(PublishedTable.model_validate(entry))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise InputError(f"plan: config.tables: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+    return found
+
+
+def rule_of_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Rule:
+    """How sizes are counted on the tasks that a published table shows."""
+    rows = [*table.rows.values(), *table.also.values()]
+    tasks = {task for row in rows for task in table.tasks_of(row, gathered.tasks)}
+    return rule_of(groups[groups["task"].isin(tasks)])
+
+
+def of_one_protocol(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
+    """The groups of the plan's protocol; without one those of the first of sound, paper, as_released that has any."""
+    for protocol in (gathered.plan.get("protocol"), "sound", "paper", "as_released"):
+        some = groups[(groups["protocol"] == protocol) & (groups["ok"] > 0)]
+        if len(some):
+            return groups[groups["protocol"] == protocol]
+    return groups
+
+
+def told_apart(group: pd.Series, groups: pd.DataFrame) -> str:
+    """The varied settings of a group whose values differ among the groups of its method and task, in words."""
+    same = groups[(groups["task"] == group["task"]) & (groups["method"] == group["method"])]
+    every = [json.loads(settings) for settings in same["settings"]]
+    varied = json.loads(group["varied"])
+    differing = {k: v for k, v in varied.items() if len({canonical(settings.get(k)) for settings in every}) > 1}
+    return formats.settings(differing) if differing else ""
+
+
+def matching(row: OurRow, task: str, groups: pd.DataFrame) -> pd.DataFrame:
+    """Every group of the row's method on `task` whose resolved settings are those of `where`."""
+    some = groups[(groups["task"] == task) & (groups["method"] == row.method)]
+    return some[np.array([_agree(json.loads(settings), row.where) for settings in some["settings"]], bool)]
+
+
+def _agree(settings: dict, where: dict) -> bool:
+    return all(
+        name in settings and (settings[name] == wanted or (isinstance(wanted, list) and settings[name] in wanted))
+        for name, wanted in where.items()
+    )
+
+
+def pick(row: OurRow, task: str, groups: pd.DataFrame) -> Pick:
+    """The group that stands beside a row on `task`; test accuracy plays no part."""
+    every = matching(row, task, groups)
+    if every.empty:
+        return Pick(None, "not run")
+    some = every[every["ok"] > 0]
+    if row.at_least is not None:
+        some = some[some["ratio_size"] >= row.at_least]
+        if some.empty and (every["ok"] > 0).any():
+            return Pick(None, f"no setting at {formats.ratio(row.at_least)} or more")
+    if some.empty:
+        parts = [f"{int(every[kind].sum())} {kind}" for kind in ("failed", "skipped", "missing") if every[kind].sum()]
+        return Pick(None, ", ".join(parts) or "not run")
+    of = f" of {len(some)} settings"
+    if row.at_least is not None:
+        of += f" at {formats.ratio(row.at_least)} or more"
+    if len(some) == 1:
+        return Pick(some.iloc[0], "")
+    able = ranked(some)
+    if able.empty:
+        return Pick(None, f"not picked: none{of} has a validation accuracy")
+    if row.pick == "best":
+        return Pick(able.iloc[0], f"best on validation{of}")
+    dense = ranked(groups[(groups["task"] == task) & groups["method"].isin(DENSE)])
+    top = (dense if len(dense) else able).iloc[0]["validation_accuracy_mean"]
+    near = able[able["validation_accuracy_mean"] >= top - MARGIN]
+    of = f" of {dense.iloc[0]['method'] if len(dense) else 'the best'} on validation{of}"
+    if near.empty:
+        return Pick(able.iloc[0], f"best on validation; none within 1 point{of}")
+    least = near.sort_values(["size_mean", "validation_accuracy_mean"], ascending=[True, False])
+    return Pick(least.iloc[0], f"smallest within 1 point{of}")
+
+
+def swept(row: OurRow, task: str, setting: str, groups: pd.DataFrame) -> pd.DataFrame:
+    """A row's groups along a setting, one for each value (the best on validation where others differ too), by value."""
+    some = matching(row, task, groups[groups["ok"] > 0])
+    some = some.assign(value=[json.loads(settings).get(setting) for settings in some["settings"]])
+    numeric = [isinstance(value, int | float) and not isinstance(value, bool) for value in some["value"]]
+    some = ranked(some[np.array(numeric, bool)].astype({"value": float}))
+    some = some.assign(candidates=some.groupby("value")["settings"].transform("size"))
+    return some.drop_duplicates("value").sort_values("value")
+
+
+def both_sides(row: OurRow, tasks: Sequence[str], groups: pd.DataFrame) -> tuple[pd.Series, pd.Series, int] | None:
+    """One setting on two tasks, picked on the validation part of the second; with the number that competed."""
+    left, right = (matching(row, task, groups[groups["ok"] > 0]) for task in tasks)
+    shared = ranked(right[right["settings"].isin(left["settings"])])
+    if shared.empty:
+        return None
+    chosen = shared.iloc[0]
+    return left[left["settings"] == chosen["settings"]].iloc[0], chosen, len(shared)

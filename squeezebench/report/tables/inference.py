@@ -1,0 +1,169 @@
+"""What `squeezebench inference` measured, as a table: ratios by runtime, and what the time is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from squeezebench.report import formats
+from squeezebench.report.tables.table import Cell, Column, Table, number_column, text_column
+from squeezebench.report.words import captions
+from squeezebench.schema.inference import BUSY, INT8, Comparison, Inference, Model, read_inference
+
+Row = dict[str, Any]
+ONNX = "ONNX Runtime"
+
+
+def inference_table(folder: Path) -> Table | None:
+    """One row for each network, batch size and runtime; None where nothing was measured. Raises InputError for a file
+    that cannot be trusted."""
+    found = read_inference(folder)
+    if found is None:
+        return None
+    frame = pd.DataFrame([row for model in found.models for c in model.comparisons for row in _rows(model, c)])
+    columns = [
+        Column("Network", _network),
+        Column("Dense to compact", lambda row: Cell(f"{row['dense_size']} → {row['compact_size']}")),
+        number_column("Batch", "batch", lambda n: f"{n:.0f}"),
+        text_column("Runtime", "runtime"),
+        Column("Dense, ms", _time("dense"), numeric=True),
+        Column("Compact, ms", _time("compact"), numeric=True),
+        number_column("Same runtime", "same_runtime", formats.ratio),
+        Column("Fastest dense", _fastest, numeric=True),
+        Column("Overhead", _overhead, numeric=True),
+        Column("ONNX file", _file, numeric=True),
+        Column("Test accuracy", _accuracy, numeric=True),
+        Column("Memory, ms", _both("memory_ms"), numeric=True, tex=False),
+        Column("Arithmetic, ms", _both("arithmetic_ms"), numeric=True, tex=False),
+    ]
+    return Table("inference", columns, frame, {name: name for name in frame}, f"{_caption()} {conditions(found)}")
+
+
+def _caption() -> str:
+    return captions()["tables"]["inference"]
+
+
+def conditions(found: Inference) -> str:
+    """Where and how it was measured, in a sentence or two."""
+    speeds = found.bandwidth
+    text = (
+        f"{formats.clean(found.machine)}, one thread, {found.finished[:10]}: "
+        f"{found.macs_per_second / 1e9:.3g} billion multiply-accumulates per second in a large product, "
+        f"{speeds[min(speeds)] / 1e9:.3g} GB/s from the first cache, {speeds[max(speeds)] / 1e9:.3g} GB/s from memory."
+    )
+    if found.load_before is not None and found.load_before > BUSY:
+        text += f" The machine was not quiet (load average {found.load_before:.1f}): other programs slow these figures."
+    if found.left_out:
+        text += f" {formats.plural(len(found.left_out), 'run')} without a recurrent network to measure."
+    return text
+
+
+def _rows(model: Model, comparison: Comparison) -> list[Row]:
+    dense, compact = comparison.dense, comparison.compact
+    common = {
+        "source": model.source, "task": model.task, "method": model.method, "title": model.method_title or model.method,
+        "seed": model.seed, "steps": model.steps, "dense_size": model.dense_size, "compact_size": model.compact_size,
+        "dense_parameters": model.dense_parameters, "parameters": model.parameters,
+        "dense_macs": model.dense_macs, "macs": model.macs, "batch": comparison.batch,
+        "dense_memory_ms": dense.memory_ms, "compact_memory_ms": compact.memory_ms,
+        "dense_arithmetic_ms": dense.arithmetic_ms, "compact_arithmetic_ms": compact.arithmetic_ms,
+        "notes": "; ".join(model.notes),
+    }  # fmt: skip
+    rows = []
+    ours, theirs_by = dict(compact.ms), dict(dense.ms)
+    if compact.int8_ms and dense.int8_ms and comparison.fastest_dense_of_all:
+        ours[INT8], theirs_by[INT8] = compact.int8_ms, dense.int8_ms
+    for runtime, own in ours.items():
+        theirs = theirs_by.get(runtime)
+        times = {"dense_ms": theirs, "compact_ms": own}
+        fastest = comparison.fastest_dense_of_all if runtime == INT8 else comparison.fastest_dense
+        row = common | {"runtime": runtime, "fastest_dense": fastest, "fastest_dense_ms": theirs_by[fastest].median}
+        row |= _files(model, runtime)
+        for name, time in times.items():
+            parts = {"": "median", "_low": "low", "_high": "high"}
+            row |= {name + end: None if time is None else getattr(time, part) for end, part in parts.items()}
+        overhead = comparison.overhead_ms.get(runtime)
+        row |= {
+            "same_runtime": comparison.same_runtime.get(runtime),
+            "against_fastest": comparison.against_fastest[runtime],
+            "overhead_ms": overhead,
+            "overhead_share": None if overhead is None else min(1.0, overhead / own.median),
+        }
+        rows.append(row)
+    return rows
+
+
+def _files(model: Model, runtime: str) -> Row:
+    """Size and accuracy of the two networks as ONNX files, in the rows of the runtimes that run them."""
+    row: Row = {}
+    for side in ("dense", "compact"):
+        made = model.int8.get(side) if runtime in (INT8, ONNX) else None
+        kind = "" if runtime == INT8 else "float32_"
+        row |= {
+            f"{side}_bytes": made and getattr(made, f"{kind}bytes"),
+            f"{side}_test": made and getattr(made, f"{kind}test"),
+            f"{side}_not_scored": made and made.not_scored if runtime == INT8 else None,
+            f"{side}_logit_difference": made and made.logit_difference if runtime == INT8 else None,
+        }
+    return row
+
+
+def _file(row: Row) -> Cell:
+    if formats.absent(row["compact_bytes"]):
+        return Cell(formats.NONE)
+    return Cell(f"{formats.size(row['dense_bytes'])} → {formats.size(row['compact_bytes'])}", row["compact_bytes"])
+
+
+def _accuracy(row: Row) -> Cell:
+    """Dense above compact; below them why there is none, or how far int8's logits are from float32's."""
+    if formats.absent(row["compact_bytes"]):
+        return Cell(formats.NONE)
+    text = " → ".join(formats.percent(row[f"{side}_test"]) for side in ("dense", "compact"))
+    reasons = {row[f"{side}_not_scored"] for side in ("dense", "compact")}
+    notes = [f"not scored: {reason}" for reason in sorted(r for r in reasons if not formats.absent(r))]
+    if not formats.absent(row["compact_logit_difference"]):
+        notes.append(f"logits within {formats.amount(row['compact_logit_difference'])} of float32's")
+    return Cell(text, row["compact_test"], note=formats.clean("; ".join(notes)))
+
+
+def _network(row: Row) -> Cell:
+    if not row["method"]:
+        return Cell(formats.clean(row["source"]))
+    seed = "" if formats.absent(row["seed"]) else f", seed {row['seed']:.0f}"
+    return Cell(formats.clean(row["title"]), note=formats.clean(f"{row['task']}{seed}"))
+
+
+def _time(side: str):
+    def cell(row: Row) -> Cell:
+        median, low, high = (row[f"{side}_ms{end}"] for end in ("", "_low", "_high"))
+        if formats.absent(median):
+            return Cell(formats.NONE)
+        return Cell(formats.amount(median), median, note=f"{formats.amount(low)} to {formats.amount(high)}")
+
+    return cell
+
+
+def _fastest(row: Row) -> Cell:
+    value = row["against_fastest"]
+    rival = f"vs {row['fastest_dense']}, {formats.amount(row['fastest_dense_ms'])} ms"
+    return Cell(formats.ratio(value), value, note=rival)
+
+
+def _overhead(row: Row) -> Cell:
+    share = row["overhead_share"]
+    if formats.absent(share):
+        return Cell(formats.NONE)
+    return Cell(formats.amount(row["overhead_ms"]), row["overhead_ms"], note=f"{share:.0%} of the compact one's time")
+
+
+def _both(key: str):
+    """Dense above compact."""
+
+    def cell(row: Row) -> Cell:
+        return Cell(
+            f"{formats.amount(row[f'dense_{key}'])} → {formats.amount(row[f'compact_{key}'])}", row[f"dense_{key}"]
+        )
+
+    return cell

@@ -1,0 +1,132 @@
+"""A table three ways: cells for the page, CSV with every digit, LaTeX for a paper."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from squeezebench.base.files import write_atomically
+from squeezebench.report import formats
+
+_TEX = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "×": r"$\times$", "±": r"$\pm$", "≥": r"$\geq$", "\n": " ",
+    formats.MINUS: "$-$", formats.NBSP: "~", formats.NONE: "--",
+}  # fmt: skip
+
+
+def tex(text: str) -> str:
+    """`text` escaped for LaTeX."""
+    return "".join(_TEX.get(character, character) for character in text)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the page: its text, the number it sorts by, small marks and a second line. `chip`: the text stands
+    in a coloured frame of this class."""
+
+    text: str
+    sort: float | None = None
+    marks: tuple[str, ...] = ()
+    note: str = ""
+    chip: str = ""
+
+    @property
+    def value(self) -> float | None:
+        """What the page sorts by: an infinite ratio (no LSTM) is no number, it goes last like a missing one."""
+        return self.sort if self.sort is not None and math.isfinite(self.sort) else None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: `cell` makes the cell from a row. `tex` columns go into LaTeX (paper is narrow). Neighbours of one
+    `group` share a heading above their own."""
+
+    title: str
+    cell: Callable[[dict[str, Any]], Cell]
+    hint: str = ""
+    numeric: bool = False
+    tex: bool = True
+    group: str = ""
+
+
+def text_column(title: str, key: str, **more) -> Column:
+    return Column(title, lambda row: Cell(formats.clean(str(row[key]))), **more)
+
+
+def number_column(title: str, key: str, show: Callable[[float], str], **more) -> Column:
+    def cell(row: dict[str, Any]) -> Cell:
+        value = row[key]
+        return Cell(show(value), None if formats.absent(value) else float(value))
+
+    return Column(title, cell, numeric=True, **more)
+
+
+@dataclass(frozen=True)
+class Table:
+    """`frame` has one row per line of the table; `raw` maps its columns to the names they have in the CSV."""
+
+    name: str
+    columns: list[Column]
+    frame: pd.DataFrame
+    raw: dict[str, str] = field(default_factory=dict)
+    caption: str = ""
+
+    def groups(self, columns: list[Column] | None = None) -> list[tuple[str, int]]:
+        """The headings above the columns, each with how many it spans; empty where no column has one."""
+        columns = self.columns if columns is None else columns
+        spans = [(name, len(list(some))) for name, some in itertools.groupby(columns, lambda column: column.group)]
+        return spans if any(name for name, _ in spans) else []
+
+    def rows(self) -> list[list[Cell]]:
+        """The cells of the page."""
+        return [[column.cell(row) for column in self.columns] for row in self.frame.to_dict("records")]
+
+    def csv(self) -> str:
+        frame = self.frame[list(self.raw)].rename(columns=self.raw)
+        return formats.clean(frame.to_csv(index=False, lineterminator="\n"))
+
+    def tex(self) -> str:
+        """A booktabs table; a longtable where it would not fit one page."""
+        chosen = [column for column in self.columns if column.tex]
+        spec = "".join("r" if column.numeric else "l" for column in chosen)
+        lines = [" & ".join(tex(_flat(column.cell(row))) for column in chosen) + r" \\"
+                 for row in self.frame.to_dict("records")]  # fmt: skip
+        head = " & ".join(tex(column.title) for column in chosen) + r" \\"
+        if spans := self.groups(chosen):
+            head = _tex_groups(spans) + "\n" + head
+        if len(lines) > 40:
+            top = [rf"\begin{{longtable}}{{{spec}}}", rf"\caption{{{tex(self.caption)}}}\\", r"\toprule",
+                   head, r"\midrule", r"\endhead"]  # fmt: skip
+            return "\n".join(["% needs: booktabs, longtable", *top, *lines, r"\bottomrule", r"\end{longtable}", ""])
+        top = [r"\begin{table}", r"\centering", rf"\caption{{{tex(self.caption)}}}",
+               rf"\begin{{tabular}}{{{spec}}}", r"\toprule", head, r"\midrule"]  # fmt: skip
+        end = [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+        return "\n".join(["% needs: booktabs", *top, *lines, *end])
+
+    def write(self, folder: Path, suffixes: tuple[str, ...]) -> None:
+        for suffix in suffixes:
+            text = self.csv() if suffix == "csv" else self.tex()
+            write_atomically(folder / f"{self.name}.{suffix}", text.encode())
+
+
+def _tex_groups(spans: list[tuple[str, int]]) -> str:
+    """The line of headings above the columns' own, with a rule below each."""
+    cells = " & ".join(rf"\multicolumn{{{size}}}{{c}}{{{tex(name)}}}" for name, size in spans)
+    rules, start = [], 1
+    for name, size in spans:
+        rules += [rf"\cmidrule(lr){{{start}-{start + size - 1}}}"] if name else []
+        start += size
+    return cells + r" \\" + "\n" + " ".join(rules)
+
+
+def _flat(cell: Cell) -> str:
+    """A cell in one line, for print."""
+    return cell.text + (f" ({', '.join(cell.marks)})" if cell.marks else "")

@@ -1,0 +1,167 @@
+"""Experiment files: YAML -> a validated experiment.
+
+One file may hold variants of its experiment: `protocols` (what another protocol sets differently) and `tiny` (the
+same steps in a minute). They are laid over the rest before it is checked, so that a variant is an experiment like any
+other, with a name and a folder of results of its own.
+
+A key that is unknown, of the wrong type or given twice is one line that names the file, the key and what is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
+
+from squeezebench.base.errors import InputError
+from squeezebench.base.suggestions import near_matches
+from squeezebench.base.yaml_file import load_yaml
+from squeezebench.schema.printed import PublishedTable
+from squeezebench.schema.record import Protocol
+from squeezebench.schema.tuning import Tuning
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of an experiment, and so of its folder of results
+
+
+class Experiment(BaseModel):
+    """An experiment file. `methods` maps a method to its settings; a list of values is a grid."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=NAME)
+    description: str = ""
+    protocol: Protocol = "sound"
+    scale: Literal["full", "tiny"] = "full"
+    tasks: list[str] | dict[str, dict[str, Any] | None]
+    methods: dict[str, dict[str, Any] | list[dict[str, Any]] | None]
+    defaults: dict[str, dict[str, Any]] = {}  # method -> settings of all its points that do not set them themselves
+    seeds: list[Annotated[int, Field(ge=0, lt=1 << 59)]] = [0, 1, 2]  # what a record can hold
+    training: dict[str, Any] = {}
+    model: dict[str, Any] = {}
+    resources: dict[str, Any] = {}  # memory, time and GPUs of a run, see resources.py
+    tables: list[PublishedTable] = []  # published tables and figures that the report shows beside ours
+    tuning: Tuning | None = None  # methods whose settings are picked by an equal number of trials on validation
+    features: str | None = None  # stands for ${features} in the options of tasks: the path of the user's own data
+    plugins: list[str] = []  # method files or folders of them; a method that `methods` does not list joins as it is
+    runs_per_job: PositiveInt | Literal["auto"] = "auto"  # runs of one method on one task that share a process
+
+    @field_validator("tasks", "seeds")
+    @classmethod
+    def _each_once(cls, values: Any) -> Any:
+        if twice := [value for value in values if isinstance(values, list) and values.count(value) > 1]:
+            raise ValueError(f"{twice[0]} is given twice")
+        return values
+
+    def task_entries(self) -> dict[str, dict[str, Any]]:
+        """Task name -> its entry, in the file's order."""
+        if isinstance(self.tasks, list):
+            return {name: {} for name in self.tasks}
+        return {name: self._filled(name, dict(entry or {})) for name, entry in self.tasks.items()}
+
+    def _filled(self, name: str, entry: dict[str, Any]) -> dict[str, Any]:
+        options = entry.get("options")
+        if isinstance(options, dict) and "${features}" in map(str, options.values()):
+            if self.features is None:
+                raise InputError(f"{self.name}: tasks: {name}: needs the path of its data: --config features=PATH")
+            entry["options"] = {k: self.features if v == "${features}" else v for k, v in options.items()}
+        return entry
+
+
+VARIANTS = ("protocols", "tiny")
+
+
+def variant(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """`content` with what its `protocol` and its `scale` set differently laid over it, and the variant in its name."""
+    content = dict(content)
+    protocols = _layers(content.pop("protocols", None) or {}, get_args(Protocol), f"{where}: protocols")
+    tiny = _layers({"tiny": content.pop("tiny", None) or {}}, ["tiny"], where)["tiny"]
+    if content.get("scale") == "tiny" and not tiny:
+        raise InputError(f"{where}: scale: tiny: the experiment has no `tiny:` that says what it is")
+    content = _overlaid(content, protocols.get(str(content.get("protocol", "sound")), {}))
+    content = _overlaid(content, tiny if content.get("scale") == "tiny" else {})
+    return content | ({"name": f"{content['name']}{suffix(content)}"} if isinstance(content.get("name"), str) else {})
+
+
+def suffix(content: dict[str, Any]) -> str:
+    """What a variant adds to the experiment's name, and so to its folder of results: `_as_released_tiny`."""
+    parts = [content.get("protocol", "sound"), content.get("scale", "full")]
+    return "".join(f"_{part}" for part in parts if part not in ("sound", "full"))
+
+
+def _layers(given: Any, names: Iterable[str], where: str) -> dict[str, dict[str, Any]]:
+    """Name -> keys it sets, each of a known name and with known keys."""
+    allowed = [key for key in Experiment.model_fields if key not in ("name", "protocol", "scale")]
+    given = {name: {} if layer is None else layer for name, layer in _mapping(given, where).items()}
+    for name, layer in given.items():
+        if name not in names:
+            raise InputError(f"{where}: unknown protocol {name!r}; {near_matches(str(name), names)}")
+        for key in _mapping(layer, f"{where}: {name}"):
+            if key not in allowed:
+                raise InputError(f"{where}: {name}: unknown key {key!r}; {near_matches(str(key), allowed)}")
+    return given
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: give a mapping (got {value!r})")
+    return value
+
+
+def _overlaid(below: Any, above: Any) -> Any:
+    """Mappings are merged key by key; everything else, lists too, is replaced."""
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return below | {key: _overlaid(below[key], value) if key in below else value for key, value in above.items()}
+
+
+def read_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Experiment:
+    """Read and check an experiment file; `overrides` replace top-level keys (Snakemake's --config)."""
+    content = load_yaml(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: an experiment is a mapping with the keys {', '.join(Experiment.model_fields)}")
+    return check_experiment({"name": path.stem} | content | (overrides or {}), str(path))
+
+
+def check_experiment(content: dict[str, Any], where: str) -> Experiment:
+    """A validated experiment from a mapping; `where` names its source in errors."""
+    content = variant(content, where)
+    if isinstance(content.get("plugins"), str):
+        content["plugins"] = [content["plugins"]]
+    for key in content:
+        if key not in Experiment.model_fields:
+            known = [*Experiment.model_fields, *VARIANTS]
+            raise InputError(f"{where}: unknown key {key!r}; {near_matches(str(key), known)}")
+    return validated(Experiment, content, where)
+
+
+def validated(model: type[BaseModel], content: dict[str, Any], where: str) -> Any:
+    """`content` as a `model`. Raises InputError in one line that names the key and what was given."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) if str(part).isprintable() else repr(part) for part in first["loc"])
+        given = f" (got {first['input']!r})" if not isinstance(first["input"], dict | list) else ""
+        if first["type"] == "extra_forbidden":
+            allowed = near_matches(place.rsplit(".", 1)[-1], _fields_at(model, first["loc"][:-1]))
+            raise InputError(f"{where}: unknown key {place!r}; {allowed}") from None
+        raise InputError(f"{where}: {place}: {first['msg'].removeprefix('Value error, ')}{given}") from None
+
+
+def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> dict[str, Any]:
+    """The keys that are allowed at `place` of a `model`."""
+    for part in place:
+        if part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            inner = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+            model = next((kind for kind in inner if issubclass(kind, BaseModel)), model)
+    return model.model_fields

@@ -1,0 +1,247 @@
+"""The record: what a run leaves behind, valid against one schema, written atomically, checked by digest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from squeezebench.base.digests import digest_of
+from squeezebench.base.errors import InputError
+from squeezebench.base.files import write_atomically
+from squeezebench.base.reading import read_json
+
+SCHEMA_VERSION = 1
+RECORD_NAME = "record.json"
+LARGEST_SEQUENCE = 1 << 30  # numbers, 4 GiB in float32
+# How a run was set up and read: `sound` (validation part, final epoch), `paper` (as the paper describes its protocol,
+# final epoch), `as_released` (the authors' code: the epoch that is best on the test part).
+Protocol = Literal["sound", "paper", "as_released"]
+Rule = Literal["lstm_total", "weights"]  # of counting, for the size of a recurrent and of a feed-forward network
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Shape(_Part):
+    """What a module of the task reads and answers: (sequences, steps, inputs) -> classes."""
+
+    inputs: int = Field(ge=1)
+    steps: int = Field(ge=1, le=1_000_000)  # of the longest sequence
+    classes: int = Field(ge=1)
+    has_lengths: bool  # sequences differ in length
+
+    @model_validator(mode="after")
+    def _fits_memory(self) -> Shape:
+        """Sequences of this shape are made to count operations: the record may be anybody's."""
+        if self.inputs * self.steps > LARGEST_SEQUENCE:
+            raise ValueError(f"a sequence of {self.steps:,} x {self.inputs:,} numbers")
+        return self
+
+
+class Accuracy(_Part):
+    """Top-1 accuracy of the compact module, as fractions in [0, 1]; test is read once, at the end."""
+
+    train: float | None = None
+    validation: float | None = None
+    test: float | None = None
+    test_final_epoch: float | None = None  # only under `as_released`, where `test` is the best epoch's (flattered)
+
+
+class Counts(_Part):
+    """Parameters of a module by counting rule (numbers stored, one each)."""
+
+    input_to_hidden: int
+    hidden_to_hidden: int
+    bias: int
+    mask_vectors: int = 0  # mask factors that no standard cell can absorb (see nn/masks.py)
+    lstm_total: int  # the papers' rule: 4h(d+h+2) for a standard LSTM; plus mask vectors where kept
+    head: int = 0
+    model_total: int
+    weights: int | None = None  # of a feed-forward network: convolutions and linear layers, no biases, no norms (r_W)
+    neurons: int | None = None  # of a feed-forward network: numbers that an image's forward pass keeps (r_N)
+
+    @property
+    def rule(self) -> Rule:
+        """The rule that says how large a module of this kind is."""
+        return "lstm_total" if self.weights is None else "weights"
+
+    @property
+    def size(self) -> int:
+        """The count by that rule."""
+        return getattr(self, self.rule)
+
+
+class Kept(_Part):
+    """What is left; `of_*` is what the uncompressed model of the same run has.
+
+    inputs, hidden: of a recurrent network. structure: widths of a feed-forward one, see its `structure()`.
+    """
+
+    inputs: int | None = None
+    hidden: list[int] | None = None
+    of_inputs: int | None = None
+    of_hidden: list[int] | None = None
+    structure: list[int] | None = None
+    of_structure: list[int] | None = None
+
+
+class Ratio(_Part):
+    """Baseline count divided by this module's count; the field names the counting rule."""
+
+    lstm_total: float | None = None
+    input_to_hidden: float | None = None
+    model_total: float | None = None
+    weights: float | None = None
+
+
+class Baseline(_Part):
+    """The dense model every ratio of this record is taken against."""
+
+    name: str
+    counts: Counts
+
+
+class StoredAs(_Part):
+    """The compact module written in one precision, and read back: measurement/files.py says how."""
+
+    bytes: int  # of the whole file, header and spec included
+    test: float | None = None  # top-1 of the module that was read back; None: not measured, or its outputs not finite
+
+
+class Cost(_Part):
+    """Size and speed of the compact module, measured by the engine on the object that is scored.
+
+    `dense_*` is the uncompressed model of the same run; keys of the latency fields are batch sizes. Latency is taken
+    while other jobs may run: it is there for a first look, `squeezebench inference` measures on a quiet machine.
+    """
+
+    bytes: int  # of model.safetensors (float32)
+    stored_as: dict[str, StoredAs] = {}  # float32, float16, int8 (weight-only)
+    macs: int  # multiply-accumulates of one sequence of the task's full length, by torch's flop counter
+    macs_closed_form: int | None = None  # by formula; None where a module of a method's own gives none
+    dense_macs: int | None = None  # by formula
+    peak_activation_bytes: int | None = None  # of a forward pass at batch 1, beside its input and the weights
+    dense_peak_activation_bytes: int | None = None
+    latency_ms: dict[str, float] = {}  # median over repeats, one thread, PyTorch
+    latency_quartiles_ms: dict[str, tuple[float, float]] = {}
+    dense_latency_ms: dict[str, float] = {}  # torch.nn.LSTM/GRU of the baseline's size, same process, interleaved;
+    # for a feed-forward network the dense network itself
+    dense_latency_quartiles_ms: dict[str, tuple[float, float]] = {}
+    fastest_dense_latency_ms: dict[str, float] = {}  # of PyTorch's kernels, the same with oneDNN off, and the engine's
+    fastest_dense_runtime: dict[str, str] = {}  # which of them it was
+
+
+class Stage(_Part):
+    """One training stage as it ran."""
+
+    name: str
+    epochs: int
+    steps: int
+    seconds: float
+    shared: bool = False  # trained once for several runs (the dense pretraining)
+
+
+class Seconds(_Part):
+    train: float = 0.0  # this run's own stages, without a shared start
+    total: float = 0.0
+
+
+class Provenance(_Part):
+    """Everything needed to trace and repeat the run."""
+
+    squeezebench: str = ""
+    inputs_digest: str = ""  # task, split, method file, settings, seed, training: what decides the result
+    engine_digest: str = ""  # the source of squeezebench itself
+    digest_rule: int = 1  # of base/source.py, by which both sources were digested; 1: their bytes and paths
+    method_digest: str = ""
+    split_digest: str = ""
+    start_digest: str | None = None
+    tuning_digest: str | None = None  # of the study that picked the settings; None: the experiment gave them
+    packages: dict[str, str] = {}
+    python: str = ""
+    machine: str = ""  # `A then B` where training went on elsewhere
+    device: str = "cpu"
+    threads: int = 1
+    native: bool = False  # whether the opt-in compiled kernel was on; its bits differ from the pure path's
+    resumed: int = 0  # how often training was interrupted and went on from a checkpoint; the bits are the same
+    finished: str = ""  # UTC, ISO 8601
+
+
+class Record(_Part):
+    """One run: task x method x settings x seed."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Literal["ok", "failed", "skipped"]
+    reason: str | None = None  # in words, when not ok
+    experiment: str = ""
+    protocol: Protocol = "sound"
+    task: str
+    method: str
+    method_title: str = ""
+    settings: dict[str, Any]  # resolved: every setting of the method
+    varied: dict[str, Any] = {}  # the settings that tell this run group from the method's defaults
+    seed: int
+    control: bool = False  # the method is a control (dense, small dense, random, magnitude, no recurrence)
+    training: dict[str, Any] = {}
+    task_spec: dict[str, Any] | None = None  # with `model` and `fingerprint`: what a repetition of the run needs
+    model: dict[str, Any] | None = None  # settings of the dense model that ratios are taken against
+    fingerprint: str = ""  # of the data files, see plan.fingerprint
+    model_digest: str | None = None  # of the compact module's tensors, see measurement/digest.py
+    history_digest: str | None = None  # SHA-256 of history.csv
+    accuracy: Accuracy = Accuracy()
+    shape: Shape | None = None
+    class_names: list[str] = []
+    confusion: list[list[int]] | None = None  # test split, [true][predicted]
+    test_size: int | None = None
+    counts: Counts | None = None
+    kept: Kept = Kept()
+    baseline: Baseline | None = None
+    ratio: Ratio = Ratio()
+    cost: Cost | None = None
+    stages: list[Stage] = []
+    seconds: Seconds = Seconds()
+    notes: list[str] = []  # what the method wants readers to know about this run
+    provenance: Provenance = Provenance()
+
+
+def size_words(counts: Counts) -> str:
+    """What `counts.size` counts, after a number."""
+    return "recurrent parameters" if counts.rule == "lstm_total" else "weights"
+
+
+class RecordError(InputError):
+    """A record file that cannot be trusted; the message says why in one line."""
+
+
+def write_record(folder: Path, record: Record) -> Path:
+    """Write `record.json` into `folder`, whole or not at all, with a digest over its content."""
+    content = record.model_dump(mode="json")
+    content["digest"] = digest_of(content)
+    path = folder / RECORD_NAME
+    write_atomically(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """Read and check one record. Raises RecordError: unreadable, truncated, altered, or not of this schema."""
+    try:
+        content = read_json(path)
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise RecordError(f"{path}: not a complete JSON file (half written or damaged): {error}") from None
+    if not isinstance(content, dict):
+        raise RecordError(f"{path}: not a record (a JSON object is expected)")
+    stored = content.pop("digest", None)
+    if stored != digest_of(content):
+        raise RecordError(f"{path}: content does not match its digest (altered or damaged)")
+    try:
+        return Record.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RecordError(f"{path}: not a valid record: {where}: {first['msg']}") from None

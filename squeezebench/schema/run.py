@@ -1,0 +1,47 @@
+"""What decides a run's result."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from squeezebench.base.digests import digest_of
+from squeezebench.schema import record
+from squeezebench.schema.models import AnyModel, RecurrentSettings
+from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.training import TrainingSettings
+
+
+class HasDigest(Protocol):
+    """A method's file, or anything else that says which source decides the result."""
+
+    @property
+    def digest(self) -> str: ...
+
+
+class RunSpec(BaseModel):
+    """Everything that decides a run's result, as the plan resolved it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    experiment: str = ""
+    task: TaskSpec
+    fingerprint: str = ""  # of the data files a task reads
+    method: str
+    settings: dict[str, Any]
+    varied: dict[str, Any] = {}
+    seed: int = 0
+    training: TrainingSettings = TrainingSettings()
+    model: AnyModel = RecurrentSettings()  # the dense model that ratios are taken against
+    protocol: record.Protocol = "sound"
+    tuning: str | None = None  # the study that picked the settings; they decide the result, not how they were found
+
+    def inputs_digest(self, method: HasDigest) -> str:
+        """What a kept record has to match; the experiment's name and descriptions play no part."""
+        return self.digest_with(method.digest)
+
+    def digest_with(self, method_digest: str) -> str:
+        """inputs_digest as of a method file with this digest."""
+        content = self.model_dump(mode="json", exclude={"experiment", "varied", "tuning"})
+        return digest_of(content | {"method_file": method_digest})

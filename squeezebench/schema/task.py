@@ -1,0 +1,57 @@
+"""A task as an experiment describes it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class TaskSpec(BaseModel):
+    """One entry of an experiment's `tasks:`; `source` is a file of squeezebench/data/sources (default: the name)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names folders, records and figures")
+    source: str = Field(description="the data source, see `squeezebench tasks`")
+    options: dict[str, Any] = Field(default={}, description="the source's own options")
+    split: Literal["official", "random", "group", "leave_one_group_out"] | None = Field(
+        default=None, description="split rule; null: the source's own default"
+    )
+    fold: int | None = Field(
+        default=None, ge=0, description="leave_one_group_out: which group is test, in sorted order from 0"
+    )
+    test_share: float = Field(default=0.3, gt=0, lt=1, description="of all sequences; unused where official")
+    validation_share: float = Field(default=0.2, gt=0, lt=1, description="of the sequences outside test")
+    split_seed: int = Field(default=0, ge=0, description="fixes the test part of random and group splits")
+    frames: int | None = Field(default=None, ge=1, description="use this many steps of each sequence")
+    sampling: Literal["uniform", "random"] = Field(
+        default="uniform",
+        description="random: one step of each equal segment, drawn anew per epoch in training",
+    )
+    normalise: Literal["none", "std", "standard", "channel"] = Field(
+        default="standard",
+        description="by statistics of the training part: overall std, mean and std per feature, or per image channel",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _source_is_the_name(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "source" not in value and "name" in value:
+            return {**value, "source": value["name"]}
+        return value
+
+    @model_validator(mode="after")
+    def _random_needs_frames(self) -> TaskSpec:
+        if self.sampling == "random" and self.frames is None:
+            raise ValueError("sampling: random needs frames (how many steps to draw)")
+        return self
+
+    @model_validator(mode="after")
+    def _folds_belong_to_their_rule(self) -> TaskSpec:
+        leaves_out = self.split == "leave_one_group_out"
+        if leaves_out and self.fold is None:
+            raise ValueError("split: leave_one_group_out needs fold (which group is test, from 0)")
+        if self.fold is not None and not leaves_out:
+            raise ValueError("fold is for split: leave_one_group_out only")
+        return self

@@ -1,0 +1,53 @@
+"""The key `tuning:` of an experiment, and the one number that trials are ordered by. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Objective(_Part):
+    """What makes one trial better than another, the same for every method.
+
+    A compression method trades size for accuracy, so "the best validation accuracy" alone would pick each method's
+    largest network and compare nothing. `ratio` fixes the size: the best validation accuracy among the trials with at
+    least that many times fewer LSTM parameters than the dense model. A trial below the ratio is worse than any trial
+    that meets it, and the worse the further off it is (the feasibility rules of Deb, An efficient constraint handling
+    method for genetic algorithms, 2000); on a log scale, because ratios span orders of magnitude. So there is no
+    weight of accuracy against size that somebody would have to choose, and that would suit one method more than
+    another. Without `ratio` it is accuracy alone.
+    """
+
+    ratio: float | None = Field(default=None, ge=1)
+
+    def met(self, ratio: float | None) -> bool:
+        """Whether a trial is small enough. `ratio`: of LSTM parameters; None where there is no LSTM left to count."""
+        return self.ratio is None or ratio is None or ratio >= self.ratio
+
+    def value(self, accuracy: float, ratio: float | None) -> float:
+        """Larger is better: the accuracy in [0, 1] where the ratio is met, else log(ratio / wanted), below 0."""
+        return accuracy if self.met(ratio) else math.log(ratio / self.ratio)
+
+
+class Tuning(_Part):
+    """How the methods of an experiment are tuned."""
+
+    trials: PositiveInt = 20  # of each method on each task; fewer where the space has fewer points
+    seed: NonNegativeInt = 0  # of every trial's run (with its validation part and dense pretraining) and of the sampler
+    methods: list[str] | None = None  # none: all that the experiment lists, controls included
+    epochs: PositiveInt | None = None  # of a trial; none: as many as a run has
+    objective: Objective = Objective()
+
+    @field_validator("methods")
+    @classmethod
+    def _each_once(cls, names: list[str] | None) -> list[str] | None:
+        if twice := [name for name in names or [] if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]} is given twice")
+        if names == []:
+            raise ValueError("an empty list tunes nothing; leave `methods` out to tune all")
+        return names

@@ -1,0 +1,328 @@
+"""The contract every method keeps, plugins included: `squeezebench check NAME_OR_FILE`, and tests/contract.
+
+Each check is one function that raises AssertionError with what is wrong. All of them look at one small synthetic task
+of variable length, trained for a few epochs.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from squeezebench.base.errors import InputError
+from squeezebench.data.dataset import Dataset
+from squeezebench.data.splits import make_split
+from squeezebench.data.task import Task
+from squeezebench.engine.measurement.counts import count
+from squeezebench.engine.measurement.digest import model_digest
+from squeezebench.engine.measurement.files import load_model, save_model
+from squeezebench.engine.start import DenseStart
+from squeezebench.engine.training.checkpoint import NAME as CHECKPOINT
+from squeezebench.engine.training.checkpoint import Checkpoints
+from squeezebench.engine.training.loop import Trainer, describe
+from squeezebench.method.base import Method
+from squeezebench.method.discovery import MethodFile, find_methods, load, pick
+from squeezebench.nn.cnn.parts import Select
+from squeezebench.schema.kind import KINDS, Kind
+from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.training import TrainingSettings
+from squeezebench.tools.counting import construct, keys_of
+
+TRAINING = TrainingSettings(epochs=12, batch_size=8, learning_rate=5e-3)
+START_EPOCHS = 4  # of them
+INPUTS, STEPS, CLASSES, HIDDEN = 6, 7, 3, 8
+SIDE, WIDTH = 8, 0.04  # of images; factor on a network's widths
+
+
+def tiny_task(kind: Kind = "sequence") -> Task:
+    """60 examples of 3 classes: sequences (up to 7, 6) that differ in the direction of a drift, of variable length;
+    images (1, 8, 8) that differ in where they are bright; videos of 7 such frames."""
+    return _tiny_sequences() if kind == "sequence" else _tiny_images(1 if kind == "image" else STEPS)
+
+
+def _tiny_images(steps: int) -> Task:
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % CLASSES
+    places = rng.normal(size=(CLASSES, SIDE * SIDE))
+    x = (places[y] + rng.normal(size=(60, SIDE * SIDE)))[:, None] + 0.3 * rng.normal(size=(60, steps, SIDE * SIDE))
+    return _split(Dataset("synthetic", x.astype(np.float32), y, ("a", "b", "c"), frame=(1, SIDE, SIDE)))
+
+
+def _tiny_sequences() -> Task:
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % CLASSES
+    length = rng.integers(3, STEPS + 1, 60)
+    directions = rng.normal(size=(CLASSES, INPUTS))
+    x = directions[y][:, None] * np.arange(1, STEPS + 1)[:, None] / STEPS + 0.3 * rng.normal(size=(60, STEPS, INPUTS))
+    return _split(Dataset("synthetic", x.astype(np.float32), y, ("a", "b", "c"), length=length))
+
+
+def _split(data: Dataset) -> Task:
+    spec = TaskSpec(name="contract", source="synthetic")
+    return Task(spec, data, make_split(data, "random", test_share=0.3, validation_share=0.2, split_seed=0, seed=0))
+
+
+@dataclass
+class Case:
+    """One method, built and trained once, for all checks to look at."""
+
+    method_class: type[Method]
+    settings: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        tasks = [tiny_task(kind) for kind in KINDS if kind in self.method_class.kinds] or [tiny_task("sequence")]
+        self.task = next((task for task in tasks if self.new().skip(describe(task)) is None), tasks[0])
+        self.info = describe(self.task)
+
+    def new(self) -> Method:
+        setting_names = self.method_class.Settings.model_fields
+        given = (
+            {"hidden": HIDDEN} if "hidden" in setting_names else {"width": WIDTH} if "network" in setting_names else {}
+        )
+        return self.method_class(self.method_class.Settings(**(given | self.settings)))
+
+    def train(self, seed: int = 0) -> tuple[Method, nn.Module]:
+        """A method and its trained module (not compacted)."""
+        trainer, model = self.run(Trainer(self.new(), self.task, TRAINING, seed))
+        return trainer.method, model
+
+    def run(self, trainer: Trainer) -> tuple[Trainer, nn.Module]:
+        """Train to the end."""
+        method, start = trainer.method, None
+        share = method.start_share()
+        if share:
+            dense = DenseStart(method.settings.shared())
+            start = Trainer(dense, self.task, TRAINING, trainer.seed).run(None, START_EPOCHS)
+        return trainer, trainer.run(start, TRAINING.epochs - (START_EPOCHS if share else 0))
+
+    @cached_property
+    def undisturbed(self) -> tuple[Trainer, nn.Module]:
+        return self.run(Trainer(self.new(), self.task, TRAINING, 0))
+
+    @cached_property
+    def trained(self) -> tuple[Method, nn.Module, nn.Module]:
+        method, model = self.undisturbed[0].method, self.undisturbed[1]
+        return method, model, method.compact(model).eval()
+
+    def batch(self) -> tuple[Tensor, Tensor | None]:
+        batch = self.task.batch("test", np.arange(8))
+        return torch.from_numpy(batch.x), None if batch.length is None else torch.from_numpy(batch.length)
+
+
+def describes_itself(case: Case) -> None:
+    """Title, docstring and source are given; every setting is described and its default is valid."""
+    method = case.method_class
+    assert method.title and method.__doc__, "give the class a docstring and a title"
+    assert method.paper, "give the source in `paper`"
+    for name, field in method.Settings.model_fields.items():
+        assert field.description, f"setting {name} has no description"
+
+
+def builds(case: Case) -> None:
+    """build gives a module that maps (B, T, D) to finite logits (B, classes)."""
+    logits = case.new().build(case.info)(*case.batch())
+    assert logits.shape == (8, CLASSES), f"logits have shape {tuple(logits.shape)}, not {(8, CLASSES)}"
+    assert torch.isfinite(logits).all(), "logits of a fresh module are not finite"
+
+
+def trains(case: Case) -> None:
+    """Training leaves every parameter finite."""
+    _, model, _ = case.trained
+    for name, parameter in model.named_parameters():
+        assert torch.isfinite(parameter).all(), f"{name} is not finite after training"
+
+
+def penalty_is_differentiable(case: Case) -> None:
+    """The penalty of each penalised stage has finite gradients."""
+    method = case.new()
+    model = method.build(case.info)
+    for stage in method.stages():
+        method.clock.stage, method.clock.step, method.clock.examples = stage.name, 1, 10
+        value = method.penalty(model) if stage.penalised else 0.0
+        if isinstance(value, Tensor) and value.requires_grad:
+            value.backward()
+        found = value.item() if isinstance(value, Tensor) else value
+        assert np.isfinite(found), f"penalty of stage {stage.name} is {found}"
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all(), f"gradient of {name} is not finite"
+
+
+def compact_is_what_was_trained(case: Case) -> None:
+    """The compact module gives the trained module's evaluation output."""
+    method, model, compact = case.trained
+    with torch.no_grad():
+        gap = (compact(*case.batch()) - model.eval()(*case.batch())).abs().max().item()
+    assert gap <= method.compact_tolerance, f"logits differ by {gap:.2g}, more than {method.compact_tolerance:g}"
+
+
+def _uncounted(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Buffers outside the counts, but for running statistics and the indices of what is read."""
+    for place, module in model.named_modules():
+        if not isinstance(module, nn.modules.batchnorm._NormBase | Select):
+            for name, buffer in module.named_buffers(recurse=False):
+                if name not in (*getattr(module, "counted_buffers", ()), "input_index"):
+                    yield f"{place}.{name}".strip("."), buffer
+
+
+def counts_agree(case: Case) -> None:
+    """Counted = stored: every parameter is counted once; the closed form gives the constructed module's counts."""
+    _, _, compact = case.trained
+    counts = count(compact)
+    parameters = sum(p.numel() for p in compact.parameters())
+    assert counts.model_total >= parameters, f"{parameters} parameters, only {counts.model_total} counted"
+    assert counts.lstm_total + counts.head == counts.model_total, "the parts do not sum to the total"
+    for name, buffer in _uncounted(compact):
+        raise AssertionError(f"buffer {name} holds {buffer.numel()} numbers that nobody counts; see counted_buffers")
+    method = case.new()
+    formula, made = method.closed_form(case.info), count(construct(method, case.info)).model_dump()
+    for key in keys_of(made):
+        assert formula[key] == made[key], f"{key}: closed form {formula[key]}, constructed {made[key]}"
+
+
+def survives_saving(case: Case) -> None:
+    """Saved and loaded, the compact module gives the same bits."""
+    method, _, compact = case.trained
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        save_model(path, compact)
+        loaded = load_model(path, method.restore)
+    with torch.no_grad():
+        assert torch.equal(loaded(*case.batch()), compact(*case.batch())), "logits changed"
+    assert count(loaded) == count(compact), "counts changed"
+
+
+def same_seed_same_bits(case: Case) -> None:
+    """Training twice from one seed gives identical parameters; another seed gives others."""
+    first = case.trained[1].state_dict()
+    again = case.train()[1].state_dict()
+    for name, value in first.items():
+        assert torch.equal(value, again[name]), f"{name} differs between two runs of the same seed"
+    other = case.train(seed=1)[1].state_dict()
+    same = all(v.shape == other[k].shape and torch.equal(v, other[k]) for k, v in first.items() if k in other)
+    assert not same, "the seed has no influence"
+
+
+def honours_lengths(case: Case) -> None:
+    """What follows the last valid step cannot change the logits, in the trained and in the compact module.
+
+    Images have one step, and the synthetic videos all have as many: nothing follows theirs.
+    """
+    x, length = case.batch()
+    if length is None:
+        return
+    noisy = x.clone()
+    noisy[torch.arange(x.shape[1]) >= length[:, None]] = 7.0
+    for name, model in zip(("trained", "compact"), case.trained[1:], strict=True):
+        with torch.no_grad():
+            gap = (model.eval()(x, length) - model(noisy, length)).abs().max().item()
+        assert gap <= 1e-6, f"{name} module: padding changes the logits by {gap:.2g}"
+
+
+class Interrupted(Exception):
+    """A training was stopped on purpose."""
+
+
+class Interrupting(Checkpoints):
+    """Stops training in the middle of an epoch of each stage, once, right after a checkpoint. `stopped`: where."""
+
+    def __init__(self, path: Path, trainer: Trainer, stopped: set[int]) -> None:
+        super().__init__(path, "contract", seconds=math.inf)
+        self._trainer, self._stopped = trainer, stopped
+
+    def due(self) -> bool:
+        clock, size = self._trainer.method.clock, self._trainer.task.size("train")
+        batches = -(-size // self._trainer.settings.batch_size)
+        middle = clock.steps // 2 // batches * batches + batches // 2
+        return clock.step == middle and len(self._trainer.stages) not in self._stopped
+
+    def write(self, *parts: Any) -> None:
+        super().write(*parts)
+        self._stopped.add(len(self._trainer.stages))
+        raise Interrupted
+
+    def give_up(self, reason: str) -> None:
+        raise AssertionError(f"training cannot be interrupted: {reason}")
+
+    def reject(self, reason: str) -> None:
+        raise AssertionError(f"the state of an interrupted training cannot be taken up: {reason}")
+
+
+KEEP = "what changes in training belongs in the module's parameters and buffers or in attributes of the method"
+
+
+def resumes(case: Case) -> None:
+    """Training that is interrupted in every stage and goes on in another process gives the same bits."""
+    stopped: set[int] = set()
+    with tempfile.TemporaryDirectory() as folder:
+        while True:
+            trainer = Trainer(case.new(), case.task, TRAINING, 0)
+            trainer.checkpoints = Interrupting(Path(folder) / CHECKPOINT, trainer, stopped)
+            try:
+                _, model = case.run(trainer)
+                break
+            except Interrupted:
+                continue
+    assert trainer.resumed == len(stopped) == len(trainer.stages), "a stage was not interrupted and resumed"
+    whole, first = case.undisturbed
+    for name, value in first.state_dict().items():
+        same = name in (found := model.state_dict()) and torch.equal(value, found[name])
+        assert same, f"after an interruption {name} is another: {KEEP}"
+    assert repr(trainer.history.rows) == repr(whole.history.rows), f"after an interruption history differs: {KEEP}"
+    assert trainer.method.notes == whole.method.notes, f"after an interruption the notes differ: {KEEP}"
+    compact = trainer.method.compact(model).state_dict()
+    assert model_digest(compact) == model_digest(case.trained[2].state_dict()), f"compact differs after one: {KEEP}"
+
+
+CHECKS: tuple[Callable[[Case], None], ...] = (
+    describes_itself,
+    builds,
+    trains,
+    penalty_is_differentiable,
+    compact_is_what_was_trained,
+    counts_agree,
+    survives_saving,
+    same_seed_same_bits,
+    resumes,
+    honours_lengths,
+)
+
+
+def case_of(name_or_file: str, plugins: list[str | Path] = (), settings: dict[str, Any] | None = None) -> Case:
+    """The case of a method given by name or by file. Raises InputError where it cannot be loaded."""
+    path = Path(name_or_file)
+    known = find_methods(plugins)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        same = [file for file in known.values() if file.path == path.resolve()]
+        file = same[0] if same else MethodFile(path.stem, path.resolve())
+    else:
+        file = pick(known, name_or_file)
+    return Case(load(file), settings or {})
+
+
+def check_method(name_or_file: str, plugins: list[str | Path] = ()) -> Iterator[tuple[str, str | None]]:
+    """(check, None or what is wrong), one after the other. A method that skips the task yields one line."""
+    case = case_of(name_or_file, plugins)
+    if reason := case.new().skip(case.info):
+        yield f"skips the contract's task ({reason})", None
+        return
+    for check in CHECKS:
+        title = check.__name__.replace("_", " ")
+        try:
+            check(case)
+        except AssertionError as error:
+            yield title, str(error)
+        except Exception as error:
+            yield title, f"{type(error).__name__}: {error}"
+        else:
+            yield title, None

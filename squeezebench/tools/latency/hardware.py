@@ -1,0 +1,69 @@
+"""What one core of this machine can do: read weights, multiply matrices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from squeezebench.nn.factorized.dense import DenseMap
+from squeezebench.nn.rnn.classifier import RecurrentClassifier
+
+SIZES = tuple(2**k for k in (15, 17, 19, 21, 23, 25, 27))  # bytes: from the first cache to memory
+COLUMNS = 64
+GEMM = 768  # rows, columns and depth of the product
+
+
+def bandwidth(seconds: float = 0.05) -> dict[int, float]:
+    """Bytes per second of a matrix-vector product, by the matrix's bytes: a step of batch 1 is one, and reads its
+    weights from wherever they fit. The time of a call on next to nothing is taken off."""
+    empty = _fastest(_product(1), seconds)
+    return {size: size / max(_fastest(_product(size // 4 // COLUMNS), seconds) - empty, 1e-9) for size in SIZES}
+
+
+def _product(rows: int) -> Callable[[], object]:
+    matrix, vector, out = torch.randn(rows, COLUMNS), torch.randn(COLUMNS), torch.empty(rows)
+    return lambda: torch.mv(matrix, vector, out=out)
+
+
+def macs_per_second(seconds: float = 0.2) -> float:
+    """Multiply-accumulates per second of a large float32 product."""
+    a, b, out = torch.randn(GEMM, GEMM), torch.randn(GEMM, GEMM), torch.empty(GEMM, GEMM)
+    return GEMM**3 / _fastest(lambda: torch.mm(a, b, out=out), seconds)
+
+
+def _fastest(call: Callable[[], object], seconds: float) -> float:
+    """The least time of a call: what the machine can do, undisturbed."""
+    until, best, rounds = time.perf_counter() + seconds, float("inf"), 0
+    while rounds < 5 or time.perf_counter() < until:
+        started = time.perf_counter()
+        call()
+        best, rounds = min(best, time.perf_counter() - started), rounds + 1
+    return best
+
+
+def memory_seconds(weights: int, steps: int, recurrent: int, speeds: dict[int, float]) -> float:
+    """Time to read `weights` bytes once and the `recurrent` bytes among them again at each further step."""
+    return (weights + (steps - 1) * recurrent) / speed_of(weights, speeds)
+
+
+def speed_of(size: int, speeds: dict[int, float]) -> float:
+    """Bandwidth at the smallest measured size that holds `size` bytes, or at the largest."""
+    return speeds[min((s for s in speeds if s >= size), default=max(speeds))]
+
+
+def weight_bytes(model: RecurrentClassifier) -> tuple[int, int]:
+    """(bytes that a forward pass reads at least once, those of hidden-to-hidden, read at every step)."""
+    recurrent = 4 * sum(layer.hidden_map.in_features * layer.hidden_map.out_features for layer in model.layers)
+    stored = 4 * sum(p.numel() for p in model.parameters())
+    kept = 4 * sum(_own(layer.hidden_map) for layer in model.layers)
+    return stored - kept + recurrent, recurrent
+
+
+def _own(hidden_map) -> int:
+    return (
+        hidden_map.weight.numel()
+        if isinstance(hidden_map, DenseMap)
+        else sum(p.numel() for p in hidden_map.parameters())
+    )

@@ -1,0 +1,140 @@
+"""From a record back to the run that made it: its inputs, its method, the state of the process it ran in."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from squeezebench.base.errors import InputError
+from squeezebench.base.suggestions import near_matches
+from squeezebench.engine import provenance
+from squeezebench.method.discovery import MethodFile
+from squeezebench.nn.kernels import native
+from squeezebench.pipeline.worker import read_plan, spec_of
+from squeezebench.schema.differences import Difference
+from squeezebench.schema.plan import Plan
+from squeezebench.schema.record import RECORD_NAME, Provenance, Record, read_record
+from squeezebench.schema.run import RunSpec
+
+AS_RECORDED = ("experiment", "fingerprint", "method", "settings", "varied", "seed", "training", "protocol")
+MOST_THREADS = 1024  # a record that says more was not written by a run
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A record, where it is, and the plan of its experiment where that is still there."""
+
+    path: Path  # of record.json
+    record: Record
+    plan: Plan | None
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    def spec(self) -> RunSpec:
+        """Everything that decided the run. Raises InputError where the record does not hold it.
+
+        Records of before `task_spec` take it from their plan, if that is of the very inputs the record was made from.
+        """
+        record = self.record
+        if record.task_spec is not None:
+            try:
+                return RunSpec(
+                    task=record.task_spec,
+                    model=record.model or {},
+                    tuning=record.provenance.tuning_digest,
+                    **{name: getattr(record, name) for name in AS_RECORDED},
+                )
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                raise InputError(f"{self.path}: {where}: {first['msg']} (made by another version?)") from None
+        spec = self._planned()
+        if spec is None or spec.digest_with(record.provenance.method_digest) != record.provenance.inputs_digest:
+            raise InputError(
+                f"{self.path}: does not say which data its task reads (made by an older version), and there is no "
+                "plan.json of this very run above it"
+            )
+        return spec
+
+    def _planned(self) -> RunSpec | None:
+        if self.plan is None:
+            return None
+        place = self.folder.relative_to(_experiment(self.folder)).as_posix()
+        runs = [run for run in self.plan.runs if run.path == place and run.task in self.plan.tasks]
+        return spec_of(self.plan, runs[0]) if runs else None
+
+    def method(self, found: dict[str, MethodFile]) -> MethodFile:
+        """The file of the record's method, among `found`. Raises InputError where it is not there."""
+        if self.record.method not in found:
+            raise InputError(f"{self.path}: its method {self.record.method!r} is not there; {self._hint(found)}")
+        return found[self.record.method]
+
+    def _hint(self, found: dict[str, MethodFile]) -> str:
+        """Where the method may be. A plugin is code, so it is never taken from where a plan says it lies."""
+        if self.plan and self.plan.plugins:
+            given = " ".join(f"--plugins {shlex.quote(plugin)}" for plugin in self.plan.plugins)
+            return f"its experiment had plugins, which are code: if you trust them, give {given}"
+        return f"{near_matches(self.record.method, found)} (a plugin's file: --plugins)"
+
+
+def read_recorded(place: Path, plan: Plan | None = None) -> Recorded:
+    """The record at `place` (a run's folder, or its record.json). Raises InputError: missing, damaged."""
+    path = place / RECORD_NAME if place.is_dir() else place
+    record = read_record(path)
+    return Recorded(path.resolve(), record, plan or plan_in(_experiment(path.resolve().parent)))
+
+
+def plan_in(folder: Path) -> Plan | None:
+    """The plan of an experiment's folder; None where there is none, or one of another version: records do without."""
+    try:
+        return read_plan(folder / "plan.json")
+    except InputError:
+        return None
+
+
+def _experiment(folder: Path) -> Path:
+    """The experiment's folder above a run's: what holds `runs/`; the folder itself where there is none."""
+    above = [parent.parent for parent in folder.parents if parent.name == "runs"]
+    return above[0] if above else folder
+
+
+@contextmanager
+def as_recorded(origin: Provenance) -> Iterator[None]:
+    """The thread count of the record and, where it is built, its kernel, for as long as the block lasts."""
+    if not 1 <= origin.threads <= MOST_THREADS:
+        raise InputError(f"the record says {origin.threads} threads; 1 to {MOST_THREADS} are possible")
+    threads, was_native = torch.get_num_threads(), native.enabled()
+    torch.set_num_threads(origin.threads)
+    _kernel(origin.native and native.available())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _kernel(was_native)
+
+
+def _kernel(on: bool) -> None:
+    native.enable() if on else native.disable()
+
+
+def environment_differences(recorded: Provenance, now: Provenance) -> list[Difference]:
+    """What differs in everything but the results: what could explain other bits."""
+    names = ("machine", "python", "device", "threads", "native", "squeezebench", "engine_digest", "method_digest",
+             "split_digest")  # fmt: skip
+    found = [Difference(name.replace("_", " "), getattr(recorded, name), getattr(now, name)) for name in names]
+    for name in sorted({*recorded.packages, *now.packages}):
+        found.append(Difference(f"package {name}", recorded.packages.get(name, "none"), now.packages.get(name, "none")))
+    return [one for one in found if one.recorded != one.found]
+
+
+def same_arithmetic(origin: Provenance) -> bool:
+    """Whether this machine and its packages compute the bits that the record's did."""
+    return origin.machine == provenance.machine() and origin.packages == provenance.packages()
