@@ -212,7 +212,7 @@ class _Follower(fx.Interpreter):
             raise InputError(f"coupled channels: {n.name} joins something other than known channels")
         return np.concatenate(parts)
 
-    def graph(self) -> DependencyGraph:
+    def dependencies(self) -> DependencyGraph:
         found = self.found
         found.parent = np.concatenate([*self.parents, np.zeros(0, int)]).astype(int)
         rows, columns = (np.concatenate([*(t[k] for t in self.ties), np.zeros(0, int)]) for k in (0, 1))
@@ -264,7 +264,7 @@ def traced(module: nn.Module) -> tuple[fx.Graph, list[Any]]:
 
 @torch.no_grad()
 def follow(module: nn.Module, example: Tensor) -> DependencyGraph:
-    """The coupling of `module` by running its graph on `example`, one input batch of any size.
+    """The dependency graph of `module` by running its graph on `example`, one input batch of any size.
 
     InputError where the network has an operation or a layer whose channels are not known.
     """
@@ -276,7 +276,7 @@ def follow(module: nn.Module, example: Tensor) -> DependencyGraph:
         follower.run(example, *defaults)
     finally:
         module.train(training)
-    return follower.graph()
+    return follower.dependencies()
 
 
 def coupled_sets(module: nn.Module, example: Tensor) -> list[CoupledSet]:
