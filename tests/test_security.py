@@ -33,10 +33,10 @@ from squeezebench.schema.record import RECORD_NAME, Record, read_record, write_r
 from squeezebench.tools.export import read_module
 
 ROOT = Path(__file__).resolve().parents[1]
-# Where code is imported by its place, and nowhere else: method files (which are trusted), sources by name, the kernel
+# Where code is imported by its place, and nowhere else: plugins (which are trusted), sources by name, the kernel
 # that this machine compiled.
 IMPORTS_CODE = {
-    "squeezebench/method/discovery.py": {"spec_from_file_location", "exec_module"},
+    "squeezebench/base/plugins.py": {"spec_from_file_location", "exec_module"},
     "squeezebench/tasks/__init__.py": {"import_module"},
     "squeezebench/nn/native/__init__.py": {"CDLL"},
 }
