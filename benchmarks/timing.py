@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,8 +25,24 @@ class Timing:
     high: float
 
 
-def compare(variants: dict[str, Callable[[], object]], *, repeats: int = 15, warmup: int = 3) -> dict[str, Timing]:
-    """Time each variant `repeats` times, one call of each per round, after `warmup` untimed rounds."""
+def wall_seconds(step: Callable[[], object]) -> float:
+    """Seconds of one call by the wall clock."""
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def compare(
+    variants: dict[str, Callable[[], object]],
+    *,
+    repeats: int = 15,
+    warmup: int = 3,
+    seconds: Callable[[Callable[[], object]], float] = wall_seconds,
+) -> dict[str, Timing]:
+    """Time each variant `repeats` times, one call of each per round, after `warmup` untimed rounds.
+
+    seconds: makes one call of a variant and returns how long it took.
+    """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
     samples: dict[str, list[float]] = {name: [] for name in variants}
@@ -33,9 +50,7 @@ def compare(variants: dict[str, Callable[[], object]], *, repeats: int = 15, war
         names = list(variants)
         shift = round_ % len(names) if names else 0  # no variant always runs after the same neighbour
         for name in names[shift:] + names[:shift]:
-            start = time.perf_counter()
-            variants[name]()
-            elapsed = time.perf_counter() - start
+            elapsed = seconds(variants[name])
             if round_ >= warmup:
                 samples[name].append(elapsed)
     return {name: _summary(times) for name, times in samples.items()}
@@ -70,6 +85,27 @@ def machine() -> dict[str, object]:
         "processor": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+    }
+
+
+def card(device: str) -> dict[str, object]:
+    """Name, memory and driver of the GPU, and the versions of CUDA and cuDNN."""
+    import torch
+
+    if device != "cuda":
+        return {"device": "cpu"}
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        driver = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False).stdout.split("\n")[0]
+    except (OSError, subprocess.TimeoutExpired):
+        driver = "unknown"
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "device": properties.name,
+        "memory GiB": round(properties.total_memory / 2**30, 1),
+        "driver": driver,
+        "CUDA": torch.version.cuda,
+        "cuDNN": torch.backends.cudnn.version(),
     }
 
 

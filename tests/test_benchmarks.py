@@ -1,16 +1,21 @@
 """Benchmarks run and write what they print; how fast anything is, no test says."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import on_gpu  # noqa: E402
 from benchmarks.timing import compare  # noqa: E402
+
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def test_variants_are_interleaved_and_warmed_up():
@@ -37,3 +42,23 @@ def test_a_benchmark_prints_a_table_and_writes_json(arguments, tmp_path):
     assert done.returncode == 0, done.stderr
     assert name in done.stdout and "median" in done.stdout
     assert name in json.dumps(json.loads(file.read_text()))
+
+
+def test_the_script_for_a_gpu_runs_every_section_on_the_cpu_and_writes_its_page(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.on_gpu", "--device", "cpu", "--quick", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=ONE_THREAD)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "gpu.json").read_text())
+    titles = " ".join(table["title"] for table in results["tables"])
+    assert all(word in titles for word in ("LSTM, B", "GRU, B", "Map alone", "Whole LSTM", "Runs on", "Backbone"))
+    assert "dense twice on cpu with one seed: the same bits" in results["notes"]
+    assert not [note for note in results["notes"] if "fails" in note or "skipped" in note]
+    page = (tmp_path / "gpu.md").read_text()
+    assert "| vib_lstm | cpu |" in page and results["machine"]["torch"] in page
+
+
+def test_a_section_that_does_not_fit_the_budget_of_the_gpu_leaves_a_line(tmp_path):
+    bench = on_gpu.Bench(torch.device("cpu"), on_gpu.QUICK, tmp_path, budget=1)
+    on_gpu.whole_runs(bench)
+    bench.write()
+    assert "run of dense on cpu: skipped" in (tmp_path / "gpu.md").read_text()
