@@ -166,6 +166,8 @@ TABLES: dict[str, dict[str, Expected]] = {
         "Seeds": Line.seeds,
         "Test accuracy": lambda line: line.accuracy("test_accuracy"),
         "Validation": lambda line: line.accuracy("validation_accuracy"),
+        "Macro F1": lambda line: line.accuracy("macro_f1"),
+        "Balanced accuracy": lambda line: line.accuracy("balanced_accuracy"),
         "LSTM parameters": lambda line: line.number("lstm_parameters"),
         "Ratio (LSTM parameters)": Line.ratio,
         "Whole model": lambda line: line.number("model_parameters"),

@@ -63,6 +63,13 @@ FIELDS = {
 }  # fmt: skip
 
 
+# Names of groups.csv -> a score of each class, by a confusion matrix (a row for each true class).
+CLASSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "macro_f1": lambda matrix: 2 * matrix.diagonal() / (matrix.sum(0) + matrix.sum(1)),
+    "balanced_accuracy": lambda matrix: matrix.diagonal() / matrix.sum(1),
+}
+
+
 def mean(values: Iterable[float]) -> float:
     values = [value for value in values if not math.isnan(value)]
     return math.fsum(values) / len(values) if values else NAN
@@ -109,6 +116,8 @@ class Group:
             pair = ("macs", "dense_macs") if what == "macs" else (f"counts/{what}", f"baseline/counts/{what}")
             own, base = map(self.values, pair)
             return [a / b for a, b in zip(own, base, strict=True)]
+        if name in CLASSES:
+            return [float(np.mean(CLASSES[name](np.array(run["confusion"])))) for run in self.ok]
         if name == "kept_hidden":
             found = [at(run, "kept/hidden") for run in self.ok]
             return [NAN if units is None else float(sum(units)) for units in found]

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from expected_cells import KEY, Line, every_column_recomputed, line_of
 from page_tables import NUMBER, read
-from recomputed import FIELDS, NAN, Group, Results, at, canonical, half, mean, summary
+from recomputed import CLASSES, FIELDS, NAN, Group, Results, at, canonical, half, mean, summary
 from scipy import stats
 from traced_results import PAPER, read_csv, same
 
 Value = Callable[[Line], object]
-SAMPLES = {*FIELDS, "kept_hidden"}  # what groups.csv has a mean and a half width of
+SAMPLES = {*FIELDS, *CLASSES, "kept_hidden"}  # what groups.csv has a mean and a half width of
 KINDS = ("dense", "small", "control")
 
 
@@ -172,6 +172,7 @@ def test_every_record_is_a_line_of_runs(traced, results):
             "stale": one["provenance"]["engine_digest"] != results.plan["engine_digest"],
             "planned": one["path"] in planned,
             "kept_hidden": None if at(one, "kept/hidden") is None else sum(one["kept"]["hidden"]),
+            **{name: one["confusion"] and mean(score(np.array(one["confusion"]))) for name, score in CLASSES.items()},
         }
         row = rows[one["path"]]
         assert set(row) == set(expected), "a column that nobody recomputes"

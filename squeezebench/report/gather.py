@@ -14,7 +14,8 @@ import pandas as pd
 
 from squeezebench.report.names import read_plan
 from squeezebench.report.sizes import sized
-from squeezebench.schema.record import RECORD_NAME, Cost, Record, RecordError, read_record
+from squeezebench.schema.metrics import BATCHES, COLUMNS, ENVIRONMENT
+from squeezebench.schema.record import RECORD_NAME, Record, RecordError, read_record
 
 GROUP = ["task", "protocol", "method", "settings"]  # a run group is these, over seeds
 PROBLEM_COLUMNS = ["kind", "task", "method", "settings", "seed", "reason", "path", "folder"]
@@ -130,8 +131,7 @@ def canonical(value: Any) -> str:
 
 def _row(record: Record, place: str, planned: bool, engine_digest: str) -> dict[str, Any]:
     """One record as one flat row. Missing numbers stay missing (NaN), they are never 0."""
-    counts, baseline, cost, kept = record.counts, record.baseline, record.cost, record.kept
-    origin = record.provenance
+    origin, baseline = record.provenance, record.baseline
     return {
         "path": place,
         "folder": place.rpartition("/")[0],
@@ -143,21 +143,9 @@ def _row(record: Record, place: str, planned: bool, engine_digest: str) -> dict[
         "control": record.control,
         "planned": planned,
         "stale": bool(engine_digest) and origin.engine_digest != engine_digest,
-        **{name: number(value) for name, value in record.accuracy},
-        **{f"count_{name}": number(getattr(counts, name, None)) for name in _COUNTS},
-        **{f"baseline_{name}": number(baseline and getattr(baseline.counts, name, None)) for name in _COUNTS},
+        **{metric.column: metric.cell(record) for metric in COLUMNS},
         "baseline": baseline.name if baseline else "",
-        "kept_inputs": number(kept.inputs),
-        "of_inputs": number(kept.of_inputs),
-        "kept_hidden": number(None if kept.hidden is None else sum(kept.hidden)),
-        "of_hidden": number(None if kept.of_hidden is None else sum(kept.of_hidden)),
-        "kept_structure": _structure(kept.structure),
-        "of_structure": _structure(kept.of_structure),
-        "bytes": number(cost and cost.bytes),
-        "macs": number(cost and cost.macs),
-        **_size_and_speed(cost),
-        "train_seconds": number(record.seconds.train),
-        "total_seconds": number(record.seconds.total),
+        **{f"fastest_dense_runtime_{batch}": _fastest_dense(record, batch) for batch in BATCHES},
         "stages": ", ".join(_stages(record)),
         "test_size": number(record.test_size),
         "confusion": record.confusion,
@@ -165,46 +153,22 @@ def _row(record: Record, place: str, planned: bool, engine_digest: str) -> dict[
         "notes": record.notes,
         "task_spec": record.task_spec or {},
         "model_digest": record.model_digest or "",
-        **{key: getattr(origin, key) for key in _ORIGIN},
+        **{key: getattr(origin, key) for key in (*ENVIRONMENT, *_ORIGIN)},
     }
 
 
-def _size_and_speed(cost: Cost | None) -> dict[str, Any]:
-    """Bytes by precision with the accuracy of each, activations, and latencies by batch size."""
-    found: dict[str, Any] = {}
-    for precision in ("float16", "int8"):
-        stored = cost and cost.stored_as.get(precision)
-        found[f"bytes_{precision}"] = number(stored and stored.bytes)
-        found[f"test_{precision}"] = number(stored.test if stored else None)
-    for name in ("dense_macs", "peak_activation_bytes", "dense_peak_activation_bytes"):
-        found[name] = number(getattr(cost, name, None))
-    for batch in BATCHES:
-        for side in ("", "dense_"):
-            found[f"{side}latency_ms_{batch}"] = number(cost and getattr(cost, f"{side}latency_ms").get(batch))
-            quartiles = getattr(cost, f"{side}latency_quartiles_ms", {}).get(batch, (None, None))
-            found |= {f"{side}latency_ms_{batch}_{end}": number(q) for end, q in zip(ENDS, quartiles, strict=True)}
-        found[f"fastest_dense_latency_ms_{batch}"] = number(cost and cost.fastest_dense_latency_ms.get(batch))
-        found[f"fastest_dense_runtime_{batch}"] = cost.fastest_dense_runtime.get(batch, "") if cost else ""
-    return found
+def _fastest_dense(record: Record, batch: str) -> str:
+    return record.cost.fastest_dense_runtime.get(batch, "") if record.cost else ""
 
 
-BATCHES = ("1", "10")  # of the latencies
-ENDS = ("low", "high")  # their quartiles
-_COUNTS = ("input_to_hidden", "hidden_to_hidden", "bias", "mask_vectors", "lstm_total", "head", "model_total",
-           "weights", "neurons")  # fmt: skip
-_ORIGIN = ("squeezebench", "inputs_digest", "engine_digest", "method_digest", "split_digest", "start_digest",
-           "packages", "python", "machine", "device", "threads", "native", "finished")  # fmt: skip
+# Of the provenance, beside what can explain other bits.
+_ORIGIN = ("inputs_digest", "method_digest", "split_digest", "start_digest", "packages", "finished")
 _EMPTY = Record(status="skipped", task="", method="", settings={}, seed=0)
 
 
 def number(value: float | None) -> float:
     """A float for pandas; None becomes NaN, 0 stays 0."""
     return float("nan") if value is None else float(value)
-
-
-def _structure(widths: list[int] | None) -> str:
-    """`97-71-33`, as the papers print the widths of a feed-forward network; empty where a record has none."""
-    return "-".join(map(str, widths or ()))
 
 
 def _stages(record: Record) -> Iterator[str]:

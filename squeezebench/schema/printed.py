@@ -202,8 +202,10 @@ def backbone_parameters(names: str) -> int:
 def check_tables(
     tables: Iterable[PublishedTable], methods: Mapping[str, Collection[str]], tasks: Collection[str], where: str
 ) -> None:
-    """Raise InputError, in one line, for an entry that can show nothing. `methods`: name -> names of its settings (none:
-    not checked)."""
+    """Raise InputError, in one line, for an entry that can show nothing.
+
+    methods: the names of each method's settings; settings of a method without any are not checked.
+    """
     names = set()
     for table in tables:
         here = f"{where}: tables: {table.name}"

@@ -8,39 +8,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from squeezebench.report.gather import BATCHES, GROUP, Gathered
+from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.labels import settings_labels
 from squeezebench.report.sizes import DENSE, SHARES
+from squeezebench.schema.metrics import BATCHES, COUNTS, GROUPS
 
 LEVEL = 0.95
 RESAMPLES = 2000  # of every bootstrap
 ENOUGH_SEEDS = 3  # below this the report makes no comparison, it says "not enough seeds"
-
-QUARTILES = ("", "_low", "_high")  # a median and its quartiles
-
 # What a group has a mean and an interval of, and its name in groups.csv.
-MEASURED = {
-    "test": "test_accuracy",
-    "test_final_epoch": "test_accuracy_final_epoch",
-    "validation": "validation_accuracy",
-    "train": "train_accuracy",
-    "count_size": "size",
-    "count_input_to_hidden": "input_to_hidden_parameters",
-    "count_model_total": "model_parameters",
-    "kept_inputs": "kept_inputs",
-    "kept_hidden": "kept_hidden",
-    "bytes": "bytes",
-    "macs": "macs",
-    "dense_macs": "dense_macs",
-    **{f"{name}_{kind}": f"{shown}_{kind}" for name, shown in (("bytes", "bytes"), ("test", "test_accuracy"))
-       for kind in ("float16", "int8")},
-    **{name: name for name in ("peak_activation_bytes", "dense_peak_activation_bytes")},
-    **{f"{side}latency_ms_{batch}{end}": f"{side}latency_ms_batch_{batch}{end}" for batch in BATCHES
-       for side, ends in (("", QUARTILES), ("dense_", QUARTILES), ("fastest_dense_", ("",))) for end in ends},
-    "train_seconds": "train_seconds",
-}  # fmt: skip
-_RATIOS = {"size": "size", "input_to_hidden": "input_to_hidden_parameters",
-           "model_total": "model_parameters"}  # fmt: skip
+MEASURED = {metric.column: metric.group for metric in GROUPS if not metric.constant}
 
 
 def half_width(deviation: pd.Series, n: pd.Series) -> pd.Series:
@@ -70,13 +47,14 @@ def run_groups(gathered: Gathered) -> pd.DataFrame:
     for batch in BATCHES:
         by_runtime = finished[f"fastest_dense_runtime_{batch}"]
         groups[f"fastest_dense_runtime_batch_{batch}"] = by_runtime.agg(lambda names: " or ".join(sorted(set(names))))
-    for column in ("of_inputs", "of_hidden", *(f"baseline_{rule}" for rule in (*_RATIOS, "neurons"))):
-        groups[column] = finished[column].mean()
+    for metric in GROUPS:
+        if metric.constant:
+            groups[metric.group] = finished[metric.column].mean()
     for column in ("kept_structure", "of_structure"):  # one a seed
         groups[column] = finished[column].agg(lambda texts: " ".join(text for text in texts if text))
     groups[["kept_structure", "of_structure"]] = groups[["kept_structure", "of_structure"]].fillna("")
     groups["of_structure"] = groups["of_structure"].map(lambda text: " ".join(dict.fromkeys(text.split())))
-    for rule, name in _RATIOS.items():
+    for rule, name in {"size": "size", **COUNTS}.items():
         # The ratio of the means, not the mean of the ratios: one seed that collapsed must not set the ratio.
         with np.errstate(divide="ignore", invalid="ignore"):
             groups[f"ratio_{name}"] = groups[f"baseline_{rule}"] / groups[f"{name}_mean"]

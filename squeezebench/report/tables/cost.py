@@ -8,14 +8,13 @@ from typing import Any
 import pandas as pd
 
 from squeezebench.report import formats
-from squeezebench.report.gather import BATCHES
 from squeezebench.report.sizes import DENSE, rule_of
 from squeezebench.report.tables.table import Cell, Column, Table, number_column, text_column
 from squeezebench.report.tables.views import method_cell, ratio
 from squeezebench.report.words import captions
+from squeezebench.schema.metrics import BATCHES, PRECISIONS
 
 Row = dict[str, Any]
-PRECISIONS = ("float16", "int8")
 KEYS = ["task", "protocol", "method", "method_title", "control", "settings", "varied", "seeds", "ok", "stale",
         "ratio_size", "baseline", "test_accuracy_mean"]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from squeezebench.report.statistics.compare import COMPARED, PARTNERS
 from squeezebench.report.statistics.groups import ENOUGH_SEEDS, MEASURED, selection_bias
 from squeezebench.report.tables.table import Cell, Column, Table, number_column, text_column
 from squeezebench.report.words import captions
+from squeezebench.schema.metrics import GROUPS, Metric, Unit
 
 Row = dict[str, Any]
 
@@ -106,10 +108,40 @@ def _kept(which: str):
     return cell
 
 
-def latency(row: Row) -> Cell:
-    own, dense = row["latency_ms_batch_1_mean"], row["dense_latency_ms_batch_1_mean"]
-    note = "" if formats.absent(dense) else f"dense {formats.amount(dense)}"
-    return Cell(formats.amount(own), None if formats.absent(own) else own, note=note)
+def latency(key: str):
+    """A latency with the dense network's below it."""
+
+    def cell(row: Row) -> Cell:
+        own, dense = row[f"{key}_mean"], row[f"dense_{key}_mean"]
+        note = "" if formats.absent(dense) else f"dense {formats.amount(dense)}"
+        return Cell(formats.amount(own), None if formats.absent(own) else own, note=note)
+
+    return cell
+
+
+CELLS = {"fraction": accuracy, "units": _kept, "ms": latency}  # units whose cells are more than a number
+
+
+def _metric_columns(hints: dict[str, str], *units: Unit) -> list[Column]:
+    """The columns of the metric table that are counted in these units, in its order."""
+    return [
+        Column(
+            f"{metric.title}, {metric.unit}" if metric.unit in ("ms", "s") else metric.title,
+            _metric_cell(metric),
+            numeric=True,
+            hint=hints.get(metric.hint, metric.hint),
+            tex=metric.tex,
+        )
+        for metric in GROUPS
+        if metric.title and metric.unit in units
+    ]
+
+
+def _metric_cell(metric: Metric) -> Callable[[Row], Cell]:
+    if metric.unit in CELLS:
+        return CELLS[metric.unit](metric.group)
+    show = {"parameters": formats.count, "MACs": formats.count, "bytes": formats.size, "s": formats.amount}[metric.unit]
+    return number_column("", f"{metric.group}_mean", show).cell
 
 
 def groups_table(groups: pd.DataFrame) -> Table:
@@ -117,10 +149,7 @@ def groups_table(groups: pd.DataFrame) -> Table:
     rule = rule_of(groups)
     words = captions(rule.name)
     hints = words["hints"]
-    of_recurrent = [
-        Column("Inputs kept", _kept("kept_inputs"), numeric=True, tex=False),
-        Column("Hidden kept", _kept("kept_hidden"), numeric=True, tex=False),
-    ]
+    of_recurrent = _metric_columns(hints, "units")
     of_images = [
         Column("Error", error("test_accuracy"), numeric=True, hint=hints["error"]),
         Column("r_W", share("share_weights"), numeric=True, hint=hints["share_weights"]),
@@ -133,16 +162,12 @@ def groups_table(groups: pd.DataFrame) -> Table:
         Column("Method", method_cell),
         text_column("Settings", "settings_label"),
         Column("Seeds", _seeds, numeric=True, hint=hints["seeds"]),
-        Column("Test accuracy", accuracy("test_accuracy"), numeric=True, hint=hints["interval"]),
-        Column("Validation", accuracy("validation_accuracy"), numeric=True, hint=hints["interval"], tex=False),
+        *_metric_columns(hints, "fraction"),
         number_column(rule.title(), "size_mean", formats.count, hint=hints["lstm_parameters"]),
         Column(f"Ratio ({rule.noun})", ratio, numeric=True, hint=hints["ratio"]),
-        number_column("Whole model", "model_parameters_mean", formats.count, hint=hints["model"], tex=False),
+        *_metric_columns(hints, "parameters"),
         *kept,
-        number_column("On disk", "bytes_mean", formats.size, hint=hints["bytes"], tex=False),
-        number_column("MACs", "macs_mean", formats.count, hint=hints["macs"], tex=False),
-        Column("Latency, ms", latency, numeric=True, hint=hints["latency"], tex=False),
-        number_column("Training, s", "train_seconds_mean", formats.amount, hint=hints["seconds"], tex=False),
+        *_metric_columns(hints, "bytes", "MACs", "ms", "s"),
     ]
     return Table("groups", columns, groups, _raw(groups), words["tables"]["groups"])
 
