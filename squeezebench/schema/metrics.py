@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from squeezebench.schema.record import Counts, Ratio, Record, Shape
 from squeezebench.schema.scores import balanced_accuracy, macro_f1
 
-# What a value is counted in. `fraction`: of the sequences of a part; `widths`: one number for each layer, shown as text.
+# What a value is counted in. `fraction`: of the sequences of a part; `widths`: one number per layer, shown as text.
 Unit = Literal["", "fraction", "parameters", "units", "widths", "bytes", "MACs", "ms", "s"]
 Part = Literal["train", "validation", "test"]
 BATCHES = ("1", "10")  # batch sizes of the latencies

@@ -108,8 +108,8 @@ def _gathered(folder: Path) -> Gathered:
 
 
 def _match(a: pd.DataFrame, b: pd.DataFrame) -> dict[tuple, tuple]:
-    """Groups of A -> groups of B. Settings agree; or, as settings come and go with versions, they agree in every setting
-    that both versions have, and no other group does."""
+    """Groups of A -> groups of B. Settings agree; or, as settings come and go with versions, they agree in every
+    setting that both versions have, and no other group does."""
     ours, theirs = (list(dict.fromkeys(map(tuple, f[GROUP].to_numpy()))) for f in (a, b))
     pairs = {key: key for key in ours if key in set(theirs)}
     rest = [[key for key in side if key not in pairs] for side in (ours, theirs)]

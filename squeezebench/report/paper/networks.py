@@ -76,7 +76,8 @@ def networks_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gather
         Column("Structure", _if_run(structure_cell), group=ours, hint=hints["structure"]),
         Column("On disk", _number("bytes_mean", formats.size), numeric=True, group=ours, hint=hints["bytes"],
                tex=False),
-        Column("Latency, ms", latency("latency_ms_batch_1"), numeric=True, group=ours, hint=hints["latency"], tex=False),
+        Column("Latency, ms", latency("latency_ms_batch_1"), numeric=True, group=ours, hint=hints["latency"],
+               tex=False),
     ]  # fmt: skip
     columns += [*of_ours, Column("Printed row", _verdict, hint=hints["met"])]
     raw = WEIGHTS.raw([*PRINTED, *OURS, *ADDED])
