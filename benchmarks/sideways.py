@@ -20,10 +20,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from benchmarks.studies.pipeline_processes import PipelineProcesses
 from benchmarks.timing import machine, write_json
 from squeezebench.engine.measurement.memory import Allocations
 from squeezebench.nn.sideways.network import SidewaysNet
-from squeezebench.nn.sideways.parallel import PipelineProcesses
 from squeezebench.nn.sideways.training import backpropagation_step, sideways_step
 from squeezebench.nn.sideways.vgg import vgg8
 

@@ -18,10 +18,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
-from squeezebench.STUDY.sideways_stability import Setting, accuracy, cosine, grid, stability, train
 from torch import Tensor
 
 from benchmarks.sideways_figures import write_study
+from benchmarks.studies.sideways_stability import Setting, accuracy, cosine, grid, stability, train
 from benchmarks.timing import machine, write_json
 from squeezebench.data.sources import moving_shapes
 from squeezebench.data.task import load_task

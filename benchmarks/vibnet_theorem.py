@@ -12,8 +12,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from squeezebench.STUDY.theorem import random_bound
 
+from benchmarks.studies.theorem import random_bound
 from benchmarks.timing import machine, write_json
 
 RANKS = (1, 2, 3, 4, 6, 8, 10, 12)

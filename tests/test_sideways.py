@@ -8,9 +8,9 @@ from torch import nn
 from torch.func import functional_call, jacrev
 from torch.nn import functional
 
+from benchmarks.studies.montage import montage
 from squeezebench.base.errors import InputError
 from squeezebench.engine.measurement.memory import Allocations
-from squeezebench.nn.sideways.montage import montage
 from squeezebench.nn.sideways.network import SidewaysNet
 from squeezebench.nn.sideways.rule import sideways_gradients
 from squeezebench.nn.sideways.timetable import Timetable

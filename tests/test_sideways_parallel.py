@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.studies.pipeline_processes import PipelineProcesses
 from squeezebench.base.errors import InputError
 from squeezebench.nn.sideways.network import SidewaysNet
-from squeezebench.nn.sideways.parallel import PipelineProcesses
 from squeezebench.nn.sideways.training import sideways_step
 from squeezebench.nn.sideways.vgg import VideoVGG
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
-from squeezebench.STUDY.sideways_stability import Setting, accuracy, cosine, grid, stability, train
 
+from benchmarks.sideways_figures import summary, write_study
+from benchmarks.studies.sideways_stability import Setting, accuracy, cosine, grid, stability, train
 from squeezebench.nn.sideways.rule import sideways_gradients
 from squeezebench.nn.sideways.training import sideways_step
 from squeezebench.nn.sideways.vgg import VideoVGG
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.sideways_figures import summary, write_study
 
 
 def videos(every: int = 1):

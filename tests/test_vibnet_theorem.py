@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize, minimize_scalar
-from squeezebench.STUDY.theorem import QuadraticBound, random_bound
 
+from benchmarks.studies.theorem import QuadraticBound, random_bound
 from squeezebench.base.errors import InputError
 
 SIZE = 8

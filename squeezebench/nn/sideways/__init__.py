@@ -1,7 +1,8 @@
 """Sideways and Skip-Sideways: gradient forward-propagation for per-frame video networks, depth-parallel.
 
-timetable  who works on what at which tick          network   a network as a list of modules, with shortcuts
-rule       the learning rule, all in one process    parallel  the same with a process for each module
-training   steps for an optimiser                   vgg       small VGG-like networks
-montage    videos put together from several clips   study     stability over learning rates and frame rates
+timetable  the module that works on each frame at each tick    network   a network as a list of modules, with shortcuts
+rule       the learning rule, all modules in one process       training  one optimiser step by each learning rule
+vgg        small VGG-like networks
+
+`benchmarks/studies/` has the same pipeline with one process per module, and the study of its stability.
 """
