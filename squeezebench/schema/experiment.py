@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     PositiveInt,
     ValidationError,
@@ -27,15 +26,14 @@ from squeezebench.base.suggestions import near_matches
 from squeezebench.base.yaml_file import load_yaml
 from squeezebench.schema.printed import PublishedTable
 from squeezebench.schema.record import Protocol
+from squeezebench.schema.stored import Part
 from squeezebench.schema.tuning import Tuning
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of an experiment, and so of its folder of results
 
 
-class Experiment(BaseModel):
+class Experiment(Part):
     """An experiment file. `methods` maps a method to its settings; a list of values is a grid."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=NAME)
     description: str = ""

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from squeezebench.base.digests import digest_of
-from squeezebench.base.errors import InputError
-from squeezebench.base.files import write_atomically
-from squeezebench.base.reading import read_json
+from squeezebench.schema.stored import Part, read_sealed, write_sealed
 
 INFERENCE_NAME = "inference.json"
 INT8 = "ONNX Runtime, int8"  # the one runtime that is not float32
 BUSY = 0.5  # load average above which other programs are likely to be felt
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Time(_Part):
+class Time(Part):
     """Milliseconds of one forward pass over the repeats."""
 
     median: float = Field(gt=0)
@@ -30,7 +22,7 @@ class Time(_Part):
     high: float
 
 
-class Side(_Part):
+class Side(Part):
     """One network at one batch size. `memory_ms` and `arithmetic_ms` are what its weights and products would take at
     the measured bandwidth and rate; neither is a part of `ms` that was timed by itself."""
 
@@ -40,7 +32,7 @@ class Side(_Part):
     arithmetic_ms: float
 
 
-class Comparison(_Part):
+class Comparison(Part):
     """The compact network against the dense one, both in the same runtime and against the fastest dense one.
 
     A ratio of a float32 runtime has float32 on both sides. Under the key INT8 the ratio in the same runtime is int8
@@ -69,7 +61,7 @@ class Comparison(_Part):
         return self
 
 
-class Quantised(_Part):
+class Quantised(Part):
     """One network as an ONNX file in int8 by dynamic quantisation (export/quantised.py): another model than the
     float32 one, so with its own accuracy, which is that of the very file that was timed."""
 
@@ -83,7 +75,7 @@ class Quantised(_Part):
     weights: str = ""  # path of the record they are from; "": random
 
 
-class Model(_Part):
+class Model(Part):
     """One compact network and the dense one of the same run."""
 
     source: str  # path of the record below the folder, or where the sizes come from
@@ -105,7 +97,7 @@ class Model(_Part):
     comparisons: list[Comparison]
 
 
-class Inference(_Part):
+class Inference(Part):
     """One call of `squeezebench inference`."""
 
     schema_version: Literal[1] = 1
@@ -120,29 +112,12 @@ class Inference(_Part):
     left_out: dict[str, str] = {}  # record -> why it was not measured
 
 
-def write_inference(folder: Path, found: Inference) -> Path:
+def write_inference(folder: Path, inference: Inference) -> Path:
     """Write `inference.json` into `folder`, whole or not at all, with a digest over its content."""
-    content = found.model_dump(mode="json")
-    content["digest"] = digest_of(content)
-    path = folder / INFERENCE_NAME
-    write_atomically(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
-    return path
+    return write_sealed(folder / INFERENCE_NAME, inference)
 
 
 def read_inference(folder: Path) -> Inference | None:
-    """What was measured for `folder`, None where nothing was. Raises InputError: damaged, altered, not valid."""
+    """The measurements of `folder`, None if there are none. Raises InputError: damaged, altered, not valid."""
     path = folder / INFERENCE_NAME
-    if not path.exists():
-        return None
-    try:
-        content = read_json(path)
-    except (OSError, ValueError):
-        raise InputError(f"{path}: not a complete JSON file; squeezebench inference {folder} writes it anew") from None
-    stored = content.pop("digest", None) if isinstance(content, dict) else None
-    if stored is None or stored != digest_of(content):
-        raise InputError(f"{path}: content does not match its digest (altered or damaged)")
-    try:
-        return Inference.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{path}: not valid: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return read_sealed(path, Inference, "file of `squeezebench inference`") if path.exists() else None

@@ -7,7 +7,6 @@ which of our runs stand beside which of its rows. Nothing heavy is imported: pla
 from __future__ import annotations
 
 import csv
-import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,10 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import AliasChoices, Field, PositiveFloat, model_validator
 
 from squeezebench.base.errors import InputError
 from squeezebench.base.places import ASSETS
+from squeezebench.base.suggestions import near_matches
+from squeezebench.schema.stored import Part
 
 REFERENCE = ASSETS / "reference"
 # A report's own files; a published table may not take their names (names.py holds what they become).
@@ -27,11 +28,7 @@ RESERVED = ("groups", "selected", "problems", "selection_bias", "provenance", "r
             "claims", "cost")  # fmt: skip
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class OurRow(_Part):
+class OurRow(Part):
     """Which run groups stand beside one printed row. Where several match, one is picked on validation."""
 
     method: str
@@ -42,14 +39,14 @@ class OurRow(_Part):
     backbone: str | None = None  # of reference/backbones.csv, several joined by +; none: the table's, or the task's
 
 
-class Mark(_Part):
+class Mark(Part):
     """A value of the swept setting that the paper names, as a reference line."""
 
     at: float
     says: str
 
 
-class PublishedTable(_Part):
+class PublishedTable(Part):
     """One published table or figure.
 
     `table`: a line for each printed row. `ladder`: the same for rows of input x hidden, with the shares kept.
@@ -173,7 +170,7 @@ def read_block(name: str) -> Block:
     """A printed table by name. Raises InputError where there is none."""
     sources = {line["block"]: line for line in _lines(REFERENCE / "sources.csv")}
     if name not in sources:
-        raise InputError(f"unknown block {name!r} of printed figures; {_near(name, sources)}")
+        raise InputError(f"unknown block {name!r} of printed figures; {near_matches(name, sources)}")
     return Block(name, tuple(_lines(REFERENCE / f"{name}.csv")), sources[name])
 
 
@@ -193,7 +190,7 @@ def backbone_parameters(names: str) -> int:
     for name in (part.strip() for part in names.split("+")):
         counted = [line for line in lines if line["backbone"] == name]
         if not counted:
-            raise InputError(f"unknown backbone {name!r}; {_near(name, {line['backbone'] for line in lines})}")
+            raise InputError(f"unknown backbone {name!r}; {near_matches(name, {line['backbone'] for line in lines})}")
         bare = [line for line in counted if line["part"].startswith("without")]
         total += int((bare or counted)[0]["parameters"])
     return total
@@ -221,7 +218,7 @@ def check_tables(
         for name in table.rows if block else ():
             if block.keys.count(name) != 1:
                 what = "has several rows" if name in block.keys else "has no row"
-                near = "give a name that tells them apart" if name in block.keys else _near(name, block.keys)
+                near = "give a name that tells them apart" if name in block.keys else near_matches(name, block.keys)
                 raise InputError(f"{here}: rows: {block.name} {what} {name!r}; {near}")
         for name, row in {**table.rows, **table.also}.items():
             _check_row(table, row, methods, tasks, f"{here}: {name}")
@@ -242,14 +239,14 @@ def _check_row(
     table: PublishedTable, row: OurRow, methods: Mapping[str, Collection[str]], tasks: Collection[str], here: str
 ) -> None:
     if row.method not in methods:
-        raise InputError(f"{here}: method {row.method!r} is not in the experiment; {_near(row.method, methods)}")
+        raise InputError(f"{here}: method {row.method!r} is not in the experiment; {near_matches(row.method, methods)}")
     shown = table.tasks_of(row, tasks)
     if not shown:
         several = ", ".join(sorted(tasks))
         raise InputError(f"{here}: the experiment has several tasks ({several}); say which with `task:`")
     for task in shown:
         if task not in tasks:
-            raise InputError(f"{here}: task {task!r} is not in the experiment; {_near(task, tasks)}")
+            raise InputError(f"{here}: task {task!r} is not in the experiment; {near_matches(task, tasks)}")
     if backbone := row.backbone or table.backbone:
         try:
             backbone_parameters(backbone)
@@ -258,10 +255,4 @@ def _check_row(
     setting_names = methods[row.method]
     for setting in [*row.where, *([table.setting] if table.setting else [])]:
         if setting_names and setting not in setting_names:
-            raise InputError(f"{here}: {row.method} has no setting {setting!r}; {_near(setting, setting_names)}")
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
+            raise InputError(f"{here}: {row.method} has no setting {setting!r}; {near_matches(setting, setting_names)}")

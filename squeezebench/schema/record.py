@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
-from squeezebench.base.files import write_atomically
-from squeezebench.base.reading import read_json
+from squeezebench.schema.stored import Part, read_sealed, write_sealed
 
 SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
@@ -22,11 +19,7 @@ Protocol = Literal["sound", "paper", "as_released"]
 Rule = Literal["lstm_total", "weights"]  # of counting, for the size of a recurrent and of a feed-forward network
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Shape(_Part):
+class Shape(Part):
     """What a module of the task reads and answers: (sequences, steps, inputs) -> classes."""
 
     inputs: int = Field(ge=1)
@@ -42,7 +35,7 @@ class Shape(_Part):
         return self
 
 
-class Accuracy(_Part):
+class Accuracy(Part):
     """Top-1 accuracy of the compact module, as fractions in [0, 1]; test is read once, at the end."""
 
     train: float | None = None
@@ -51,7 +44,7 @@ class Accuracy(_Part):
     test_final_epoch: float | None = None  # only under `as_released`, where `test` is the best epoch's (flattered)
 
 
-class Counts(_Part):
+class Counts(Part):
     """Parameters of a module by counting rule (numbers stored, one each)."""
 
     input_to_hidden: int
@@ -75,7 +68,7 @@ class Counts(_Part):
         return getattr(self, self.rule)
 
 
-class Kept(_Part):
+class Kept(Part):
     """What is left; `of_*` is what the uncompressed model of the same run has.
 
     inputs, hidden: of a recurrent network. structure: widths of a feed-forward one, see its `structure()`.
@@ -89,7 +82,7 @@ class Kept(_Part):
     of_structure: list[int] | None = None
 
 
-class Ratio(_Part):
+class Ratio(Part):
     """Baseline count divided by this module's count; the field names the counting rule."""
 
     lstm_total: float | None = None
@@ -98,21 +91,21 @@ class Ratio(_Part):
     weights: float | None = None
 
 
-class Baseline(_Part):
+class Baseline(Part):
     """The dense model every ratio of this record is taken against."""
 
     name: str
     counts: Counts
 
 
-class StoredAs(_Part):
+class StoredAs(Part):
     """The compact module written in one precision, and read back: measurement/files.py says how."""
 
     bytes: int  # of the whole file, header and spec included
     test: float | None = None  # top-1 of the module that was read back; None: not measured, or its outputs not finite
 
 
-class Cost(_Part):
+class Cost(Part):
     """Size and speed of the compact module, measured by the engine on the object that is scored.
 
     `dense_*` is the uncompressed model of the same run; keys of the latency fields are batch sizes. Latency is taken
@@ -135,7 +128,7 @@ class Cost(_Part):
     fastest_dense_runtime: dict[str, str] = {}  # which of them it was
 
 
-class Stage(_Part):
+class Stage(Part):
     """One training stage as it ran."""
 
     name: str
@@ -145,12 +138,12 @@ class Stage(_Part):
     shared: bool = False  # trained once for several runs (the dense pretraining)
 
 
-class Seconds(_Part):
+class Seconds(Part):
     train: float = 0.0  # this run's own stages, without a shared start
     total: float = 0.0
 
 
-class Provenance(_Part):
+class Provenance(Part):
     """Everything needed to trace and repeat the run."""
 
     squeezebench: str = ""
@@ -171,7 +164,7 @@ class Provenance(_Part):
     finished: str = ""  # UTC, ISO 8601
 
 
-class Record(_Part):
+class Record(Part):
     """One run: task x method x settings x seed."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -219,29 +212,9 @@ class RecordError(InputError):
 
 def write_record(folder: Path, record: Record) -> Path:
     """Write `record.json` into `folder`, whole or not at all, with a digest over its content."""
-    content = record.model_dump(mode="json")
-    content["digest"] = digest_of(content)
-    path = folder / RECORD_NAME
-    write_atomically(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
-    return path
+    return write_sealed(folder / RECORD_NAME, record)
 
 
 def read_record(path: Path) -> Record:
     """Read and check one record. Raises RecordError: unreadable, truncated, altered, or not of this schema."""
-    try:
-        content = read_json(path)
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise RecordError(f"{path}: not a complete JSON file (half written or damaged): {error}") from None
-    if not isinstance(content, dict):
-        raise RecordError(f"{path}: not a record (a JSON object is expected)")
-    stored = content.pop("digest", None)
-    if stored != digest_of(content):
-        raise RecordError(f"{path}: content does not match its digest (altered or damaged)")
-    try:
-        return Record.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RecordError(f"{path}: not a valid record: {where}: {first['msg']}") from None
+    return read_sealed(path, Record, "record", RecordError)

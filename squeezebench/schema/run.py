@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
-
 from squeezebench.base.digests import digest_of
 from squeezebench.schema import record
 from squeezebench.schema.models import AnyModel, RecurrentSettings
+from squeezebench.schema.stored import Part
 from squeezebench.schema.task import TaskSpec
 from squeezebench.schema.training import TrainingSettings
 
@@ -20,10 +19,8 @@ class HasDigest(Protocol):
     def digest(self) -> str: ...
 
 
-class RunSpec(BaseModel):
+class RunSpec(Part):
     """Everything that decides a run's result, as the plan resolved it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     experiment: str = ""
     task: TaskSpec

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from squeezebench.schema.stored import Part
 
 
-class TaskSpec(BaseModel):
+class TaskSpec(Part):
     """One entry of an experiment's `tasks:`; `source` is a file of squeezebench/data/sources (default: the name)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names folders, records and figures")
     source: str = Field(description="the data source, see `squeezebench tasks`")

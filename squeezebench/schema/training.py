@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -14,16 +12,16 @@ from pydantic import (
     model_serializer,
 )
 
+from squeezebench.schema.stored import Part
+
 STANDARD = (
     "training: augment: moves pixels, and `normalise: standard` scales each by statistics of its own; "
     "give normalise: channel, std or none"
 )
 
 
-class Augment(BaseModel):
+class Augment(Part):
     """What is drawn for each image of a training batch, or for each video."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     shift: NonNegativeInt = 0  # pixels at most, across and down; each whole number of them is as likely
     flip: bool = False  # mirrored left to right, with probability 1/2
@@ -32,10 +30,8 @@ class Augment(BaseModel):
         return self.flip or self.shift > 0
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(Part, allow_inf_nan=False):
     """How the engine trains; the same for every method of an experiment."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: PositiveInt = 60  # in all: dense pretraining + stages
     batch_size: PositiveInt = 32

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+
+from squeezebench.schema.stored import Part
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Objective(_Part):
+class Objective(Part, allow_inf_nan=False):
     """What makes one trial better than another, the same for every method.
 
     A compression method trades size for accuracy, so "the best validation accuracy" alone would pick each method's
@@ -34,7 +32,7 @@ class Objective(_Part):
         return accuracy if self.met(ratio) else math.log(ratio / self.ratio)
 
 
-class Tuning(_Part):
+class Tuning(Part, allow_inf_nan=False):
     """How the methods of an experiment are tuned."""
 
     trials: PositiveInt = 20  # of each method on each task; fewer where the space has fewer points

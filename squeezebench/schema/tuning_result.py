@@ -5,25 +5,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import model_validator
 
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
-from squeezebench.base.files import write_atomically
-from squeezebench.base.reading import read_json
 from squeezebench.schema.record import Provenance
+from squeezebench.schema.stored import Part, read_sealed, write_sealed
 from squeezebench.schema.tuning import Tuning
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Axis(_Part):
+class Axis(Part):
     """What may be drawn for one setting: a range, sampled evenly or on a log axis, or a list of choices."""
 
     kind: Literal["log", "linear", "choice"]
@@ -52,7 +46,7 @@ class Axis(_Part):
         return isinstance(value, int | float) and self.low <= value <= self.high
 
 
-class Trial(_Part):
+class Trial(Part):
     """One point of the space, trained like a run and scored on validation. Accuracy is a fraction."""
 
     number: int
@@ -68,7 +62,7 @@ class Trial(_Part):
     repeats: int | None = None  # the trial that drew the same before: its result was taken over, nothing was trained
 
 
-class TuningResult(_Part):
+class TuningResult(Part):
     """The trials of one method on one task."""
 
     schema_version: Literal[1] = 1
@@ -132,24 +126,9 @@ def best_so_far(result: TuningResult) -> list[Trial | None]:
 
 def write_result(path: Path, result: TuningResult) -> None:
     """Write the file, whole or not at all."""
-    content = result.model_dump(mode="json")
-    content["digest"] = digest_of(content)
-    write_atomically(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
+    write_sealed(path, result)
 
 
 def read_result(path: Path) -> TuningResult:
     """Read and check one file. Raises TuningError: unreadable, truncated, altered, or not of this schema."""
-    try:
-        content = read_json(path)
-    except OSError as error:
-        raise TuningError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise TuningError(f"{path}: not a complete JSON file (half written or damaged): {error}") from None
-    if not isinstance(content, dict) or content.pop("digest", None) != digest_of(content):
-        raise TuningError(f"{path}: content does not match its digest (altered or damaged)")
-    try:
-        return TuningResult.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise TuningError(f"{path}: not a valid tuning result: {where}: {first['msg']}") from None
+    return read_sealed(path, TuningResult, "tuning result", TuningError)

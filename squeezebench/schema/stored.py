@@ -1,0 +1,62 @@
+"""What every model that is written to disk shares, and files of one model with a digest over their content."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from squeezebench.base.digests import digest_of
+from squeezebench.base.errors import InputError
+from squeezebench.base.files import write_atomically
+from squeezebench.base.reading import read_json
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Part(BaseModel):
+    """A model that refuses unknown keys and cannot change later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write `content` with sorted keys, whole or not at all."""
+    write_atomically(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def write_sealed(path: Path, model: BaseModel) -> Path:
+    """Write `model` with a digest over its content, whole or not at all."""
+    content = model.model_dump(mode="json")
+    write_json(path, content | {"digest": digest_of(content)})
+    return path
+
+
+def read_sealed(path: Path, kind: type[Model], noun: str, error: type[InputError] = InputError) -> Model:
+    """The `kind` that `write_sealed` wrote.
+
+    Raises `error`, in a line that names the file and calls it a `noun`: it is unreadable, truncated, altered, or not
+    of this schema.
+    """
+    try:
+        content = read_json(path)
+    except OSError as failure:
+        raise error(f"{path}: cannot be read ({failure.strerror})") from None
+    except ValueError as failure:
+        raise error(f"{path}: not a complete JSON file (half written or damaged): {failure}") from None
+    if not isinstance(content, dict):
+        raise error(f"{path}: not a {noun} (a JSON object is expected)")
+    if content.pop("digest", None) != digest_of(content):
+        raise error(f"{path}: content does not match its digest (altered or damaged)")
+    try:
+        return kind.model_validate(content)
+    except ValidationError as failure:
+        raise error(f"{path}: not a valid {noun}: {first_problem(failure)}") from None
+
+
+def first_problem(failure: ValidationError) -> str:
+    """`counts.bias: Input should be a valid integer`: the first of a model's problems."""
+    problem = failure.errors()[0]
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
