@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from squeezebench.base.files import write_atomically
 from squeezebench.data.task import Task
 from squeezebench.engine import provenance
 from squeezebench.engine.training import resuming
@@ -44,7 +45,7 @@ class History:
             writer = csv.DictWriter(text, names, restval="")
             writer.writeheader()
             writer.writerows(self.rows)
-            record.write_atomically(path, text.getvalue().encode())
+            write_atomically(path, text.getvalue().encode())
 
 
 def describe(task: Task) -> TaskInfo:
