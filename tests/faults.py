@@ -166,7 +166,10 @@ def targets(folder: Path) -> dict[str, psutil.Process]:
     return kinds
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 60.0) -> Any:
+HANGS = 600.0  # seconds after which something is wrong, however busy the machine
+
+
+def wait_for(what: Callable[[], Any], seconds: float = HANGS) -> Any:
     """The first true value of `what()`."""
     until = time.monotonic() + seconds
     while not (value := what()):
@@ -194,9 +197,9 @@ class Trials:
         process = start()
         try:
             self._kill(folder, process, kind, self.chance.uniform(0.2, seconds))
-            status = process.wait(120) if kind in ("snakemake", "group") or process.poll() is not None else None
+            status = process.wait(HANGS) if kind in ("snakemake", "group") or process.poll() is not None else None
             for _ in range(calls):
-                status = process.wait(120) if status is None else status
+                status = process.wait(HANGS) if status is None else status
                 if status == 0:
                     break
                 process, status = start(), None
@@ -204,7 +207,7 @@ class Trials:
             log = (folder / "log").read_text()
             assert status == 0, log
             assert differing(bits(folder), self.reference) == [], log
-            wait_for(lambda: not processes_in(folder), 30)
+            wait_for(lambda: not processes_in(folder))
             assert not left_over(folder), log
             self.equal += 1
         finally:

@@ -16,7 +16,7 @@ import numpy as np
 from squeezebench.engine.training.checkpoint import SECONDS
 from squeezebench.schema.record import RECORD_NAME, Record, read_record
 
-LIMIT = 180.0  # seconds for one process
+LIMIT = 600.0  # seconds for one process
 
 
 def noisy(path: Path) -> Path:
@@ -65,13 +65,13 @@ def wait_for_checkpoint(process: subprocess.Popen, folder: Path) -> bool:
 def kill_until_done(
     call: list[str], folder: Path, kills: int, seed: int, seconds: float = 0.1, number: int = signal.SIGKILL
 ) -> tuple[Record, int]:
-    """Call it again and again, killing it at a random moment up to half a second after a checkpoint, `kills` times at
+    """Call it again and again, killing it at a random moment up to 0.2 seconds after a checkpoint, `kills` times at
     most; then let it end. The record, and how many kills there were."""
     rng, done = random.Random(seed), 0
     while True:
         process = start(call, seconds)
         if done < kills and wait_for_checkpoint(process, folder):
-            time.sleep(rng.uniform(0, 0.5))
+            time.sleep(rng.uniform(0, 0.2))
             process.send_signal(number)
         _, words = process.communicate(timeout=LIMIT)
         if process.returncode == 0:

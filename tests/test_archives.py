@@ -252,8 +252,8 @@ def on_a_full_disk(call, limit: int) -> str:
     answers = context.Queue()
     process = context.Process(target=_limited, args=(call, limit, answers))
     process.start()
-    answer = answers.get(timeout=30)
-    process.join(30)
+    answer = answers.get(timeout=600)
+    process.join(600)
     return answer
 
 
@@ -271,7 +271,7 @@ def test_many_processes_download_once(site, target):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(600)
     assert [process.exitcode for process in processes] == [0] * 4 and site.requests == [None]
 
 

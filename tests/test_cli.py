@@ -170,7 +170,7 @@ def test_count_for_people(call):
         (["--method", "dense", "--input", 3, "--hidden", -1], "--hidden -1"),
         (["--method", "dense", "--input", 3, "--hidden", 3, "--set", "widht=3"], "no setting 'widht'"),
         (["--method", "dense", "--input", 3, "--hidden", 3, "--set", "layers"], "write --set name=value"),
-        (["--method", "dense", "--input", 3, "--hidden", 3, "--set", "layers=[1"], "not readable"),
+        (["--method", "dense", "--input", 3, "--hidden", 3, "--set", "layers=[1"], "not valid YAML"),
         (["--method", "dense", "--input", 3, "--hidden", 3, "--set", "layers=two"], "layers = 'two'"),
         (["--method", "small_dense", "--input", 3, "--hidden", 3], "larger than 1/10"),
         (["--method", "dense", "--input", 10**7, "--hidden", 10**7], "memory"),

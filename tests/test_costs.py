@@ -120,7 +120,7 @@ def test_a_tensor_map_counts_its_own_contraction():
 def test_a_method_that_cannot_be_built_counts_as_the_dense_one(tmp_path):
     file = tmp_path / "odd.py"
     file.write_text(
-        '"""Odd."""\nfrom squeezebench.method.base import Method\n\n\nclass Odd(Method):\n    """Odd."""\n\n'
+        '"""Odd."""\nfrom squeezebench.method import Method\n\n\nclass Odd(Method):\n    """Odd."""\n\n'
         '    title = paper = "odd"\n\n    def build(self, task):\n        raise OSError("no such file")\n'
     )
     odd = costs(methods={"odd": {}}, plugins=[str(file)])

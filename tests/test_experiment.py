@@ -20,7 +20,7 @@ from squeezebench.schema.training import TrainingSettings
 ROOT = Path(__file__).resolve().parents[1]
 BASE = {"name": "e", "tasks": ["digits"], "methods": {"dense": {}}, "seeds": [0]}
 PLUGIN = (
-    "from squeezebench.method.base import Method, dense_classifier\n\n\n"
+    "from squeezebench.method import Method, dense_classifier\n\n\n"
     'class {name}(Method):\n    """A method."""\n\n    title = paper = "plugin"\n\n'
     "    def build(self, task):\n        return dense_classifier(task, self.settings)\n"
 )
@@ -259,7 +259,7 @@ def test_runs_have_paths_of_their_own_inside_the_results_folder():
 def test_no_value_of_a_setting_leaves_the_folder(tmp_path, name):
     plugin = tmp_path / "named.py"
     plugin.write_text(
-        "from squeezebench.method.base import Method, RecurrentSettings, setting\n\n\n"
+        "from squeezebench.method import Method, RecurrentSettings, setting\n\n\n"
         'class Named(Method):\n    """A method."""\n\n    class Settings(RecurrentSettings):\n'
         '        file: str = setting("", "any text")\n'
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from faults import (
+    HANGS,
     Trials,
     bits,
     called,
@@ -72,7 +73,7 @@ def planned(undisturbed: Path, folder: Path) -> list[str]:
 
 def test_random_kills_of_training_processes_and_their_supervisors(undisturbed, tmp_path):
     whole, reference, _ = undisturbed
-    trials = Trials(reference, random.Random(time.time_ns()))
+    trials = Trials(reference, random.Random(1))
     for number, kind in enumerate(["worker", "supervisor", "group"]):
         place = tmp_path / str(number)
         jobs = planned(whole, place)
@@ -84,20 +85,20 @@ def test_snakemake_is_killed_alone_and_the_same_command_at_once_goes_on(undistur
     """No `--unlock`. Its job ends, or finishes and is accepted; no run is made by two processes."""
     write(folder, **TRAINING)
     process = started(folder, command(), **OFTEN)
-    wait_for(lambda: "worker" in targets(folder), 120)
+    wait_for(lambda: "worker" in targets(folder))
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     done = called(folder, command(), **OFTEN)
     assert done.returncode == 0, done.stdout
     assert differing(bits(folder), undisturbed[1]) == []
-    wait_for(lambda: not processes_in(folder), 30)
+    wait_for(lambda: not processes_in(folder))
     assert not left_over(folder)
 
 
 def test_a_second_call_on_one_folder_of_results_is_refused_in_one_line(folder):
     write(folder, lines={"slow": SLOW}, methods={"odd": {"what": "slow"}}, seeds=[0])
     process = started(folder, command(), SLOW="1000")
-    wait_for(lambda: "worker" in targets(folder), 120)
+    wait_for(lambda: "worker" in targets(folder))
     second = called(folder, command())
     assert second.returncode != 0 and "Traceback" not in second.stdout
     (line,) = [line for line in second.stdout.splitlines() if "results/tiny" in line]
@@ -115,7 +116,7 @@ def test_two_processes_never_make_one_run(undisturbed, folder):
     """The same job twice at once: the second waits, then accepts the records of the first."""
     jobs = planned(undisturbed[0], folder)
     both = [started(folder, jobs), started(folder, jobs)]
-    assert [process.wait(120) for process in both] == [0, 0]
+    assert [process.wait(HANGS) for process in both] == [0, 0]
     log = (folder / "log").read_text()
     assert "makes this run; waiting for it" in log
     assert differing(bits(folder), undisturbed[1]) == [] and not left_over(folder)
@@ -128,10 +129,10 @@ def test_a_job_that_is_told_to_end_takes_its_worker_with_it(folder, number):
     plan = folder / "results" / "tiny" / "plan.json"
     (job,) = json.loads(plan.read_text())["jobs"]
     process = started(folder, [sys.executable, "-m", "squeezebench", "job", str(plan), job], SLOW="1000")
-    wait_for(lambda: "worker" in targets(folder), 60)
+    wait_for(lambda: "worker" in targets(folder))
     os.kill(process.pid, number)
-    assert process.wait(30) != 0
-    wait_for(lambda: not processes_in(folder), 10)
+    assert process.wait(HANGS) != 0
+    wait_for(lambda: not processes_in(folder))
     assert not records(folder)
     done = called(folder, [sys.executable, "-m", "squeezebench", "job", str(plan), job])
     assert read_record(odd(folder, "slow")).status == "ok", done.stdout

@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from interrupted import checkpoints, command, kill_until_done, noisy, results, start, wait_for_checkpoint
+from interrupted import LIMIT, checkpoints, command, kill_until_done, noisy, results, start, wait_for_checkpoint
 
 from squeezebench.engine.training.checkpoint import NAME
 from squeezebench.schema.record import RECORD_NAME
@@ -26,7 +26,7 @@ def long_run(data, folder, epochs=100):
 def undisturbed(data, tmp_path_factory):
     """Results of the long run without a checkpoint."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    subprocess.run([*long_run(data, folder), "--checkpoint-seconds", "0"], check=True, timeout=120)
+    subprocess.run([*long_run(data, folder), "--checkpoint-seconds", "0"], check=True, timeout=LIMIT)
     return results(folder)
 
 
@@ -45,8 +45,8 @@ def test_a_signal_leaves_a_checkpoint_and_ends_the_process_as_it_always_does(
     assert wait_for_checkpoint(process, tmp_path)
     before = checkpoints(tmp_path)
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=LIMIT)
     assert process.returncode == status and not (tmp_path / RECORD_NAME).exists()
     assert checkpoints(tmp_path) and checkpoints(tmp_path) != before
-    subprocess.run(long_run(data, tmp_path), check=True, timeout=120)
+    subprocess.run(long_run(data, tmp_path), check=True, timeout=LIMIT)
     assert results(tmp_path) == undisturbed

@@ -5,7 +5,9 @@ How many seconds 20,000 runs take, `python -m benchmarks.scale` says.
 
 from __future__ import annotations
 
+import cProfile
 import json
+import pstats
 import sys
 import time
 from pathlib import Path
@@ -27,31 +29,39 @@ MORE = 8  # times as many runs
 MOST = 2.5 * MORE  # linear is 8, quadratic 64
 
 
-def processor_seconds(call) -> float:
-    """The better of two, so that a moment of the machine does not decide."""
-    found = []
+def seconds(call) -> float:
+    """Processor time, the better of two, so that a moment of the machine does not decide."""
+    taken = []
     for _ in range(2):
         start = time.process_time()
         call()
-        found.append(time.process_time() - start)
-    return min(found)
+        taken.append(time.process_time() - start)
+    return min(taken)
 
 
-def test_planning_grows_with_the_number_of_runs_and_no_faster():
+def calls(call) -> float:
+    """Calls of functions, which no load changes."""
+    profile = cProfile.Profile()
+    profile.runcall(call)
+    return pstats.Stats(profile).total_calls
+
+
+measures = pytest.mark.parametrize("measure", [calls, pytest.param(seconds, marks=pytest.mark.long)])
+
+
+@measures
+def test_planning_grows_with_the_number_of_runs_and_no_faster(measure):
     small, large = (check_experiment({"name": "n"} | experiment(runs, 1), "here") for runs in (500, 500 * MORE))
     assert len(make_plan(large, "here").jobs) == MORE * len(make_plan(small, "here").jobs) == MORE * 500
-    assert processor_seconds(lambda: make_plan(large, "here")) < MOST * processor_seconds(
-        lambda: make_plan(small, "here")
-    )
+    assert measure(lambda: make_plan(large, "here")) < MOST * measure(lambda: make_plan(small, "here"))
 
 
-def test_gathering_grows_with_the_number_of_records_and_no_faster(tmp_path):
-    for name, seeds in (("small", 8), ("large", 8 * MORE)):
+@measures
+def test_gathering_grows_with_the_number_of_records_and_no_faster(measure, tmp_path):
+    for name, seeds in (("small", 3), ("large", 3 * MORE)):
         make(tmp_path / name, methods=("dense", "magnitude", "vib_lstm"), seeds=seeds)
     assert len(gather(tmp_path / "large").runs) == MORE * len(gather(tmp_path / "small").runs)
-    assert processor_seconds(lambda: gather(tmp_path / "large")) < MOST * processor_seconds(
-        lambda: gather(tmp_path / "small")
-    )
+    assert measure(lambda: gather(tmp_path / "large")) < MOST * measure(lambda: gather(tmp_path / "small"))
 
 
 @pytest.fixture

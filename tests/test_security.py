@@ -103,7 +103,6 @@ def sent(tmp_path_factory):
     }  # fmt: skip
     (folder / "e.yaml").write_text(yaml.safe_dump(experiment))
     plan = folder / "results" / "e" / "plan.json"
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     assert main(["plan", str(folder / "e.yaml"), "--results", str(folder / "results"), "--json"]) == 0
     for job in read_plan(plan).jobs:
         assert main(["job", str(plan), job]) == 0

@@ -10,7 +10,6 @@ import copy
 import io
 import json
 import zipfile
-from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,9 @@ from safetensors.torch import save
 from synthetic_records import record as synthetic
 
 from squeezebench.base.digests import digest_of
-from squeezebench.base.errors import InputError
+from squeezebench.base.errors import LONGEST_LINE, InputError
 from squeezebench.base.reading import planned_path
+from squeezebench.base.yaml_file import parse_yaml
 from squeezebench.cli.main import main
 from squeezebench.data.sources.file import Options, expected
 from squeezebench.data.task import load_task
@@ -61,11 +61,8 @@ from squeezebench.schema.tuning import Tuning
 from squeezebench.schema.tuning_result import Axis, Trial, TuningResult, read_result
 from squeezebench.tools.export import read_module
 
-FUZZ = settings(
-    max_examples=100, deadline=timedelta(seconds=10),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
-SLOW = settings(FUZZ, max_examples=10, deadline=timedelta(seconds=60))
+FUZZ = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+SLOW = settings(FUZZ, max_examples=10)
 
 
 def one_line(read, *arguments) -> Any:
@@ -73,7 +70,7 @@ def one_line(read, *arguments) -> Any:
     try:
         return read(*arguments)
     except InputError as error:
-        assert str(error).isprintable() and len(str(error)) < 1500
+        assert str(error).isprintable() and len(str(error)) <= LONGEST_LINE
         return None
 
 
@@ -283,6 +280,7 @@ YAML_ATTACKS = [
     "!!float ''", "!!timestamp x", "!!python/object/apply:os.system [touch pwned]", "!!python/name:os.system",
     "a: !!binary '%'", "[" * 5000, "{" * 3000, "- " * 3000, "a: 2026-99-99", "=", "<<: 1", "<<: [1]", "a: 1:99:99",
     "a: 0o9", "a: " + "9" * 5000, "%YAML 9.9\n---\na: 1", "a: 1\n---\nb: 2", "\ufeffa: 1", "a: \x85", "!<tag:x> a",
+    "? " * 3000, "[[{[{" * 5000, '["]",' * 3000, "a: " + ":".join("1" * 9000), "a: " + "x" * 600_000,
     "name: !!null x", "seeds: [.nan, .inf]", "seeds: [99999999999999999999999]", "methods: {dense: {hidden: 1e400}}",
 ]  # fmt: skip
 BOMB = "a: &a [x, x]\n" + "".join(
@@ -519,3 +517,37 @@ def test_checkpoints(tmp_path, data):
         assert content == {"epoch": 3, "nested": {"a": [1, 2]}} and torch.equal(
             tensors["w"], torch.arange(6.0).reshape(2, 3)
         )
+
+
+# ---------------------------------------------------------------------- messages
+
+
+@pytest.mark.parametrize("deep", ["[" * 65 + "]" * 65, "{a: " * 65 + "1" + "}" * 65, "- " * 65 + "1", '["]",' * 65])
+def test_yaml_is_read_down_to_a_depth_and_no_further(tmp_path, deep):
+    with pytest.raises(InputError, match=r"^x, line 1: not valid YAML: nested deeper than 64$"):
+        parse_yaml(deep, "x")
+    assert parse_yaml("[" * 64 + "]" * 64, "x") is not None
+
+
+def test_yaml_longer_than_any_experiment_is_refused_unread(tmp_path):
+    (tmp_path / "e.yaml").write_text("a: 1\n" * 200_000)
+    with pytest.raises(InputError, match=r"e\.yaml: longer than 524,288 characters$"):
+        read_experiment(tmp_path / "e.yaml")
+
+
+def test_a_message_quotes_the_ends_of_a_long_value_and_says_how_long_it_is():
+    value = "a" * 2500 + "b" * 2500
+    quoted, unquoted = (
+        str(InputError(f"e.yaml: name: not {value!r}; give a name")),
+        str(InputError(f"no {value} there")),
+    )
+    assert quoted.startswith("e.yaml: name: not 'aaa") and quoted.endswith("bbb'; give a name") and len(quoted) < 350
+    assert "(5,002 characters)" in quoted
+    assert len(unquoted) <= LONGEST_LINE and unquoted.startswith("no aaa") and unquoted.endswith("bbb there")
+    assert str(InputError(f"not {'c' * 200!r}")) == f"not {'c' * 200!r}"
+
+
+def test_the_command_line_quotes_no_more_of_its_arguments(capsys):
+    with pytest.raises(SystemExit):
+        main(["plan", "x", "a" * 5000])
+    assert len(capsys.readouterr().err) < 2000

@@ -61,7 +61,7 @@ def submitted(folder: Path, **environment: str) -> tuple[list[str], str]:
         env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "NOTES": str(notes)} | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     return [path.read_text() for path in notes.iterdir()], done.stdout + done.stderr

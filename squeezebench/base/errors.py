@@ -1,7 +1,12 @@
-"""What users are meant to see in one line: what they gave that is wrong, and what their machine has no room for."""
+"""Errors that a user sees as one line: what they gave that is wrong, and what their machine has no room for."""
 
 import errno
+import re
 from unicodedata import category
+
+LONGEST_QUOTE = 300  # characters of a quoted value that a message repeats
+LONGEST_LINE = 1000  # characters of a message
+_QUOTED = re.compile(rf"""'(?:[^'\\]|\\.){{{LONGEST_QUOTE},}}'|"(?:[^"\\]|\\.){{{LONGEST_QUOTE},}}\"""")
 
 
 class InputError(ValueError):
@@ -11,8 +16,18 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: object):
-        # One line whatever the names in it hold, and nothing in it that a terminal would obey.
-        super().__init__(printable(" ".join(str(message).split())))
+        # One short line whatever the names in it contain, and nothing in it that a terminal would obey.
+        super().__init__(shortened(printable(" ".join(str(message).split()))))
+
+
+def shortened(line: str) -> str:
+    """Return `line` with the middle of long quoted values, and of the line itself, replaced by their length."""
+    return _cut(_QUOTED.sub(lambda quoted: _cut(quoted.group(), LONGEST_QUOTE), line), LONGEST_LINE)
+
+
+def _cut(text: str, most: int) -> str:
+    half = most // 2 - 20
+    return text if len(text) <= most else f"{text[:half]} … ({len(text):,} characters) … {text[-half:]}"
 
 
 def printable(text: str) -> str:

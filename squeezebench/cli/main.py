@@ -1,4 +1,4 @@
-"""The command line: what every command shares. The commands are in `commands/`, heavy imports inside them."""
+"""The command line: what all commands share. Each command imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import argparse
 import logging
 import os
 import sys
+from typing import NoReturn
 
 from squeezebench import __version__
-from squeezebench.base.errors import InputError, of_machine
+from squeezebench.base.errors import InputError, of_machine, printable, shortened
 from squeezebench.cli import pipeline, results, single
 from squeezebench.cli.data import add_commands as add_data_commands
 
@@ -33,15 +34,21 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None and not of_machine(error):
             raise
-        print(f"squeezebench: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        print(shortened(printable(f"squeezebench: {error.filename or 'a file'}: {error.strerror}")), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("squeezebench: interrupted; finished runs are kept, call again to go on", file=sys.stderr)
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Quote no more of the arguments than an InputError does."""
+        super().error(shortened(printable(message)))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="squeezebench", description="A benchmark of compressed RNNs")
+    parser = _Parser(prog="squeezebench", description="A benchmark of compressed RNNs")
     parser.add_argument("--version", action="version", version=f"squeezebench {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
 

@@ -249,7 +249,7 @@ def _spawn(one: Cluster, name: str, *words: object) -> None:
         )
 
 
-def _wait(one: Cluster, ready, what: str, seconds: float = 30) -> None:
+def _wait(one: Cluster, ready, what: str, seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > until or any(process.poll() is not None for process in one.processes):

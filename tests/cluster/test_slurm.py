@@ -194,7 +194,7 @@ def test_jobs_that_are_cancelled_killed_or_out_of_time_are_finished_with_equal_r
     for attempt in range(1 + times):
         process = on_slurm(cluster, folder, "--until", "runs")
         met += disturb(cluster, folder, process, attempt, min(3, times - len(met)))
-        process.wait(200)
+        process.wait(1200)
         if len(met) >= times and process.returncode == 0:
             break
         if process.returncode == 0:  # finished before it was disturbed often enough: the runs are made once more

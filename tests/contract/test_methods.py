@@ -487,7 +487,7 @@ def test_every_check_is_seen_to_fail():
 def test_check_method_goes_on_after_a_failure(tmp_path):
     path = tmp_path / "broken_formula.py"
     path.write_text(
-        '"""A method."""\nfrom squeezebench.method.base import Method, dense_classifier\n\n\n'
+        '"""A method."""\nfrom squeezebench.method import Method, dense_classifier\n\n\n'
         'class Broken(Method):\n    """Counts nothing."""\n\n    title = paper = "broken"\n\n'
         "    def build(self, task):\n        return dense_classifier(task, self.settings)\n\n"
         "    def closed_form(self, task):\n        raise RuntimeError('no formula')\n"
@@ -501,7 +501,7 @@ def test_check_method_goes_on_after_a_failure(tmp_path):
 def test_a_method_that_skips_the_contracts_task_says_so(tmp_path):
     path = tmp_path / "for_video.py"
     path.write_text(
-        "from squeezebench.method.base import Method\n\n\n"
+        "from squeezebench.method import Method\n\n\n"
         'class ForVideo(Method):\n    """For video."""\n\n    title = paper = "v"\n    kinds = ("video",)\n\n'
         '    def skip(self, task):\n        return f"no {task.kind} today"\n'
     )
