@@ -5,6 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 METHODS = PACKAGE.parent / "methods"  # one file, one method
+SOURCES = PACKAGE / "data" / "sources"  # one file, one data source
 ASSETS = PACKAGE.parent / "report"  # the report's words, template and printed tables
 
 

@@ -1,12 +1,14 @@
 """Plugins: files of an own folder, of folders that an experiment names, and of installed packages.
 
-A plugin is one Python file, and its name is the file's. Its kind (`methods`, `figures`, `tables` or `sources`) is the
-name of the folder that holds it; a file in a folder of any other name is a method. There is no registration. A package
-offers plugins by the entry points `squeezebench.methods`, `squeezebench.figures` and so on.
+A plugin is one Python file, and its name is the file's. A file that defines `Options` and `load` is a data source,
+wherever it lies. The kind of any other file (`methods`, `figures`, `tables` or `sources`) is the name of the folder
+that holds it; a file in a folder of any other name is a method. There is no registration. A package offers plugins by
+the entry points `squeezebench.methods`, `squeezebench.figures` and so on.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import sys
@@ -22,6 +24,7 @@ from squeezebench.base.source import digest_of_file
 from squeezebench.base.suggestions import near_matches
 
 KINDS = ("methods", "figures", "tables", "sources")
+SOURCE = {"Options", "load"}  # what a data source defines
 FILES = "[!_.]*.py"  # a name that starts with an underscore is a helper's; editors leave files that start with a dot
 
 
@@ -74,8 +77,22 @@ def files_of(kind: str, plugins: Iterable[str | Path]) -> list[Path]:
 
 
 def _kind_of(path: Path) -> str:
+    """The kind of a file, which is read and not imported: an experiment may use some of its plugins only."""
+    if _defined(path) >= SOURCE:
+        return "sources"
     folder = path.resolve().parent.name
     return folder if folder in KINDS else "methods"
+
+
+def _defined(path: Path) -> set[str]:
+    """The names of the classes and functions that a file defines or imports; none if it cannot be read."""
+    try:
+        statements = ast.parse(path.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):  # `load` says what is wrong with it
+        return set()
+    names = {node.name for node in statements if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    imports = [node for node in statements if isinstance(node, ast.ImportFrom)]
+    return names | {alias.asname or alias.name for node in imports for alias in node.names}
 
 
 def _add(found: dict[str, Plugin], plugin: Plugin) -> None:

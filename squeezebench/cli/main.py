@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(command=function)
         if plugins:
-            command.add_argument("--plugins", action="append", default=[], help="method file, or folder of them")
+            command.add_argument("--plugins", action="append", default=[], help="plugin file, or folder of them")
         return command
 
     single.add_commands(add)

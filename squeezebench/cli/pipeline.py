@@ -36,7 +36,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     report.add_argument("folder", type=Path)
     report.add_argument("--verify", action="store_true", help="measure the saved models again; status 1 on a problem")
     report.add_argument("--sample", type=int, metavar="N", help="with --verify: measure N models, drawn at random")
-    report.add_argument("--plugins", action="append", default=[], help="with --verify: method file, or folder of them")
+    report.add_argument("--plugins", action="append", default=[], help="with --verify: plugin file, or folder of them")
 
 
 def _plan(options: argparse.Namespace) -> None:

@@ -29,7 +29,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
 
     methods = add("methods", _methods, "list the methods and their settings", plugins=True)
     methods.add_argument("--json", action="store_true")
-    tasks = add("tasks", _tasks, "list the data sources")
+    tasks = add("tasks", _tasks, "list the data sources", plugins=True)
     tasks.add_argument("--json", action="store_true")
 
     count = add("count", _count, "parameters of a method's compact network, closed form and constructed", plugins=True)
@@ -72,19 +72,22 @@ def _run(options: argparse.Namespace) -> int:
     varied = assignments(options.set, "--set")
     settings = settings_of(load(file), varied, "--set")
     shared = settings.shared().model_dump(mode="json") if isinstance(settings, ModelSettings) else {}
-    task = task_spec(options.task)
+    task = task_spec(options.task, options.plugins)
     spec = RunSpec(
         experiment=options.out.name,
         task=task,
-        fingerprint=fingerprint(task),
+        fingerprint=fingerprint(task, options.plugins),
         method=options.method,
         settings=settings.model_dump(mode="json"),
         varied=varied,
         seed=options.seed,
         training=validated(TrainingSettings, assignments(options.train, "--train"), "--train"),
         model=shared,
+        plugins=options.plugins,
     )
-    load_task(task, options.seed)  # what is wrong with the data is the user's to know, not a failed run
+    load_task(
+        task, options.seed, plugins=options.plugins
+    )  # what is wrong with the data is the user's to know, not a failed run
     record = execute(spec, file, options.out, options.out / "starts", progress=sys.stderr.isatty())
     if record.status == "ok":
         print(
@@ -138,7 +141,7 @@ def _methods(options: argparse.Namespace) -> None:
 def _tasks(options: argparse.Namespace) -> None:
     from squeezebench.data.sources import available
 
-    sources = available()
+    sources = available(options.plugins)
     if options.json:
         print(
             json.dumps([{"name": n, "summary": s.summary, "options": s.options} for n, s in sources.items()], indent=1)

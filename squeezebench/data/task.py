@@ -9,9 +9,11 @@ batches into tensors.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -148,17 +150,22 @@ def _clear_padding(x: np.ndarray, length: np.ndarray) -> None:
         x[np.arange(steps)[None, :] >= length[:, None]] = 0.0
 
 
-def load_task(spec: TaskSpec, seed: int = 0, cache_bytes: int = CACHE_BYTES) -> Task:
-    """Load, check, split and normalise. `seed` is the run's: it rotates the validation part and nothing else.
+def load_task(
+    spec: TaskSpec, seed: int = 0, cache_bytes: int = CACHE_BYTES, plugins: Iterable[str | Path] = ()
+) -> Task:
+    """Load, check, split and normalise.
+
+    seed: the run's; it rotates the validation part and nothing else. plugins: where the source is looked for, beside
+    those of squeezebench.
 
     Raises InputError, in one line, for everything that can be wrong with the data or the spec.
     """
     if seed < 0:
         raise InputError(f"task {spec.name}: seed is {seed}; seeds are 0 or more")
-    module = source_module(spec.source)
-    options = parse_options(spec)
+    module = source_module(spec.source, plugins)
+    options = parse_options(spec, plugins)
     stamp = module.stamp(options) if hasattr(module, "stamp") else ""
-    data = _dataset(spec.source, options.model_dump_json(), stamp)
+    data = _dataset(spec.source, module, options.model_dump_json(), stamp)
     if spec.frames is not None and spec.frames > data.x.shape[1]:
         raise InputError(f"task {spec.name}: frames is {spec.frames}, but {data.name} has {data.x.shape[1]} steps")
     split = make_split(
@@ -170,9 +177,9 @@ def load_task(spec: TaskSpec, seed: int = 0, cache_bytes: int = CACHE_BYTES) -> 
     return Task(spec, data, split, cache_bytes)
 
 
-def parse_options(spec: TaskSpec) -> BaseModel:
+def parse_options(spec: TaskSpec, plugins: Iterable[str | Path] = ()) -> BaseModel:
     """The spec's options as its source's own `Options`. Raises InputError naming the wrong option."""
-    model = source_module(spec.source).Options
+    model = source_module(spec.source, plugins).Options
     try:
         return model.model_validate(spec.options)
     except ValidationError as error:
@@ -185,9 +192,8 @@ def parse_options(spec: TaskSpec) -> BaseModel:
 
 
 @lru_cache(maxsize=1)
-def _dataset(source: str, options: str, stamp: str) -> Dataset:
+def _dataset(source: str, module: ModuleType, options: str, stamp: str) -> Dataset:
     """Load and check once per process: the seeds of a job share the data set. `stamp` is part of the key."""
-    module = source_module(source)
     try:
         data = module.load(module.Options.model_validate_json(options))
     except MemoryError:
@@ -198,10 +204,10 @@ def _dataset(source: str, options: str, stamp: str) -> Dataset:
     return data
 
 
-def task_spec(text: str) -> TaskSpec:
+def task_spec(text: str, plugins: Iterable[str | Path] = ()) -> TaskSpec:
     """The command line's short form: `digits`, `file:PATH`, `ucr:NAME` (main option after a colon)."""
     source, colon, value = text.partition(":")
-    module = source_module(source)
+    module = source_module(source, plugins)
     if not colon:
         return TaskSpec(name=source)
     main = getattr(module, "MAIN_OPTION", None)

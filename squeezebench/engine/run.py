@@ -205,7 +205,7 @@ class _Run:
         settings = settings_of(self.method_class, spec.settings, spec.experiment or "run")
         method = self.method_class(settings)
         about = {"method_title": method.title or spec.method, "control": method.control}
-        task = load_task(spec.task, spec.seed)
+        task = load_task(spec.task, spec.seed, plugins=spec.plugins)
         info = describe(task)
         if reason := method.skip(info):
             return about | {"status": "skipped", "reason": reason}

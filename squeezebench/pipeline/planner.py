@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.suggestions import near_matches
-from squeezebench.data.sources import source_module
+from squeezebench.data.sources import is_own, source_file, source_module
 from squeezebench.data.task import parse_options
 from squeezebench.engine.provenance import engine_digest
 from squeezebench.method.base import Method
@@ -149,9 +150,11 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
     if "name" in entry:
         raise InputError(f"{here}: unknown key 'name'; a task is named by its key under `tasks`, its data by `source`")
     spec = validated(TaskSpec, {"name": name} | entry, here)
+    plugins = experiment.plugins
     try:
-        parse_options(spec)
-        data = fingerprint(spec)
+        source = _source(spec.source, plugins)
+        parse_options(spec, plugins)
+        data = fingerprint(spec, plugins)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     training = validated(TrainingSettings, experiment.training | own["training"], f"{where}: training")
@@ -169,7 +172,7 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
         model=model,
         resources=resources,
         methods=only,
-        prepared=getattr(source_module(spec.source), "PREPARED", False),
+        prepared=getattr(source, "PREPARED", False),
     )
 
 
@@ -181,12 +184,27 @@ def _check_restrictions(tasks: dict[str, PlannedTask], listed: dict[str, Any], w
                 raise InputError(f"{where}: tasks: {task_name}: methods: {name!r} is not among methods; {hint}")
 
 
-def fingerprint(spec: TaskSpec) -> str:
-    """Identifies the data files a task reads by name, size and their first and last MiB (whole features are too long
-    to hash at each plan); a source may have a `fingerprint(options)` of its own."""
-    if own := getattr(source_module(spec.source), "fingerprint", None):
-        return own(parse_options(spec))
-    main = getattr(source_module(spec.source), "MAIN_OPTION", None)
+def _source(name: str, plugins: list[str]) -> ModuleType:
+    """The module of a data source. Raises InputError if it cannot be imported."""
+    file = source_file(name, plugins)
+    if reason := answer_of(file, lambda: source_module(name, plugins) is None).reason:
+        raise InputError(f"{file.where}: cannot be imported: {reason}")
+    return source_module(name, plugins)
+
+
+def fingerprint(spec: TaskSpec, plugins: Iterable[str | Path] = ()) -> str:
+    """Identifies the data that a task reads, and the code of its source if that is a plugin."""
+    file, data = source_file(spec.source, plugins), _data_fingerprint(spec, plugins)
+    return data if is_own(file) else digest_of([file.digest, data])
+
+
+def _data_fingerprint(spec: TaskSpec, plugins: Iterable[str | Path]) -> str:
+    """By name, size and the first and last MiB of the files (whole features are too long to hash at each plan); a
+    source may have a `fingerprint(options)` of its own."""
+    source = source_module(spec.source, plugins)
+    if own := getattr(source, "fingerprint", None):
+        return own(parse_options(spec, plugins))
+    main = getattr(source, "MAIN_OPTION", None)
     path = spec.options.get(main) if main in ("path", "folder") else None
     if path is None:
         return ""

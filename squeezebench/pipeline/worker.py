@@ -60,6 +60,7 @@ def spec_of(plan: Plan, run: PlannedRun | PlannedTuning, **changed: Any) -> RunS
         "training": task.training,
         "model": task.model,
         "protocol": plan.protocol,
+        "plugins": plan.plugins,
     }
     return RunSpec(**(fields | changed))
 
@@ -180,7 +181,8 @@ def _wanted_starts(plan: Plan, runs: list[PlannedRun], methods: dict[str, Method
 
 
 def _train_start(plan: Plan, run: PlannedRun, methods: dict[str, MethodFile], starts: Path, epochs: int) -> None:
-    spec, task = spec_of(plan, run), load_task(plan.tasks[run.task].spec, run.seed)
+    spec = spec_of(plan, run)
+    task = load_task(spec.task, spec.seed, plugins=spec.plugins)
     method, info = _method_of(plan, run, methods), describe(task)
     if method.skip(info) is None:
         dense_start(starts, spec, method.settings, task, info, epochs, False)

@@ -1,7 +1,7 @@
 """What the Snakefile needs: the plan, made once and read back cheaply (each cluster job parses the Snakefile again).
 
 Nothing here imports torch, pandas or aeon; the plan itself, which has to import the methods, is made by a
-subprocess when the configuration, a method file or the engine has changed.
+subprocess when the configuration, a plugin or the engine has changed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.reading import planned_path, read_json
+from squeezebench.data.sources import find_sources
 from squeezebench.engine.provenance import engine_digest
 from squeezebench.method.discovery import find_methods
 from squeezebench.pipeline.isolation.occupied import inside_a_job, leave, looks_only, occupy
@@ -30,12 +31,12 @@ def load_plan(config: dict[str, Any], where: str, results: Path = Path("results"
     Raises InputError with the one line that is wrong.
     """
     plugins = _plugins(config, where)
-    methods = find_methods(plugins)
-    for file in methods.values():
+    files = [*find_methods(plugins).values(), *find_sources(plugins).values()]
+    for file in files:
         if "{" in str(file.path):
             raise InputError(f"plugins: {file.path}: Snakemake would fill in what is in braces; rename the folder")
     key = digest_of(
-        [config, where, engine_digest(), {name: file.digest for name, file in methods.items()}, _data(config)]
+        [config, where, engine_digest(), {f"{file.kind} {file.name}": file.digest for file in files}, _data(config)]
     )
     name = f"{config.get('name', Path(where).stem)}{suffix(config)}"
     path = results / name / "plan.json"
@@ -69,7 +70,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _plugins(config: dict[str, Any], where: str) -> list[str]:
-    """The method files and folders that the configuration names, those of its variants too."""
+    """The files and folders of plugins that the configuration names, those of its variants too."""
     plugins = variant(config, where).get("plugins") or []
     return list(map(str, plugins if isinstance(plugins, list) else [plugins]))
 

@@ -49,7 +49,7 @@ class Experiment(Part):
     tables: list[PublishedTable] = []  # published tables and figures that the report shows beside ours
     tuning: Tuning | None = None  # methods whose settings are picked by an equal number of trials on validation
     features: str | None = None  # stands for ${features} in the options of tasks: the path of the user's own data
-    plugins: list[str] = []  # method files or folders of them; a method that `methods` does not list joins as it is
+    plugins: list[str] = []  # files or folders of them; a method that `methods` does not list joins as it is
     runs_per_job: PositiveInt | Literal["auto"] = "auto"  # runs of one method on one task that share a process
 
     @field_validator("tasks", "seeds")

@@ -32,6 +32,7 @@ class RunSpec(Part):
     training: TrainingSettings = TrainingSettings()
     model: AnyModel = RecurrentSettings()  # the dense model that ratios are taken against
     protocol: record.Protocol = "sound"
+    plugins: tuple[str, ...] = ()  # where the source is looked for; its digest is a part of the fingerprint
     tuning: str | None = None  # the study that picked the settings; they decide the result, not how they were found
 
     def inputs_digest(self, method: HasDigest) -> str:
@@ -40,5 +41,5 @@ class RunSpec(Part):
 
     def digest_with(self, method_digest: str) -> str:
         """inputs_digest as of a method file with this digest."""
-        content = self.model_dump(mode="json", exclude={"experiment", "varied", "tuning"})
+        content = self.model_dump(mode="json", exclude={"experiment", "varied", "plugins", "tuning"})
         return digest_of(content | {"method_file": method_digest})

@@ -10,7 +10,7 @@ from squeezebench.schema.stored import Part
 
 
 class TaskSpec(Part):
-    """One entry of an experiment's `tasks:`; `source` is a file of squeezebench/data/sources (default: the name)."""
+    """One entry of an experiment's `tasks:`. `source` names a data source (default: the task's name)."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names folders, records and figures")
     source: str = Field(description="the data source, see `squeezebench tasks`")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ class Recorded:
     path: Path  # of record.json
     record: Record
     plan: Plan | None
+    plugins: tuple[str, ...] = ()  # that the caller names; those of a plan are code of whoever wrote it
 
     @property
     def folder(self) -> Path:
@@ -50,6 +51,7 @@ class Recorded:
                     task=record.task_spec,
                     model=record.model or {},
                     tuning=record.provenance.tuning_digest,
+                    plugins=self.plugins,
                     **{name: getattr(record, name) for name in AS_RECORDED},
                 )
             except ValidationError as error:
@@ -69,7 +71,7 @@ class Recorded:
             return None
         place = self.folder.relative_to(_experiment(self.folder)).as_posix()
         runs = [run for run in self.plan.runs if run.path == place and run.task in self.plan.tasks]
-        return spec_of(self.plan, runs[0]) if runs else None
+        return spec_of(self.plan, runs[0], plugins=self.plugins) if runs else None
 
     def method(self, found: dict[str, MethodFile]) -> MethodFile:
         """The file of the record's method, among `found`. Raises InputError where it is not there."""
@@ -85,11 +87,12 @@ class Recorded:
         return f"{near_matches(self.record.method, found)} (a plugin's file: --plugins)"
 
 
-def read_recorded(place: Path, plan: Plan | None = None) -> Recorded:
+def read_recorded(place: Path, plan: Plan | None = None, plugins: Iterable[str | Path] = ()) -> Recorded:
     """The record at `place` (a run's folder, or its record.json). Raises InputError: missing, damaged."""
     path = place / RECORD_NAME if place.is_dir() else place
     record = read_record(path)
-    return Recorded(path.resolve(), record, plan or plan_in(_experiment(path.resolve().parent)))
+    plan = plan or plan_in(_experiment(path.resolve().parent))
+    return Recorded(path.resolve(), record, plan, tuple(map(str, plugins)))
 
 
 def plan_in(folder: Path) -> Plan | None:

@@ -54,19 +54,19 @@ def reproduce(place: Path, out: Path | None = None, plugins: list[str | Path] = 
 
     Raises InputError: the record is damaged, its method, its settings or its data are no longer there.
     """
-    recorded = read_recorded(place)
+    recorded = read_recorded(place, plugins=plugins)
     record, spec, method = recorded.record, recorded.spec(), recorded.method(find_methods(plugins))
     if out is not None and ((out / RECORD_NAME).exists() or (out / STARTS).exists()):
         raise InputError(f"--out {out}: holds a run already; give an empty folder")
     if record.status != "failed":  # a failure may be of the settings or the data: the repetition shows the same
         settings_of(load(method), spec.settings, str(recorded.path))
-        load_task(spec.task, spec.seed)
+        load_task(spec.task, spec.seed, plugins=spec.plugins)
     with tempfile.TemporaryDirectory(prefix="squeezebench-") as temporary, as_recorded(record.provenance):
         folder = out or Path(temporary)
         again = execute(spec, method, folder, folder / STARTS, progress)
         results, compared, missing = _results(recorded, again, folder)
     environment = environment_differences(record.provenance, again.provenance)
-    if spec.fingerprint != (data := fingerprint(spec.task)):
+    if spec.fingerprint != (data := fingerprint(spec.task, spec.plugins)):
         environment.append(Difference("data files", spec.fingerprint, data))
     return Reproduction(record, again, results, environment, compared, missing)
 

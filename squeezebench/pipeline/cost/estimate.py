@@ -148,12 +148,12 @@ def estimate(plan: Plan, gpu_tflops: float = GPU_TFLOPS, cpu: Throughput | None 
     methods = usable_methods(plan)
     seen: set[str] = set()
     for name, task in plan.tasks.items():
-        sizes = expected(task)
+        sizes = expected(task, plan.plugins)
         first = _add_data(costs, task, sizes, seen)
         runs = [run for run in plan.runs if run.task == name]
         trials = [(run, _shorter(task, plan.tuning.epochs), True) for run in _trials(plan, name)] if plan.tuning else []
         trained = [(run, task, False) for run in runs] + trials
-        costs.tasks[name] = _task(costs, task, sizes, first, trained, methods, plan.protocol)
+        costs.tasks[name] = _task(costs, task, sizes, first, trained, methods, plan)
         costs.tasks[name].runs = len(runs)
     return costs
 
@@ -182,12 +182,12 @@ def _shorter(task: PlannedTask, epochs: int | None) -> PlannedTask:
     return task.model_copy(update={"training": task.training.model_copy(update=update)})
 
 
-def expected(task: PlannedTask) -> Expected:
+def expected(task: PlannedTask, plugins: list[str]) -> Expected:
     """What the task's source says of itself; unknown throughout where it says nothing."""
-    module = source_module(task.spec.source)
+    module = source_module(task.spec.source, plugins)
     if not hasattr(module, "expected"):
         return Expected(None, None, None, None, None, None)
-    return module.expected(parse_options(task.spec))
+    return module.expected(parse_options(task.spec, plugins))
 
 
 def usable_methods(plan: Plan) -> dict[str, type[Method]]:
@@ -217,16 +217,16 @@ def _task(
     first: bool,
     runs: list[tuple[PlannedRun, PlannedTask, bool]],  # with the task as it trains on it; whether it is a trial
     methods: dict[str, type[Method]],
-    protocol: str,
+    plan: Plan,
 ) -> TaskCost:
     steps = task.spec.frames or sizes.steps
     cost = TaskCost(sizes.sequences, steps, sizes.inputs)
     if None in (sizes.sequences, steps, sizes.inputs, sizes.classes):
         costs.unknown.append(f"{task.spec.name}: its sizes are not known before the data are there: runs not counted")
         return cost
-    if first:  # tasks that share a source and its options share its preparation
-        cost.prepare = preparation(task.spec.source, parse_options(task.spec), sizes, costs.cpu, costs.gpu)
-    parts = shares(task, sizes)
+    if first and task.prepared:  # tasks that share a source and its options share its preparation
+        cost.prepare = preparation(parse_options(task.spec, plan.plugins), sizes, costs.cpu, costs.gpu)
+    parts = shares(task, sizes, plan.plugins)
     kind = kind_of(sizes.frame, steps)
     info = TaskInfo(task.spec.name, kind, sizes.inputs, steps, sizes.classes, False, parts[0], sizes.frame)
     networks: dict[str, tuple[Method, Network] | None] = {}
@@ -238,14 +238,14 @@ def _task(
         if key not in networks:
             networks[key] = planned_network(methods[run.method], run, info)
         if networks[key] is not None:
-            _add_run(costs, cost, trained_as, run, *networks[key], info, parts, protocol, starts, trial)
+            _add_run(costs, cost, trained_as, run, *networks[key], info, parts, plan.protocol, starts, trial)
     return cost
 
 
-def shares(task: PlannedTask, sizes: Expected) -> tuple[int, int, int]:
+def shares(task: PlannedTask, sizes: Expected, plugins: list[str]) -> tuple[int, int, int]:
     """Sequences of (train, validation, test); an official split of unknown sizes counts as `test_share`."""
     spec, n = task.spec, sizes.sequences
-    rule = spec.split or source_module(spec.source).DEFAULT_SPLIT
+    rule = spec.split or source_module(spec.source, plugins).DEFAULT_SPLIT
     if sizes.train is not None and rule in ("official", None):
         outside = sizes.train
     elif rule == "leave_one_group_out":
@@ -269,8 +269,10 @@ def epoch_seconds(on: Throughput, network: Network, batch_size: int, train: int,
 
 
 def _add_run(costs, cost: TaskCost, task, run, method, net: Network, info, parts, protocol, starts, trial) -> None:
-    """Add a run's training, and its dense pretraining where no other run has brought it. A trial reads the validation part
-    alone, and neither times nor keeps its module."""
+    """Add a run's training, and its dense pretraining unless another run has brought it.
+
+    A trial reads the validation part alone, and neither times nor keeps its module.
+    """
     training, share = task.training, method.start_share()
     batch = min(training.batch_size, parts[0])
     first = max(1, round(share * training.epochs)) if share else 0

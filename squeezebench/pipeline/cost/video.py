@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from squeezebench.data.dataset import Expected
-from squeezebench.data.sources import source_module
 from squeezebench.data.video.options import BACKBONES, frame_size
 
 if TYPE_CHECKING:
@@ -38,9 +37,9 @@ class Preparation:
         return self.decode_core_hours + self.flow_core_hours + self.backbone_core_hours
 
 
-def preparation(source: str, options: Any, sizes: Expected, cpu: Throughput, gpu: Throughput) -> Preparation | None:
-    """The cost for a source whose data are prepared before the runs; None for the others and for unknown sizes."""
-    if not getattr(source_module(source), "PREPARED", False) or sizes.sequences is None:
+def preparation(options: Any, sizes: Expected, cpu: Throughput, gpu: Throughput) -> Preparation | None:
+    """The cost of a task whose data are prepared before the runs; None if its sizes are unknown."""
+    if sizes.sequences is None:
         return None
     clips, frames = sizes.sequences, options.frames
     flow = frames * FLOW_SECONDS if options.stream in ("flow", "both") else 0.0

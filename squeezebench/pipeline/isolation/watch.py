@@ -23,8 +23,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from squeezebench.base.errors import InputError, of_machine, reason_of
+from squeezebench.base.places import METHODS, SOURCES
 from squeezebench.engine import provenance
-from squeezebench.method.discovery import METHODS, MethodFile
+from squeezebench.method.discovery import MethodFile
 from squeezebench.pipeline.isolation.processes import (
     adopt_orphans,
     bind_children,
@@ -86,9 +87,9 @@ def supervised(work: Callable[[], Any], limits: Limits, orphaned: Callable[[], b
 
 
 def answer_of(file: MethodFile, work: Callable[[], Any]) -> Ending:
-    """What `work` finds out about a method while an experiment is planned. A plugin is asked in a process of its own:
-    it may exit, crash or hang on its import already. The project's own methods are asked here."""
-    if file.path is not None and file.path.parent == METHODS:
+    """What `work` finds out about a method or a data source while an experiment is planned. A plugin is asked in a
+    process of its own: it may exit, crash or hang on its import already. The project's own files are asked here."""
+    if file.path is not None and file.path.parent in (METHODS, SOURCES):
         return Ending(work())
     return supervised(work, ASKING)
 

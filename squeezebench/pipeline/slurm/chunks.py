@@ -87,13 +87,13 @@ def _key(run: PlannedRun) -> str:
 def _run_seconds(plan: Plan, run: PlannedRun, methods: dict) -> float | None:
     task = plan.tasks[run.task]
     try:
-        sizes = expected(task)
+        sizes = expected(task, plan.plugins)
     except InputError:  # the runs will say so
         return None
     steps = task.spec.frames or sizes.steps
     if None in (sizes.sequences, steps, sizes.inputs, sizes.classes):
         return None
-    parts = shares(task, sizes)
+    parts = shares(task, sizes, plan.plugins)
     kind = kind_of(sizes.frame, steps)
     info = TaskInfo(task.spec.name, kind, sizes.inputs, steps, sizes.classes, False, parts[0], sizes.frame)
     planned = planned_network(methods[run.method], run, info)

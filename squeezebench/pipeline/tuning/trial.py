@@ -60,7 +60,7 @@ def attempt(spec: RunSpec, method_class: type[Method], drawn: dict[str, Any], st
 
 def _score(spec: RunSpec, method_class: type[Method], drawn: dict[str, Any], starts: Path) -> dict[str, Any]:
     method = method_class(settings_of(method_class, spec.settings | drawn, "tuning"))
-    task = WithoutTest(load_task(spec.task, spec.seed))
+    task = WithoutTest(load_task(spec.task, spec.seed, plugins=spec.plugins))
     info = describe(task)
     if reason := method.skip(info):
         return {"status": "skipped", "reason": reason}

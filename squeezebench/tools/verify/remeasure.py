@@ -48,7 +48,7 @@ class Tasks:
         key = (spec.task.model_dump_json(), spec.seed)
         if key != self.key:
             self.key, self.task = None, None  # first let go of the old one: it may be large
-            self.key, self.task = key, load_task(spec.task, spec.seed)
+            self.key, self.task = key, load_task(spec.task, spec.seed, plugins=spec.plugins)
         return self.task
 
 

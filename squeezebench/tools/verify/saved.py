@@ -87,7 +87,7 @@ def verify(
     ok: list[Recorded] = []
     for path in paths:
         try:
-            recorded = read_recorded(path, plan)
+            recorded = read_recorded(path, plan, plugins)
         except RecordError as error:
             reason = str(error).removeprefix(f"{path}: ")
             found.problems.append(Problem(_place(folder, path), RECORD_NAME, "a valid record", reason))
