@@ -38,9 +38,9 @@ PIXELS = {"features": "pixels", "size": 12, "frames": 6, "synthetic": 3}
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from squeezebench.task import TaskSpec
-from squeezebench.video import store
-from squeezebench.video.prepare import prepare
+from squeezebench.schema.task import TaskSpec
+from squeezebench.data import store
+from squeezebench.data.video.prepare import prepare
 
 line = store.Store._line
 def killing(self, content):

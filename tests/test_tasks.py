@@ -164,7 +164,8 @@ def test_features_larger_than_the_limit_are_not_materialised(tmp_path):
     np.save(tmp_path / "y.npy", np.arange(n) % 2)
     program = f"""
 import resource, numpy as np
-from squeezebench.task import TaskSpec, load_task
+from squeezebench.data.task import load_task
+from squeezebench.schema.task import TaskSpec
 load_task(TaskSpec(name="digits"))
 anonymous = lambda: sum(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("RssAnon"))
 before = anonymous()
@@ -220,7 +221,7 @@ def test_lengths_vanish_where_all_sequences_have_enough_steps(folder):
     [
         ({"name": "digits", "frames": 9}, "frames is 9, but digits has 8 steps"),
         ({"name": "digts"}, "unknown task source 'digts'; did you mean digits or digits_images?"),
-        ({"name": "x", "source": "zzz"}, "there are: basic_motions, cifar10, cifar100, digits"),
+        ({"name": "x", "source": "zzz"}, "known: basic_motions, cifar10, cifar100, digits"),
         ({"name": "digits", "options": {"size": 8}}, "option size of source digits"),
         ({"name": "mine", "source": "file"}, "option path of source file: Field required"),
         ({"name": "mine", "source": "file", "options": {"path": "no/such.npz"}}, "no/such.npz: no such file"),
