@@ -24,7 +24,8 @@ if __package__ in (None, ""):
 from benchmarks.timing import compare, machine, print_table, write_json
 from squeezebench.nn.kernels import native
 from squeezebench.nn.kernels.gemm import linear, plain
-from squeezebench.nn.rnn.recurrence import gru_recurrence, lstm_recurrence
+from squeezebench.nn.rnn.cells import cell_of
+from squeezebench.nn.rnn.recurrence import recurrence
 
 # B, T, D, H: cached features of UCF11; its raw frames, end to end; a small model, where overhead shows
 SHAPES = [(16, 8, 2048, 2048), (16, 6, 57600, 256), (32, 32, 64, 128)]
@@ -78,7 +79,7 @@ def lstm_variants(B: int, T: int, D: int, H: int, device: str, graphs: bool = Tr
 
     def ours(masks=None, feature_mask=None) -> Tensor:
         v = x if feature_mask is None else x * feature_mask
-        return lstm_recurrence(linear(v, w_ih, b_ih + b_hh), w_hh, masks)[0]
+        return recurrence(cell_of("lstm"), linear(v, w_ih, b_ih + b_hh), w_hh, masks=masks)[0]
 
     masked = training_step(lambda: ours(masks), [*weights, *masks], upstream)
     reference = training_step(lambda: lstm(x)[0], weights, upstream)
@@ -113,7 +114,7 @@ def gru_variants(B: int, T: int, D: int, H: int, device: str) -> dict[str, Step]
 
     def ours(masks=None) -> Tensor:
         bias = b_ih + F.pad(b_hh[: 2 * H], (0, H))
-        return gru_recurrence(linear(x, w_ih, bias), w_hh, b_hh[2 * H :], masks)[0]
+        return recurrence(cell_of("gru"), linear(x, w_ih, bias), w_hh, b_hh[2 * H :], masks)[0]
 
     masked = training_step(lambda: ours(masks), [*weights, *masks], upstream)
     reference = training_step(lambda: gru(x)[0], weights, upstream)
@@ -130,12 +131,12 @@ def inference_variants(B: int, D: int, H: int, T: int) -> dict[str, Step]:
     x, lstm = torch.randn(T, B, D), torch.nn.LSTM(D, H).requires_grad_(False)
     w_ih, w_hh, b_ih, b_hh = lstm.parameters()
     bias, masks = b_ih + b_hh, tuple(torch.rand(H) for _ in range(4))
-    reference = torch.no_grad()(lambda: lstm(x))
+    cell, reference = cell_of("lstm"), torch.no_grad()(lambda: lstm(x))
     return {
         "nn.LSTM": reference,
         "nn.LSTM, oneDNN off": without_onednn(reference),
-        "unmasked, ours": torch.no_grad()(lambda: lstm_recurrence(linear(x, w_ih, bias), w_hh)),
-        "masked, ours": torch.no_grad()(lambda: lstm_recurrence(linear(x, w_ih, bias), w_hh, masks)),
+        "unmasked, ours": torch.no_grad()(lambda: recurrence(cell, linear(x, w_ih, bias), w_hh)),
+        "masked, ours": torch.no_grad()(lambda: recurrence(cell, linear(x, w_ih, bias), w_hh, masks=masks)),
     }
 
 

@@ -29,7 +29,8 @@ from squeezebench.nn.factorized.low_rank import LowRankMap
 from squeezebench.nn.factorized.modes import gate_modes
 from squeezebench.nn.factorized.tensor_ring import TensorRingMap
 from squeezebench.nn.factorized.tensor_train import TensorTrainMap
-from squeezebench.nn.rnn.recurrence import lstm_recurrence
+from squeezebench.nn.rnn.cells import cell_of
+from squeezebench.nn.rnn.recurrence import recurrence
 
 D, H, B, T = 57_600, 256, 16, 6
 FOUR, TT_HIDDEN = (8, 20, 20, 18), (4, 4, 4, 4)  # of TT and BT
@@ -88,7 +89,7 @@ def lstm_over(weight_ih: nn.Module) -> tuple[Callable[[Tensor], Tensor], list[nn
     bias = nn.Parameter(torch.zeros(4 * H))
 
     def forward(x: Tensor) -> Tensor:
-        return lstm_recurrence(weight_ih(x) + bias, weight_hh)[0]
+        return recurrence(cell_of("lstm"), weight_ih(x) + bias, weight_hh)[0]
 
     return forward, [*weight_ih.parameters(), weight_hh, bias]
 

@@ -27,6 +27,9 @@ class FDHTLSTM(Method):
 
     def skip(self, task):
         s = self.settings
+        cell = nn.cell_of(s.cell)
+        if cell.recurrent != cell.gates:
+            return f"not for {cell.title}: the joint map needs a hidden-to-hidden product for every gate"
         if s.layers > 1:
             return "one layer only: the joint map spans one layer's matrices"
         return super().skip(task) or unfit(task, choice("ht", s), s, task.inputs + s.hidden)
@@ -35,14 +38,14 @@ class FDHTLSTM(Method):
         model = dense_classifier(task, self.settings)
         layer = model.layers[0]
         # the map is made for D + H inputs; its entries then have the variance that a dense pretraining would have
-        whole = choice("ht", self.settings).random(layer.inputs + layer.hidden, layer.hidden, len(nn.GATES[layer.cell]))
+        whole = choice("ht", self.settings).random(layer.inputs + layer.hidden, layer.hidden, len(layer.cell.gates))
         layer.input_map = nn.JointInput(whole, layer.hidden)
         layer.hidden_map = nn.JointHidden(layer.input_map)
         return model
 
     def closed_form(self, task):
         s = self.settings
-        gates = len(nn.GATES[s.cell])
+        gates = len(nn.cell_of(s.cell).gates)
         cores = choice("ht", s).count(task.inputs + s.hidden, s.hidden, gates)
         counts = closed_form(task.inputs, [s.hidden], s.cell, input_to_hidden=cores)
         return counts | {"hidden_to_hidden": 0, "lstm_total": cores + counts["bias"]}

@@ -25,7 +25,7 @@ class LowRank(Method):
         return [Stage("fine-tune", 1.0)]
 
     def build(self, task):
-        rows = len(nn.GATES[self.settings.cell]) * self.settings.hidden
+        rows = len(nn.cell_of(self.settings.cell).gates) * self.settings.hidden
         nn.check_rank("rank", self.settings.rank, max(min(task.inputs, rows), self.settings.hidden))
         return dense_classifier(task, self.settings)
 
@@ -46,8 +46,9 @@ class LowRank(Method):
 
     def closed_form(self, task):
         s = self.settings
-        rows = len(nn.GATES[s.cell]) * s.hidden
+        cell = nn.cell_of(s.cell)
+        rows, products = len(cell.gates) * s.hidden, len(cell.recurrent) * s.hidden
         counts = closed_form(task.inputs, [s.hidden] * s.layers, s.cell)
         w = sum(self._stored(d, rows) for d in [task.inputs] + [s.hidden] * (s.layers - 1))
-        u = s.layers * self._stored(s.hidden, rows) if s.hidden_to_hidden else counts["hidden_to_hidden"]
+        u = s.layers * self._stored(s.hidden, products) if s.hidden_to_hidden else counts["hidden_to_hidden"]
         return counts | {"input_to_hidden": w, "hidden_to_hidden": u, "lstm_total": w + u + counts["bias"]}

@@ -47,16 +47,17 @@ class Magnitude(Method):
     def closed_form(self, task):
         s = self.settings
         if s.structure == "unit":
-            part = lambda units, keep: max(1, round(keep * units))
-            return closed_form(part(task.inputs, s.keep_inputs), [part(s.hidden, s.keep)] * s.layers, s.cell)
+            inputs, hidden = max(1, round(s.keep_inputs * task.inputs)), max(1, round(s.keep * s.hidden))
+            return closed_form(inputs, [hidden] * s.layers, s.cell)
         whole = closed_form(task.inputs, [s.hidden] * s.layers, s.cell)
-        rows = whole["bias"] // 2
-        reads = [task.inputs] + [s.hidden] * (s.layers - 1)
-        gates = rows // (s.hidden * s.layers)
-        stored = lambda weights, o: 2 * max(1, round(s.keep * weights)) + o + 1  # values, columns, row pointers
-        w = sum(stored(gates * s.hidden * d, gates * s.hidden) for d in reads)
-        u = s.layers * stored(gates * s.hidden**2, gates * s.hidden)
+        cell, reads = nn.cell_of(s.cell), [task.inputs] + [s.hidden] * (s.layers - 1)
+        w = sum(self._stored(len(cell.gates) * s.hidden, d) for d in reads)
+        u = s.layers * self._stored(len(cell.recurrent) * s.hidden, s.hidden)
         return whole | {"input_to_hidden": w, "hidden_to_hidden": u, "lstm_total": w + u + whole["bias"]}
+
+    def _stored(self, rows, columns):
+        """Numbers of a sparse matrix: values, their columns, row pointers. A matrix without rows stores nothing."""
+        return 2 * max(1, round(self.settings.keep * rows * columns)) + rows + 1 if rows else 0
 
     def after_step(self, model):
         if self.clock.stage == "prune" and self.clock.step % self.settings.every == 0:
@@ -78,7 +79,9 @@ class Magnitude(Method):
             return model
         layers = []
         for layer in model.layers:
-            maps = [nn.SparseMap.from_dense(m.dense()) for m in (layer.input_map, layer.hidden_map)]
+            maps = [
+                nn.SparseMap.from_dense(m.dense()) if m.out_features else m for m in (layer.input_map, layer.hidden_map)
+            ]
             sparse = nn.RecurrentLayer(*maps, layer.cell)
             sparse.bias_ih.copy_(layer.bias_ih)
             sparse.bias_hh.copy_(layer.bias_hh)
@@ -89,14 +92,16 @@ class Magnitude(Method):
     def _choose(self, model, progress):
         """Masks for the present sparsity: `zeros` holds (weights, bool mask of what is removed)."""
         s = self.settings
-        kept = lambda final: final + (1 - final) * (1 - progress) ** 3
         if s.structure == "element":
             matrices = [m.weight for layer in model.layers for m in (layer.input_map, layer.hidden_map)]
-            self.zeros = [(w, w.abs() < self._cut(w.abs(), kept(s.keep))) for w in matrices]
+            kept = self._kept(s.keep, progress)
+            self.zeros = [(w, w.abs() < self._cut(w.abs(), kept)) for w in matrices if w.numel()]
             return
         norms = nn.unit_square_norms(model)
-        self.units = [nn.largest(n, round(kept(s.keep) * len(n))) for n in norms]
-        self.inputs = nn.largest(nn.input_square_norms(model), round(kept(s.keep_inputs) * model.inputs))
+        self.units = [nn.largest(n, round(self._kept(s.keep, progress) * len(n))) for n in norms]
+        self.inputs = nn.largest(
+            nn.input_square_norms(model), round(self._kept(s.keep_inputs, progress) * model.inputs)
+        )
         self.zeros = []
         for layer, units in zip(model.layers, self.units, strict=True):
             gone = ~nn.chosen(units, layer.hidden)
@@ -107,6 +112,11 @@ class Magnitude(Method):
         w = model.layers[0].input_map.weight
         gone = ~nn.chosen(self.inputs, model.inputs)
         self.zeros.append((w, gone.expand_as(w)))
+
+    @staticmethod
+    def _kept(final, progress):
+        """The part that is kept now, if `final` of it is kept at the end: the cubic schedule."""
+        return final + (1 - final) * (1 - progress) ** 3
 
     @staticmethod
     def _reader(model, layer):

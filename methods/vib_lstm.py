@@ -98,7 +98,7 @@ class VIBLSTM(Method):
             model.input_mask = mask(model.inputs)
         if s.mask_gates:
             for layer in model.layers:
-                layer.gate_masks.update({gate: mask(layer.hidden) for gate in nn.GATES[layer.cell]})
+                layer.gate_masks.update({gate: mask(layer.hidden) for gate in layer.cell.gates})
         return model
 
     def load_dense(self, model, dense):
@@ -108,14 +108,15 @@ class VIBLSTM(Method):
 
     def closed_form(self, task):
         s = self.settings
-        gates = len(nn.GATES[s.cell])
+        cell = nn.cell_of(s.cell)
+        gates = len(cell.gates)
         stored = dense = gates * s.hidden * task.inputs
         if s.map != "dense":
             cores = choice(s.map, s).count(task.inputs, s.hidden, gates) + task.inputs * s.mask_features  # and z_v
             stored = {"cores": cores, "dense": dense, "smaller": min(cores, dense)}[s.compact_to]
         counts = closed_form(task.inputs, [s.hidden] * s.layers, s.cell, input_to_hidden=stored)
         kept = s.mask_gates and s.finalise == "vectors" and s.evaluate_with == "mean"  # hard masks are all ones
-        vectors = 2 * s.hidden * s.layers if kept else 0  # z_i * z_g and z_f; z_r and z_z
+        vectors = len(cell.unfolded) * s.hidden * s.layers if kept else 0  # z_i * z_g and z_f; z_r and z_z
         return counts | {"lstm_total": counts["lstm_total"] + vectors}
 
     def parameter_groups(self, model):

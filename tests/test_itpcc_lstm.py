@@ -73,7 +73,7 @@ def written_out(model, x, z, additions: bool):
         for step in states:
             a = nn.functional.linear(step, layer.input_map.weight, layer.bias_ih)
             u = nn.functional.linear(z[number] * h, layer.hidden_map.weight, layer.bias_hh)
-            if model.cell == "gru":
+            if model.cell.name == "gru":
                 (a_r, a_z, a_n), (u_r, u_z, u_n) = a.chunk(3, 1), u.chunk(3, 1)
                 keep = (a_z + u_z).sigmoid()
                 h = (1 - keep) * (a_n + (a_r + u_r).sigmoid() * u_n).tanh() + keep * h

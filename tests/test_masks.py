@@ -10,13 +10,15 @@ from squeezebench.engine.training.loop import Trainer
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.nn.masks.bottleneck import BottleneckMask
 from squeezebench.nn.pruning.shrink import compact_masked, keep_largest, removable, surviving_inputs, surviving_units
+from squeezebench.nn.rnn.cells import cell_of, known_cells
 from squeezebench.nn.rnn.classifier import recurrent_classifier
 from squeezebench.nn.rnn.heads.segments import TemporalSegments
-from squeezebench.nn.rnn.layer import GATES
 from squeezebench.schema.training import TrainingSettings
 
 INPUTS, HIDDEN, CLASSES, STEPS, BATCH = 7, 9, 4, 6, 5
-FOLDABLE = {"lstm": "o", "gru": "n"}
+CELLS = [cell_of(name) for name in known_cells()]
+FOLDABLE = {cell.name: cell.state_gate for cell in CELLS}
+GATES = {cell.name: cell.gates for cell in CELLS}
 
 
 def mask(units: int, off=(), **settings) -> BottleneckMask:
@@ -71,7 +73,7 @@ def gap(model, compact) -> float:
 @pytest.mark.parametrize("evaluate_with", ["mean", "hard"])
 @pytest.mark.parametrize("front", [None, "segments", "segments_bn"])
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", GATES)
 def test_masks_that_fold_leave_a_standard_cell_with_the_same_output(cell, layers, front, evaluate_with):
     model = masked(cell, layers, front, FOLDABLE[cell], evaluate_with=evaluate_with)
     compact = compact_masked(model)
@@ -82,17 +84,20 @@ def test_masks_that_fold_leave_a_standard_cell_with_the_same_output(cell, layers
 
 @pytest.mark.parametrize("front", [None, "segments", "segments_bn"])
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", GATES)
 def test_with_its_vectors_kept_every_mask_is_reproduced(cell, layers, front):
     model = masked(cell, layers, front, GATES[cell])
     compact = compact_masked(model, keep_factors=True)
     assert compact.hidden == [HIDDEN - 2] * layers
-    assert all(set(layer.factors) == {"lstm": {"i", "f"}, "gru": {"r", "z"}}[cell] for layer in compact.layers)
+    assert all(
+        set(layer.factors) == {"lstm": {"i", "f"}, "gru": {"r", "z"}, "min_gru": {"z"}}[cell]
+        for layer in compact.layers
+    )
     assert gap(model, compact) < 1e-6
 
 
 @pytest.mark.parametrize(("inputs", "hidden"), [(2, 3), (5, None), (None, 1), (99, 99)])
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", GATES)
 def test_targets_keep_exactly_so_many_those_with_the_most_information(cell, inputs, hidden):
     model = masked(cell, 2, letters=FOLDABLE[cell])  # mu rises with the index, so the last ones carry the most
     by_threshold = compact_masked(model)
@@ -160,6 +165,8 @@ def test_a_second_compaction_reads_the_inputs_of_the_first():
         ("gru", "n", True),
         ("gru", "r", False),
         ("gru", "z", False),
+        ("min_gru", "z", True),
+        ("min_gru", "h", True),
     ],
 )
 def test_a_unit_goes_only_with_a_gate_that_silences_it(cell, letter, goes):
@@ -259,11 +266,11 @@ def test_evaluation_is_deterministic_whatever_the_noise(noise):
 
 
 @pytest.mark.parametrize("noise", ["per_sequence", "per_step", "first_batch"])
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", GATES)
 def test_every_noise_trains_masks_and_weights(cell, noise):
     model = masked(cell, letters=GATES[cell], off=(), features=(), noise=noise).train()
     model(*batch()).sum().backward()
-    for name, parameter in model.named_parameters():
+    for name, parameter in ((name, p) for name, p in model.named_parameters() if p.numel()):
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.abs().sum() > 0, name
 

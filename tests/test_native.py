@@ -9,11 +9,16 @@ import torch
 from squeezebench.base.errors import InputError
 from squeezebench.nn.kernels import native
 from squeezebench.nn.kernels.native import lstm as kernel
-from squeezebench.nn.rnn.recurrence import lstm_recurrence
+from squeezebench.nn.rnn.cells import cell_of
+from squeezebench.nn.rnn.recurrence import recurrence
 
 pytestmark = pytest.mark.skipif(native.compiler() is None, reason="no C compiler")
 
 SIZES = [(6, 5, 8), (1, 1, 1), (4, 1, 3), (3, 2, 130), (2, 7, 33)]  # T, B, H
+
+
+def lstm_recurrence(gates, U, masks=None, h0=None, c0=None):
+    return recurrence(cell_of("lstm"), gates, U, None, masks, (h0, c0))
 
 
 @pytest.fixture(scope="module", autouse=True)

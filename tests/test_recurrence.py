@@ -11,9 +11,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from squeezebench.nn.kernels import gemm
 from squeezebench.nn.kernels.gemm import linear, plain
-from squeezebench.nn.rnn.recurrence import gru_recurrence, lstm_recurrence
+from squeezebench.nn.rnn.cells import cell_of
+from squeezebench.nn.rnn.recurrence import recurrence
 
 T, B, D, H = 4, 3, 2, 5
+
+
+def lstm_recurrence(gates, U, masks=None, h0=None, c0=None):
+    return recurrence(cell_of("lstm"), gates, U, None, masks, (h0, c0))
+
+
+def gru_recurrence(gates, U, b_hn, masks=None, h0=None):
+    hidden, (h_T,) = recurrence(cell_of("gru"), gates, U, b_hn, masks, (h0,))
+    return hidden, h_T
 
 
 @pytest.fixture(autouse=True)

@@ -38,6 +38,7 @@ from squeezebench.method.dense import dense_classifier
 from squeezebench.method.discovery import MethodFile, load
 from squeezebench.method.settings import settings_of
 from squeezebench.nn.cnn.frames import FrameNetwork, FrameRecurrent
+from squeezebench.nn.rnn.cells import cell_of
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.nn.sideways.vgg import VideoVGG
 from squeezebench.schema.models import NetworkSettings, RecurrentSettings, TaskInfo, kind_of_model
@@ -251,7 +252,7 @@ class _Run:
         base = dense_classifier(info, spec.model)
         counts, dense = count(compact), count(base)
         reference = None
-        if isinstance(spec.model, RecurrentSettings):
+        if isinstance(spec.model, RecurrentSettings) and cell_of(spec.model.cell).torch_module:
             reference = DenseReference(info.inputs, spec.model.hidden, spec.model.layers, info.classes, spec.model.cell)
         found, labels = predict(compact, task, "test", device), task.labels("test")
         confusion = np.zeros((info.classes, info.classes), dtype=int)

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from squeezebench.base.errors import InputError
 from squeezebench.base.suggestions import near_matches
 from squeezebench.method.base import Method
+from squeezebench.nn.rnn.cells import cell_of
+from squeezebench.schema.models import RecurrentSettings
 
 
 def settings_of(method: type[Method], given: dict[str, Any], where: str) -> Any:
@@ -18,10 +20,22 @@ def settings_of(method: type[Method], given: dict[str, Any], where: str) -> Any:
         if name not in known:
             raise InputError(f"{where}: {method.name} has no setting {name!r}; {near_matches(name, known)}")
     try:
-        return method.Settings(**given)
+        settings = method.Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
         given = f"{name} = {first['input']!r}: " if name else ""  # without: several settings do not go together
         raise InputError(f"{where}: {method.name}: {given}{message}") from None
+    check_cell(settings, f"{where}: {method.name}")
+    return settings
+
+
+def check_cell(settings: Any, where: str) -> None:
+    """Raise InputError if `settings` name a recurrent cell that does not exist."""
+    if not isinstance(settings, RecurrentSettings):
+        return
+    try:
+        cell_of(settings.cell)
+    except InputError as error:
+        raise InputError(f"{where}: cell: {error}") from None

@@ -46,7 +46,7 @@ def tensorise(
 ) -> nn.RecurrentClassifier:
     """Replace the first layer's input map by random cores, or by the decomposition of its weights."""
     layer = model.layers[0]
-    gates = len(nn.GATES[layer.cell])
+    gates = len(layer.cell.gates)
     if from_weights:
         layer.input_map = chosen.decompose(layer.input_map.dense().detach(), gates)
     else:
@@ -59,7 +59,7 @@ def unfit(task: TaskInfo, chosen: nn.MapChoice, settings: TensorSettings, inputs
     if settings.in_modes or settings.hidden_modes or settings.budget:
         return None
     try:
-        chosen.count(inputs, settings.hidden, len(nn.GATES[settings.cell]))
+        chosen.count(inputs, settings.hidden, len(nn.cell_of(settings.cell).gates))
     except ValueError as error:
         return f"{task.inputs} inputs and {settings.hidden} hidden units are too small for it: {error}"
     return None
@@ -94,7 +94,7 @@ class TensorMethod(Method):
 
     def closed_form(self, task: TaskInfo) -> dict[str, int]:
         s = self.settings
-        gates = len(nn.GATES[s.cell])
+        gates = len(nn.cell_of(s.cell).gates)
         cores, dense = choice(self.kind, s).count(task.inputs, s.hidden, gates), gates * s.hidden * task.inputs
         kept = {"cores": cores, "dense": dense, "smaller": min(cores, dense)}[s.compact_to]
         return closed_form(task.inputs, [s.hidden] * s.layers, s.cell, input_to_hidden=kept)

@@ -18,7 +18,7 @@ from squeezebench.data.task import parse_options
 from squeezebench.engine.provenance import engine_digest
 from squeezebench.method.base import Method
 from squeezebench.method.discovery import MethodFile, find_methods, load, pick
-from squeezebench.method.settings import settings_of
+from squeezebench.method.settings import check_cell, settings_of
 from squeezebench.pipeline.isolation.watch import answer_of
 from squeezebench.pipeline.tuning.planned import FOLDER as TUNED
 from squeezebench.pipeline.tuning.planned import methods_to_tune, plan_tuning
@@ -162,6 +162,7 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
         raise InputError(f"{here}: {STANDARD}")
     given = experiment.model | own["model"]
     model = validated(settings_of_model(given), given, f"{where}: model")
+    check_cell(model, f"{where}: model")
     resources = validated(Resources, experiment.resources | own["resources"], f"{where}: resources")
     if resources.gpus and training.device == "cpu":
         raise InputError(f"{here}: resources: gpus: {resources.gpus} would stand idle; set training: device: cuda")

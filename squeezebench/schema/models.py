@@ -48,7 +48,7 @@ class ModelSettings(Settings):
 class RecurrentSettings(ModelSettings):
     """What every method on a recurrent classifier shares."""
 
-    cell: Literal["lstm", "gru"] = setting("lstm", "recurrent cell")
+    cell: str = setting("lstm", "recurrent cell: the name of a file in squeezebench/nn/rnn/cells")
     hidden: PositiveInt = setting(64, "hidden units of each layer before compression")
     layers: PositiveInt = setting(1, "stacked recurrent layers")
     front: Literal["last", "segments", "segments_bn"] = setting(

@@ -14,6 +14,7 @@ from squeezebench.engine.measurement.files import PRECISIONS, deserialise, seria
 from squeezebench.engine.measurement.latency import DenseReference, Timing, Variant, forward_of, timings, without_onednn
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
 from squeezebench.engine.measurement.memory import peak_activation_bytes
+from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.schema.record import Cost, StoredAs
 
 log = logging.getLogger("squeezebench")
@@ -34,9 +35,9 @@ def cost(
 ) -> Cost:
     """Save the compact module at `path` and measure what is scored.
 
-    base: the uncompressed module of the same run; reference: the same size in PyTorch's own kernels, None for a
-    feed-forward network, which runs in them anyway. test: the known accuracy of `model` itself. `seconds` are spent on
-    the latency of each batch size.
+    base: the uncompressed module of the same run; reference: the same size in PyTorch's own kernels, None for
+    a feed-forward network, which runs in them anyway, and for a cell that PyTorch does not have. test: the known
+    accuracy of `model` itself. `seconds` are spent on the latency of each batch size.
     """
     model.eval()
     base.eval()
@@ -70,9 +71,10 @@ def cost(
 def _dense_runtimes(base: nn.Module, reference: DenseReference | None) -> dict[str, Variant]:
     """The dense side of the latencies: PyTorch's own kernels first."""
     if reference is None:
-        return {"PyTorch": forward_of(base), "oneDNN off": without_onednn(base)}
+        own = "squeezebench" if isinstance(base, RecurrentClassifier) else "PyTorch"
+        return {own: forward_of(base), "oneDNN off": without_onednn(base)}
     return {
-        "nn.LSTM" if reference.recurrence.mode == "LSTM" else "nn.GRU": forward_of(reference.eval()),
+        f"nn.{reference.recurrence.mode}": forward_of(reference.eval()),
         "oneDNN off": without_onednn(reference),
         "squeezebench": forward_of(base),
     }

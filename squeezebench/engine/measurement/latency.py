@@ -11,16 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from squeezebench.nn.rnn.cells import DEFAULT, cell_of
+
 BATCHES = (1, 10)
 WARM_UP, FEWEST, MOST = 1, 6, 200  # rounds
 
 
 class DenseReference(nn.Module):
-    """torch.nn.LSTM or GRU with a linear head: the dense side of a latency comparison, in PyTorch's own kernels."""
+    """The cell's torch.nn module with a linear head: the dense side of a latency comparison, in PyTorch's kernels.
 
-    def __init__(self, inputs: int, hidden: int, layers: int, classes: int, cell: str = "lstm"):
+    The cell must have a `torch_module`.
+    """
+
+    def __init__(self, inputs: int, hidden: int, layers: int, classes: int, cell: str = DEFAULT):
         super().__init__()
-        kind = nn.LSTM if cell == "lstm" else nn.GRU
+        kind = getattr(nn, cell_of(cell).torch_module)
         self.recurrence = kind(inputs, hidden, layers, batch_first=True)
         self.head = nn.Linear(hidden, classes)
 

@@ -22,7 +22,7 @@ from squeezebench.nn.factorized.low_rank import LowRankMap
 from squeezebench.nn.factorized.selected import SelectedMap
 from squeezebench.nn.kernels.gemm import plain
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
-from squeezebench.nn.rnn.layer import GATES, RecurrentLayer
+from squeezebench.nn.rnn.layer import RecurrentLayer
 
 
 @torch.no_grad()
@@ -80,7 +80,7 @@ def _layer(layer: RecurrentLayer, steps: int) -> int | None:
     read, build = applied(layer.input_map, steps), materialised(layer.hidden_map)
     if read is None or build is None:
         return None
-    return read + build + steps * len(GATES[layer.cell]) * layer.hidden**2
+    return read + build + steps * layer.cell.recurrent_macs(layer.hidden)
 
 
 def applied(linear: nn.Module, rows: int) -> int | None:

@@ -18,7 +18,7 @@ class DenseMap(LinearMap):
     name = "dense"
 
     def __init__(self, in_features: int, out_features: int, *, std: float | None = None) -> None:
-        check_modes("in_features and out_features", (in_features, out_features))
+        check_modes("in_features and out_features", (in_features, out_features or 1))  # 0: a cell without U h
         super().__init__(in_features, out_features)
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         random_cores([self.weight], 1, default_std(in_features, out_features, std))

@@ -22,10 +22,7 @@ from torch import Tensor
 
 from squeezebench.nn.masks.bottleneck import BottleneckMask
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
-from squeezebench.nn.rnn.layer import GATES
 from squeezebench.nn.rnn.residual import ResidualClassifier
-
-STATE = {"lstm": "o", "gru": "n"}  # the gate whose mask is a factor on the hidden state itself
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ def coupled_units(model: RecurrentClassifier) -> list[CoupledUnits]:
     """The sets that the hidden units of `model` form, in the order of the layers."""
     every = range(len(model.layers))
     together = [tuple(every)] if isinstance(model, ResidualClassifier) else [(number,) for number in every]
-    gates = len(GATES[model.cell])
+    gates = len(model.cell.gates)
     return [CoupledUnits(layers, model.hidden[layers[0]], gates * len(layers)) for layers in together]
 
 
@@ -53,11 +50,12 @@ def mask_units(model: RecurrentClassifier, **mask_settings: Any) -> RecurrentCla
     for one in coupled_units(model):
         mask = BottleneckMask(one.width, **mask_settings)
         for number in one.layers:
-            model.layers[number].gate_masks[STATE[model.cell]] = mask
+            model.layers[number].gate_masks[model.cell.state_gate] = mask
     return model
 
 
 def units_kl(model: RecurrentClassifier) -> Tensor | float:
     """sum_s |SCS_s| log(1 + mu_s^2 / sigma_s^2) over the masked sets of units (Eq. 20 without gamma' / N_b)."""
     masks = [(one.size, model.layers[one.layers[0]].gate_masks) for one in coupled_units(model)]
-    return sum(size * held[STATE[model.cell]].kl() for size, held in masks if STATE[model.cell] in held)
+    gate = model.cell.state_gate
+    return sum(size * held[gate].kl() for size, held in masks if gate in held)

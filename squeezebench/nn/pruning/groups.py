@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
-from squeezebench.nn.rnn.layer import GATES
 
 
 def unit_square_norms(model: RecurrentClassifier) -> list[Tensor]:
@@ -19,10 +18,10 @@ def unit_square_norms(model: RecurrentClassifier) -> list[Tensor]:
     readers = [layer.input_map.dense() for layer in model.layers[1:]] + [model.head.weight]
     norms = []
     for layer, reader in zip(model.layers, readers, strict=True):
-        gates, width = len(GATES[layer.cell]), layer.hidden
+        cell, width = layer.cell, layer.hidden
         w, u = layer.input_map.dense(), layer.hidden_map.dense()
-        blocks = u.view(gates, width, width).square()
-        rows = w.square().sum(1).view(gates, width).sum(0) + blocks.sum((0, 2))
+        blocks = u.view(len(cell.recurrent), width, width).square()
+        rows = w.square().sum(1).view(len(cell.gates), width).sum(0) + blocks.sum((0, 2))
         columns = blocks.sum((0, 1)) - blocks.diagonal(dim1=1, dim2=2).sum(0)  # the diagonal is in the rows already
         norms.append(rows + columns + reader.square().sum(0))
     return norms

@@ -21,17 +21,17 @@ from torch import Tensor, nn
 from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.factorized.selected import SelectedMap
 from squeezebench.nn.pruning.groups import largest
+from squeezebench.nn.rnn.cells import Cell
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
-from squeezebench.nn.rnn.layer import GATES, RecurrentLayer, gate_rows
+from squeezebench.nn.rnn.layer import RecurrentLayer, gate_rows
 
 MapForm = Literal["cores", "dense", "smaller"]
-_REMOVING = {"lstm": "igo", "gru": "n"}  # gates whose mask at 0 makes a unit contribute nothing
 
 
 def removable(layer: RecurrentLayer) -> Tensor:
     """Bool (H,): units of a masked layer that cannot influence anything at evaluation."""
     dead = torch.zeros(layer.hidden, dtype=torch.bool)
-    for letter in _REMOVING[layer.cell]:
+    for letter in layer.cell.removing:
         if letter in layer.gate_masks:
             dead |= ~layer.gate_masks[letter].keep().cpu()
     return dead
@@ -69,7 +69,7 @@ def keep_largest(model: RecurrentClassifier, inputs: int | None, hidden: int | N
     if inputs is not None and model.input_mask is not None:
         model.input_mask.chosen = _among_largest(model.input_mask.alpha(), inputs)
     for layer in model.layers if hidden is not None else []:
-        deciding = [layer.gate_masks[k].alpha() for k in _REMOVING[layer.cell] if k in layer.gate_masks]
+        deciding = [layer.gate_masks[k].alpha() for k in layer.cell.removing if k in layer.gate_masks]
         if deciding:
             chosen = _among_largest(torch.stack(deciding).amin(0), hidden)
             for mask in layer.gate_masks.values():
@@ -133,19 +133,20 @@ def select_units(
     for layer, keep in zip(model.layers, hidden, strict=True):
         masks = {k: m.deterministic().detach() for k, m in layer.gate_masks.items()}
         fixed = {k: v.detach() for k, v in layer.factors.items()}
-        out = masks.pop("o" if layer.cell == "lstm" else "n", None)  # folds into whatever reads h
-        rows = gate_rows(keep, len(GATES[layer.cell]), layer.hidden)
+        out = masks.pop(layer.cell.state_gate, None)  # folds into whatever reads h
+        rows = gate_rows(keep, len(layer.cell.gates), layer.hidden)
+        products = gate_rows(keep, len(layer.cell.recurrent), layer.hidden)
         with torch.no_grad():
             u = layer.hidden_map.dense()
-            u = (u if out is None else u * out)[rows][:, keep]
+            u = (u if out is None else u * out)[products][:, keep]
             small = RecurrentLayer(
                 _selected(layer.input_map, reads, rows, scale, map_form),
                 _dense(u),
                 layer.cell,
-                factors=_merged(masks, fixed, keep) if keep_factors or fixed else None,
+                factors=_merged(layer.cell, masks, fixed, keep) if keep_factors or fixed else None,
             ).to(u.dtype)
             small.bias_ih.copy_(layer.bias_ih[rows])
-            small.bias_hh.copy_(layer.bias_hh[rows])
+            small.bias_hh.copy_(layer.bias_hh[products])
         layers.append(small)
         reads, scale = keep, out
     with torch.no_grad():
@@ -167,11 +168,11 @@ def select_units(
     return small_model.to(model.head.weight.device).train(model.training)
 
 
-def _merged(masks: dict[str, Tensor], fixed: dict[str, Tensor], keep: Tensor) -> dict[str, Tensor]:
+def _merged(cell: Cell, masks: dict[str, Tensor], fixed: dict[str, Tensor], keep: Tensor) -> dict[str, Tensor]:
     """Factors of a compact layer: z_i * z_g as one vector on `i`, the others as they are; all ones are left out."""
     product: dict[str, Tensor] = {}
     for letter, value in [*masks.items(), *fixed.items()]:
-        target = "i" if letter == "g" else letter
+        target = cell.merged.get(letter, letter)
         product[target] = value if target not in product else product[target] * value
     return {k: v[keep] for k, v in product.items() if not bool((v[keep] == 1).all())}
 

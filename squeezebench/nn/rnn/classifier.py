@@ -12,8 +12,9 @@ from squeezebench.nn.factorized import map_from_spec
 from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.factorized.joint import JointHidden
 from squeezebench.nn.masks.bottleneck import BottleneckMask
+from squeezebench.nn.rnn.cells import DEFAULT, Cell, cell_of
 from squeezebench.nn.rnn.heads.segments import TemporalSegments
-from squeezebench.nn.rnn.layer import GATES, Cell, RecurrentLayer
+from squeezebench.nn.rnn.layer import RecurrentLayer
 
 
 class RecurrentClassifier(nn.Module):
@@ -84,7 +85,7 @@ class RecurrentClassifier(nn.Module):
         """What `from_spec` needs to rebuild this module before its weights are loaded (JSON)."""
         return {
             "class": "RecurrentClassifier",
-            "cell": self.cell,
+            "cell": self.cell.name,
             "layers": [
                 {
                     "input_map": layer.input_map.spec(),
@@ -128,7 +129,7 @@ def recurrent_classifier(
     inputs: int,
     hidden: int,
     classes: int,
-    cell: Cell = "lstm",
+    cell: str | Cell = DEFAULT,
     layers: int = 1,
     front: TemporalSegments | None = None,
     input_dropout: float = 0.0,
@@ -136,9 +137,10 @@ def recurrent_classifier(
     head: Literal["linear", "two_layers"] = "linear",
 ) -> RecurrentClassifier:
     """A dense classifier with `layers` recurrent layers of `hidden` units, freshly initialised."""
-    rows = len(GATES[cell]) * hidden
+    cell = cell if isinstance(cell, Cell) else cell_of(cell)
+    rows, products = len(cell.gates) * hidden, len(cell.recurrent) * hidden
     stack = [
-        RecurrentLayer(DenseMap(inputs if k == 0 else hidden, rows), DenseMap(hidden, rows), cell).reset()
+        RecurrentLayer(DenseMap(inputs if k == 0 else hidden, rows), DenseMap(hidden, products), cell).reset()
         for k in range(layers)
     ]
     top = None if head == "linear" else classifier_top(hidden, classes)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from squeezebench.nn.rnn.cells import DEFAULT, cell_of
+
 
 def closed_form(
-    inputs: int, hidden: list[int], cell: str = "lstm", input_to_hidden: int | None = None
+    inputs: int, hidden: list[int], cell: str = DEFAULT, input_to_hidden: int | None = None
 ) -> dict[str, int]:
-    """4h(d + h + 2) for each LSTM layer (GRU: 3h(...)), taken apart.
+    """Counts of stacked layers of `hidden` units by kind, and their sum: 4h(d + h + 2) for each LSTM layer.
 
-    input_to_hidden: of the first layer, where its map is not a dense matrix.
+    input_to_hidden: numbers that the input map of the first layer stores, if it is not a dense matrix.
     """
-    gates = {"lstm": 4, "gru": 3}[cell]
-    reads = [inputs, *hidden[:-1]]
-    w = [gates * h * d for d, h in zip(reads, hidden, strict=True)]
+    layers = [cell_of(cell).counts(d, h) for d, h in zip([inputs, *hidden[:-1]], hidden, strict=True)]
     if input_to_hidden is not None:
-        w[0] = input_to_hidden
-    u, b = sum(gates * h * h for h in hidden), sum(2 * gates * h for h in hidden)
-    return {"input_to_hidden": sum(w), "hidden_to_hidden": u, "bias": b, "lstm_total": sum(w) + u + b}
+        layers[0]["input_to_hidden"] = input_to_hidden
+    counts = {kind: sum(layer[kind] for layer in layers) for kind in layers[0]}
+    return counts | {"lstm_total": sum(counts.values())}

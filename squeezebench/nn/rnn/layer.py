@@ -3,49 +3,50 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.masks.bottleneck import BottleneckMask
-from squeezebench.nn.rnn.recurrence import gru_recurrence, lstm_recurrence
+from squeezebench.nn.rnn.cells import DEFAULT, Cell, cell_of
+from squeezebench.nn.rnn.recurrence import recurrence
 
-Cell = Literal["lstm", "gru"]
 Drawn = dict[BottleneckMask, Tensor]
-GATES: dict[str, str] = {"lstm": "ifgo", "gru": "rzn"}  # in PyTorch's order of the row blocks
 
 
 class RecurrentLayer(nn.Module):
-    """LSTM (Eq. 8 of the VIB-LSTM paper) or GRU over a batch of sequences.
+    """A recurrent cell over a batch of sequences; G gates, R of them with a product with the state.
 
-    input_map: module (..., D) -> (..., G*H) with `dense()`; hidden_map: module with `dense()` -> (G*H, H).
+    input_map: module (..., D) -> (..., G H) with `dense()`; hidden_map: module with `dense()` -> (R H, H).
     gate_masks: one BottleneckMask for each masked gate, by the gate's letter.
     factors: fixed factors (H,) on gates, by letter, kept where no standard cell can absorb a mask
-    (`i` carries z_i * z_g). Both bias vectors of PyTorch are kept, as the papers count them.
+    (`i` of an LSTM carries z_i * z_g).
+    Raises ValueError if the maps do not fit the cell, InputError if the cell is unknown.
     """
 
     def __init__(
         self,
         input_map: nn.Module,
         hidden_map: nn.Module,
-        cell: Cell = "lstm",
+        cell: str | Cell = DEFAULT,
         gate_masks: dict[str, BottleneckMask] | None = None,
         factors: dict[str, Tensor] | None = None,
     ):
         super().__init__()
-        rows, self.hidden = hidden_map.out_features, hidden_map.in_features
-        gates = GATES[cell]
-        if rows != len(gates) * self.hidden or input_map.out_features != rows:
+        self.cell = cell if isinstance(cell, Cell) else cell_of(cell)
+        self.hidden = hidden_map.in_features
+        rows, products = input_map.out_features, hidden_map.out_features
+        blocks = len(self.cell.gates), len(self.cell.recurrent)
+        if (rows, products) != tuple(block * self.hidden for block in blocks):
             raise ValueError(
-                f"{cell}: the maps must give {len(gates)} x hidden rows; got input-to-hidden "
-                f"{input_map.out_features}, hidden-to-hidden {rows} for hidden {self.hidden}"
+                f"{self.cell.name}: the maps must give {blocks[0]} and {blocks[1]} x hidden rows; got input-to-hidden "
+                f"{rows}, hidden-to-hidden {products} for hidden {self.hidden}"
             )
-        self.cell: Cell = cell
         self.input_map, self.hidden_map = input_map, hidden_map
         self.bias_ih = nn.Parameter(torch.zeros(rows))
-        self.bias_hh = nn.Parameter(torch.zeros(rows))
+        self.bias_hh = nn.Parameter(torch.zeros(products))
         self.gate_masks = nn.ModuleDict(gate_masks or {})
         self.factors = nn.ParameterDict({k: nn.Parameter(v.clone()) for k, v in (factors or {}).items()})
 
@@ -54,7 +55,7 @@ class RecurrentLayer(nn.Module):
         return self.input_map.in_features
 
     def reset(self) -> RecurrentLayer:
-        """Xavier input-to-hidden, orthogonal hidden-to-hidden (gate by gate), forget bias 1; dense maps only."""
+        """Xavier input-to-hidden, orthogonal hidden-to-hidden (gate by gate), the cell's biases; dense maps only."""
         width = self.hidden
         with torch.no_grad():
             for block in self.hidden_map.dense().split(width):
@@ -64,8 +65,9 @@ class RecurrentLayer(nn.Module):
                 nn.init.uniform_(self.input_map.weight, -bound, bound)
             self.bias_ih.zero_()
             self.bias_hh.zero_()
-            if self.cell == "lstm":
-                self.bias_ih[width : 2 * width] = 1.0
+            for gate, value in self.cell.initial_bias.items():
+                first = self.cell.gates.index(gate) * width
+                self.bias_ih[first : first + width] = value
         return self
 
     def gate_factors(self, batch: int, steps: int, drawn: Drawn | None = None) -> tuple[Tensor | None, ...] | None:
@@ -73,40 +75,39 @@ class RecurrentLayer(nn.Module):
         if not self.gate_masks and not self.factors:
             return None
         drawn = {} if drawn is None else drawn
-        held = dict(self.gate_masks.items())
-        for letter in GATES[self.cell]:
-            if letter in held and held[letter] not in drawn:
-                drawn[held[letter]] = held[letter](batch, steps)
-        masks = [drawn[held[letter]] if letter in held else None for letter in GATES[self.cell]]
-        for position, letter in enumerate(GATES[self.cell]):
-            if letter in self.factors:
-                factor = self.factors[letter]
-                masks[position] = factor if masks[position] is None else masks[position] * factor
+        held, masks = dict(self.gate_masks.items()), []
+        for gate in self.cell.gates:
+            mask = held.get(gate)
+            if mask is not None and mask not in drawn:
+                drawn[mask] = mask(batch, steps)
+            value = None if mask is None else drawn[mask]
+            if gate in self.factors:
+                value = self.factors[gate] if value is None else value * self.factors[gate]
+            masks.append(value)
         return tuple(masks)
 
     def forward(self, x: Tensor, drawn: Drawn | None = None) -> Tensor:
         """x (T, B, D) -> hidden (T, B, H). drawn: masks of this forward pass that another layer has drawn already."""
-        width = self.hidden
+        return self.run(x, drawn)[0]
+
+    def run(
+        self, x: Tensor, drawn: Drawn | None = None, states: Sequence[Tensor | None] = ()
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """As `forward`, from the given states (zeros if there are none), with the states after the last step."""
         masks = self.gate_factors(x.shape[1], x.shape[0], drawn)
         weight_hh = self.hidden_map.dense()
-        if self.cell == "lstm":
-            gates = self.input_map(x) + (self.bias_ih + self.bias_hh)
-            run = lambda g, z, state: lstm_recurrence(g, weight_hh, z, *state)
-        else:  # b_hn sits inside r * (U_n h + b_hn) and cannot join the input products
-            rz = torch.cat([self.bias_hh[: 2 * width], self.bias_hh.new_zeros(width)])
-            gates = self.input_map(x) + (self.bias_ih + rz)
-            run = lambda g, z, state: gru_recurrence(g, weight_hh, self.bias_hh[2 * width :], z, *state)
+        outside, inside = self.cell.biases(self.bias_ih, self.bias_hh)
+        gates = self.input_map(x) + outside
         if masks is None or all(z is None or z.dim() < 3 for z in masks):
-            return run(gates, masks, ())[0]
-        hidden, state = [], ()
+            return recurrence(self.cell, gates, weight_hh, inside, masks, states)
+        hidden = []
         for t in range(len(gates)):  # noise of its own at each step: one step at a time
             now = tuple(z[t] if z is not None and z.dim() == 3 else z for z in masks)
-            h, state = run(gates[t : t + 1], now, state)
-            state = state if isinstance(state, tuple) else (state,)
+            h, states = recurrence(self.cell, gates[t : t + 1], weight_hh, inside, now, states)
             hidden.append(h)
-        return torch.cat(hidden)
+        return torch.cat(hidden), tuple(states)
 
 
 def gate_rows(keep: Tensor, gates: int, hidden: int) -> Tensor:
     """Row indices of units `keep` (k,) in every gate block of a (gates * hidden, ...) matrix, (gates * k,)."""
-    return torch.cat([gate * hidden + keep for gate in range(gates)])
+    return torch.cat([gate * hidden + keep for gate in range(gates)]) if gates else keep[:0]

@@ -113,7 +113,7 @@ def _measured(model: nn.Module, info: TaskInfo) -> Network:
         if isinstance(module, RecurrentLayer):
             wide += _map_macs(module.input_map)
             narrow += module.hidden_map.in_features * module.hidden_map.out_features
-            gates, layers = gates + module.hidden_map.out_features, layers + 1
+            gates, layers = gates + module.input_map.out_features, layers + 1
             inside |= {id(part) for part in module.modules()}
         elif isinstance(module, nn.RNNBase):
             sizes = {name: p.numel() for name, p in module.named_parameters()}

@@ -1,56 +1,27 @@
-"""A standard classifier as an ONNX model: operators LSTM and GRU, batch and time of any size.
+"""A standard classifier as an ONNX model: recurrent operators, batch and time of any size.
 
     x (batch, time, features) float32 [, length (batch,) int64] -> logits (batch, classes)
 
-Inputs are selected by Gather. A layer that keeps mask vectors is no ONNX LSTM: its equations (Eq. 8 of the VIB-LSTM
-paper) are written out as the body of a Scan over time. Gate orders: PyTorch has i, f, g, o and r, z, n; ONNX has
-i, o, f, c and z, r, h. PyTorch's GRU applies the reset gate after the product: linear_before_reset = 1.
+Inputs are selected by Gather. A layer of a cell that ONNX has is one operator (`Cell.onnx` gives its name and the order
+of its row blocks). ONNX has no operator for any other cell, nor for a layer that keeps mask vectors: the equations of
+the cell are written out as the body of a Scan over time.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from squeezebench.tools.export.masked_cell import body
-from squeezebench.tools.export.standard import Standard, StandardLayer, gates_of
+from squeezebench.nn.rnn.cells import Cell
+from squeezebench.tools.export.graph import Graph
+from squeezebench.tools.export.standard import Standard, StandardLayer
+from squeezebench.tools.export.written_out import body
 
 OPSET = 17
 IR_VERSION = 10
-ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}  # of PyTorch's row blocks in ONNX
 FLOAT = TensorProto.FLOAT
-
-
-class Graph:
-    """Nodes and constants as they are added; each call returns the name of the result."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, np.ndarray] = {}
-
-    def constant(self, value: Tensor | np.ndarray, name: str = "") -> str:
-        """A tensor in the file, under `name` or a name of its own."""
-        array = value.detach().numpy() if isinstance(value, Tensor) else value
-        name = name or f"constant_{len(self.constants)}"
-        self.constants[name] = np.ascontiguousarray(array)
-        return name
-
-    def integers(self, *values: int) -> str:
-        """A 1-D int64 constant."""
-        return self.constant(np.array(values, np.int64))
-
-    def node(self, kind: str, *inputs: str, outputs: list[str] | None = None, **attributes) -> str:
-        """Add an operator; returns its last output."""
-        outputs = outputs or [f"{kind.lower()}_{len(self.nodes)}"]
-        self.nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
-        return outputs[-1]
-
-    def linear(self, x: str, layer: nn.Linear, name: str) -> str:
-        """x W^T + b."""
-        weight, bias = self.constant(layer.weight, f"{name}.weight"), self.constant(layer.bias, f"{name}.bias")
-        return self.node("Gemm", x, weight, bias, transB=1)
 
 
 def onnx_model(model: Standard, has_lengths: bool, about: dict[str, str], written_out: bool = False) -> onnx.ModelProto:
@@ -66,7 +37,7 @@ def onnx_model(model: Standard, has_lengths: bool, about: dict[str, str], writte
     hidden = graph.node("Transpose", x, perm=[1, 0, 2])  # (T, B, D)
     for number, layer in enumerate(model.layers):
         last = number == len(model.layers) - 1
-        run = _scan if layer.factors or written_out else _operator
+        run = _scan if layer.factors or written_out or model.cell.onnx is None else _operator
         hidden = run(graph, layer, model.cell, hidden, lengths, number, last)
     logits = graph.linear(hidden, model.head, "head")
     for number, module in enumerate(model.top or ()):
@@ -77,13 +48,7 @@ def onnx_model(model: Standard, has_lengths: bool, about: dict[str, str], writte
     if has_lengths:
         inputs.append(helper.make_tensor_value_info("length", TensorProto.INT64, ["batch"]))
     made = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "classifier",
-            inputs,
-            [helper.make_tensor_value_info("logits", FLOAT, ["batch", classes])],
-            [numpy_helper.from_array(value, name) for name, value in graph.constants.items()],
-        ),
+        graph.proto("classifier", inputs, [helper.make_tensor_value_info("logits", FLOAT, ["batch", classes])]),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="squeezebench",
@@ -93,14 +58,15 @@ def onnx_model(model: Standard, has_lengths: bool, about: dict[str, str], writte
     return made
 
 
-def _blocks(value: Tensor, cell: str) -> np.ndarray:
+def _blocks(value: Tensor, cell: Cell) -> np.ndarray:
     """Row blocks in ONNX's order, with an axis for the direction in front."""
-    rows = value.numpy().reshape(gates_of(cell), value.shape[0] // gates_of(cell), -1)[list(ORDER[cell])]
+    blocks = len(cell.gates)
+    rows = value.numpy().reshape(blocks, value.shape[0] // blocks, -1)[list(cell.onnx.order)]
     return rows.reshape(1, value.shape[0], -1)
 
 
-def _operator(graph: Graph, layer: StandardLayer, cell: str, x: str, lengths: str, number: int, last: bool) -> str:
-    """The LSTM or GRU operator: x (T, B, D) -> (T, B, H), or the last valid state (B, H)."""
+def _operator(graph: Graph, layer: StandardLayer, cell: Cell, x: str, lengths: str, number: int, last: bool) -> str:
+    """The operator of the cell: x (T, B, D) -> (T, B, H), or the last valid state (B, H)."""
     name = f"layer_{number}"
     bias = np.concatenate([_blocks(layer.bias_ih, cell), _blocks(layer.bias_hh, cell)], axis=1)[..., 0]
     weights = [
@@ -109,16 +75,15 @@ def _operator(graph: Graph, layer: StandardLayer, cell: str, x: str, lengths: st
         graph.constant(bias, f"{name}.B"),
     ]
     outputs = ["", f"{name}.Y_h"] if last else [f"{name}.Y"]
-    options = {"linear_before_reset": 1} if cell == "gru" else {}
     found = graph.node(
-        cell.upper(), x, *weights, *([lengths] if lengths else []),
-        outputs=outputs, hidden_size=layer.hidden, **options,
+        cell.onnx.name, x, *weights, *([lengths] if lengths else []),
+        outputs=outputs, hidden_size=layer.hidden, **cell.onnx.attributes,
     )  # fmt: skip
     return graph.node("Squeeze", found, graph.integers(0 if last else 1))
 
 
-def _scan(graph: Graph, layer: StandardLayer, cell: str, x: str, lengths: str, number: int, last: bool) -> str:
-    """The masked equations, step by step: x (T, B, D) -> (T, B, H), or the last valid state (B, H)."""
+def _scan(graph: Graph, layer: StandardLayer, cell: Cell, x: str, lengths: str, number: int, last: bool) -> str:
+    """The equations of the cell, step by step: x (T, B, D) -> (T, B, H), or the last valid state (B, H)."""
     name = f"layer_{number}"
     bias = graph.constant(layer.bias_ih, f"{name}.bias_ih")
     products = graph.node("MatMul", x, graph.constant(layer.weight_ih.T, f"{name}.W"))
@@ -126,7 +91,7 @@ def _scan(graph: Graph, layer: StandardLayer, cell: str, x: str, lengths: str, n
     batch = graph.node("Slice", graph.node("Shape", x), graph.integers(1), graph.integers(2))
     size = graph.node("Concat", batch, graph.integers(layer.hidden), axis=0)
     zeros = graph.node("ConstantOfShape", size, value=helper.make_tensor("zero", FLOAT, [1], [0.0]))
-    states = [f"{name}.{state}" for state in ("h", "c")[: 2 if cell == "lstm" else 1]]
+    states = [f"{name}.{state}" for state in cell.states]
     every = graph.node(
         "Scan", *[zeros] * len(states), gates,
         outputs=[*(f"{state}_last" for state in states), f"{name}.Y"],
@@ -145,18 +110,10 @@ def _after_head(graph: Graph, module: nn.Module, x: str, name: str) -> str:
     if isinstance(module, nn.Linear):
         return graph.linear(x, module, name)
     if isinstance(module, nn.BatchNorm1d):
-        return _affine(graph, module, x, name)
+        return graph.affine(module, x, name)
     if isinstance(module, nn.ReLU):
         return graph.node("Relu", x)
     raise TypeError(f"no ONNX operator is written for {type(module).__name__}")
-
-
-def _affine(graph: Graph, norm: nn.BatchNorm1d, x: str, name: str) -> str:
-    """Batch norm at evaluation is a scale and a shift of each feature."""
-    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-    shift = norm.bias - norm.running_mean * scale
-    scaled = graph.node("Mul", x, graph.constant(scale, f"{name}.scale"))
-    return graph.node("Add", scaled, graph.constant(shift, f"{name}.shift"))
 
 
 def _front(graph: Graph, front, x: str, length: str) -> str:
@@ -165,18 +122,19 @@ def _front(graph: Graph, front, x: str, length: str) -> str:
     shape = graph.node("Shape", x)
     steps = graph.node("Slice", shape, one, graph.integers(2))  # (1,)
     count = length or steps  # (B,) or (1,)
-    scalar = lambda value: graph.constant(np.array(value, np.int64))
-    step = graph.node("Range", scalar(0), graph.node("Squeeze", steps, graph.integers(0)), scalar(1))  # (T,)
+    step = graph.node(
+        "Range", graph.scalar(0), graph.node("Squeeze", steps, graph.integers(0)), graph.scalar(1)
+    )  # (T,)
     pieces = []
     for number, norm in enumerate(front.norms):
-        edge = lambda k: graph.node("Div", graph.node("Mul", count, scalar(k)), scalar(front.segments))
-        first, end = edge(number), edge(number + 1)
+        edges = [graph.node("Mul", count, graph.scalar(k)) for k in (number, number + 1)]
+        first, end = (graph.node("Div", edge, graph.scalar(front.segments)) for edge in edges)
         if front.pool:
-            end = graph.node("Max", end, graph.node("Add", first, scalar(1)))
+            end = graph.node("Max", end, graph.node("Add", first, graph.scalar(1)))
         first, end = (graph.node("Unsqueeze", k, one) for k in (first, end))  # (B, 1)
         inside = graph.node("And", graph.node("GreaterOrEqual", step, first), graph.node("Less", step, end))
         inside = graph.node("Unsqueeze", inside, graph.integers(2))  # (B, T, 1)
-        y = _affine(graph, norm, x, f"front.{number}")
+        y = graph.affine(norm, x, f"front.{number}")
         outside = graph.constant(np.array(-np.inf if front.pool else 0.0, np.float32))
         y = graph.node("Where", inside, y, outside)
         pieces.append(graph.node("ReduceMax", y, axes=[1], keepdims=1) if front.pool else y)

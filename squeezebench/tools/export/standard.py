@@ -9,23 +9,24 @@ from torch import Tensor, nn
 
 from squeezebench.base.errors import InputError
 from squeezebench.nn.factorized.dense import DenseMap
+from squeezebench.nn.rnn.cells import Cell
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.nn.rnn.heads.segments import TemporalSegments
-from squeezebench.nn.rnn.layer import GATES, RecurrentLayer
+from squeezebench.nn.rnn.layer import RecurrentLayer
 from squeezebench.nn.rnn.residual import ResidualClassifier
 
 
 @dataclass(frozen=True)
 class StandardLayer:
-    """PyTorch's layout: rows in the order i, f, g, o (r, z, n), two biases.
+    """PyTorch's layout: row blocks in the order of the cell's gates, G of them, R with a product with the state.
 
     factors: vectors (H,) on gates, by letter, that no standard cell can take (`i` carries z_i * z_g).
     """
 
     weight_ih: Tensor  # (G H, D)
-    weight_hh: Tensor  # (G H, H)
+    weight_hh: Tensor  # (R H, H)
     bias_ih: Tensor  # (G H,)
-    bias_hh: Tensor
+    bias_hh: Tensor  # (R H,)
     factors: dict[str, Tensor]
 
     @property
@@ -33,16 +34,16 @@ class StandardLayer:
         return self.weight_hh.shape[1]
 
     def named(self, number: int) -> dict[str, Tensor]:
-        """The names of torch.nn.LSTM and GRU."""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return {f"{name}_l{number}": getattr(self, name) for name in names}
+        """The names of torch.nn.RNNBase; a matrix without rows is left out."""
+        parts = {name: getattr(self, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+        return {f"{name}_l{number}": value for name, value in parts.items() if value.numel()}
 
 
 @dataclass(frozen=True)
 class Standard:
     """Input selection -> front -> recurrent layers -> last valid step -> linear layers with what is between them."""
 
-    cell: str
+    cell: Cell
     inputs: int  # features that the task offers
     input_index: Tensor | None  # those that are read, int64
     front: TemporalSegments | None
@@ -92,7 +93,7 @@ def _notes(layer: RecurrentLayer, number: int) -> list[str]:
             )
     if layer.factors:
         gates = " and ".join(sorted(layer.factors))
-        found.append(f"layer {number}: keeps mask vectors on gates {gates}, which no standard {layer.cell.upper()} has")
+        found.append(f"layer {number}: keeps mask vectors on gates {gates}, which no standard {layer.cell.title} has")
     return found
 
 
@@ -108,8 +109,3 @@ def merged(layers: list[StandardLayer]) -> int:
                 "cell has; --format onnx writes its equations, `finalise: standard` trains without them"
             )
     return sizes[0]
-
-
-def gates_of(cell: str) -> int:
-    """4 for an LSTM, 3 for a GRU."""
-    return len(GATES[cell])

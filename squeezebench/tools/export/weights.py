@@ -1,4 +1,4 @@
-"""A standard LSTM or GRU with its head as torch and safetensors files, under the names of torch.nn."""
+"""A standard recurrent classifier as torch and safetensors files, under the names of torch.nn.RNNBase."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from squeezebench.tools.export.standard import Standard, merged
 
 
 def arguments(model: Standard) -> dict[str, Any]:
-    """Of torch.nn.LSTM or torch.nn.GRU."""
+    """The arguments of the cell's torch.nn module, or of one like it."""
     return {
         "input_size": model.layers[0].weight_ih.shape[1],
         "hidden_size": merged(model.layers),
@@ -24,7 +24,7 @@ def arguments(model: Standard) -> dict[str, Any]:
 
 
 def recurrence(model: Standard) -> dict[str, Tensor]:
-    """The state_dict of torch.nn.LSTM or GRU: weight_ih_l0, ..."""
+    """The state_dict of the cell's torch.nn module: weight_ih_l0, ..."""
     return {k: v for number, layer in enumerate(model.layers) for k, v in layer.named(number).items()}
 
 
@@ -42,7 +42,7 @@ def torch_file(model: Standard, about: dict[str, Any]) -> bytes:
     `torch.nn.LSTM(**arguments).load_state_dict(recurrence)`.
     """
     content = {
-        "cell": model.cell,
+        "cell": model.cell.name,
         "arguments": arguments(model),
         "recurrence": recurrence(model),
         "input_index": model.input_index,
@@ -63,18 +63,40 @@ def safetensors_file(model: Standard, about: dict[str, Any]) -> bytes:
     tensors |= {f"{part}.{name}": t for part, state in around(model).items() for name, t in state.items()}
     if model.input_index is not None:
         tensors["input_index"] = model.input_index
-    text = {"cell": model.cell, "arguments": json.dumps(arguments(model)), "about": json.dumps(about)}
+    text = {"cell": model.cell.name, "arguments": json.dumps(arguments(model)), "about": json.dumps(about)}
     return save({k: v.contiguous() for k, v in tensors.items()}, metadata=text)
 
 
+class WrittenOut(nn.Module):
+    """The recurrence of a cell that torch.nn does not have: its equations step by step, with torch.nn's interface."""
+
+    def __init__(self, model: Standard):
+        super().__init__()
+        self.cell, self.layers = model.cell, model.layers
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """x (B, T, D) -> hidden (B, T, H), states of the last layer after the last step, each (B, H)."""
+        x, states = x.transpose(0, 1), ()
+        for layer in self.layers:
+            outside, inside = self.cell.biases(layer.bias_ih, layer.bias_hh)
+            gates = nn.functional.linear(x, layer.weight_ih, outside)
+            x, states = self.cell.sequence(gates, layer.weight_hh, inside, None, (None,) * len(self.cell.states))
+        return x.transpose(0, 1), states
+
+
 class StandardModule(nn.Module):
-    """A classifier around torch.nn.LSTM or GRU: what a reader of the files would put together. Full lengths only."""
+    """A classifier around the cell's torch.nn module, or around its equations if torch.nn has none: what a reader of
+    the files would put together. Full lengths only."""
 
     def __init__(self, model: Standard):
         super().__init__()
         self.input_index, self.front, self.head, self.top = model.input_index, model.front, model.head, model.top
-        self.recurrence = (nn.LSTM if model.cell == "lstm" else nn.GRU)(**arguments(model))
-        self.recurrence.load_state_dict(recurrence(model))
+        sizes = arguments(model)
+        if model.cell.torch_module is None:
+            self.recurrence = WrittenOut(model)
+        else:
+            self.recurrence = getattr(nn, model.cell.torch_module)(**sizes)
+            self.recurrence.load_state_dict(recurrence(model))
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:

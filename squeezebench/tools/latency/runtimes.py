@@ -26,6 +26,8 @@ def in_every_runtime(model: RecurrentClassifier, inputs: int, steps: int) -> tup
     made = standard(model.eval(), inputs)
     found, notes = {ENGINE: forward_of(model), ONNX: _onnx(made)}, [n for n in made.notes if "multiplied out" in n]
     try:
+        if made.cell.torch_module is None:
+            raise InputError(f"torch.nn has no {made.cell.title}")
         module = StandardModule(made)
     except InputError as error:
         notes.append(f"not in PyTorch's own cell: {error}")

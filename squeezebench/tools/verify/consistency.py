@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from squeezebench.nn.rnn.cells import known_cells
 from squeezebench.nn.rnn.closed_form import closed_form
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.record import Counts, Record
@@ -101,10 +102,11 @@ def standard_counts(record: Record) -> Iterator[Difference]:
 
 
 def _cell(record: Record) -> str | None:
-    """lstm or gru; records of before `model` have it among the settings or in the baseline's name."""
+    """The name of the recurrent cell, or None; records from before `model` have it among the settings or in the
+    baseline's name."""
     named = record.baseline.name.partition(" ")[0] if record.baseline else None
     cell = (record.model or {}).get("cell") or record.settings.get("cell") or named
-    return cell if cell in ("lstm", "gru") else None
+    return cell if cell in known_cells() else None
 
 
 def _costs(record: Record) -> Iterator[Difference]:
