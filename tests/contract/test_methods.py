@@ -23,6 +23,7 @@ from squeezebench.tools.check_method import CHECKS, Case, check_method
 
 SHARED = {  # of every method that has these settings
     "gru": {"cell": "gru"},
+    "min_gru": {"cell": "min_gru"},
     "two layers": {"layers": 2},
     "segments": {"front": "segments"},
     "segments_bn two layers gru": {"front": "segments_bn", "layers": 2, "cell": "gru"},
@@ -33,6 +34,7 @@ OWN = {
     "vib_lstm": {
         "vectors": {"finalise": "vectors"},
         "vectors gru": {"finalise": "vectors", "cell": "gru"},
+        "vectors min_gru": {"finalise": "vectors", "cell": "min_gru"},
         "vectors two layers": {"finalise": "vectors", "layers": 2},
         "per_step": {"noise": "per_step"},
         "per_step gru": {"noise": "per_step", "cell": "gru"},
@@ -74,6 +76,7 @@ OWN = {
         "inputs segments": {"keep_inputs": 0.5, "front": "segments"},
         "element": {"structure": "element"},
         "element gru": {"structure": "element", "cell": "gru"},
+        "element min_gru": {"structure": "element", "cell": "min_gru"},
         "element two layers": {"structure": "element", "layers": 2},
         "element segments": {"structure": "element", "front": "segments"},
         "keeps all": {"keep": 1.0},
