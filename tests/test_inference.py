@@ -127,7 +127,7 @@ def test_the_runtimes_agree_and_one_that_does_not_is_refused(cell, monkeypatch):
     found, notes = in_every_runtime(model, 6, 4)
     assert set(found) == {ENGINE, PYTORCH, WITHOUT, ONNX} and not notes
     monkeypatch.setattr(
-        "squeezebench.engine.measurement.latency.forward_of", lambda m: Variant(lambda x: lambda: m(x) + 0.01)
+        "squeezebench.tools.latency.runtimes.forward_of", lambda m: Variant(lambda x: lambda: m(x) + 0.01)
     )
     with pytest.raises(InputError, match="gives logits that differ by"):
         in_every_runtime(model, 6, 4)

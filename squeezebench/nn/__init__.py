@@ -1,5 +1,5 @@
-"""The modules that methods are composed from. `from squeezebench import nn`, then `nn.BottleneckMask`: torch is imported
-when the first of them is used, so that planning and reporting start without it.
+"""The modules that methods are composed from. `from squeezebench import nn`, then `nn.BottleneckMask`: torch is
+imported when the first of them is used, so that planning and reporting start without it.
 
 masks/       what decides which units stay          rnn/      cells, layers, heads, classifiers
 factorized/  linear maps with few parameters        cnn/      feed-forward networks
