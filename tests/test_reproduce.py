@@ -186,11 +186,11 @@ def test_what_differs_is_named_with_both_values(own, capsys):
     lines = {line.strip().partition(": ")[0]: line for line in out.splitlines()}
     assert status == 1 and "not reproduced" in out.splitlines()[0]
     assert lines["accuracy.train"].endswith("(-0.25)")
-    assert f"1 -> {record.cost.macs}" in lines["cost.macs"]
+    assert f"1 -> {record.cost.macs:,}" in lines["cost.macs"]
     assert f"3 of {record.test_size} sequences in another cell" in lines["confusion"]
     assert f"ffffffffffff -> {record.model_digest[:12]}" in lines["model"]
     assert "nothing differs in what the record says of its environment" in out
-    assert "accuracy.test" not in lines and "counts" not in lines
+    assert "accuracy.test" not in lines and "counts.bias" not in lines
 
 
 def test_the_history_says_from_which_epoch_on(own):
@@ -199,7 +199,7 @@ def test_the_history_says_from_which_epoch_on(own):
     loss = second.split(",")[3]
     path.write_text("\n".join([head, first, second.replace(loss, "9.5"), *rest]) + "\n")
     (only,) = reproduce(own).results
-    assert only.what == "history: loss from epoch 2 of 2" and (only.recorded, only.found) == ("9.5", loss)
+    assert only.what == "history: loss from epoch 2 of 2" and (only.recorded, only.measured) == ("9.5", loss)
 
 
 def test_the_environment_is_told_apart(own, capsys, monkeypatch):

@@ -162,7 +162,7 @@ def test_a_planted_error_is_named_with_what_was_measured(own, part, field, chang
     wrong = change(right)
     alter(place(own, "vib_lstm"), part, **{field: wrong})
     found = fields(verify(own), "vib_lstm")
-    name = f"{part}.{field}".removeprefix("provenance.")
+    name = f"{part}.{field}"
     assert name in found
     shown = [text.replace(",", "").strip("[]") for text in found[name]]
     if not isinstance(right, str):

@@ -18,7 +18,7 @@ from squeezebench.schema.record import Counts, Ratio, Record, Shape
 from squeezebench.schema.scores import balanced_accuracy, macro_f1
 
 # What a value is counted in. `fraction`: of the sequences of a part; `widths`: one number per layer, shown as text.
-Unit = Literal["", "fraction", "parameters", "units", "widths", "bytes", "MACs", "ms", "s"]
+Unit = Literal["", "digest", "fraction", "parameters", "units", "widths", "bytes", "MACs", "ms", "s"]
 Part = Literal["train", "validation", "test"]
 BATCHES = ("1", "10")  # batch sizes of the latencies
 PRECISIONS = ("float16", "int8")  # beside float32
@@ -40,6 +40,7 @@ class Metric:
     compared: Literal["exact", "near", "ignored"] = "exact"
     part: Part = "test"  # the part whose sequences a `near` value counts
     tolerance: int = 1
+    optional: bool = False  # older records do not hold it
     group: str = ""  # in the table of run groups, a mean and an interval over seeds; empty: not in it
     constant: bool = False  # the same for all seeds: a mean without an interval
     title: str = ""  # the heading of its column on the page; empty: no column
@@ -121,7 +122,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("confusion", compared="near"),
     Metric("test_size"),
     Metric("class_names"),
-    *(Metric(f"shape.{name}") for name in Shape.model_fields),
+    *(Metric(f"shape.{name}", optional=True) for name in Shape.model_fields),
     *(_count(name, f"count_{name}", group=COUNTS.get(name, ""), **(MODEL if name == "model_total" else {}))
       for name in Counts.model_fields),
     *(Metric(f"baseline.counts.{name}", f"baseline_{name}", "parameters", constant=True,
@@ -137,19 +138,23 @@ METRICS: tuple[Metric, ...] = (
     Metric("kept.of_structure", "of_structure", "widths"),
     Metric("cost.bytes", "bytes", "bytes", group="bytes", title="On disk", hint="bytes"),
     Metric("cost.macs", "macs", "MACs", group="macs", title="MACs", hint="macs"),
-    Metric("cost.dense_macs", "dense_macs", "MACs", group="dense_macs"),
-    Metric("cost.stored_as.float32.bytes", unit="bytes"),
-    Metric("cost.stored_as.float32.test", unit="fraction", compared="near"),
-    *(Metric(f"cost.stored_as.{kind}.bytes", f"bytes_{kind}", "bytes", group=f"bytes_{kind}") for kind in PRECISIONS),
-    *(Metric(f"cost.stored_as.{kind}.test", f"test_{kind}", "fraction", "near", group=f"test_accuracy_{kind}")
+    Metric("cost.dense_macs", "dense_macs", "MACs", group="dense_macs", optional=True),
+    Metric("cost.stored_as.float32.bytes", unit="bytes", optional=True),
+    Metric("cost.stored_as.float32.test", unit="fraction", compared="near", optional=True),
+    *(Metric(f"cost.stored_as.{kind}.bytes", f"bytes_{kind}", "bytes", group=f"bytes_{kind}", optional=True)
       for kind in PRECISIONS),
-    *(Metric(f"cost.{name}", name, "bytes", group=name)
+    *(Metric(f"cost.stored_as.{kind}.test", f"test_{kind}", "fraction", "near", group=f"test_accuracy_{kind}",
+             optional=True) for kind in PRECISIONS),
+    *(Metric(f"cost.{name}", name, "bytes", group=name, optional=True)
       for name in ("peak_activation_bytes", "dense_peak_activation_bytes")),
     *_latencies(),
     Metric("seconds.train", "train_seconds", "s", "ignored", group="train_seconds", title="Training", hint="seconds"),
     Metric("seconds.total", "total_seconds", "s", "ignored"),
     Metric("notes"),
     Metric("stages", computed=_stages),
+    Metric("model_digest", unit="digest", optional=True),
+    Metric("provenance.inputs_digest", unit="digest"),
+    Metric("provenance.split_digest", unit="digest"),
 )  # fmt: skip
 # Sizes by the counting rule of a run's task, which several runs decide together: report/sizes.py fills them in.
 SIZES = (

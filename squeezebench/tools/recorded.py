@@ -18,9 +18,11 @@ from squeezebench.method.discovery import MethodFile
 from squeezebench.nn.kernels import native
 from squeezebench.pipeline.worker import read_plan, spec_of
 from squeezebench.schema.differences import Difference
+from squeezebench.schema.metrics import ENVIRONMENT
 from squeezebench.schema.plan import Plan
 from squeezebench.schema.record import RECORD_NAME, Provenance, Record, read_record
 from squeezebench.schema.run import RunSpec
+from squeezebench.schema.stored import first_problem
 
 AS_RECORDED = ("experiment", "fingerprint", "method", "settings", "varied", "seed", "training", "protocol")
 MOST_THREADS = 1024  # a record that says more was not written by a run
@@ -55,9 +57,7 @@ class Recorded:
                     **{name: getattr(record, name) for name in AS_RECORDED},
                 )
             except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"]))
-                raise InputError(f"{self.path}: {where}: {first['msg']} (made by another version?)") from None
+                raise InputError(f"{self.path}: {first_problem(error)} (made by another version?)") from None
         spec = self._planned()
         if spec is None or spec.digest_with(record.provenance.method_digest) != record.provenance.inputs_digest:
             raise InputError(
@@ -130,12 +130,11 @@ def _kernel(on: bool) -> None:
 
 def environment_differences(recorded: Provenance, now: Provenance) -> list[Difference]:
     """What differs in everything but the results: what could explain other bits."""
-    names = ("machine", "python", "device", "threads", "native", "squeezebench", "engine_digest", "method_digest",
-             "split_digest")  # fmt: skip
-    found = [Difference(name.replace("_", " "), getattr(recorded, name), getattr(now, name)) for name in names]
+    pairs = {name.replace("_", " "): (getattr(recorded, name), getattr(now, name))
+             for name in (*ENVIRONMENT, "method_digest", "split_digest")}  # fmt: skip
     for name in sorted({*recorded.packages, *now.packages}):
-        found.append(Difference(f"package {name}", recorded.packages.get(name, "none"), now.packages.get(name, "none")))
-    return [one for one in found if one.recorded != one.found]
+        pairs[f"package {name}"] = recorded.packages.get(name, "none"), now.packages.get(name, "none")
+    return [Difference(what, was, is_now) for what, (was, is_now) in pairs.items() if was != is_now]
 
 
 def same_arithmetic(origin: Provenance) -> bool:

@@ -21,16 +21,12 @@ from squeezebench.method.discovery import find_methods, load
 from squeezebench.method.settings import settings_of
 from squeezebench.pipeline.planner import fingerprint
 from squeezebench.schema.differences import Difference
+from squeezebench.schema.metrics import METRICS
 from squeezebench.schema.record import RECORD_NAME, Record
 from squeezebench.tools.recorded import Recorded, as_recorded, environment_differences, read_recorded
+from squeezebench.tools.verify.comparison import differences, in_words, sequences_moved
 
 MODEL, HISTORY, STARTS = "model.safetensors", "history.csv", "starts"
-# What a run decides and time does not: parts of a record, dots inside. Latencies and seconds are left out.
-RESULTS = (
-    "status", "reason", "accuracy.train", "accuracy.validation", "accuracy.test", "accuracy.test_final_epoch",
-    "test_size", "class_names", "confusion", "shape", "counts", "kept", "baseline", "ratio", "notes", "cost.bytes",
-    "cost.stored_as", "cost.macs", "cost.dense_macs", "cost.peak_activation_bytes",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,45 +68,31 @@ def reproduce(place: Path, out: Path | None = None, plugins: list[str | Path] = 
 
 
 def _results(recorded: Recorded, again: Record, folder: Path) -> tuple[list[Difference], list[str], list[str]]:
-    first, compared, missing = recorded.record, [], []
-    found = []
-    for what in RESULTS:
-        was, now = _part(first, what), _part(again, what)
-        if was is None and what != "reason":
-            continue  # an older record does not hold it, or the run failed before it was known
-        compared.append(what)
-        if was != now:
-            found.append(Difference(what, was, now))
-    stages = [[(s.name, s.epochs, s.steps, s.shared) for s in record.stages] for record in (first, again)]
-    compared.append("stages")
-    if stages[0] != stages[1]:
-        found.append(Difference("stages", *stages))
+    """(what differs, what was compared, what is no longer there to compare)."""
+    first, missing = recorded.record, []
+    measured = {
+        metric.path: metric.value(again)
+        for metric in METRICS
+        if metric.compared != "ignored"
+        and metric.unit != "digest"
+        and (metric.path == "reason" or metric.value(first) is not None)
+    }
+    compared, changed = list(measured), list(differences(first, measured))
     if first.status != "ok":
-        return found, compared, missing
+        return changed, compared, missing
     digest = first.model_digest or _digest(recorded.folder / MODEL)
     if digest is None:
         missing.append("the bits of the compact model")
     else:
         compared.append("model")
         if digest != again.model_digest:
-            found.append(Difference("model", digest, again.model_digest))
+            changed.append(Difference("model", digest, again.model_digest))
     if (recorded.folder / HISTORY).is_file():
         compared.append("history")
-        found += _histories(recorded.folder / HISTORY, folder / HISTORY)
+        changed += _histories(recorded.folder / HISTORY, folder / HISTORY)
     else:
         missing.append("the history of its training")
-    return found, compared, missing
-
-
-def _part(record: Record, name: str) -> Any:
-    """`accuracy.test` of the record as plain values; None for what it does not hold."""
-    value: Any = record
-    for step in name.split("."):
-        value = getattr(value, step, None)
-    if isinstance(value, dict):
-        value = {key: one.model_dump() if hasattr(one, "model_dump") else one for key, one in value.items()}
-    value = value.model_dump() if hasattr(value, "model_dump") else value
-    return None if value in ({}, []) and name != "notes" else value
+    return changed, compared, missing
 
 
 def _digest(path: Path) -> str | None:
@@ -146,65 +128,58 @@ def _read(path: Path) -> list[dict[str, str]]:
         return []
 
 
-def as_json(made: Reproduction) -> dict[str, Any]:
+def as_json(outcome: Reproduction) -> dict[str, Any]:
     """The outcome for programs."""
-    line = lambda one: {"what": one.what, "recorded": one.recorded, "repeated": one.found}
+    first = outcome.first
     return {
-        "matched": made.matched,
-        "task": made.first.task,
-        "method": made.first.method,
-        "settings": made.first.settings,
-        "seed": made.first.seed,
-        "threads": made.first.provenance.threads,
-        "status": made.again.status,
-        "compared": made.compared,
-        "not_compared": made.missing,
-        "results": [line(one) for one in made.results],
-        "environment": [line(one) for one in made.environment],
+        "matched": outcome.matched,
+        **{name: getattr(first, name) for name in ("task", "method", "settings", "seed")},
+        "threads": first.provenance.threads,
+        "status": outcome.again.status,
+        "compared": outcome.compared,
+        "not_compared": outcome.missing,
+        "results": [_line(difference) for difference in outcome.results],
+        "environment": [_line(difference) for difference in outcome.environment],
     }
 
 
-def as_text(made: Reproduction) -> str:
-    """The outcome for people: one line where it matched, a list of what differs where not."""
-    first = made.first
+def _line(difference: Difference) -> dict[str, Any]:
+    return {"what": difference.what, "recorded": difference.recorded, "repeated": difference.measured}
+
+
+def as_text(outcome: Reproduction) -> str:
+    """The outcome for people: one line if it matched, else a list of what differs."""
+    first = outcome.first
     setting_names = "".join(f" {name}={value}" for name, value in first.varied.items())
     threads = f"{first.provenance.threads} thread" + "s" * (first.provenance.threads != 1)
     run = f"{first.task} {first.method}{setting_names} seed {first.seed}, {threads}"
-    if made.matched:
-        whole = "to the bit" if "model" in made.compared else "in all that was recorded"
+    if outcome.matched:
+        whole = "to the bit" if "model" in outcome.compared else "in all that was recorded"
         lines = [f"{run}: reproduced {whole}{'' if first.status == 'ok' else f' ({first.status}: {first.reason})'}"]
     else:
         lines = [f"{run}: not reproduced"]
-        lines += [f"  {one.what}: {_values(one)}" for one in made.results]
-    if made.missing:
-        lines.append(f"not compared, because no longer there: {', '.join(made.missing)}")
-    if made.environment:
+        lines += [f"  {_change(difference)}{_gap(difference)}" for difference in outcome.results]
+    if outcome.missing:
+        lines.append(f"not compared, because no longer there: {', '.join(outcome.missing)}")
+    if outcome.environment:
         lines.append("what differs in the environment:")
-        lines += [f"  {one.what}: {_short(one.recorded)} -> {_short(one.found)}" for one in made.environment]
-    elif not made.matched:
+        lines += [f"  {_change(difference)}" for difference in outcome.environment]
+    elif not outcome.matched:
         lines.append("nothing differs in what the record says of its environment")
     return "\n".join(map(printable, lines))
 
 
-def _values(one: Difference) -> str:
-    """Recorded -> repeated, and by how much where that is a number."""
-    if one.what == "confusion" and np.shape(one.recorded) == np.shape(one.found):
-        moved = int(np.abs(np.array(one.recorded) - np.array(one.found)).sum()) // 2
-        return f"{moved} of {int(np.sum(one.recorded))} sequences in another cell"
-    if isinstance(one.recorded, dict) and isinstance(one.found, dict):
-        keys = [key for key in {**one.recorded, **one.found} if one.recorded.get(key) != one.found.get(key)]
-        return "; ".join(f"{key} {_short(one.recorded.get(key))} -> {_short(one.found.get(key))}" for key in keys)
-    text = f"{_short(one.recorded)} -> {_short(one.found)}"
+def _change(difference: Difference) -> str:
+    return f"{difference.what}: {' -> '.join(in_words(difference))}"
+
+
+def _gap(difference: Difference) -> str:
+    """By how much two numbers differ, or two confusion matrices."""
+    recorded, repeated = difference.recorded, difference.measured
+    if isinstance(recorded, list):
+        moved = sequences_moved(recorded, repeated, 0) if difference.what == "confusion" else None
+        return "" if moved is None else f" ({moved} of {int(np.sum(recorded))} sequences in another cell)"
     try:
-        gap = float(one.found) - float(one.recorded)
+        return f" ({float(repeated) - float(recorded):+.3g})"
     except (TypeError, ValueError):
-        return text
-    return f"{text} ({gap:+.3g})"
-
-
-def _short(value: Any) -> str:
-    """A digest by its first digits, a long list by its first part."""
-    text = str(value)
-    if isinstance(value, str) and len(text) == 64:
-        return text[:12]
-    return text if len(text) <= 100 else f"{text[:100]}…"
+        return ""

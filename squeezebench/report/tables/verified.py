@@ -1,19 +1,18 @@
-"""What `squeezebench report --verify` found, as the report shows it: verification.json beside the page."""
+"""The outcome of `squeezebench report --verify` as the report shows it: verification.json beside the page."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from squeezebench.base.reading import read_json
 from squeezebench.report import formats
 from squeezebench.report.tables.table import Table, text_column
-from squeezebench.schema.verification import VERIFICATION, records_digest
+from squeezebench.schema.verification import VERIFICATION, Problem, Verification, records_digest
 
-KEYS = ("run", "field", "recorded", "measured")
+KEYS = tuple(Problem.model_fields)
 
 
 @dataclass(frozen=True)
@@ -32,27 +31,25 @@ def verified(folder: Path) -> Verified | None:
     if not path.is_file():
         return None
     try:
-        content = read_json(path)
-        return _read(content, content["records_digest"] == records_digest(folder))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        outcome = Verification.model_validate(read_json(path))
+    except (OSError, ValueError):
         return Verified(f"{VERIFICATION} cannot be read: verify again", False, _table([]), [])
+    return _shown(outcome, outcome.records_digest == records_digest(folder))
 
 
-def _read(content: dict[str, Any], current: bool) -> Verified:
-    problems = [{key: formats.clean(str(one[key])) for key in KEYS} for one in content["problems"]]
-    without = int(content["without_model"])
+def _shown(outcome: Verification, current: bool) -> Verified:
+    problems = [{key: formats.clean(getattr(problem, key)) for key in KEYS} for problem in outcome.problems]
     line = (
-        f"{formats.plural(int(content['records']), 'record')} checked for consistency, {int(content['measured']):,} "
-        f"measured again from their saved models, {int(content['scored']):,} of these on their data"
+        f"{formats.plural(outcome.records, 'record')} checked for consistency, {outcome.measured:,} "
+        f"measured again from their saved models, {outcome.scored:,} of these on their data"
     )
-    line += f", {without:,} without a model" if without else ""
+    line += f", {outcome.without_model:,} without a model" if outcome.without_model else ""
     line += f"; {formats.plural(len(problems), 'problem')}" if problems else "; no problem"
-    line += f" ({str(content['finished'])[:10]})"
+    line += f" ({outcome.finished[:10]})"
     if not current:
         line = f"Records have changed since they were verified: {line}"
-    asides = [f"{reason} ({formats.plural(int(n), 'run')})" for reason, n in content["not_measured"].items()]
-    asides += [str(note) for note in content["notes"]]
-    asides = [formats.clean(one) for one in asides]
+    asides = [f"{reason} ({formats.plural(number, 'run')})" for reason, number in outcome.not_measured.items()]
+    asides = [formats.clean(aside) for aside in (*asides, *outcome.notes)]
     return Verified(formats.clean(line), current and not problems, _table(problems), asides)
 
 

@@ -1,4 +1,4 @@
-"""What a record can be held against without its model: its own numbers have to agree with each other.
+"""What a record can be checked against without its model: its own numbers have to agree with each other.
 
 The counting rule is the papers' 4h(d + h + 2), see measurement/counts.py; all else is arithmetic between fields that
 the engine fills from one object.
@@ -7,6 +7,7 @@ the engine fills from one object.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from squeezebench.nn.rnn.cells import known_cells
 from squeezebench.nn.rnn.closed_form import closed_form
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.record import Counts, Record
+from squeezebench.tools.verify.comparison import differences
 
 PARTS = ("input_to_hidden", "hidden_to_hidden", "bias", "mask_vectors")
 HEADER = 4096  # bytes of a model file that are no numbers: names, shapes and the spec, as JSON, for a few layers
@@ -21,14 +23,16 @@ PER_INPUT = 32  # bytes of buffers an input or channel may need that are no para
 
 
 def inconsistencies(record: Record) -> Iterator[Difference]:
-    """Fields of an ok record that contradict others: (field, recorded, what follows from the others)."""
+    """Fields of an ok record that contradict others, with what follows from the others."""
     yield from _test_part(record)
-    yield from _sums("counts", record.counts)
-    yield from _sums("baseline.counts", record.baseline and record.baseline.counts)
+    yield from _counts(record)
     yield from _ratios(record)
-    yield from _formulas(record)
-    yield from _costs(record)
-    yield from _training(record)
+    yield from _limits(record)
+    yield from differences(record, _by_formula(record))
+    epochs = record.training.get("epochs")
+    trained = sum(stage.epochs for stage in record.stages)
+    if epochs is not None and record.stages and trained != epochs:
+        yield Difference("stages (epochs in all)", trained, epochs)
 
 
 def _test_part(record: Record) -> Iterator[Difference]:
@@ -46,23 +50,28 @@ def _test_part(record: Record) -> Iterator[Difference]:
     total = int(confusion.sum())
     if confusion.min() < 0:
         yield Difference("confusion", int(confusion.min()), "counts, 0 or more")
-    yield from _differs("test_size", record.test_size, total)
+    yield from differences(record, {"test_size": total, "shape.classes": classes})
     if total and record.accuracy.test is not None:
-        found = float(np.trace(confusion)) / total
-        if abs(found - record.accuracy.test) > 1e-9:
-            yield Difference("accuracy.test", record.accuracy.test, found)
-    if record.shape:
-        yield from _differs("shape.classes", record.shape.classes, classes)
+        share = float(np.trace(confusion)) / total
+        if abs(share - record.accuracy.test) > 1e-9:
+            yield Difference("accuracy.test", record.accuracy.test, share)
 
 
-def _sums(name: str, counts: Counts | None) -> Iterator[Difference]:
-    if counts is None:
-        yield Difference(name, None, "counts by every rule")
-        return
-    yield from _differs(f"{name}.lstm_total", counts.lstm_total, sum(getattr(counts, part) for part in PARTS))
-    yield from _differs(f"{name}.model_total", counts.model_total, counts.lstm_total + counts.head)
-    if counts.weights is not None and not 0 <= counts.weights <= counts.model_total:
-        yield Difference(f"{name}.weights", counts.weights, f"at most {counts.model_total}")
+def _counts(record: Record) -> Iterator[Difference]:
+    for name, counts in (("counts", record.counts), ("baseline.counts", record.baseline and record.baseline.counts)):
+        if counts is None:
+            yield Difference(name, None, "counts by every rule")
+            continue
+        yield from differences(record, _sums(name, counts))
+        if counts.weights is not None and not 0 <= counts.weights <= counts.model_total:
+            yield Difference(f"{name}.weights", counts.weights, f"at most {counts.model_total}")
+
+
+def _sums(name: str, counts: Counts) -> dict[str, int]:
+    return {
+        f"{name}.lstm_total": sum(getattr(counts, part) for part in PARTS),
+        f"{name}.model_total": counts.lstm_total + counts.head,
+    }
 
 
 def _ratios(record: Record) -> Iterator[Difference]:
@@ -75,30 +84,32 @@ def _ratios(record: Record) -> Iterator[Difference]:
             yield Difference(f"ratio.{name}", value, expected)
 
 
-def _formulas(record: Record) -> Iterator[Difference]:
-    kept, cell = record.kept, _cell(record)
+def _by_formula(record: Record) -> dict[str, Any]:
+    """Path -> the value that follows from the numbers of inputs and units, or from another field."""
+    kept, cost, cell = record.kept, record.cost, _cell(record)
+    expected: dict[str, Any] = {}
     if record.shape and kept.of_inputs is not None:
-        yield from _differs("kept.of_inputs", kept.of_inputs, record.shape.inputs)
+        expected["kept.of_inputs"] = record.shape.inputs
     if record.baseline and kept.of_inputs and kept.of_hidden and cell:
         formula = closed_form(kept.of_inputs, kept.of_hidden, cell)
-        for name, value in formula.items():
-            yield from _differs(f"baseline.counts.{name}", getattr(record.baseline.counts, name), value)
+        expected |= {f"baseline.counts.{name}": value for name, value in formula.items()}
     if record.counts and kept.hidden and cell:  # every layer has two bias vectors a gate, whatever its maps are
-        expected = closed_form(kept.inputs or 0, kept.hidden, cell)["bias"]
-        yield from _differs("counts.bias", record.counts.bias, expected)
-    if kept.inputs is not None and kept.of_inputs is not None and kept.inputs > kept.of_inputs:
-        yield Difference("kept.inputs", kept.inputs, f"at most {kept.of_inputs}")
-    if kept.structure is not None and kept.of_structure is not None and sum(kept.structure) > sum(kept.of_structure):
-        yield Difference("kept.structure", sum(kept.structure), f"at most {sum(kept.of_structure)} in all")
+        expected["counts.bias"] = closed_form(kept.inputs or 0, kept.hidden, cell)["bias"]
+    if cost and cost.macs_closed_form is not None:
+        expected["cost.macs"] = cost.macs_closed_form
+    if cost and "float32" in cost.stored_as:
+        expected["cost.stored_as.float32.bytes"] = cost.bytes
+        expected["cost.stored_as.float32.test"] = record.accuracy.test
+    return expected
 
 
 def standard_counts(record: Record) -> Iterator[Difference]:
     """For a record whose compact layers read and recur through plain matrices: 4h(d + h + 2), part by part."""
     cell, kept = _cell(record), record.kept
     if record.counts and kept.hidden and kept.inputs is not None and cell:
-        expected = closed_form(kept.inputs, kept.hidden, cell)
-        for name in ("input_to_hidden", "hidden_to_hidden"):
-            yield from _differs(f"counts.{name}", getattr(record.counts, name), expected[name])
+        formula = closed_form(kept.inputs, kept.hidden, cell)
+        names = ("input_to_hidden", "hidden_to_hidden")
+        yield from differences(record, {f"counts.{name}": formula[name] for name in names})
 
 
 def _cell(record: Record) -> str | None:
@@ -109,30 +120,19 @@ def _cell(record: Record) -> str | None:
     return cell if cell in known_cells() else None
 
 
-def _costs(record: Record) -> Iterator[Difference]:
-    cost, counts = record.cost, record.counts
+def _limits(record: Record) -> Iterator[Difference]:
+    """Values that only have to lie between others."""
+    kept, cost, counts = record.kept, record.cost, record.counts
+    if kept.inputs is not None and kept.of_inputs is not None and kept.inputs > kept.of_inputs:
+        yield Difference("kept.inputs", kept.inputs, f"at most {kept.of_inputs}")
+    if kept.structure is not None and kept.of_structure is not None and sum(kept.structure) > sum(kept.of_structure):
+        yield Difference("kept.structure", sum(kept.structure), f"at most {sum(kept.of_structure)} in all")
     if cost is None or counts is None:
         yield Difference("cost", None, "bytes and multiply-accumulates")
         return
     least = 4 * counts.model_total  # every stored number is a float32 or an int32
-    layers = record.kept.structure or record.kept.hidden or []
-    read = (record.kept.of_inputs or 0) + sum(record.kept.structure or [])
+    layers = kept.structure or kept.hidden or []
+    read = (kept.of_inputs or 0) + sum(kept.structure or [])
     most = least + HEADER * max(1, len(layers)) + PER_INPUT * read
     if not least < cost.bytes <= most:
         yield Difference("cost.bytes", cost.bytes, f"{least:,} to {most:,} for {counts.model_total:,} numbers")
-    if cost.macs_closed_form is not None:
-        yield from _differs("cost.macs", cost.macs, cost.macs_closed_form)
-    if whole := cost.stored_as.get("float32"):
-        yield from _differs("cost.stored_as.float32.bytes", whole.bytes, cost.bytes)
-        yield from _differs("cost.stored_as.float32.test", whole.test, record.accuracy.test)
-
-
-def _training(record: Record) -> Iterator[Difference]:
-    epochs = record.training.get("epochs")
-    if epochs is not None and record.stages:
-        yield from _differs("stages (epochs in all)", sum(stage.epochs for stage in record.stages), epochs)
-
-
-def _differs(field: str, recorded: object, found: object) -> Iterator[Difference]:
-    if recorded != found:
-        yield Difference(field, recorded, found)

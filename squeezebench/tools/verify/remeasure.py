@@ -1,9 +1,9 @@
-"""The compact module of one record, read back from its file and measured again."""
+"""The compact module of one record, read back from its file and measured again: path in the metric table -> value."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,17 +25,12 @@ from squeezebench.method.discovery import MethodFile, load
 from squeezebench.nn.cnn.frames import FrameNetwork, FrameRecurrent
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.nn.sideways.vgg import VideoVGG
-from squeezebench.schema.differences import Difference
-from squeezebench.schema.record import Record
+from squeezebench.schema.record import Ratio, Record, Shape
 from squeezebench.schema.run import RunSpec
-from squeezebench.tools.recorded import Recorded, as_recorded, same_arithmetic
+from squeezebench.tools.recorded import Recorded, as_recorded
+from squeezebench.tools.verify.comparison import fields
 
 CPU = torch.device("cpu")
-
-
-# Fields that were measured, so that nothing has to be concluded about them from the record's other fields.
-BY_SIZES = ("counts.", "kept.", "cost.bytes", "cost.macs", "model_digest")
-BY_RESULTS = (*BY_SIZES, "cost.", "accuracy.", "confusion", "test_size", "baseline.", "ratio.", "shape.")
 
 
 class Tasks:
@@ -63,79 +58,57 @@ def read_model(path: Path, method: MethodFile) -> nn.Module:
         raise InputError(f"{path}: cannot be read back: {type(error).__name__}: {reason}") from None
 
 
-def sizes(recorded: Recorded, model: nn.Module, path: Path) -> Iterator[Difference]:
+def sizes(record: Record, model: nn.Module, path: Path) -> dict[str, Any]:
     """Everything about the module that needs no data; exact on every machine."""
-    record = recorded.record
-    yield from _fields("counts", record.counts, count(model))
-    if record.model_digest:
-        yield from _differs("model_digest", record.model_digest, model_digest(model.state_dict()))
-    yield from _differs("cost.bytes", record.cost.bytes, path.stat().st_size)
-    found, _ = precisions(model, score=None)
-    for precision, stored in record.cost.stored_as.items():
-        again = found.get(precision)
-        yield from _differs(f"cost.stored_as.{precision}.bytes", stored.bytes, again and again.bytes)
+    measured = fields("counts", count(model)) | {
+        "model_digest": model_digest(model.state_dict()),
+        "cost.bytes": path.stat().st_size,
+    }
+    stored, _ = precisions(model, score=None)
+    measured |= {f"cost.stored_as.{name}.bytes": file.bytes for name, file in stored.items()}
     if isinstance(model, RecurrentClassifier):
         index = model.input_index
-        yield from _differs("kept.hidden", record.kept.hidden, model.hidden)
-        yield from _differs("kept.inputs", record.kept.inputs, model.inputs if index is None else index.numel())
-    if isinstance(model, FrameRecurrent):
-        yield from _differs("kept.hidden", record.kept.hidden, model.hidden)
+        measured["kept.inputs"] = model.inputs if index is None else index.numel()
+    if isinstance(model, RecurrentClassifier | FrameRecurrent):
+        measured["kept.hidden"] = model.hidden
     if isinstance(model, FrameNetwork | FrameRecurrent | VideoVGG):
-        yield from _differs("kept.structure", record.kept.structure, model.structure())
+        measured["kept.structure"] = model.structure()
     if record.shape:
         inputs, steps = record.shape.inputs, record.shape.steps
-        yield from _differs("cost.macs", record.cost.macs, macs(model, inputs, steps))
+        measured["cost.macs"] = macs(model, inputs, steps)
         if record.cost.peak_activation_bytes is not None:
-            peak = peak_activation_bytes(model, inputs, steps)
-            yield from _differs("cost.peak_activation_bytes", record.cost.peak_activation_bytes, peak)
+            measured["cost.peak_activation_bytes"] = peak_activation_bytes(model, inputs, steps)
+    return measured
 
 
-def results(recorded: Recorded, spec: RunSpec, model: nn.Module, task: Task, notes: list[str]) -> Iterator[Difference]:
-    """What the module answers on the task: exact where the machine and packages are the record's, else to within one
-    sequence, which `notes` then says."""
-    record, origin = recorded.record, recorded.record.provenance
+def results(recorded: Recorded, spec: RunSpec, model: nn.Module, task: Task) -> dict[str, Any]:
+    """The module's answers on the task, and what its dense model is."""
     info = describe(task)
-    yield from _differs("split_digest", origin.split_digest, task.split_digest)
-    yield from _differs("class_names", record.class_names, list(task.classes))
-    if record.shape:
-        for name, value in record.shape:
-            yield from _differs(f"shape.{name}", value, getattr(info, name))
     base = dense_classifier(info, spec.model)
     own, dense = count(model), count(base)
-    yield from _fields("baseline.counts", record.baseline and record.baseline.counts, dense)
-    for rule, ratio in record.ratio:
-        yield from _differs(f"ratio.{rule}", ratio, ratio_of(getattr(dense, rule), getattr(own, rule)))
-    if record.cost.dense_macs is not None:
-        yield from _differs("cost.dense_macs", record.cost.dense_macs, closed_form_macs(base, info.steps))
-    exact = same_arithmetic(origin)
-    with as_recorded(origin):
-        found, labels = predict(model, task, "test", CPU), task.labels("test")
-        others = {part: accuracy(model, task, part, CPU) for part in ("train", "validation")}
-        rounded = _rounded(record, model, task)
-    test = float((found == labels).mean())
+    with as_recorded(recorded.record.provenance):
+        predicted, labels = predict(model, task, "test", CPU), task.labels("test")
+        shares = {part: accuracy(model, task, part, CPU) for part in ("train", "validation")}
+        rounded = _rounded(recorded.record, model, task)
     confusion = np.zeros((info.classes, info.classes), dtype=int)
-    np.add.at(confusion, (labels, found), 1)
-    yield from _differs("test_size", record.test_size, len(labels))
-    moved = _moved(record.confusion, confusion)
-    if moved is None or moved > (0 if exact else 1):
-        yield Difference("confusion", record.confusion, confusion.tolist())
-    elif moved:
-        notes.append("one test sequence is classified otherwise on this machine")
-    for part, value in ({"test": test} | others).items():
-        yield from _near(f"accuracy.{part}", getattr(record.accuracy, part), value, task.size(part), exact, notes)
-    for precision, value in (rounded and {"float32": test} | rounded).items():
-        stored = record.cost.stored_as[precision]
-        yield from _near(f"cost.stored_as.{precision}.test", stored.test, value, len(labels), exact, notes)
-
-
-def inputs(recorded: Recorded, spec: RunSpec) -> Iterator[Difference]:
-    """Settings, seed, training and task against the digest that was taken of them when the run was made."""
-    origin = recorded.record.provenance
-    yield from _differs("inputs_digest", origin.inputs_digest, spec.digest_with(origin.method_digest))
+    np.add.at(confusion, (labels, predicted), 1)
+    shares["test"] = rounded["float32"] = float((predicted == labels).mean())
+    return {
+        "provenance.split_digest": task.split_digest,
+        "class_names": list(task.classes),
+        **{f"shape.{name}": getattr(info, name) for name in Shape.model_fields},
+        **fields("baseline.counts", dense),
+        **{f"ratio.{rule}": ratio_of(getattr(dense, rule), getattr(own, rule)) for rule in Ratio.model_fields},
+        "cost.dense_macs": closed_form_macs(base, info.steps),
+        "test_size": len(labels),
+        "confusion": confusion,
+        **{f"accuracy.{part}": share for part, share in shares.items()},
+        **{f"cost.stored_as.{name}.test": share for name, share in rounded.items()},
+    }
 
 
 def _rounded(record: Record, model: nn.Module, task: Task) -> dict[str, float | None]:
-    """Test accuracy of the module as it is read back from float16 and int8, where the record holds it."""
+    """Test accuracy of the module as it is read back from float16 and int8, if the record holds it."""
 
     def score(module: nn.Module) -> float | None:
         try:
@@ -145,35 +118,5 @@ def _rounded(record: Record, model: nn.Module, task: Task) -> dict[str, float | 
 
     if not record.cost.stored_as:
         return {}
-    found, _ = precisions(model, score)
-    return {name: stored.test for name, stored in found.items() if name in record.cost.stored_as and name != "float32"}
-
-
-def _moved(recorded: list[list[int]] | None, found: np.ndarray) -> int | None:
-    """Sequences in another cell of the confusion; None where the shapes differ."""
-    if recorded is None or np.shape(recorded) != found.shape:
-        return None
-    return int(np.abs(np.array(recorded) - found).sum()) // 2
-
-
-def _near(
-    field: str, recorded: float | None, found: float | None, size: int, exact: bool, notes: list[str]
-) -> Iterator[Difference]:
-    if recorded == found:
-        return
-    near = recorded is not None and found is not None and abs(recorded - found) * size < 1.5
-    if exact or not near:
-        yield Difference(field, recorded, found)
-    else:
-        notes.append(f"{field} is {found:.6g} on this machine, {recorded:.6g} in the record: one sequence")
-
-
-def _fields(name: str, recorded, found) -> Iterator[Difference]:
-    """Every field of two equal parts of a record."""
-    for field, value in found:
-        yield from _differs(f"{name}.{field}", getattr(recorded, field, None), value)
-
-
-def _differs(field: str, recorded: object, found: object) -> Iterator[Difference]:
-    if recorded != found:
-        yield Difference(field, recorded, found)
+    stored, _ = precisions(model, score)
+    return {name: file.test for name, file in stored.items()}
