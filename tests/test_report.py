@@ -276,6 +276,7 @@ def test_failed_skipped_missing_damaged_stale_and_duplicate_runs_are_shown(tmp_p
     put("random_units", 1, 0, status="skipped", reason="needs two layers", **empty)
     old = record("digits", "small_dense", 0, 0).provenance.model_copy(update={"engine_digest": "0" * 64})
     put("small_dense", 0, 0, provenance=old.model_dump())
+    put("dense", 0, 0, provenance=old.model_copy(update={"digest_rule": 2}).model_dump())
 
     page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
     found = problems(tmp_path)
@@ -288,6 +289,7 @@ def test_failed_skipped_missing_damaged_stale_and_duplicate_runs_are_shown(tmp_p
         "the record in this place is of another run",
     ]
     assert [row["method"] for row in found["stale"]] == ["small_dense"]
+    assert [row["method"] for row in found["older rule"]] == ["dense"] and "cannot be compared" in page
     assert len(found["duplicate"]) == 1
     for kind in found:
         assert re.search(rf"<b>\d+</b> {kind}", page), f"{kind} runs are counted on the first screen"

@@ -12,6 +12,7 @@ from typing import Any
 
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
+from squeezebench.base.source import RULE
 from squeezebench.base.suggestions import near_matches
 from squeezebench.data.sources import is_own, source_file, source_module
 from squeezebench.data.task import parse_options
@@ -104,6 +105,7 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
         protocol=experiment.protocol,
         config=experiment.model_dump(mode="json"),
         engine_digest=engine_digest(),
+        digest_rule=RULE,
         plugins=experiment.plugins,
         tasks=tasks,
         methods=methods,

@@ -70,14 +70,14 @@ def gather(folder: Path, plan: Path | None = None) -> Gathered:
         else:
             if by_path and promised is None and record.status != "ok":
                 continue  # a failure that the plan no longer asks for, of a method that was mended since
-            rows.append(_row(record, place, promised is not None, planned.get("engine_digest", "")))
+            rows.append(_row(record, place, promised is not None, planned))
     present = {row["path"] for row in rows} | {problem["path"] for problem in problems}
     for place, run in by_path.items():
         if place not in present:
             problems.append(_problem("missing", run, "planned, but there is no record: not run yet, or stopped", place))
 
     # A frame without rows still has its columns, so that nothing downstream asks whether anything ran.
-    kinds = {name: type(value) for name, value in _row(_EMPTY, "", False, "").items()}
+    kinds = {name: type(value) for name, value in _row(_EMPTY, "", False, {}).items()}
     runs = pd.DataFrame(rows, columns=list(kinds))
     runs = runs.astype({name: kind for name, kind in kinds.items() if kind in (float, int, bool)})
     runs, duplicates = _without_duplicates(sized(runs))
@@ -129,9 +129,11 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _row(record: Record, place: str, planned: bool, engine_digest: str) -> dict[str, Any]:
+def _row(record: Record, place: str, planned: bool, plan: dict[str, Any]) -> dict[str, Any]:
     """One record as one flat row. Missing numbers stay missing (NaN), they are never 0."""
     origin, baseline = record.provenance, record.baseline
+    another_engine = bool(plan.get("engine_digest")) and origin.engine_digest != plan["engine_digest"]
+    same_rule = origin.digest_rule == plan.get("digest_rule", 1)
     return {
         "path": place,
         "folder": place.rpartition("/")[0],
@@ -142,7 +144,8 @@ def _row(record: Record, place: str, planned: bool, engine_digest: str) -> dict[
         "seed": record.seed,
         "control": record.control,
         "planned": planned,
-        "stale": bool(engine_digest) and origin.engine_digest != engine_digest,
+        "stale": another_engine and same_rule,
+        "other_rule": another_engine and not same_rule,
         **{metric.column: metric.cell(record) for metric in COLUMNS},
         "baseline": baseline.name if baseline else "",
         **{f"fastest_dense_runtime_{batch}": _fastest_dense(record, batch) for batch in BATCHES},

@@ -162,7 +162,7 @@ def overview(gathered: Gathered) -> dict[str, Any]:
     ok = (runs["status"] == "ok") & (runs["planned"] | (not gathered.plan))
     kinds = gathered.problems["kind"].value_counts()
     number = {"ok": int(ok.sum()), **{kind: int(kinds.get(kind, 0)) for kind in KINDS}}
-    number["stale"] = int(runs["stale"].sum())
+    number |= {"stale": int(runs["stale"].sum()), "older rule": int(runs["other_rule"].sum())}
     unplanned = int((~runs["planned"]).sum()) if gathered.plan else 0
     methods = {run["method"] for run in gathered.plan.get("runs", [])} | set(runs["method"])
     seeds = {run["seed"] for run in gathered.plan.get("runs", [])} | set(runs["seed"])

@@ -67,6 +67,7 @@ class Plan(BaseModel):
     protocol: str
     config: dict[str, Any]
     engine_digest: str
+    digest_rule: int = 1  # of base/source.py, by which the engine and the methods were digested
     plugins: list[str]
     tasks: dict[str, PlannedTask]
     methods: dict[str, PlannedMethod]

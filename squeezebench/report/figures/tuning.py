@@ -81,12 +81,13 @@ def _line(one: Tuned, gathered: Gathered) -> dict[str, Any]:
     trials = result.trials if result else []
     meets = [t for t in trials if t.status == "ok" and result.tuning.objective.met(t.ratio)]
     wanted = gathered.plan.get("engine_digest", "")
+    same_rule = bool(result) and result.provenance.digest_rule == gathered.plan.get("digest_rule", 1)
     return {
         "task": formats.clean(one.task),
         "method": one.method,
         "title": one.title,
         "control": bool(result and result.control),
-        "stale": bool(wanted) and any(trial.engine not in ("", wanted) for trial in trials),
+        "stale": bool(wanted) and same_rule and any(trial.engine not in ("", wanted) for trial in trials),
         "problem": one.problem,
         "objective_ratio": number(result and result.tuning.objective.ratio),
         "trials_asked": number(result and result.tuning.trials),

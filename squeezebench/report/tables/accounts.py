@@ -12,14 +12,17 @@ from squeezebench.report.statistics.groups import method_labels
 from squeezebench.report.tables.table import Cell, Column, Table, text_column
 from squeezebench.report.words import captions
 
-KINDS = ["failed", "damaged", "missing", "stale", "skipped", "duplicate"]
+KINDS = ["failed", "damaged", "missing", "stale", "older rule", "skipped", "duplicate"]
 
 
 def problems_table(gathered: Gathered) -> Table:
-    """Runs without a result, and stale ones, grouped by what happened; seeds of one cause share a line."""
-    runs = gathered.runs[gathered.runs["stale"]]
-    stale = runs.assign(kind="stale", reason=captions()["stale"], settings=runs["varied"])
-    frame = pd.concat([gathered.problems, stale[gathered.problems.columns]], ignore_index=True)
+    """Runs without a result, and those of another engine, grouped by what happened; seeds of one cause share a line."""
+    frames = [gathered.problems]
+    for column, kind in (("stale", "stale"), ("other_rule", "older rule")):
+        runs = gathered.runs[gathered.runs[column]]
+        runs = runs.assign(kind=kind, reason=captions()[column], settings=runs["varied"])
+        frames.append(runs[gathered.problems.columns])
+    frame = pd.concat(frames, ignore_index=True)
     labels = method_labels(gathered.runs)
     frame["settings"] = frame["settings"].map(lambda text: formats.settings(json.loads(text)))
     keys = ["kind", "task", "method", "settings", "reason"]

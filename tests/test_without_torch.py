@@ -1,0 +1,26 @@
+"""What only reads files imports no torch, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "squeezebench.report.page, squeezebench.report.compare.text, squeezebench.report.audit.page",
+        "squeezebench.schema.metrics, squeezebench.schema.plan, squeezebench.schema.experiment, "
+        "squeezebench.schema.inference, squeezebench.schema.tuning_result, squeezebench.schema.verification, "
+        "squeezebench.schema.differences, squeezebench.schema.run",
+        "squeezebench.tools.verify.consistency",
+        "squeezebench.pipeline.planner",
+    ],
+    ids=["report", "schema", "consistency", "planner"],
+)
+def test_reading_imports_no_torch(modules):
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
