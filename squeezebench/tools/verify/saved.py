@@ -56,7 +56,7 @@ def verify(
     if not paths:
         raise InputError(f"{folder}: no record below runs/, nothing to verify")
     outcome = Verification(sample=sample)
-    ok = _readable(folder, paths, outcome)
+    ok = _readable(folder, paths, plugins, outcome)
     outcome.records = len(ok)
     chosen = [recorded for recorded in ok if (recorded.folder / MODEL).is_file()]
     outcome.without_model = len(ok) - len(chosen)
@@ -75,7 +75,7 @@ def verify(
     return outcome
 
 
-def _readable(folder: Path, paths: list[Path], outcome: Verification) -> list[Recorded]:
+def _readable(folder: Path, paths: list[Path], plugins: list[str | Path], outcome: Verification) -> list[Recorded]:
     """The ok records; a damaged one is noted as a problem."""
     plan, ok = plan_in(folder), []
     for path in paths:
