@@ -21,7 +21,7 @@ from squeezebench.nn.kernels.gemm import plain
 from squeezebench.nn.masks.bottleneck import BottleneckMask
 from squeezebench.nn.pruning.groups import unit_group_lasso
 from squeezebench.nn.pruning.shrink import compact_masked, removable
-from squeezebench.nn.rnn import cells
+from squeezebench.nn.rnn import cells, heads
 from squeezebench.nn.rnn.cells import Cell, cell_of, known_cells
 from squeezebench.nn.rnn.classifier import RecurrentClassifier, recurrent_classifier
 from squeezebench.nn.rnn.closed_form import closed_form
@@ -244,3 +244,33 @@ def test_min_gru_is_its_two_equations():
         h = (1 - z) * h + z * (step @ w_h.T + b_h)
         torch.testing.assert_close(ours, h)
     assert closed_form(D, [H], "min_gru")["lstm_total"] == 2 * H * (D + 1)
+
+
+NEW_HEAD = '''
+from squeezebench.nn.rnn.heads.last import LastState
+
+
+class Head(LastState):
+    """The mean of all states."""
+
+    def read(self, hidden, length=None):
+        return hidden.mean(0)
+
+    def spec(self):
+        return {"head": "mean"}
+'''
+
+
+def test_a_new_head_is_one_file(tmp_path, monkeypatch):
+    (tmp_path / "mean.py").write_text(NEW_HEAD)
+    monkeypatch.setattr(heads, "__path__", [*heads.__path__, str(tmp_path)])
+    torch.manual_seed(0)
+    model = recurrent_classifier(D, H, CLASSES, front=heads.head_from_spec({"head": "mean"}))
+    x = torch.randn(B, T, D)
+    torch.testing.assert_close(model(x), model.head(model.stacked(x.transpose(0, 1)).mean(0)))
+    compact = compact_masked(model.eval())
+    again = RecurrentClassifier.from_spec(compact.spec())
+    again.load_state_dict(compact.state_dict())
+    torch.testing.assert_close(again.eval()(x), model(x))
+    with pytest.raises(ValueError, match="unknown head 'median'"):
+        heads.head_from_spec({"head": "median"})

@@ -50,7 +50,7 @@ class Counts(Part):
     input_to_hidden: int
     hidden_to_hidden: int
     bias: int
-    mask_vectors: int = 0  # mask factors that no standard cell can absorb (see nn/masks.py)
+    mask_vectors: int = 0  # mask factors that no standard cell can absorb (see nn/pruning/shrink.py)
     lstm_total: int  # the papers' rule: 4h(d+h+2) for a standard LSTM; plus mask vectors where kept
     head: int = 0
     model_total: int

@@ -49,8 +49,7 @@ def closed_form_macs(model: nn.Module, steps: int) -> int | None:
     if not isinstance(model, RecurrentClassifier):
         own = getattr(model, "macs", None)
         return own(steps) if callable(own) else None
-    if model.front is not None and model.front.pool:
-        steps = model.front.segments
+    steps = model.steps(steps)
     parts = [_layer(layer, steps) for layer in model.layers]
     if any(part is None for part in parts):
         return None
@@ -106,7 +105,7 @@ def materialised(linear: nn.Module) -> int | None:
 
 
 def _network(linear: TensorMap, rows: int) -> int:
-    """x @ front, the front built from its cores, and what is left of the cores (see nn/maps/contraction.py)."""
+    """x @ front, the front built from its cores, and what is left of the cores (see nn/factorized/contraction.py)."""
     plan, sizes = linear.plan(rows), dict(linear.network.sizes)
     block = max(1, min(contraction.CACHE_BLOCK, linear.max_elements) // plan.row_peak)  # rows taken at a time, CPU
     pieces = -(-rows // block)

@@ -1,13 +1,13 @@
 """Coupled channels of a recurrent classifier: what must go together with a hidden unit, and one mask for all of it.
 
-A hidden unit of an LSTM layer is made by four rows of [W U], one a gate (a GRU's by three), with their biases, and is
-read by a column of U, by a column of the next layer's W or of the head. All of that goes with the unit. Where residual
-additions join the layers, unit j of all of them goes at once. The channels that are coupled are the gates' rows, as
-coupled channels of a feed-forward network are the maps that layers make, not the weights that read them:
-|SCS| = gates * layers. (Another count of the gates is a common factor on all sets, so another gamma'.)
+One row of [W U] for each gate, with its biases, computes a hidden unit; a column of U, and a column of the next layer's
+W or of the head, read it. All of these go with the unit. If residual additions join the layers, unit j of all of them
+goes at once. The coupled channels are the rows of the gates, as the coupled channels of a feed-forward network are the
+maps that layers compute and not the weights that read them: |SCS| = gates * layers. (Any other count of the gates is a
+common factor on all sets, and so another gamma'.)
 
-The mask is on the output gate of an LSTM, on the candidate of a GRU: h_t = z_o o tanh(c) is linear in z_o, and a GRU's
-recursion is linear in z_n, so with z shared over time both are exactly h_t -> z h_t for everyone who reads h_t.
+The mask is on the gate that is a factor on the state (`Cell.state_gate`: the output gate of an LSTM, the candidate of a
+GRU). With z shared over time it is exactly h_t -> z h_t for all readers of h_t.
 
 Source of coupled sets and their weight: Rostami et al., "Information Theoretic Pruning of Coupled Channels in Deep
 Neural Networks" (WACV 2025), Eq. 14 and 20.
@@ -47,15 +47,15 @@ def coupled_units(model: RecurrentClassifier) -> list[CoupledUnits]:
 
 def mask_units(model: RecurrentClassifier, **mask_settings: Any) -> RecurrentClassifier:
     """`model` itself, with one mask for each of its sets of coupled units; layers of a set hold the same mask."""
-    for one in coupled_units(model):
-        mask = BottleneckMask(one.width, **mask_settings)
-        for number in one.layers:
+    for units in coupled_units(model):
+        mask = BottleneckMask(units.width, **mask_settings)
+        for number in units.layers:
             model.layers[number].gate_masks[model.cell.state_gate] = mask
     return model
 
 
 def units_kl(model: RecurrentClassifier) -> Tensor | float:
     """sum_s |SCS_s| log(1 + mu_s^2 / sigma_s^2) over the masked sets of units (Eq. 20 without gamma' / N_b)."""
-    masks = [(one.size, model.layers[one.layers[0]].gate_masks) for one in coupled_units(model)]
+    masks = [(units.size, model.layers[units.layers[0]].gate_masks) for units in coupled_units(model)]
     gate = model.cell.state_gate
     return sum(size * held[gate].kl() for size, held in masks if gate in held)

@@ -1,4 +1,4 @@
-"""Weight groups of hidden units: everything that goes when a unit is removed.
+"""Weight groups of hidden units: everything that is removed together with a unit.
 
 The intrinsic sparse structure of unit k (Wen et al., "Learning Intrinsic Sparse Structures within LSTM", ICLR 2018):
 its rows in every gate of [W_ih | W_hh], its recurrent column, and the column of whatever reads h_k (the next layer's

@@ -1,13 +1,9 @@
 """From a masked or pruned classifier to its compact form: masks folded, removed units physically gone.
 
-Which LSTM units can go (design of the masks, Eq. 8): unit j contributes nothing if z_o[j] = 0 (then h_j = 0), or if
-z_i[j] = 0 or z_g[j] = 0 with c_0 = 0 (then c_j = 0 for ever). A unit with only z_f[j] = 0 still carries i * g and
-stays. A GRU unit starts at h_0 = 0 and stays there iff its candidate mask m_n[j] = 0.
-
-What can be folded exactly: z_o into the columns that read h (h is linear in o); m_n of a GRU likewise (its recursion
-is linear in h for a fixed mask); an input mask into the columns of the input map. z_f and z_i * z_g sit inside the
-cell's recursion and cannot be absorbed by a standard cell: they become 1 (and fine-tuning repairs the difference) or
-stay as two counted vectors.
+Each cell says which masks remove a unit (`Cell.removing`) and which mask is a factor on the state (`Cell.state_gate`).
+The latter folds exactly into the columns that read h, and an input mask into the columns of the input map. All other
+masks sit inside the recursion of the cell and cannot be absorbed by a standard one: they become 1, and fine-tuning
+repairs the difference, or they stay as counted vectors (for an LSTM z_f, and z_i * z_g as one).
 """
 
 from __future__ import annotations
@@ -29,7 +25,7 @@ MapForm = Literal["cores", "dense", "smaller"]
 
 
 def removable(layer: RecurrentLayer) -> Tensor:
-    """Bool (H,): units of a masked layer that cannot influence anything at evaluation."""
+    """Units of a masked layer that cannot influence anything at evaluation, bool (H,)."""
     dead = torch.zeros(layer.hidden, dtype=torch.bool)
     for letter in layer.cell.removing:
         if letter in layer.gate_masks:
@@ -39,11 +35,11 @@ def removable(layer: RecurrentLayer) -> Tensor:
 
 def surviving_units(model: RecurrentClassifier) -> list[Tensor]:
     """Indices of the hidden units that stay, for each layer. A layer never loses its last unit."""
-    return [_at_least_one(~removable(layer), layer) for layer in model.layers]
+    return [_with_a_unit(~removable(layer), layer) for layer in model.layers]
 
 
-def _at_least_one(keep: Tensor, layer: RecurrentLayer) -> Tensor:
-    if not keep.any():  # an empty layer is no classifier; the unit with the most information stays
+def _with_a_unit(keep: Tensor, layer: RecurrentLayer) -> Tensor:
+    if not keep.any():  # a layer without units classifies nothing; the unit with the most information stays
         scores = [layer.gate_masks[k].alpha().detach().cpu() for k in layer.gate_masks]
         keep = torch.zeros_like(keep)
         keep[torch.stack(scores).amin(0).argmax() if scores else 0] = True
@@ -61,10 +57,10 @@ def surviving_inputs(model: RecurrentClassifier) -> Tensor:
 
 
 def keep_largest(model: RecurrentClassifier, inputs: int | None, hidden: int | None) -> None:
-    """Let exactly `inputs` inputs and `hidden` units of each layer stay: those of largest alpha.
+    """Keep exactly `inputs` inputs and `hidden` units of each layer: those of the largest alpha.
 
     The target dimensions of the VIB-LSTM appendix (its Tables 1-3). A unit's alpha is the smallest of the gates that
-    can remove it. None: the threshold decides. More than there are: all of them.
+    can remove it. None: the threshold decides. A number larger than the layer keeps all of it.
     """
     if inputs is not None and model.input_mask is not None:
         model.input_mask.chosen = _among_largest(model.input_mask.alpha(), inputs)
@@ -88,7 +84,7 @@ def _selected(whole: nn.Module, columns: Tensor, rows: Tensor, scale: Tensor | N
     form: `cores`, `dense` (materialised and cut), or `smaller`: whichever stores fewer numbers.
     """
     all_columns, all_rows = len(columns) == whole.in_features, len(rows) == whole.out_features
-    if isinstance(whole, SelectedMap):  # a selection of a selection is one of the whole
+    if isinstance(whole, SelectedMap):
         raise ValueError("an input map that was cut once cannot be cut again; use map_form dense")
     stored = sum(p.numel() for p in whole.parameters())
     stored += (0 if all_columns else len(columns)) + (0 if all_rows else len(rows)) + (scale is not None) * len(columns)

@@ -13,15 +13,19 @@ from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.factorized.joint import JointHidden
 from squeezebench.nn.masks.bottleneck import BottleneckMask
 from squeezebench.nn.rnn.cells import DEFAULT, Cell, cell_of
-from squeezebench.nn.rnn.heads.segments import TemporalSegments
+from squeezebench.nn.rnn.heads import head_from_spec
+from squeezebench.nn.rnn.heads.last import LastState
 from squeezebench.nn.rnn.layer import RecurrentLayer
+
+_LAST = LastState()
 
 
 class RecurrentClassifier(nn.Module):
-    """(B, T, D) -> logits (B, C): [selection] -> [front] -> [input mask] -> layers -> last valid step -> head [-> top].
+    """(B, T, D) -> logits (B, C): [selection] -> [front] -> [input mask] -> layers -> read -> head [-> top].
 
-    input_index: the inputs that are read, int (d,), where a compact model has fewer than the task offers.
-    Lengths: the state at the last *valid* step is classified; steps after it cannot influence it.
+    input_index: the inputs that are read, int (d,), if a compact model reads fewer than the task offers.
+    front: what the layers read, and what is read from their states (see heads/); None: the sequence as it is, and the
+    state at the last *valid* step of each sequence. Steps after that cannot influence it.
     """
 
     def __init__(
@@ -30,7 +34,7 @@ class RecurrentClassifier(nn.Module):
         head: nn.Linear,
         input_mask: BottleneckMask | None = None,
         input_index: Tensor | None = None,
-        front: TemporalSegments | None = None,
+        front: LastState | None = None,
         input_dropout: float = 0.0,
         dropout: float = 0.0,
         top: nn.Sequential | None = None,
@@ -67,8 +71,8 @@ class RecurrentClassifier(nn.Module):
             mask = self.input_mask(len(x), x.shape[1])  # (D,), (B, D) or (T, B, D)
             x = x * (mask if mask.dim() == 1 else mask[:, None] if mask.dim() == 2 else mask.transpose(0, 1))
         hidden = self.stacked(x.transpose(0, 1).contiguous())  # time-major, so that a step is one contiguous block
-        last = hidden[-1] if length is None else hidden[length - 1, torch.arange(len(x), device=x.device)]
-        out = self.head(nn.functional.dropout(last, self.dropout, self.training))
+        read = (self.front or _LAST).read(hidden, length)
+        out = self.head(nn.functional.dropout(read, self.dropout, self.training))
         return out if self.top is None else self.top(out)
 
     def stacked(self, x: Tensor) -> Tensor:
@@ -76,6 +80,10 @@ class RecurrentClassifier(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return x
+
+    def steps(self, steps: int) -> int:
+        """Steps of the recurrence on a sequence of `steps` steps."""
+        return (self.front or _LAST).steps(steps)
 
     def masks(self) -> list[BottleneckMask]:
         """Every bottleneck mask, the input's first."""
@@ -111,10 +119,9 @@ class RecurrentClassifier(nn.Module):
             factors = {k: torch.ones(n) for k, n in layer["factors"].items()}
             layers.append(RecurrentLayer(read, recur, spec["cell"], factors=factors))
         index = None if spec["input_index"] is None else torch.zeros(spec["input_index"], dtype=torch.int32)
-        front = None if spec["front"] is None else TemporalSegments(**spec["front"])
         head = nn.Linear(layers[-1].hidden, spec["head"])
         top = None if spec["top"] is None else classifier_top(head.out_features, spec["top"])
-        return cls(layers, head, input_index=index, front=front, top=top)
+        return cls(layers, head, input_index=index, front=head_from_spec(spec["front"]), top=top)
 
 
 def classifier_top(width: int, classes: int) -> nn.Sequential:
@@ -131,7 +138,7 @@ def recurrent_classifier(
     classes: int,
     cell: str | Cell = DEFAULT,
     layers: int = 1,
-    front: TemporalSegments | None = None,
+    front: LastState | None = None,
     input_dropout: float = 0.0,
     dropout: float = 0.0,
     head: Literal["linear", "two_layers"] = "linear",

@@ -18,6 +18,7 @@ from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier
 from squeezebench.nn.cnn.frames import FrameNetwork, FrameRecurrent
 from squeezebench.nn.factorized.base import TensorMap
+from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.nn.rnn.layer import RecurrentLayer
 from squeezebench.pipeline.cost.throughput import Throughput
 from squeezebench.schema.models import ModelSettings, RecurrentSettings, TaskInfo
@@ -132,8 +133,7 @@ def _measured(model: nn.Module, info: TaskInfo) -> Network:
         wide += sum(weights * positions for weights, positions in positions_of(frames))
     elif callable(own := getattr(model, "macs", None)):
         head = own(info.steps)
-    front = getattr(model, "front", None)
-    steps = front.segments if getattr(front, "pool", False) else info.steps
+    steps = model.steps(info.steps) if isinstance(model, RecurrentClassifier) else info.steps
     parameters = sum(p.numel() for p in model.parameters())
     return Network(wide, narrow, head, gates, layers, steps, info.inputs, parameters)
 

@@ -1,8 +1,8 @@
-"""`squeezebench export`: the compact module of a run as a standard LSTM or GRU that other programs read.
+"""`squeezebench export`: the compact module of a run as a standard recurrent network that other programs read.
 
-Only numbers are read (model.safetensors and its spec), no code of the run's method. What is written is run once and
-held against the module it came from: in float32 it has to compute the same; in int8 it is another model, which is
-scored on the test part of the run's task.
+The export reads numbers only (model.safetensors and its spec) and no code of the run's method. It runs what it has
+written once and compares the result with the module: in float32 both must compute the same; in int8 it is another
+model, which is scored on the test part of the run's task.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def read_module(path: Path) -> RecurrentClassifier:
         raise InputError(f"{path}: not there; a run leaves it beside its record, make the run again")
     spec = read_spec(path)
     if spec.get("class") != "RecurrentClassifier":
-        raise InputError(f"{path}: holds a {spec.get('class')}, not a recurrent classifier; there is no LSTM to export")
+        raise InputError(
+            f"{path}: holds a {spec.get('class')}, not a recurrent classifier; there is no recurrence to export"
+        )
     try:
         return load_model(path, RecurrentClassifier.from_spec)
     except InputError:

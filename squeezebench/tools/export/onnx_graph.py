@@ -31,8 +31,7 @@ def onnx_model(model: Standard, has_lengths: bool, about: dict[str, str], writte
     if model.input_index is not None:
         x = graph.node("Gather", x, graph.constant(model.input_index, "input_index"), axis=2)
     if model.front is not None:
-        x = _front(graph, model.front, x, length)
-        length = "" if model.front.pool else length
+        x, length = model.front.onnx(graph, x, length)
     lengths = graph.node("Cast", length, to=TensorProto.INT32) if length else ""
     hidden = graph.node("Transpose", x, perm=[1, 0, 2])  # (T, B, D)
     for number, layer in enumerate(model.layers):
@@ -114,28 +113,3 @@ def _after_head(graph: Graph, module: nn.Module, x: str, name: str) -> str:
     if isinstance(module, nn.ReLU):
         return graph.node("Relu", x)
     raise TypeError(f"no ONNX operator is written for {type(module).__name__}")
-
-
-def _front(graph: Graph, front, x: str, length: str) -> str:
-    """Temporal segments (nn/segments.py): a batch norm and, with `pool`, a maximum for each of them."""
-    one = graph.integers(1)
-    shape = graph.node("Shape", x)
-    steps = graph.node("Slice", shape, one, graph.integers(2))  # (1,)
-    count = length or steps  # (B,) or (1,)
-    step = graph.node(
-        "Range", graph.scalar(0), graph.node("Squeeze", steps, graph.integers(0)), graph.scalar(1)
-    )  # (T,)
-    pieces = []
-    for number, norm in enumerate(front.norms):
-        edges = [graph.node("Mul", count, graph.scalar(k)) for k in (number, number + 1)]
-        first, end = (graph.node("Div", edge, graph.scalar(front.segments)) for edge in edges)
-        if front.pool:
-            end = graph.node("Max", end, graph.node("Add", first, graph.scalar(1)))
-        first, end = (graph.node("Unsqueeze", k, one) for k in (first, end))  # (B, 1)
-        inside = graph.node("And", graph.node("GreaterOrEqual", step, first), graph.node("Less", step, end))
-        inside = graph.node("Unsqueeze", inside, graph.integers(2))  # (B, T, 1)
-        y = graph.affine(norm, x, f"front.{number}")
-        outside = graph.constant(np.array(-np.inf if front.pool else 0.0, np.float32))
-        y = graph.node("Where", inside, y, outside)
-        pieces.append(graph.node("ReduceMax", y, axes=[1], keepdims=1) if front.pool else y)
-    return graph.node("Concat", *pieces, axis=1) if front.pool else graph.node("Sum", *pieces)

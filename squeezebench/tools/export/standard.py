@@ -1,4 +1,4 @@
-"""A compact classifier as plain matrices: what any runtime's LSTM or GRU is made from."""
+"""A compact classifier as plain matrices, from which the recurrent network of any runtime is built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from squeezebench.base.errors import InputError
 from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.rnn.cells import Cell
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
-from squeezebench.nn.rnn.heads.segments import TemporalSegments
+from squeezebench.nn.rnn.heads.last import LastState
 from squeezebench.nn.rnn.layer import RecurrentLayer
 from squeezebench.nn.rnn.residual import ResidualClassifier
 
@@ -46,7 +46,7 @@ class Standard:
     cell: Cell
     inputs: int  # features that the task offers
     input_index: Tensor | None  # those that are read, int64
-    front: TemporalSegments | None
+    front: LastState | None
     layers: list[StandardLayer]
     head: nn.Linear
     top: nn.Sequential | None
@@ -61,9 +61,11 @@ def standard(model: nn.Module, inputs: int | None = None) -> Standard:
     no recurrent layers of the engine.
     """
     if not isinstance(model, RecurrentClassifier):
-        raise InputError(f"{type(model).__name__} has no LSTM or GRU to export; export is for recurrent classifiers")
+        raise InputError(f"{type(model).__name__} has no recurrence to export; export is for recurrent classifiers")
     if isinstance(model, ResidualClassifier):
-        raise InputError("its layers are joined by additions, which no standard LSTM or GRU has; export is for stacks")
+        raise InputError(
+            "its layers are joined by additions, which no standard recurrent network has; export is for stacks"
+        )
     index = None if model.input_index is None else model.input_index.long()
     layers, notes = [], []
     for number, layer in enumerate(model.layers):

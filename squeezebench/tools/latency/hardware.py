@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import torch
 
-from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 
 SIZES = tuple(2**k for k in (15, 17, 19, 21, 23, 25, 27))  # bytes: from the first cache to memory
@@ -57,13 +56,5 @@ def weight_bytes(model: RecurrentClassifier) -> tuple[int, int]:
     """(bytes that a forward pass reads at least once, those of hidden-to-hidden, read at every step)."""
     recurrent = 4 * sum(layer.hidden_map.in_features * layer.hidden_map.out_features for layer in model.layers)
     stored = 4 * sum(p.numel() for p in model.parameters())
-    kept = 4 * sum(_own(layer.hidden_map) for layer in model.layers)
+    kept = 4 * sum(p.numel() for layer in model.layers for p in layer.hidden_map.parameters())
     return stored - kept + recurrent, recurrent
-
-
-def _own(hidden_map) -> int:
-    return (
-        hidden_map.weight.numel()
-        if isinstance(hidden_map, DenseMap)
-        else sum(p.numel() for p in hidden_map.parameters())
-    )

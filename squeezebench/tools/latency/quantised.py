@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
-from torch import Tensor
 
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
@@ -19,9 +15,9 @@ from squeezebench.schema.record import RECORD_NAME, Record, read_record
 from squeezebench.tools.export import read_run
 from squeezebench.tools.export.onnx_graph import onnx_model
 from squeezebench.tools.export.quantised import int8_model
-from squeezebench.tools.export.runtime import session
 from squeezebench.tools.export.scored import compare, score
 from squeezebench.tools.export.standard import standard
+from squeezebench.tools.latency.runtimes import in_onnxruntime
 
 UNTRAINED = "random weights"
 
@@ -63,20 +59,7 @@ def in_int8(model: RecurrentClassifier, inputs: int, steps: int, lengths: bool, 
         not_scored=found.not_scored,
         weights=weights.source,
     )
-    return Int8(_variant(content, lengths), about, notes)
-
-
-def _variant(content: bytes, lengths: bool) -> Variant:
-    """Sequences of full length."""
-    running = session(content)
-
-    def make(x: Tensor) -> Callable[[], object]:
-        given = {"x": x.numpy()}
-        if lengths:
-            given["length"] = torch.full((x.shape[0],), x.shape[1]).numpy()
-        return lambda: running.run(None, given)[0]
-
-    return Variant(make)
+    return Int8(in_onnxruntime(content, lengths), about, notes)
 
 
 class DenseRuns:

@@ -12,7 +12,7 @@ from squeezebench.engine.measurement.latency import Variant, forward_of, without
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.tools.export.onnx_graph import onnx_model
 from squeezebench.tools.export.runtime import session
-from squeezebench.tools.export.standard import Standard, standard
+from squeezebench.tools.export.standard import standard
 from squeezebench.tools.export.weights import StandardModule
 
 ENGINE, PYTORCH, WITHOUT, ONNX = "squeezebench", "PyTorch", "PyTorch, oneDNN off", "ONNX Runtime"
@@ -24,7 +24,10 @@ def in_every_runtime(model: RecurrentClassifier, inputs: int, steps: int) -> tup
     """(variants by runtime, notes). The engine runs the module as it is stored (cores as cores); PyTorch's own LSTM or
     GRU and ONNX Runtime run its standard form, where it has one. All give the same logits, which is checked."""
     made = standard(model.eval(), inputs)
-    found, notes = {ENGINE: forward_of(model), ONNX: _onnx(made)}, [n for n in made.notes if "multiplied out" in n]
+    found, notes = (
+        {ENGINE: forward_of(model), ONNX: in_onnxruntime(onnx_model(made, False, {}).SerializeToString())},
+        [n for n in made.notes if "multiplied out" in n],
+    )
     try:
         if made.cell.torch_module is None:
             raise InputError(f"torch.nn has no {made.cell.title}")
@@ -37,11 +40,14 @@ def in_every_runtime(model: RecurrentClassifier, inputs: int, steps: int) -> tup
     return {name: found[name] for name in RUNTIMES if name in found}, notes
 
 
-def _onnx(made: Standard) -> Variant:
-    running = session(onnx_model(made, False, {}).SerializeToString())
+def in_onnxruntime(content: bytes, lengths: bool = False) -> Variant:
+    """An exported file in ONNX Runtime, on sequences of full length."""
+    running = session(content)
 
     def make(x: Tensor) -> Callable[[], object]:
         given = {"x": x.numpy()}
+        if lengths:
+            given["length"] = torch.full((x.shape[0],), x.shape[1]).numpy()
         return lambda: running.run(None, given)[0]
 
     return Variant(make)

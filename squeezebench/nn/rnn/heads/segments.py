@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from squeezebench.nn.rnn.heads.last import LastState
 
-class TemporalSegments(nn.Module):
+
+class TemporalSegments(LastState):
     """(B, T, D) -> (B, S, D) with `pool`, else (B, T, D).
 
     A sequence's own valid steps are divided into S segments of nearly equal length; a sequence with fewer valid
@@ -44,6 +47,9 @@ class TemporalSegments(nn.Module):
             pieces.append(y)
         return (torch.stack(pieces, dim=1), None) if self.pool else (torch.stack(pieces).sum(0), given)
 
+    def steps(self, steps: int) -> int:
+        return self.segments if self.pool else steps
+
     def select(self, index: Tensor) -> TemporalSegments:
         """The same front on the inputs `index` (d,) only."""
         small = TemporalSegments(len(index), self.segments, self.pool)
@@ -57,3 +63,25 @@ class TemporalSegments(nn.Module):
 
     def spec(self) -> dict[str, Any]:
         return {"inputs": self.inputs, "segments": self.segments, "pool": self.pool}
+
+    def onnx(self, graph: Any, x: str, length: str) -> tuple[str, str]:
+        steps = graph.node("Slice", graph.node("Shape", x), graph.integers(1), graph.integers(2))  # (1,)
+        count = length or steps  # (B,) or (1,)
+        end = graph.node("Squeeze", steps, graph.integers(0))
+        step = graph.node("Range", graph.scalar(0), end, graph.scalar(1))  # (T,)
+        pieces = []
+        for number, norm in enumerate(self.norms):
+            edges = [graph.node("Mul", count, graph.scalar(k)) for k in (number, number + 1)]
+            first, last = (graph.node("Div", edge, graph.scalar(self.segments)) for edge in edges)
+            if self.pool:
+                last = graph.node("Max", last, graph.node("Add", first, graph.scalar(1)))
+            first, last = (graph.node("Unsqueeze", k, graph.integers(1)) for k in (first, last))  # (B, 1)
+            inside = graph.node("And", graph.node("GreaterOrEqual", step, first), graph.node("Less", step, last))
+            inside = graph.node("Unsqueeze", inside, graph.integers(2))  # (B, T, 1)
+            outside = graph.constant(np.array(-np.inf if self.pool else 0.0, np.float32))
+            y = graph.node("Where", inside, graph.affine(norm, x, f"front.{number}"), outside)
+            pieces.append(graph.node("ReduceMax", y, axes=[1], keepdims=1) if self.pool else y)
+        return (graph.node("Concat", *pieces, axis=1), "") if self.pool else (graph.node("Sum", *pieces), length)
+
+
+Head = TemporalSegments
