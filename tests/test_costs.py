@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from squeezebench.method.discovery import find_methods, load
 from squeezebench.pipeline.cost.estimate import JOB_SECONDS, MEASURING_SECONDS, estimate
 from squeezebench.pipeline.cost.throughput import Throughput
 from squeezebench.pipeline.cost.widths import network
+from squeezebench.pipeline.plan_file import sized
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.schema.experiment import check_experiment
 from squeezebench.schema.task import TaskSpec
@@ -260,6 +264,35 @@ def test_the_command_prints_the_cost_as_json(experiment, tmp_path, capsys):
     assert found["5"]["gradient_steps"] == 320 and found["5"]["tasks"]["digits"]["sequences"] == 1797
     assert found["5"]["gpu_hours"] > found["50"]["gpu_hours"] > 0
     assert set(found["5"]["disk_bytes"]) == {"downloads", "prepared", "records_and_models", "starts"}
+
+
+def test_planning_imports_no_torch_and_asks_for_the_cost_once(experiment, tmp_path):
+    code = f"""
+import sys
+from squeezebench.cli.main import main
+from squeezebench.pipeline import plan_file
+
+main(["plan", {str(experiment)!r}, "--results", {str(tmp_path)!r}])
+plan_file.supervised = None  # the second answer is the one that was kept
+main(["plan", {str(experiment)!r}, "--results", {str(tmp_path)!r}])
+print([module for module in ("torch", "pandas", "sklearn", "scipy", "matplotlib") if module in sys.modules])
+"""
+    environment = os.environ | {"SQUEEZEBENCH_CACHE": str(tmp_path / "cache")}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    lines = said.stdout.splitlines()
+    assert lines[-1] == "[]" and len(lines) == 13 and lines[:6] == lines[6:12]
+
+
+def test_a_kept_answer_is_used_for_the_same_plan_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("SQUEEZEBENCH_CACHE", str(tmp_path))
+    first, other = (make_plan(check_experiment(SMALL | {"seeds": seeds}, "s"), "s") for seeds in ([0, 1], [0, 1, 2]))
+    answer = sized(first, True, 5.0)
+    (kept,) = (tmp_path / "plans").iterdir()
+    assert sized(first, True, 5.0) == answer and len(sized(other, True, 5.0)["jobs"]) == 3
+    assert sized(first, True, 50.0)["costs"]["gpu_hours"] < answer["costs"]["gpu_hours"]
+    for damaged in ("", "[]", "{}", kept.read_text().replace('"jobs": [', '"jobs": [7, ')):
+        kept.write_text(damaged)
+        assert sized(first, True, 5.0)["jobs"] == answer["jobs"]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "inf", "nan"])

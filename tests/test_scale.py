@@ -16,8 +16,8 @@ import pytest
 from synthetic_records import make, of_run
 
 from squeezebench.base.errors import InputError
+from squeezebench.pipeline.plan_file import read_plan
 from squeezebench.pipeline.planner import make_plan
-from squeezebench.pipeline.worker import read_plan
 from squeezebench.report.gather import gather
 from squeezebench.schema.experiment import check_experiment
 

@@ -26,7 +26,7 @@ from squeezebench.method.discovery import find_methods
 from squeezebench.method.discovery import load as load_method
 from squeezebench.nn.rnn.classifier import RecurrentClassifier, recurrent_classifier
 from squeezebench.pipeline import workflow
-from squeezebench.pipeline.worker import read_plan
+from squeezebench.pipeline.plan_file import read_plan
 from squeezebench.pipeline.workflow import load_plan
 from squeezebench.report import build_report
 from squeezebench.schema.record import RECORD_NAME, Record, read_record, write_record

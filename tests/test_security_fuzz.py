@@ -36,7 +36,7 @@ from squeezebench.data.task import load_task
 from squeezebench.engine.measurement.files import save_model
 from squeezebench.engine.training import checkpoint
 from squeezebench.nn.rnn.classifier import recurrent_classifier
-from squeezebench.pipeline.worker import read_plan
+from squeezebench.pipeline.plan_file import read_plan
 from squeezebench.report import outputs
 from squeezebench.report.figures.more import read_history
 from squeezebench.report.figures.tuning import gather_tuning, tuning_table

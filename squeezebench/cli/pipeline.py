@@ -40,35 +40,24 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from squeezebench.base.files import write_atomically
     from squeezebench.base.yaml_file import load_yaml
-    from squeezebench.pipeline.planner import make_plan
+    from squeezebench.pipeline.plan_file import write_plan
     from squeezebench.schema.experiment import check_experiment, read_experiment
 
-    where = str(options.experiment)
-    if options.config_from_stdin:
+    where, snakefile = str(options.experiment), options.config_from_stdin
+    if snakefile:
         if options.experiment.is_file():
-            load_yaml(options.experiment)  # Snakemake's reader lets a key that is given twice pass
-        content = {"name": options.experiment.stem} | json.load(sys.stdin)
-        experiment = check_experiment(content, where)
+            load_yaml(options.experiment)  # Snakemake's reader accepts a key that is given twice
+        experiment = check_experiment({"name": options.experiment.stem} | json.load(sys.stdin), where)
     else:
         experiment = read_experiment(options.experiment, assignments(options.config, "--config"))
-    plan = make_plan(experiment, where)
-    if experiment.runs_per_job == "auto":
-        from squeezebench.pipeline.slurm.chunks import chunked
-
-        plan = chunked(plan)
-    path = options.results / experiment.name / "plan.json"
-    costs = None
-    if not options.config_from_stdin:  # the Snakefile plans each time it is read: seconds of calibration are too many
-        from squeezebench.pipeline.cost.estimate import GPU_TFLOPS, estimate, words
-
-        costs = estimate(plan, GPU_TFLOPS if options.gpu_tflops is None else options.gpu_tflops)
-    write_atomically(path, json.dumps(plan.model_dump(mode="json") | {"key": options.key}).encode())
-    if costs and options.json:
-        print(json.dumps({"plan": str(path)} | costs.as_dict(), indent=1))
-    elif costs:
-        print(f"{len(plan.runs)} runs in {len(plan.jobs)} jobs; wrote {path}", *words(costs), sep="\n")
+    plan, path, sizes = write_plan(experiment, where, options.results, options.key, not snakefile, options.gpu_tflops)
+    if snakefile:
+        return
+    if options.json:
+        print(json.dumps({"plan": str(path)} | sizes["costs"], indent=1))
+    else:
+        print(f"{len(plan.runs)} runs in {len(plan.jobs)} jobs; wrote {path}", *sizes["lines"], sep="\n")
 
 
 def _starts(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ import torch
 
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
-from squeezebench.base.reading import inside, read_json
+from squeezebench.base.reading import inside
 from squeezebench.base.suggestions import near_matches
 from squeezebench.data.task import load_task
 from squeezebench.engine.start import dense_start
@@ -25,25 +25,11 @@ from squeezebench.method.base import Method
 from squeezebench.method.discovery import MethodFile, find_methods, load
 from squeezebench.method.settings import settings_of
 from squeezebench.pipeline.isolation.attempts import supervisor
+from squeezebench.pipeline.plan_file import read_plan
 from squeezebench.pipeline.tuning.tuner import Study, kept_result, tune
 from squeezebench.schema.plan import Plan, PlannedRun, PlannedTuning
 from squeezebench.schema.record import Record, size_words
 from squeezebench.schema.run import RunSpec
-
-
-def read_plan(path: Path, job: str | None = None) -> Plan:
-    """The plan at `path`, with the runs of one job alone where it is named (checking those of 20,000 others would cost
-    each job half a second). Raises InputError where it is none."""
-    try:
-        content = read_json(path)
-        content.pop("key", None)
-        if job is not None:
-            content["runs"] = [run for run in content["runs"] if run["job"] == job]
-        return Plan.model_validate(content)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, AttributeError, KeyError):
-        raise InputError(f"{path}: not a plan that `squeezebench plan` wrote") from None
 
 
 def spec_of(plan: Plan, run: PlannedRun | PlannedTuning, **changed: Any) -> RunSpec:

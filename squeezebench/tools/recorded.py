@@ -16,7 +16,8 @@ from squeezebench.base.suggestions import near_matches
 from squeezebench.engine import provenance
 from squeezebench.method.discovery import MethodFile
 from squeezebench.nn.kernels import native
-from squeezebench.pipeline.worker import read_plan, spec_of
+from squeezebench.pipeline.plan_file import read_plan
+from squeezebench.pipeline.worker import spec_of
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.metrics import ENVIRONMENT
 from squeezebench.schema.plan import Plan

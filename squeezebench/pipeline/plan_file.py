@@ -1,0 +1,97 @@
+"""The plan of an experiment as a file: made, divided into jobs, estimated, written and read. Imports no torch.
+
+Job sizes and costs follow from networks that are built without memory, which needs torch. A process of its own does
+that, and the cache folder keeps its answer, so that planning again takes no longer than checking the experiment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from squeezebench.base.digests import digest_of
+from squeezebench.base.errors import InputError
+from squeezebench.base.files import write_atomically
+from squeezebench.base.places import cache_folder
+from squeezebench.base.reading import read_json
+from squeezebench.base.source import digest_of_package
+from squeezebench.engine.provenance import machine, packages
+from squeezebench.pipeline.isolation.watch import Limits, supervised
+from squeezebench.pipeline.planner import make_plan
+from squeezebench.schema.experiment import Experiment
+from squeezebench.schema.plan import Plan
+
+
+def read_plan(path: Path, job: str | None = None) -> Plan:
+    """Return the plan at `path`, with the runs of one job alone if `job` names it (checking those of 20,000 others
+    would cost each job half a second). Raises InputError if it is no plan."""
+    try:
+        content = read_json(path)
+        content.pop("key", None)
+        if job is not None:
+            content["runs"] = [run for run in content["runs"] if run["job"] == job]
+        return Plan.model_validate(content)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, AttributeError, KeyError):
+        raise InputError(f"{path}: not a plan that `squeezebench plan` wrote") from None
+
+
+def write_plan(
+    experiment: Experiment, where: str, results: Path, key: str = "", costs: bool = True, tflops: float | None = None
+) -> tuple[Plan, Path, dict[str, Any]]:
+    """Write the plan of an experiment below `results`; return it, its path, and the answer of `sized`.
+
+    where: the source of the experiment, for errors. key: kept in the file for the Snakefile. costs: estimate them; the
+    Snakefile, which plans each time it is read, does without the seconds that this takes. tflops: of a GPU, in float32.
+    """
+    plan, answer = make_plan(experiment, where), {}
+    if costs or experiment.runs_per_job == "auto":
+        answer = sized(plan, costs, tflops)
+        runs = [run.model_copy(update={"job": job}) for run, job in zip(plan.runs, answer["jobs"], strict=True)]
+        plan = plan.model_copy(update={"runs": runs, "jobs": list(dict.fromkeys(answer["jobs"]))})
+    path = results / experiment.name / "plan.json"
+    write_atomically(path, json.dumps(plan.model_dump(mode="json") | {"key": key}).encode())
+    return plan, path, answer
+
+
+def sized(plan: Plan, costs: bool, tflops: float | None) -> dict[str, Any]:
+    """Return `jobs` (the job of each run) and, if asked for, the `costs` with the `lines` that say them.
+
+    Raises InputError if `tflops` is no rate.
+    """
+    here = [digest_of_package(["pipeline", "schema"]), packages(), machine()]
+    key = digest_of([plan.model_dump(mode="json"), costs, tflops, *here])
+    kept = cache_folder() / "plans" / f"{plan.experiment}.json"
+    try:
+        answer = read_json(kept)
+        if answer.pop("key") == key and len(answer["jobs"]) == len(plan.runs):
+            return answer
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        pass
+    if "torch" in sys.modules:
+        answer = _size(plan, costs, tflops)
+    else:
+        ending = supervised(lambda: _size(plan, costs, tflops), Limits())
+        if ending.reason:
+            raise InputError(f"the cost of {plan.experiment} cannot be estimated: {ending.reason}")
+        answer = ending.result
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
+        write_atomically(kept, json.dumps(answer | {"key": key}).encode())
+    return answer
+
+
+def _size(plan: Plan, costs: bool, tflops: float | None) -> dict[str, Any]:
+    from squeezebench.pipeline.cost.estimate import GPU_TFLOPS, estimate, words
+    from squeezebench.pipeline.slurm.chunks import chunked
+
+    if plan.config["runs_per_job"] == "auto":
+        plan = chunked(plan)
+    answer: dict[str, Any] = {"jobs": [run.job for run in plan.runs]}
+    if costs:
+        estimated = estimate(plan, GPU_TFLOPS if tflops is None else tflops)
+        answer |= {"costs": estimated.as_dict(), "lines": words(estimated)}
+    return answer
