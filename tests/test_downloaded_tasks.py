@@ -223,7 +223,7 @@ SIGNAL = "train/Inertial Signals/body_gyro_y_train.txt"
     ("make", "words"),
     [
         (cut_archive, "truncated or damaged archive"),
-        (archive_without, "there is no UCI HAR Dataset/test/subject_test.txt in it"),
+        (archive_without, "UCI HAR Dataset/test/subject_test.txt: cannot be read (it is not there)"),
         (lambda tmp_path: tmp_path, "there is no train folder"),
         (lambda tmp_path: tmp_path / "nowhere", "no such folder"),
         (damaged(lambda f: f.pop("train/y_train.txt")), "y_train.txt: cannot be read (No such file or directory)"),

@@ -1,4 +1,4 @@
-"""cifar10, cifar100 and image_folder: synthetic files in the published forms, and what is wrong with them in one line."""
+"""cifar10, cifar100, image_folder: synthetic files in the published forms, and one line for what is wrong with them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from squeezebench.base.errors import InputError
+from squeezebench.data import cifar
 from squeezebench.data import store as store_module
 from squeezebench.data import task as task_module
 from squeezebench.data.sources import cifar10, cifar100, image_folder, source_module
@@ -111,7 +113,7 @@ def test_cifar_is_downloaded_once_and_checked(source, bytes_, tmp_path, monkeypa
     with pytest.raises(InputError, match=f"not what is expected .md5:{facts.md5}"):
         load_task(task_spec(source))
     own = facts.__class__(**vars(facts) | {"md5": hashlib.md5(content).hexdigest()})
-    monkeypatch.setattr(module, "FACTS", own)
+    monkeypatch.setattr(module, "load", partial(cifar.load, own))
     check(load_task(task_spec(source)), source, images, labels)
     (tmp_path / "web" / facts.archive).unlink()
     task_module._dataset.cache_clear()

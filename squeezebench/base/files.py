@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -32,3 +33,9 @@ def clear_half_written(folder: Path, name: str = "*") -> None:
     """Remove what writers of `name` that were killed in `write_atomically` left. For who alone writes it now."""
     for path in folder.glob(f".{name}.{'?' * 8}"):  # as mkstemp names them
         path.unlink(missing_ok=True)
+
+
+def stamp_of(files: Iterable[Path]) -> str:
+    """Names, sizes and times of `files`: a text that changes whenever one of them is written."""
+    stats = [(file.name, file.stat()) for file in files]
+    return ";".join(f"{name},{stat.st_size},{stat.st_mtime_ns}" for name, stat in stats)

@@ -15,3 +15,13 @@ def cache_folder() -> Path:
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path("~/.cache").expanduser()) / "squeezebench"
+
+
+def data_folder() -> Path:
+    """Where archives, clips, optical flow and features live: $SQUEEZEBENCH_DATA, else `data` in the cache folder.
+
+    The folder need not exist yet.
+    """
+    if own := os.environ.get("SQUEEZEBENCH_DATA"):
+        return Path(own).expanduser()
+    return cache_folder() / "data"

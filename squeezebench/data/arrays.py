@@ -14,6 +14,8 @@ import math
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -37,21 +39,11 @@ Arrays = dict[str, np.ndarray]
 
 def read_npz(path: Path) -> Arrays:
     """The known arrays of an .npz (compressed or not)."""
-    _check_is_zip(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {name[:-4]: name for name in archive.namelist() if name.endswith(".npy")}
-            for name, member in members.items():
-                with archive.open(member) as file:
-                    _refuse_objects(path, name, file)
-            arrays = {}
-            for name in _wanted(path, list(members)):
-                arrays[name] = _read_member(path, archive, name, members[name])
-            return arrays
-    except InputError:
-        raise
-    except DAMAGE as error:
-        raise InputError(f"{path}: truncated or damaged .npz ({_one_line(error)}); write it again") from None
+    with _opened(path) as (archive, members):
+        for name, member in members.items():
+            with archive.open(member) as file:
+                _refuse_objects(path, name, file)
+        return {name: _read_member(path, archive, name, members[name]) for name in _wanted(path, list(members))}
 
 
 def peek(path: Path, small: tuple[str, ...]) -> tuple[tuple[int, ...], Arrays]:
@@ -59,21 +51,24 @@ def peek(path: Path, small: tuple[str, ...]) -> tuple[tuple[int, ...], Arrays]:
     if path.is_dir():
         arrays = read_folder(path)  # x is only mapped
         return arrays["x"].shape, {name: arrays[name] for name in small if name in arrays}
+    with _opened(path) as (archive, members):
+        names = [name for name in small if name in _wanted(path, list(members))]
+        with archive.open(members["x"]) as file:
+            shape = _refuse_objects(path, "x", file, archive.getinfo(members["x"]).file_size)
+        return shape, {name: _read_member(path, archive, name, members[name]) for name in names}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, str]]]:
+    """The archive, and its members by the names of their arrays. Raises InputError if the archive is damaged."""
     _check_is_zip(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {name[:-4]: name for name in archive.namelist() if name.endswith(".npy")}
-            wanted = _wanted(path, list(members))
-            with archive.open(members["x"]) as file:
-                shape = _refuse_objects(path, "x", file, archive.getinfo(members["x"]).file_size)
-            arrays = {}
-            for name in (name for name in small if name in wanted):
-                arrays[name] = _read_member(path, archive, name, members[name])
+            yield archive, {name[:-4]: name for name in archive.namelist() if name.endswith(".npy")}
     except InputError:
         raise
     except DAMAGE as error:
         raise InputError(f"{path}: truncated or damaged .npz ({_one_line(error)}); write it again") from None
-    return shape, arrays
 
 
 def read_folder(path: Path) -> Arrays:

@@ -13,25 +13,24 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.files import write_atomically
+from squeezebench.base.places import data_folder
 from squeezebench.base.reading import regular
 from squeezebench.data.dataset import Dataset, Expected
-from squeezebench.data.prepared import Small, prepared_images
-
-if TYPE_CHECKING:
-    from squeezebench.data.store import Store
+from squeezebench.data.store import Small, Store, prepared_images
 
 FORMAT = 1  # raise it when the same files give other arrays
 FRAME = (3, 32, 32)
 PIXELS = 3 * 32 * 32
 ADDRESS = "https://www.cs.toronto.edu/~kriz/"
 PIECE = 1000  # records read at once
-MADE_UP_SEED = 0
+SYNTHETIC_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def expected(facts: Cifar, options: Options) -> Expected:
     """The published sizes; those of a folder come from the sizes of its files."""
     sizes, fetched = {"train": 50_000, "test": 10_000}, facts.size
     if options.synthetic is not None:
-        sizes, fetched = _made_up_sizes(facts, options.synthetic), 0
+        sizes, fetched = _synthetic_sizes(facts, options.synthetic), 0
     elif options.folder is not None:
         with _opened(facts, Path(options.folder).expanduser()) as files:
             sizes = {part: sum(_records(facts, files, name) for name in facts.files[part]) for part in facts.files}
@@ -112,12 +111,13 @@ def stamp(facts: Cifar, options: Options) -> str:
 
 def _place(facts: Cifar, options: Options) -> Path:
     from squeezebench.data.download import fetch
-    from squeezebench.data.folders import data_folder
 
     if options.folder is not None:
         return Path(options.folder).expanduser()
     if options.synthetic is not None:
-        return _made_up(facts, data_folder() / "synthetic" / f"{facts.name}-{options.synthetic}", options.synthetic)
+        return _make_synthetic(
+            facts, data_folder() / "synthetic" / f"{facts.name}-{options.synthetic}", options.synthetic
+        )
     return fetch(ADDRESS + facts.archive, data_folder() / facts.name / facts.archive, f"md5:{facts.md5}")
 
 
@@ -244,22 +244,20 @@ def _class_names(facts: Cifar, files: Files) -> list[str]:
 # ---------------------------------------------------------------------- synthetic
 
 
-def _made_up_sizes(facts: Cifar, count: int) -> dict[str, int]:
+def _synthetic_sizes(facts: Cifar, count: int) -> dict[str, int]:
     """By part, of `count` images a class: a fifth is test."""
     test = count // 5
     return {"train": (count - test) * facts.classes, "test": test * facts.classes}
 
 
-def _made_up(facts: Cifar, folder: Path, count: int) -> Path:
+def _make_synthetic(facts: Cifar, folder: Path, count: int) -> Path:
     """Files in the binary form: a soft pattern for each class, in noise. Written once; the same bytes everywhere."""
-    from squeezebench.base.files import write_atomically
-
     if (folder / facts.names).exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(MADE_UP_SEED)
+    rng = np.random.default_rng(SYNTHETIC_SEED)
     patterns = rng.normal(size=(facts.classes, 3, 4, 4)).repeat(8, 2).repeat(8, 3).reshape(facts.classes, PIXELS)
-    for part, size in _made_up_sizes(facts, count).items():
+    for part, size in _synthetic_sizes(facts, count).items():
         y = np.arange(size) % facts.classes
         x = np.clip(128 + 40 * patterns[y] + 30 * rng.normal(size=(size, PIXELS)), 0, 255).astype(np.uint8)
         labels = np.stack([y // 5] * (facts.labels - 1) + [y], 1).astype(np.uint8)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,16 @@ class Dataset:
     scale: np.ndarray | None = None  # (D,) factor per feature
     origin: str = ""  # citation, address or file digest
     flipped: np.ndarray | None = None  # as x: the mirrored sequences; training draws one of the two, others read x
-    frame: tuple[int, int, int] | None = None  # (C, H, W) where a step is an image, D = C * H * W
+    frame: tuple[int, int, int] | None = None  # (C, H, W) if a step is an image, D = C * H * W
+
+    def as_images(self, source: str, replaces: str) -> Dataset:
+        """(N, H, W), images row by row -> (N, 1, H * W) with frame (1, H, W), a view.
+
+        The name becomes `source` if it is that of the source `replaces`; a folder's path stays.
+        """
+        count, height, width = self.x.shape
+        name = source if self.name == replaces else self.name
+        return replace(self, name=name, x=self.x.reshape(count, 1, height * width), frame=(1, height, width))
 
 
 @dataclass(frozen=True)
@@ -39,4 +49,14 @@ class Expected:
     disk_bytes: int | None  # prepared arrays that stay on disk (the user's own files count nothing)
     download_bytes: int | None  # what is fetched on first use
     train: int | None = None  # sequences of an official training part, before validation is cut off
-    frame: tuple[int, int, int] | None = None  # as of the Dataset
+    frame: tuple[int, int, int] | None = None  # as in Dataset
+
+    def as_images(self) -> Expected:
+        """The sizes of `Dataset.as_images`."""
+        return replace(self, steps=1, inputs=self.steps * self.inputs, frame=(1, self.steps, self.inputs))
+
+
+class NoOptions(BaseModel):
+    """This source has no options."""
+
+    model_config = ConfigDict(extra="forbid")

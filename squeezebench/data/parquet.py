@@ -30,6 +30,8 @@ def read_parquet(path: Path) -> Arrays:
 
 
 def _read(path: Path, table: Any) -> Arrays:
+    import pandas as pd
+
     for name in KEYS:
         if name not in table.column_names:
             raise InputError(
@@ -44,7 +46,7 @@ def _read(path: Path, table: Any) -> Arrays:
     step = _plain(path, table, "step")
     if step.dtype.kind not in "iu":
         raise InputError(f"{path}: column step has type {table.schema.field('step').type}; it must be integer")
-    ids, code = _codes(_plain(path, table, "sequence"))
+    code, ids = pd.factorize(_plain(path, table, "sequence"), use_na_sentinel=False)  # in order of first appearance
     order = np.lexsort((step, code))
     code, step = code[order], step[order]
     for row in np.flatnonzero((code[1:] == code[:-1]) & (step[1:] == step[:-1])):
@@ -106,15 +108,6 @@ def _open(path: Path, only: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
         columns = [name for name in only if name in names] if only else names
         check_memory("its table", file.metadata.num_rows * len(columns) * 8)
         return file.read(columns=columns), names
-
-
-def _codes(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(names in order of first appearance, code of each row)."""
-    names, first, code = np.unique(ids, return_index=True, return_inverse=True)
-    by_appearance = np.argsort(first)
-    rank = np.empty_like(by_appearance)
-    rank[by_appearance] = np.arange(len(names))
-    return names[by_appearance], rank[code]
 
 
 def _plain(path: Path, table: Any, name: str) -> np.ndarray:

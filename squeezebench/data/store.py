@@ -16,7 +16,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -26,9 +26,13 @@ import numpy as np
 from filelock import FileLock
 from numpy.lib import format as npy
 
+from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
+from squeezebench.base.places import data_folder
 
+Small = dict[str, np.ndarray]
+Fill = Callable[["Store"], tuple[dict[str, Any], Small]]
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 BLOCK = 16 << 20
 
@@ -207,3 +211,33 @@ def _digest(path: Path) -> str:
         while block := file.read(BLOCK):
             sha.update(block)
     return sha.hexdigest()
+
+
+def prepared_images(source: str, key: dict[str, Any], inputs: int, fill: Fill) -> tuple[np.ndarray, Small, dict]:
+    """(x (N, 1, inputs) uint8, mapped; small arrays; meta.json) of images that are brought into one form once.
+
+    They lie below $SQUEEZEBENCH_DATA in a folder that is named by `key`, the JSON of all that decides them. The first
+    run that needs them makes them with `fill`, which appends the rows that the store lacks and returns meta and small
+    arrays; others wait for it. Raises InputError if they cannot be written, and what `fill` raises.
+    """
+    folder = data_folder() / "images" / f"{source}-{digest_of(key)[:12]}"
+    try:
+        meta = complete(folder)
+        if meta is None:
+            with opened(folder, key, {"x": ((1, inputs), "|u1")}) as store:
+                if complete(folder) is None:  # otherwise another process made them while this one waited
+                    about, small = fill(store)
+                    store.finish(about, **small)
+            meta = complete(folder)
+        small = {name: _array(folder, name) for name in meta["digests"] if name != "x"}
+        return _array(folder, "x", "r"), small, meta
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"{error.filename or folder}: {reason}; prepared images are kept below $SQUEEZEBENCH_DATA: give a folder "
+            "there that can be written"
+        ) from None
+
+
+def _array(folder: Path, name: str, mapped: str | None = None) -> np.ndarray:
+    return np.load(folder / f"{name}.npy", mmap_mode=mapped, allow_pickle=False)

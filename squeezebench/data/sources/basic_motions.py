@@ -8,31 +8,18 @@ https://timeseriesclassification.com/description.php?Dataset=BasicMotions
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
-from squeezebench.data.cache import Arrays, cached_arrays
-from squeezebench.data.collections import official_arrays
-from squeezebench.data.dataset import Dataset, Expected
+from squeezebench.data.aeon_sets import official_arrays, official_dataset
+from squeezebench.data.cache import Arrays
+from squeezebench.data.dataset import Dataset, Expected, NoOptions
 
 DEFAULT_SPLIT = "official"
-
-
-class Options(BaseModel):
-    """This source has no options."""
-
-    model_config = ConfigDict(extra="forbid")
+Options = NoOptions
 
 
 def load(options: Options) -> Dataset:
     """x (80, 100, 6) float64; all sequences have 100 steps."""
-    arrays = cached_arrays("basic_motions", "aeon", _build)
-    return Dataset(
-        name="basic_motions",
-        x=arrays["x"],
-        y=arrays["y"],
-        classes=tuple(map(str, arrays["classes"])),
-        subset=arrays["subset"],
-        origin="aeon load_basic_motions; UEA archive, arXiv:1811.00075",
+    return official_dataset(
+        "basic_motions", "basic_motions", _build, "aeon load_basic_motions; UEA archive, arXiv:1811.00075"
     )
 
 

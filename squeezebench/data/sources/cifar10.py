@@ -9,14 +9,15 @@ https://www.cs.toronto.edu/~kriz/cifar.html (format, checksum).
 
 from __future__ import annotations
 
-from squeezebench.data import cifar as _cifar
-from squeezebench.data.dataset import Dataset, Expected
+from functools import partial
+
+from squeezebench.data import cifar
 
 DEFAULT_SPLIT = "official"
 MAIN_OPTION = "folder"
-Options = _cifar.Options
+Options = cifar.Options
 
-FACTS = _cifar.Cifar(
+FACTS = cifar.Cifar(
     name="cifar10",
     archive="cifar-10-binary.tar.gz",
     md5="c32a1d4ab5d03f1284b67883e8d87530",
@@ -27,18 +28,6 @@ FACTS = _cifar.Cifar(
     classes=10,
     labels=1,
 )
-
-
-def load(options: Options) -> Dataset:
-    """x (60000, 1, 3072) uint8, mapped."""
-    return _cifar.load(FACTS, options)
-
-
-def expected(options: Options) -> Expected:
-    """The published sizes, or those of a folder."""
-    return _cifar.expected(FACTS, options)
-
-
-def stamp(options: Options) -> str:
-    """Changes whenever one of the user's files is written."""
-    return _cifar.stamp(FACTS, options)
+load = partial(cifar.load, FACTS)
+expected = partial(cifar.expected, FACTS)
+stamp = partial(cifar.stamp, FACTS)

@@ -9,18 +9,12 @@ which scikit-learn ships).
 from __future__ import annotations
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from squeezebench.data.cache import Arrays, cached_arrays
-from squeezebench.data.dataset import Dataset, Expected
+from squeezebench.data.dataset import Dataset, Expected, NoOptions
 
 DEFAULT_SPLIT = "random"
-
-
-class Options(BaseModel):
-    """This source has no options."""
-
-    model_config = ConfigDict(extra="forbid")
+Options = NoOptions
 
 
 def load(options: Options) -> Dataset:

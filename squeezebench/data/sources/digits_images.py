@@ -6,7 +6,6 @@ The images and the split are those of `digits`, which reads the same images row 
 from __future__ import annotations
 
 from squeezebench.data.dataset import Dataset, Expected
-from squeezebench.data.images import as_images, images_expected
 from squeezebench.data.sources import digits
 
 DEFAULT_SPLIT = digits.DEFAULT_SPLIT
@@ -15,9 +14,9 @@ Options = digits.Options
 
 def load(options: Options) -> Dataset:
     """x (1797, 1, 64) uint8, rows from top to bottom."""
-    return as_images(digits.load(options), "digits_images", "digits")
+    return digits.load(options).as_images("digits_images", replaces="digits")
 
 
 def expected(options: Options) -> Expected:
-    """As of digits."""
-    return images_expected(digits.expected(options))
+    """The sizes of digits, as images."""
+    return digits.expected(options).as_images()

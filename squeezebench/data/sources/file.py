@@ -29,6 +29,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.files import stamp_of
 from squeezebench.data.arrays import Arrays, digest_of_file, peek, read_folder, read_npz
 from squeezebench.data.checks import check_features, check_rows
 from squeezebench.data.dataset import Dataset, Expected
@@ -97,7 +98,7 @@ def expected(options: Options) -> Expected:
 
 def stamp(options: Options) -> str:
     """Changes whenever a file behind the path is written."""
-    return ";".join(f"{file.name},{file.stat().st_size},{file.stat().st_mtime_ns}" for file in _files(options.path))
+    return stamp_of(_files(options.path))
 
 
 def _files(path: str | Path) -> list[Path]:

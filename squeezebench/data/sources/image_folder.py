@@ -20,17 +20,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from squeezebench.base.errors import InputError
 from squeezebench.data.dataset import Dataset, Expected
-from squeezebench.data.prepared import Small, prepared_images
-
-if TYPE_CHECKING:
-    from squeezebench.data.store import Store
+from squeezebench.data.store import Small, Store, prepared_images
 
 DEFAULT_SPLIT = "official"
 MAIN_OPTION = "folder"

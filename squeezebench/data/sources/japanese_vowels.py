@@ -8,32 +8,18 @@ https://doi.org/10.24432/C5NS47
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
-from squeezebench.data.cache import Arrays, cached_arrays
-from squeezebench.data.collections import official_arrays
-from squeezebench.data.dataset import Dataset, Expected
+from squeezebench.data.aeon_sets import official_arrays, official_dataset
+from squeezebench.data.cache import Arrays
+from squeezebench.data.dataset import Dataset, Expected, NoOptions
 
 DEFAULT_SPLIT = "official"
-
-
-class Options(BaseModel):
-    """This source has no options."""
-
-    model_config = ConfigDict(extra="forbid")
+Options = NoOptions
 
 
 def load(options: Options) -> Dataset:
     """x (640, 29, 12) float64, zero-padded, with lengths."""
-    arrays = cached_arrays("japanese_vowels", "aeon", _build)
-    return Dataset(
-        name="japanese_vowels",
-        x=arrays["x"],
-        y=arrays["y"],
-        classes=tuple(map(str, arrays["classes"])),
-        length=arrays["length"],
-        subset=arrays["subset"],
-        origin="aeon load_japanese_vowels; UCI https://doi.org/10.24432/C5NS47",
+    return official_dataset(
+        "japanese_vowels", "japanese_vowels", _build, "aeon load_japanese_vowels; UCI https://doi.org/10.24432/C5NS47"
     )
 
 

@@ -6,7 +6,6 @@ The files, the folder and the split are those of `mnist_rows`, which reads the s
 from __future__ import annotations
 
 from squeezebench.data.dataset import Dataset, Expected
-from squeezebench.data.images import as_images, images_expected
 from squeezebench.data.sources import mnist_rows
 
 DEFAULT_SPLIT = mnist_rows.DEFAULT_SPLIT
@@ -17,9 +16,9 @@ stamp = mnist_rows.stamp
 
 def load(options: Options) -> Dataset:
     """x (70000, 1, 784) uint8, rows from top to bottom."""
-    return as_images(mnist_rows.load(options), "mnist", "mnist_rows")
+    return mnist_rows.load(options).as_images("mnist", replaces="mnist_rows")
 
 
 def expected(options: Options) -> Expected:
-    """As of mnist_rows."""
-    return images_expected(mnist_rows.expected(options))
+    """The sizes of mnist_rows, as images."""
+    return mnist_rows.expected(options).as_images()

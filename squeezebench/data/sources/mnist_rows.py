@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.files import stamp_of
 from squeezebench.data.dataset import Dataset, Expected
 
 DEFAULT_SPLIT = "official"
@@ -82,13 +83,12 @@ def stamp(options: Options) -> str:
     """Changes whenever one of the folder's files is written."""
     if options.folder is None:
         return ""
-    files = [_find(Path(options.folder).expanduser(), name) for name in MD5]
-    return ";".join(f"{file.name},{file.stat().st_size},{file.stat().st_mtime_ns}" for file in files)
+    return stamp_of(_find(Path(options.folder).expanduser(), name) for name in MD5)
 
 
 def _downloaded() -> Path:
+    from squeezebench.base.places import data_folder
     from squeezebench.data.download import fetch
-    from squeezebench.data.folders import data_folder
 
     folder = data_folder() / "mnist"
     for name, digest in MD5.items():

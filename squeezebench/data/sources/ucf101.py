@@ -7,35 +7,25 @@ Shah (2012), CRCV-TR-12-01, arXiv:1212.0402.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
 
-from squeezebench.data.dataset import Dataset, Expected
-from squeezebench.data.video import options as _video
+from squeezebench.data.video import options as video
 
 DEFAULT_SPLIT = "official"
 PREPARED = True
 TRAIN = (9537, 9586, 9624)  # clips in the official training lists
 
 
-class Options(_video.VideoOptions):
+class Options(video.VideoOptions):
     """Which features, and which official list."""
 
     frames: int = Field(default=25, ge=1, description="frames kept of each clip, evenly spaced")
     split_list: Literal[1, 2, 3] = Field(default=1, description="official list of train and test clips")
 
 
-def load(options: Options) -> Dataset:
-    """x (13320, 25, D), memory-mapped; D is 2048 or 1280 for one stream, twice that for both."""
-    return _video.load("ucf101", options)
-
-
-def expected(options: Options) -> Expected:
-    """Sizes without the data."""
-    return _video.expected("ucf101", options, TRAIN)
-
-
-def stamp(options: Options) -> str:
-    """Changes when the features are prepared anew."""
-    return _video.stamp("ucf101", options)
+load = partial(video.load, "ucf101")
+expected = partial(video.expected, "ucf101", train=TRAIN)
+stamp = partial(video.stamp, "ucf101")

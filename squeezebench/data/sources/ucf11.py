@@ -8,27 +8,18 @@ Liu, Luo and Shah, Recognizing realistic actions from videos in the wild, CVPR 2
 
 from __future__ import annotations
 
-from squeezebench.data.dataset import Dataset, Expected
-from squeezebench.data.video import options as _video
+from functools import partial
+
+from squeezebench.data.video import options as video
 
 DEFAULT_SPLIT = "group"
 PREPARED = True
 
 
-class Options(_video.VideoOptions):
+class Options(video.VideoOptions):
     """Which features."""
 
 
-def load(options: Options) -> Dataset:
-    """x (1600, 32, D), memory-mapped; D is 2048 or 1280 for CNN features, 57,600 for pixels."""
-    return _video.load("ucf11", options)
-
-
-def expected(options: Options) -> Expected:
-    """Sizes without the data."""
-    return _video.expected("ucf11", options)
-
-
-def stamp(options: Options) -> str:
-    """Changes when the features are prepared anew."""
-    return _video.stamp("ucf11", options)
+load = partial(video.load, "ucf11")
+expected = partial(video.expected, "ucf11")
+stamp = partial(video.stamp, "ucf11")

@@ -14,8 +14,6 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Callable
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,6 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.files import stamp_of
 from squeezebench.data.cache import Arrays, cached_arrays
 from squeezebench.data.dataset import Dataset, Expected
 
@@ -40,8 +39,6 @@ STEPS = 128
 PARTS = ("train", "test")
 SIZES = (7352, 2947)
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
-
-Read = Callable[[str], bytes]  # path below `UCI HAR Dataset` -> content
 
 
 class Options(BaseModel):
@@ -80,13 +77,12 @@ def stamp(options: Options) -> str:
     """Changes whenever a file of the folder is written."""
     if options.folder is None:
         return ""
-    files = sorted(file for file in Path(options.folder).expanduser().rglob("*") if file.is_file())
-    return ";".join(f"{file.name},{file.stat().st_size},{file.stat().st_mtime_ns}" for file in files)
+    return stamp_of(sorted(file for file in Path(options.folder).expanduser().rglob("*") if file.is_file()))
 
 
 def _downloaded() -> Path:
+    from squeezebench.base.places import data_folder
     from squeezebench.data.download import fetch
-    from squeezebench.data.folders import data_folder
 
     return fetch(ADDRESS, data_folder() / "uci_har" / OUTER, f"sha256:{SHA256}")
 
@@ -99,51 +95,49 @@ def _build(place: Path) -> Arrays:
         raise InputError(f"{place}: no such folder; the unpacked `{ROOT}` or its archive is needed")
     for folder in (place, place / ROOT):
         if (folder / "train").is_dir():
-            return _arrays(str(folder), partial(_of_folder, folder))
+            return _arrays(folder)
     for name in (INNER, OUTER):
         if (place / name).is_file():
             return _from_archive(place / name)
     raise InputError(f"{place}: there is no train folder, no `{ROOT}`, no {INNER} and no {OUTER}")
 
 
-def _of_folder(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except OSError as error:
-        raise InputError(f"{folder / name}: cannot be read ({error.strerror}); unpack the archive again") from None
-
-
 def _from_archive(path: Path) -> Arrays:
     """From the repository's archive, or from the one that it holds."""
     try:
-        with zipfile.ZipFile(path) as outer:
-            if INNER not in outer.namelist():
-                return _arrays(str(path), partial(_of_archive, path, outer))
-            with zipfile.ZipFile(io.BytesIO(outer.read(INNER))) as inner:
-                return _arrays(f"{path}: {INNER}", partial(_of_archive, path, inner))
+        with zipfile.ZipFile(path) as archive:
+            if INNER not in archive.namelist():
+                return _arrays(zipfile.Path(archive, f"{ROOT}/"))
+            with zipfile.ZipFile(io.BytesIO(archive.read(INNER))) as inner:
+                inner.filename = f"{path}: {INNER}"  # for messages
+                return _arrays(zipfile.Path(inner, f"{ROOT}/"))
     except DAMAGE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: truncated or damaged archive ({reason}); remove it and fetch it again") from None
 
 
-def _of_archive(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
+def _read(root: Path | zipfile.Path, name: str) -> bytes:
+    """The content of a file of the unpacked data or of the archive."""
+    file = root / name
     try:
-        return archive.read(f"{ROOT}/{name}")
-    except KeyError:
-        raise InputError(f"{path}: there is no {ROOT}/{name} in it; fetch it again") from None
+        return file.read_bytes()
+    except (OSError, KeyError) as error:  # a member that is not there raises one or the other
+        reason = getattr(error, "strerror", None) or "it is not there"
+        raise InputError(f"{file}: cannot be read ({reason}); fetch or unpack the archive again") from None
 
 
-def _arrays(where: str, read: Read) -> Arrays:
+def _arrays(root: Path | zipfile.Path) -> Arrays:
     """x (N, 128, 9) float32, y, group (person), subset, classes; train first."""
-    names = _activities(where, read("activity_labels.txt"))
+    where = str(root)
+    names = _activities(where, _read(root, "activity_labels.txt"))
     x, y, group, subset = [], [], [], []
     for part in PARTS:
-        labels = _table(where, f"{part}/y_{part}.txt", read, 1).astype(np.int64)[:, 0]
-        people = _table(where, f"{part}/subject_{part}.txt", read, 1).astype(np.int64)[:, 0]
+        labels = _table(root, f"{part}/y_{part}.txt", 1).astype(np.int64)[:, 0]
+        people = _table(root, f"{part}/subject_{part}.txt", 1).astype(np.int64)[:, 0]
         signals = []
         for signal in SIGNALS:
             name = f"{part}/Inertial Signals/{signal}_{part}.txt"
-            signals.append(_table(where, name, read, STEPS).astype(np.float32))
+            signals.append(_table(root, name, STEPS).astype(np.float32))
             if len(signals[-1]) != len(labels):
                 raise InputError(f"{where}: {name} has {len(signals[-1])} windows, y_{part}.txt {len(labels)} labels")
         if len(people) != len(labels):
@@ -169,15 +163,15 @@ def _activities(where: str, content: bytes) -> list[str]:
     return [name.lower() for _, name in rows]
 
 
-def _table(where: str, name: str, read: Read, columns: int) -> np.ndarray:
+def _table(root: Path | zipfile.Path, name: str, columns: int) -> np.ndarray:
     """(rows, columns) float64 from text of numbers between blanks."""
-    content = read(name)
+    content = _read(root, name)
     if not content.strip():
-        raise InputError(f"{where}: {name} is empty; fetch it again")
+        raise InputError(f"{root}: {name} is empty; fetch it again")
     try:
         table = np.loadtxt(io.BytesIO(content), ndmin=2)
     except ValueError as error:
-        raise InputError(f"{where}: {name}: {(str(error).splitlines() or [''])[0]}") from None
+        raise InputError(f"{root}: {name}: {(str(error).splitlines() or [''])[0]}") from None
     if table.shape[1] != columns:
-        raise InputError(f"{where}: {name} has {table.shape[1]} numbers in a row; it must have {columns}")
+        raise InputError(f"{root}: {name} has {table.shape[1]} numbers in a row; it must have {columns}")
     return table

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from squeezebench.base.errors import InputError
 from squeezebench.base.places import cache_folder
-from squeezebench.data.cache import Arrays, cached_arrays, prepared_arrays
-from squeezebench.data.collections import official_arrays
+from squeezebench.data.aeon_sets import official_arrays, official_dataset
+from squeezebench.data.cache import Arrays, prepared_arrays
 from squeezebench.data.dataset import Dataset, Expected
 
 DEFAULT_SPLIT = "official"
@@ -40,20 +40,9 @@ class Options(BaseModel):
 
 def load(options: Options) -> Dataset:
     """x (N, T, D) float64, zero-padded, with lengths where they vary."""
-    if options.folder is None:
-        arrays = cached_arrays(f"ucr-{options.name}", "aeon", lambda: _build(options))
-    else:
-        arrays = _build(options)  # the user's folder may change, so it is read each time
-    varies = bool((arrays["length"] < arrays["x"].shape[1]).any())
-    return Dataset(
-        name=options.name,
-        x=arrays["x"],
-        y=arrays["y"],
-        classes=tuple(map(str, arrays["classes"])),
-        length=arrays["length"] if varies else None,
-        subset=arrays["subset"],
-        origin=f"aeon load_classification({options.name}); https://timeseriesclassification.com",
-    )
+    cached_as = f"ucr-{options.name}" if options.folder is None else None  # a user's folder may change
+    origin = f"aeon load_classification({options.name}); https://timeseriesclassification.com"
+    return official_dataset(options.name, cached_as, lambda: _build(options), origin)
 
 
 def expected(options: Options) -> Expected:

@@ -13,14 +13,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from squeezebench.base.errors import InputError
 from squeezebench.data.video.options import BACKBONES
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GAIN = {"inception_v3": 2.0, "efficientnet_b1": 2.15}  # of the random weights' variance: features stay within float16
@@ -38,17 +40,21 @@ class Backbone:
     device: torch.device
     digest: str
 
-    @torch.inference_mode()
     def features(self, frames: np.ndarray) -> np.ndarray:
         """(F, H, W, 3) uint8 -> (F, D) float32.
 
         F is one clip's frames: a batch never mixes clips, so the bits of a clip's features do not depend on
         where an interrupted job went on.
         """
-        parts = [self._forward(frames[start : start + CHUNK]) for start in range(0, len(frames), CHUNK)]
+        import torch
+
+        with torch.inference_mode():
+            parts = [self._forward(frames[start : start + CHUNK]) for start in range(0, len(frames), CHUNK)]
         return np.concatenate(parts)
 
     def _forward(self, frames: np.ndarray) -> np.ndarray:
+        import torch
+
         x = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
         mean, std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
         return self.module(x.sub_(mean).div_(std)).float().cpu().numpy()
@@ -59,6 +65,8 @@ def backbone(name: str, weights: str, size: int, device: str = "auto", seed: int
 
     Raises InputError: frames too small for the network, or weights that cannot be fetched.
     """
+    import torch
+
     if size < BACKBONES[name].least:
         raise InputError(f"{name}: size is {size}; it needs frames of at least {BACKBONES[name].least} pixels")
     if device == "auto":
@@ -102,6 +110,8 @@ def torchvision() -> Any:
 
 def declare_operators() -> None:
     """Declare torchvision::nms and ::qnms where nothing has; kept for the life of the process."""
+    import torch
+
     library = torch.library.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, operator):
@@ -113,6 +123,8 @@ _LIBRARIES: list[torch.library.Library] = []  # a library that is garbage-collec
 
 
 def _without_head(name: str, module: nn.Module) -> nn.Module:
+    from torch import nn
+
     if name == "inception_v3":
         module.aux_logits, module.AuxLogits, module.fc = False, None, nn.Identity()
     else:
@@ -121,6 +133,9 @@ def _without_head(name: str, module: nn.Module) -> nn.Module:
 
 
 def _random(name: str, seed: int) -> nn.Module:
+    import torch
+    from torch import nn
+
     models = torchvision()
     generator = torch.Generator().manual_seed(seed)
     build: dict[str, Callable[[], nn.Module]] = {
@@ -139,6 +154,8 @@ def _random(name: str, seed: int) -> nn.Module:
 
 
 def _imagenet(name: str) -> nn.Module:
+    import torch
+
     models = torchvision()
     weights = {
         "inception_v3": lambda: models.Inception_V3_Weights.IMAGENET1K_V1,

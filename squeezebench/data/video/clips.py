@@ -22,7 +22,7 @@ from tqdm import tqdm
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
-from squeezebench.data.folders import data_folder
+from squeezebench.base.places import data_folder
 from squeezebench.data.video.catalogue import VideoSet, video_set
 from squeezebench.data.video.decode import ClipError, read_frames
 

@@ -47,11 +47,6 @@ def scan(path: Path) -> Scan:
     return Scan(frames, damaged)
 
 
-def frame_count(path: Path) -> int:
-    """How many frames of the clip can be decoded, whatever its container says."""
-    return scan(path).frames
-
-
 def spread(total: int, frames: int) -> np.ndarray:
     """Indices (F,) int64 of F = min(total, frames) frames: the middles of `frames` equal segments, or all of them."""
     if total <= frames:

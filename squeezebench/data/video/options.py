@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
+from squeezebench.base.places import data_folder
 from squeezebench.data.dataset import Dataset, Expected
-from squeezebench.data.folders import data_folder
 from squeezebench.data.video.catalogue import video_set
 
 

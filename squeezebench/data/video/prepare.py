@@ -17,7 +17,7 @@ import numpy as np
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
-from squeezebench.data.folders import data_folder
+from squeezebench.base.places import data_folder
 from squeezebench.data.sources import source_module
 from squeezebench.data.store import complete, opened
 from squeezebench.data.task import parse_options
