@@ -96,7 +96,8 @@ def test_a_source_that_cannot_be_used_is_one_line_before_anything_is_trained(cod
 def test_no_module_of_data_imports_torch_before_it_is_needed():
     code = (
         "import importlib, pkgutil, sys, squeezebench.data as data\n"
-        "for module in pkgutil.walk_packages(data.__path__, data.__name__ + '.'): importlib.import_module(module.name)\n"
+        "modules = pkgutil.walk_packages(data.__path__, data.__name__ + '.')\n"
+        "for module in modules: importlib.import_module(module.name)\n"
         "print('torch' in sys.modules, 'squeezebench.data.video.backbones' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
