@@ -50,10 +50,8 @@ class Cell(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def __reduce__(self) -> tuple[Callable[[str], Cell], tuple[str]]:
-        from squeezebench.nn.rnn.cells import cell_of
-
-        return cell_of, (self.name,)  # a copy is the same object
+    def __deepcopy__(self, memo: dict[int, Any]) -> Cell:
+        return self  # a cell has no state; a copied layer asks the same object
 
     # --- the equations
     @abstractmethod
