@@ -1,4 +1,4 @@
-"""`squeezebench compare A B`: two folders of results told apart, noise left aside. Never imports torch.
+"""`squeezebench compare A B`: what changed between two folders of results beyond noise. Imports no torch.
 
 For a run group (task, protocol, method, settings) in both folders the seeds in common are paired. Accuracy: the paired
 difference of test accuracy, its 95 % t interval and t test, corrected over the groups (Holm 1979). Sizes are whole
@@ -10,7 +10,7 @@ seeds with a bootstrap interval; they depend on what else ran, so they are shown
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,56 +21,21 @@ from squeezebench.report import formats
 from squeezebench.report.gather import GROUP, Gathered, gather
 from squeezebench.report.statistics.compare import holm
 from squeezebench.report.statistics.groups import ENOUGH_SEEDS, LEVEL
-from squeezebench.report.statistics.paired import Interval, difference_test, mean_ratio
+from squeezebench.report.statistics.paired import difference_test, mean_ratio
+from squeezebench.schema.differences import FolderDifferences, GroupDifference, Interval
+from squeezebench.schema.metrics import ENVIRONMENT, METRICS
 
 IDENTICAL, SAME, CHANGED, FEW = "identical (bits)", "no change beyond noise", "changed", "not enough seeds"
 NOTHING = "no result in either"
-ACCURACIES = ("train", "validation", "test")
-COUNTS = ("count_input_to_hidden", "count_hidden_to_hidden", "count_bias", "count_mask_vectors", "count_head",
-          "count_model_total", "count_lstm_total", "count_weights", "count_neurons", "kept_inputs",
-          "kept_hidden")  # fmt: skip
-SIZES = ("bytes", "macs")  # they follow from the module, whatever its counts are
-TIMES = {"train_seconds": "training time", "latency_ms_1": "latency"}
-ORIGINS = ("machine", "device", "threads", "native", "python", "squeezebench", "engine_digest")
+ANSWERS = [metric.column for metric in METRICS if metric.column and metric.compared == "near"]
+EXACT = [metric for metric in METRICS if metric.column and metric.compared == "exact" and metric.unit != "widths"]
+COUNTS = [metric.column for metric in EXACT if metric.unit in ("parameters", "units")]
+SIZES = [metric.column for metric in EXACT]  # bytes and MACs follow from the module, whatever its counts are
+TIMES = {metric.column: metric.title.lower() for metric in METRICS if metric.title and metric.unit in ("ms", "s")}
+RANK = (CHANGED, FEW, SAME, IDENTICAL, NOTHING)  # the order of the groups
 
 
-@dataclass(frozen=True)
-class Paired:
-    """One run group in both folders."""
-
-    key: dict[str, str]  # GROUP, settings as in A
-    label: str  # the varied settings
-    seeds: list[int]  # finished in both
-    verdict: str
-    changed: list[str]  # what is beyond noise: accuracy, size, status
-    accuracy: tuple[float, float] | None  # mean test accuracy in A, in B
-    difference: Interval | None  # of test accuracy, B - A
-    p_holm: float | None
-    size: tuple[float, float] | None  # means by the task's rule (sizes.py); of the whole model without an LSTM
-    sizes_differ: dict[str, int]  # column -> number of seeds where it is not the same whole number
-    times: dict[str, Interval]  # B / A
-    notes: list[str]
-
-
-@dataclass(frozen=True)
-class Differences:
-    """All that tells folder B from folder A."""
-
-    folders: tuple[str, str]
-    only: tuple[list[dict], list[dict]]  # runs that the other folder does not have
-    groups: list[Paired]
-    damaged: tuple[int, int]  # records that cannot be trusted, left out
-    overall: Interval | None  # mean difference of test accuracy over the groups that are not identical
-    times: dict[str, Interval]  # over all groups
-    origins: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)  # what could explain a change
-
-    @property
-    def unchanged(self) -> bool:
-        """False also where nothing is in both folders: then nothing was shown."""
-        return bool(self.groups) and not any(group.changed for group in self.groups)
-
-
-def compare_folders(first: Path, second: Path) -> Differences:
+def compare_folders(first: Path, second: Path) -> FolderDifferences:
     """Raises InputError where one of the two holds no records."""
     both = [_gathered(folder) for folder in (first, second)]
     a, b = (g.runs for g in both)
@@ -80,7 +45,7 @@ def compare_folders(first: Path, second: Path) -> Differences:
     shared = a[a["group"] >= 0].merge(b[b["group"] >= 0], on=["group", "seed"], suffixes=("_a", "_b"))
     keys = list(pairs.items())
     drafts = [_draft(*keys[number], seeds) for number, seeds in shared.groupby("group")]
-    return Differences(
+    return FolderDifferences(
         folders=(str(first), str(second)),
         only=(_lonely(a, b), _lonely(b, a)),
         damaged=tuple(int((g.problems["kind"] == "damaged").sum()) for g in both),
@@ -100,11 +65,11 @@ def _numbered(runs: pd.DataFrame, keys: list[tuple]) -> list[int]:
 def _gathered(folder: Path) -> Gathered:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of results")
-    found = gather(folder)
-    if found.runs.empty:
-        damaged = (found.problems["kind"] == "damaged").sum()
+    gathered = gather(folder)
+    if gathered.runs.empty:
+        damaged = (gathered.problems["kind"] == "damaged").sum()
         raise InputError(f"{folder}: holds no record below runs/" + (f" ({damaged} damaged)" if damaged else ""))
-    return found
+    return gathered
 
 
 def _match(a: pd.DataFrame, b: pd.DataFrame) -> dict[tuple, tuple]:
@@ -120,10 +85,10 @@ def _match(a: pd.DataFrame, b: pd.DataFrame) -> dict[tuple, tuple]:
         if setting_names[0] == setting_names[1]:
             continue  # the same settings with other values
         by_shared: list[dict[str, list]] = [{}, {}]
-        for side, found in zip(sides, by_shared, strict=True):
+        for side, alike in zip(sides, by_shared, strict=True):
             for key in side:
                 values = json.loads(key[3])
-                found.setdefault(json.dumps([values.get(name) for name in shared]), []).append(key)
+                alike.setdefault(json.dumps([values.get(name) for name in shared]), []).append(key)
         for values, mine in by_shared[0].items():
             other = by_shared[1].get(values, [])
             if len(mine) == len(other) == 1:
@@ -162,18 +127,17 @@ def _label(varied: str) -> str:
     return formats.clean(formats.settings(json.loads(varied))).replace(formats.NBSP, " ")
 
 
-def _judged(drafts: list[_Draft]) -> list[Paired]:
+def _judged(drafts: list[_Draft]) -> list[GroupDifference]:
     """Verdicts, the accuracy and the size tests each corrected over all groups that were tested."""
     tests = [difference_test(d.both["test_b"] - d.both["test_a"], _one_sequence(d.both)) for d in drafts]
     tests = [(gap, np.nan if d.same else p) for d, (gap, p) in zip(drafts, tests, strict=True)]  # bits need no test
     sizes = [_size_test(d.both) for d in drafts]
-    p_accuracy, p_size = (holm(pd.Series([p for _, p in some], dtype=float)) for some in (tests, sizes))
-    found = [
+    p_accuracy, p_size = (holm(pd.Series([p for _, p in outcomes], dtype=float)) for outcomes in (tests, sizes))
+    groups = [
         _paired(draft, tests[n][0], _number(p_accuracy[n]), sizes[n][0], _number(p_size[n]))
         for n, draft in enumerate(drafts)
     ]
-    rank = {CHANGED: 0, FEW: 1, SAME: 2, IDENTICAL: 3, NOTHING: 4}
-    return sorted(found, key=lambda one: (rank[one.verdict], *one.key.values()))
+    return sorted(groups, key=lambda group: (RANK.index(group.verdict), *group.key.values()))
 
 
 def _paired(draft: _Draft, difference: Interval | None, p: float | None, size_verdict: str, p_size: float | None):
@@ -196,7 +160,7 @@ def _paired(draft: _Draft, difference: Interval | None, p: float | None, size_ve
     else:
         verdict = NOTHING if both.empty else FEW if len(both) < ENOUGH_SEEDS else SAME
     column = "count_size" if (both["count_size_a"] > 0).all() else "count_model_total"
-    return Paired(
+    return GroupDifference(
         key=dict(zip(GROUP, draft.key, strict=True)),
         label=draft.label,
         seeds=[int(seed) for seed in both["seed"]],
@@ -220,7 +184,7 @@ def _means(both: pd.DataFrame, column: str) -> tuple[float, float] | None:
 
 def _sizes_that_differ(both: pd.DataFrame) -> dict[str, int]:
     """Column -> number of seeds where it is not the same whole number; only columns with any."""
-    unequal = {c: _unequal(both[f"{c}_a"], both[f"{c}_b"]) for c in (*COUNTS, *SIZES)}
+    unequal = {c: _unequal(both[f"{c}_a"], both[f"{c}_b"]) for c in SIZES}
     return {column: number for column, number in unequal.items() if number}
 
 
@@ -231,8 +195,7 @@ def _unequal(a: pd.Series, b: pd.Series) -> int:
 
 def _same_results(both: pd.DataFrame) -> bool:
     """Accuracies and confusion agree in every seed."""
-    accuracies = all(((both[f"{n}_a"] == both[f"{n}_b"]) | (both[f"{n}_a"].isna() & both[f"{n}_b"].isna())).all()
-                     for n in ACCURACIES)  # fmt: skip
+    accuracies = not any(_unequal(both[f"{name}_a"], both[f"{name}_b"]) for name in ANSWERS)
     return accuracies and all(a == b for a, b in zip(both["confusion_a"], both["confusion_b"], strict=True))
 
 
@@ -273,20 +236,16 @@ def _logs(both: pd.DataFrame, column: str) -> np.ndarray:
     return np.log(b[known] / a[known])
 
 
-def _overall(groups: list[Paired]) -> Interval | None:
+def _overall(groups: list[GroupDifference]) -> Interval | None:
     """Small shifts that no single group can show; groups share seeds and data, so it decides nothing."""
-    means = [one.difference.value for one in groups if one.difference and one.verdict != IDENTICAL]
+    means = [group.difference.value for group in groups if group.difference and group.verdict != IDENTICAL]
     return difference_test(pd.Series(means, dtype=float))[0]
 
 
 def _over_all(drafts: list[_Draft]) -> dict[str, Interval]:
     """Ratios of times over all groups, each group once."""
-    found = {}
-    for column in TIMES:
-        means = [logs.mean() for logs in (_logs(draft.both, column) for draft in drafts) if len(logs)]
-        if means:
-            found[column] = mean_ratio(np.array(means))
-    return found
+    means = {c: [logs.mean() for d in drafts if len(logs := _logs(d.both, c))] for c in TIMES}
+    return {column: mean_ratio(np.array(logs)) for column, logs in means.items() if logs}
 
 
 def _lonely(mine: pd.DataFrame, other: pd.DataFrame) -> list[dict]:
@@ -296,22 +255,22 @@ def _lonely(mine: pd.DataFrame, other: pd.DataFrame) -> list[dict]:
     alone = mine[[group < 0 or (group, seed) not in there for group, seed in runs]]
     return [
         dict(zip(GROUP, key, strict=True))
-        | {"label": _label(some["varied"].iloc[0]), "seeds": sorted(map(int, some["seed"]))}
-        for key, some in alone.groupby(GROUP, sort=True)
+        | {"label": _label(runs["varied"].iloc[0]), "seeds": sorted(map(int, runs["seed"]))}
+        for key, runs in alone.groupby(GROUP, sort=True)
     ]
 
 
 def _origins(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, tuple[list[str], list[str]]]:
     """What the runs in both folders were made with, where that is not the same."""
-    found = {name.replace("_", " "): tuple(_values(f[name]) for f in (a, b)) for name in ORIGINS}
+    values = {name.replace("_", " "): tuple(_values(f[name]) for f in (a, b)) for name in ENVIRONMENT}
     for kind, column in (("method", "method_digest"), ("task", "split_digest")):
-        what = "method digest" if kind == "method" else "split digest"
         for name in sorted({*a[kind], *b[kind]}):
-            found[f"{what}, {name}"] = tuple(_values(f.loc[f[kind] == name, column]) for f in (a, b))
+            what = f"{column.replace('_', ' ')}, {name}"
+            values[what] = tuple(_values(f.loc[f[kind] == name, column]) for f in (a, b))
     versions = [pd.DataFrame(list(f["packages"])) for f in (a, b)]
     for name in sorted({*versions[0], *versions[1]}):
-        found[f"package {name}"] = tuple(_values(f[name]) if name in f else ["none"] for f in versions)
-    return {name: pair for name, pair in found.items() if pair[0] != pair[1]}
+        values[f"package {name}"] = tuple(_values(f[name]) if name in f else ["none"] for f in versions)
+    return {name: pair for name, pair in values.items() if pair[0] != pair[1]}
 
 
 def _values(column: pd.Series) -> list[str]:

@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 from typing import Any
 
 from squeezebench.base.errors import printable
 from squeezebench.report import formats
-from squeezebench.report.compare.differences import CHANGED, FEW, IDENTICAL, NOTHING, SAME, TIMES, Differences, Paired
-from squeezebench.report.statistics.paired import Interval
+from squeezebench.report.compare.differences import CHANGED, IDENTICAL, NOTHING, RANK, TIMES
+from squeezebench.schema.differences import FolderDifferences, GroupDifference, Interval
 
 HEAD = ("task", "method", "settings", "seeds", "verdict", "test accuracy", "difference, points", "p (Holm)", "size",
         "training time")  # fmt: skip
 MOST_LINES = 40  # of runs in one folder only, and of what differs in origin
 
 
-def as_json(found: Differences) -> dict[str, Any]:
+def as_json(found: FolderDifferences) -> dict[str, Any]:
     """Everything, in plain values."""
+    content = found.model_dump(mode="json")
     return {
-        "a": found.folders[0],
-        "b": found.folders[1],
+        **dict(zip("ab", content["folders"], strict=True)),
         "unchanged": found.unchanged,
         "verdicts": dict(Counter(group.verdict for group in found.groups)),
-        "damaged": list(found.damaged),
-        "only_in_a": found.only[0],
-        "only_in_b": found.only[1],
-        "overall_difference": found.overall and asdict(found.overall),
-        "groups": [_plain(asdict(group)) for group in found.groups],
-        "times_b_over_a": {name: asdict(ratio) for name, ratio in found.times.items()},
-        "made_with": {name: {"a": a, "b": b} for name, (a, b) in found.origins.items()},
+        "damaged": content["damaged"],
+        **dict(zip(("only_in_a", "only_in_b"), content["only"], strict=True)),
+        "overall_difference": content["overall"],
+        "groups": [group.pop("key") | group for group in content["groups"]],
+        "times_b_over_a": content["times"],
+        "made_with": {name: {"a": a, "b": b} for name, (a, b) in content["origins"].items()},
     }
 
 
-def _plain(group: dict[str, Any]) -> dict[str, Any]:
-    return group.pop("key") | group
-
-
-def as_text(found: Differences) -> str:
+def as_text(found: FolderDifferences) -> str:
     """A table of the groups that are not identical, what could explain them, and a last line that sums up."""
     lines = [f"A: {found.folders[0]}", f"B: {found.folders[1]}"]
     for name, runs in zip("AB", found.only, strict=True):
@@ -64,12 +58,12 @@ def as_text(found: Differences) -> str:
     return "\n".join(map(printable, [*lines, "", summary(found)])).replace(formats.NBSP, " ")
 
 
-def summary(found: Differences) -> str:
+def summary(found: FolderDifferences) -> str:
     """One line: how many groups of each verdict."""
     if not found.groups:
         return "Nothing to compare: no run is in both."
     verdicts = Counter(group.verdict for group in found.groups)
-    parts = [f"{verdicts[v]} {v}" for v in (CHANGED, FEW, SAME, IDENTICAL, NOTHING) if verdicts[v]]
+    parts = [f"{verdicts[v]} {v}" for v in RANK if verdicts[v]]
     what = Counter(kind for group in found.groups for kind in group.changed)
     why = f" ({', '.join(f'{kind} in {n}' for kind, n in what.items())})" if what else ""
     parts = [part + why if part.endswith(f" {CHANGED}") else part for part in parts]
@@ -90,7 +84,7 @@ def _some(lines: list[str]) -> list[str]:
     return [f"  {line}" for line in lines[:MOST_LINES]] + ([f"  and {more} more (--json has them)"] if more > 0 else [])
 
 
-def _row(group: Paired) -> tuple[str, ...]:
+def _row(group: GroupDifference) -> tuple[str, ...]:
     verdict = group.verdict + (f": {', '.join(group.changed)}" if group.changed else "")
     a, b = group.accuracy or (None, None)
     return (
@@ -115,7 +109,7 @@ def _points(difference: Interval | None) -> str:
     return formats.points_interval(difference.value, difference.high - difference.value)
 
 
-def _size(group: Paired) -> str:
+def _size(group: GroupDifference) -> str:
     if group.size is None:
         return ""
     if not group.sizes_differ:
@@ -134,7 +128,7 @@ def _ratio(ratio: Interval | None) -> str:
     return text if ratio.low is None else f"{text} [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
-def _name(group: Paired) -> str:
+def _name(group: GroupDifference) -> str:
     return f"{group.key['task']} {group.key['method']} {group.label}"
 
 
