@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from squeezebench.base.files import write_atomically
-from squeezebench.report.figures.palette import COLOURS
-from squeezebench.report.figures.svg import GRID, new_figure, render, style
+from squeezebench.report.drawing.palette import COLOURS
+from squeezebench.report.drawing.svg import GRID, new_figure, render, style
 
 Row = dict[str, Any]
 RATES = {1: 30, 2: 15, 4: 7, 8: 4}  # every n-th frame -> frames a second, as the paper names them

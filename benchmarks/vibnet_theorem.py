@@ -35,7 +35,7 @@ def counts(rank: int, weight: float, size: int, starts: int) -> dict[str, object
 
 def draw(rows: list[dict[str, object]], path: Path) -> None:
     """Every minimum as a dot at its rank, with the poster's bound and the sharper one as lines."""
-    from squeezebench.report.figures.svg import INK, SOFT, new_figure, style
+    from squeezebench.report.drawing.svg import INK, SOFT, new_figure, style
 
     rng = np.random.default_rng(0)
     with style():

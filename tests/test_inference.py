@@ -13,7 +13,9 @@ from squeezebench.cli.main import main
 from squeezebench.engine.measurement.latency import Variant, timings
 from squeezebench.nn.factorized.low_rank import LowRankMap
 from squeezebench.nn.rnn.classifier import recurrent_classifier
-from squeezebench.report.tables.inference import inference_table
+from squeezebench.report.gather import gather
+from squeezebench.report.results import Results
+from squeezebench.report.tables.inference import build
 from squeezebench.schema.inference import INT8, Side, Time, read_inference
 from squeezebench.schema.record import read_record
 from squeezebench.tools.export import export
@@ -100,9 +102,9 @@ def test_without_a_trained_dense_network_its_int8_is_not_scored(folder, tmp_path
     (model,) = read_inference(tmp_path).models
     assert "no trained dense network" in model.int8["dense"].not_scored and model.int8["dense"].test is None
     assert model.int8["compact"].test is not None
-    row = inference_table(tmp_path).frame.set_index("runtime").loc[INT8].iloc[0]
+    row = build(Results(gather(tmp_path))).frame.set_index("runtime").loc[INT8].iloc[0]
     assert row["compact_test"] == model.int8["compact"].test and "no trained dense" in row["dense_not_scored"]
-    assert "not scored: no trained dense" in str(inference_table(tmp_path).rows())
+    assert "not scored: no trained dense" in str(build(Results(gather(tmp_path))).rows())
 
 
 def test_what_the_time_is_made_of_is_bytes_and_products():
@@ -174,7 +176,7 @@ def test_nothing_to_measure_and_wrong_options_are_one_line(folder, tmp_path, cap
 
 
 def test_the_reports_table_says_what_was_measured(folder):
-    found, table = read_inference(folder), inference_table(folder)
+    found, table = read_inference(folder), build(Results(gather(folder)))
     frame = table.frame
     assert len(frame) == len(found.models) * 2 * (len(RUNTIMES) + 1)
     for model in found.models:
@@ -197,4 +199,4 @@ def test_the_reports_table_says_what_was_measured(folder):
     assert all(len(cells) == len(table.columns) for cells in table.rows())
     assert found.machine in table.caption and "GB/s from memory" in table.caption
     assert "compact_ms_high" in table.csv().splitlines()[0] and r"\toprule" in table.tex()
-    assert inference_table(folder / "runs") is None
+    assert build(Results(gather(folder / "runs"))) is None

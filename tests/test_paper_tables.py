@@ -19,7 +19,8 @@ from scipy import stats
 from synthetic_records import make, record, write
 
 from squeezebench.base.errors import InputError
-from squeezebench.report import build_report, formats, names, outputs
+from squeezebench.report import build_report, formats, outputs
+from squeezebench.report.declarations import declared
 from squeezebench.report.gather import gather
 from squeezebench.report.paper.match import pick
 from squeezebench.report.statistics.groups import run_groups
@@ -375,8 +376,8 @@ def test_latex_has_the_headings_over_both_sides_and_equal_rows(built):
 
 
 def test_names_of_the_reports_own_files_are_taken():
-    own = {*names.TABLES, *names.SHARED_FIGURES, *names.TASK_FIGURES}
-    assert own <= set(RESERVED)
+    own = {one.name for kind in ("tables", "figures") for one in declared(kind)}
+    assert len(own) > 15 and own <= set(RESERVED)
 
 
 # --- mistakes in an experiment

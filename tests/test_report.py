@@ -31,7 +31,7 @@ from squeezebench.report.gather import gather
 from squeezebench.report.statistics.compare import compared, holm, selected
 from squeezebench.report.statistics.groups import pareto_front, run_groups
 from squeezebench.report.statistics.verdicts import headlines
-from squeezebench.report.tables.table import tex
+from squeezebench.report.tabular.table import tex
 
 KEY = ("task", "protocol", "method", "settings")
 
@@ -344,7 +344,7 @@ def test_as_released_runs_are_marked_and_never_compared_with_sound_ones(tmp_path
         write(tmp_path, record("digits", "vib_lstm", 1, seed, protocol="as_released", accuracy=accuracy))
     page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
     assert '<span class="mark warn">as released</span>' in page
-    (row,) = read_csv(tmp_path / "tables/test-selection bias.csv")
+    (row,) = read_csv(tmp_path / "tables/selection_bias.csv")
     mean, half = mean_and_half(gained)
     assert close(row["flattered"], mean) and close(row["half_width"], half)
     picked = [r for r in read_csv(tmp_path / "tables/selected.csv") if r["method"] == "vib_lstm"]

@@ -38,21 +38,15 @@ from squeezebench.engine.training import checkpoint
 from squeezebench.nn.rnn.classifier import recurrent_classifier
 from squeezebench.pipeline.plan_file import read_plan
 from squeezebench.report import outputs
-from squeezebench.report.figures.more import read_history
-from squeezebench.report.figures.tuning import gather_tuning, tuning_table
+from squeezebench.report.built import build_tables
+from squeezebench.report.drawing.history import read_history
+from squeezebench.report.drawing.svg import style
 from squeezebench.report.gather import Gathered, gather
-from squeezebench.report.page import overview
+from squeezebench.report.overview import overview
 from squeezebench.report.paper.part import paper_parts
-from squeezebench.report.statistics.compare import compared, selected
-from squeezebench.report.statistics.groups import run_groups
-from squeezebench.report.statistics.summary import summaries
+from squeezebench.report.results import Results
 from squeezebench.report.statistics.verdicts import headlines
-from squeezebench.report.tables import views
-from squeezebench.report.tables.accounts import problems_table, provenance_table
-from squeezebench.report.tables.cost import cost_table
-from squeezebench.report.tables.inference import inference_table
-from squeezebench.report.tables.summary import summary_table
-from squeezebench.report.tables.verified import verified
+from squeezebench.report.verified import verified
 from squeezebench.schema.experiment import Experiment, read_experiment
 from squeezebench.schema.inference import Inference, read_inference
 from squeezebench.schema.record import RECORD_NAME, Provenance, read_record, write_record
@@ -204,21 +198,13 @@ def test_json_files_of_results(tmp_path, kind, data):
 def without_figures(folder: Path) -> None:
     """All that a report reads and computes; drawing takes seconds and reads nothing more."""
     gathered = gather(folder)
-    groups = compared(run_groups(gathered), gathered)
-    chosen, summary = selected(groups), summaries(groups, gathered)
-    tables = [
-        views.groups_table(groups), views.selected_table(chosen, groups), summary_table(summary),
-        cost_table(chosen, groups), problems_table(gathered), views.selection_bias_table(gathered, groups),
-        provenance_table(gathered), views.runs_table(gathered),
-    ]  # fmt: skip
-    speed, tuned = inference_table(folder), gather_tuning(gathered)
-    tables += [speed] if speed else []
-    tables += [tuning_table(tuned, gathered)] if tuned else []
-    for table in tables:
+    results = Results(gathered)
+    for _, table in build_tables(results):
         table.csv(), table.tex(), [list(row) for row in table.rows()]
     for task in gathered.tasks:
-        headlines(task, groups, chosen)
-    overview(gathered), verified(folder), paper_parts(groups, gathered)
+        headlines(task, results.groups, results.chosen)
+    with style():
+        overview(gathered), verified(folder), paper_parts(results.groups, gathered)
     if gathered.plan:
         for name in outputs(gathered.plan):
             assert planned_path(name)

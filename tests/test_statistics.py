@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,13 +23,15 @@ from statsmodels.stats.multitest import multipletests
 from synthetic_records import METHODS, counts, make, record, write
 
 from squeezebench.report import build_report
-from squeezebench.report.figures.palette import looks
-from squeezebench.report.figures.ranks import differ, rank, rank_diagram
+from squeezebench.report.drawing.palette import looks
+from squeezebench.report.drawing.plot import Plot
+from squeezebench.report.drawing.svg import style
+from squeezebench.report.figures.ranks import differ, draw, rank
 from squeezebench.report.gather import gather
 from squeezebench.report.statistics.compare import compared, selected
 from squeezebench.report.statistics.groups import run_groups
 from squeezebench.report.statistics.summary import RATIOS, hypervolume, summaries
-from squeezebench.report.tables.summary import summary_table
+from squeezebench.report.tables.summary import build
 
 TASKS = ("digits", "japanese_vowels", "basic_motions")
 
@@ -237,7 +240,7 @@ def test_two_seeds_are_words_and_never_a_number(tmp_path):
     summary = summaries(compared(run_groups(gathered), gathered), gathered)
     values = [name for name in summary if name.startswith(("hypervolume", "near_dense", "accuracy_"))]
     assert summary[values].isna().all(axis=None)
-    cells = [row[2:7] for row in summary_table(summary).rows()]
+    cells = [row[2:7] for row in build(SimpleNamespace(summary=summary)).rows()]
     assert {cell.text for row in cells for cell in row} == {"not enough seeds"}
     page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
     assert "(not enough seeds for an interval)" in page, "statements in words say so too"
@@ -323,8 +326,10 @@ def test_ranks_need_three_tasks_and_three_complete_methods():
     assert "Not enough tasks" in two.words
     holes = rank(summary_of({"a": [0.1, 0.2, 0.3], "b": [0.2, 0.3, -np.inf], "c": [0.3, np.nan, 0.4]}))
     assert "Not enough methods: 1 method" in holes.words and set(holes.left_out) == {"b", "c"}
-    drawn = rank_diagram(summary_of({"a": [0.1, 0.2]}), {})
-    assert "Not enough tasks" in drawn.words and drawn.words in drawn.svg
+    drawn = draw(SimpleNamespace(summary=summary_of({"a": [0.1, 0.2]})))
+    assert "Not enough tasks" in drawn.words
+    with style():
+        assert drawn.words in Plot.finish(drawn, "ranks", "ranks", {}).svg
 
 
 def test_what_differs_is_told_apart_and_what_does_not_is_joined():
@@ -341,11 +346,17 @@ def test_what_differs_is_told_apart_and_what_does_not_is_joined():
 
 
 DIAGRAM = """
-import sys, types
+import sys
+from types import SimpleNamespace
 from test_statistics import summary_of
-from squeezebench.report.ranks import rank_diagram
+from squeezebench.report.drawing.plot import Plot
+from squeezebench.report.drawing.svg import style
+from squeezebench.report.figures.ranks import draw
 scores = {name: [0.1 * place + 0.07 * (place * task % 5) for task in range(5)] for place, name in enumerate("abcdefgh")}
-sys.stdout.write(rank_diagram(summary_of(scores), dict.fromkeys(scores, types.SimpleNamespace(colour="#333333"))).svg)
+looks = dict.fromkeys(scores, SimpleNamespace(colour="#333333"))
+with style():
+    drawing = draw(SimpleNamespace(summary=summary_of(scores), looks=looks))
+    sys.stdout.write(Plot.finish(drawing, "ranks", "ranks", {}).svg)
 """
 
 

@@ -203,7 +203,7 @@ def test_problems(traced, page, results):
 
 
 def test_flattery(traced, page, results):
-    shown, (row,) = page.tables["selection_bias"], read_csv(traced / "tables/test-selection bias.csv")
+    shown, (row,) = page.tables["selection_bias"], read_csv(traced / "tables/selection_bias.csv")
     line = line_of(row, results)
     assert line.group.key[1] == "as_released" and len(shown.rows) == 1
     best, last = (line.group.values(name) for name in ("test_accuracy", "test_accuracy_final_epoch"))

@@ -18,7 +18,7 @@ from squeezebench.engine.run import execute
 from squeezebench.method import RecurrentSettings
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.method.settings import settings_of
-from squeezebench.report.tables.verified import verified
+from squeezebench.report.verified import verified
 from squeezebench.schema.record import read_record, write_record
 from squeezebench.schema.run import RunSpec
 from squeezebench.schema.training import TrainingSettings
@@ -368,7 +368,7 @@ def test_made_up_records_do_not_pass(tmp_path):
         (["nowhere", "--verify"], "no such folder"),
         ([".", "--verify"], "no record below runs/"),
         (["own", "--verify", "--sample", "0"], "--sample 0"),
-        (["own", "--sample", "3"], "go with --verify"),
+        (["own", "--sample", "3"], "goes with --verify"),
         (["own", "--verify", "--plugins", "gone.py"], "does not exist"),
     ],
 )

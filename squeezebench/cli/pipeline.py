@@ -36,7 +36,12 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     report.add_argument("folder", type=Path)
     report.add_argument("--verify", action="store_true", help="measure the saved models again; status 1 on a problem")
     report.add_argument("--sample", type=int, metavar="N", help="with --verify: measure N models, drawn at random")
-    report.add_argument("--plugins", action="append", default=[], help="with --verify: plugin file, or folder of them")
+    report.add_argument(
+        "--plugins",
+        action="append",
+        default=[],
+        help="a file or folder of plugins: figures and tables, and with --verify methods and data sources",
+    )
 
 
 def _plan(options: argparse.Namespace) -> None:
@@ -85,15 +90,15 @@ def _report(options: argparse.Namespace) -> int:
         raise InputError(f"{options.folder}: no such folder of results")
     sound = _verified(options)
     plan = options.folder / "plan.json"
-    print(build_report(options.folder, plan=plan if plan.exists() else None))
+    print(build_report(options.folder, plan=plan if plan.exists() else None, plugins=options.plugins))
     return 0 if sound else 1
 
 
 def _verified(options: argparse.Namespace) -> bool:
     """Verify the folder of a report where that is asked for; False where a problem was found."""
     if not options.verify:
-        if options.sample is not None or options.plugins:
-            raise InputError("--sample and --plugins go with --verify")
+        if options.sample is not None:
+            raise InputError("--sample goes with --verify")
         return True
     from squeezebench.tools.verify.saved import as_text, verify
 

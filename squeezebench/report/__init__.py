@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from squeezebench.report.names import has_claims, output_files, published, read_plan, tuned_tasks
+from squeezebench.report.names import output_files, read_plan
 
 __all__ = ["build_report", "outputs"]
 
 
-def build_report(folder: Path, *, plan: Path | None = None) -> Path:
-    """Read `folder/runs/**/record.json`, write `report.html`, `tables/` and `figures/` there; return the
-    page.
+def build_report(folder: Path, *, plan: Path | None = None, plugins: Iterable[str | Path] = ()) -> Path:
+    """Read `folder/runs/**/record.json`; write `report.html`, `tables/` and `figures/` there. Returns the page's path.
 
-    `plan` names the runs that should exist; without it, `folder/plan.json` is used where there is one.
+    `plan` names the runs that should exist; without it, `folder/plan.json` is used if there is one. `plugins`: files
+    and folders with figures and tables. They are code and run; those that a plan names do not run for that.
     """
     from squeezebench.report.page import build
 
-    return build(Path(folder), plan=plan)
+    return build(Path(folder), plan=plan, plugins=tuple(plugins))
 
 
 def outputs(plan: Path | Mapping) -> list[str]:
-    """The files `build_report` will write for this plan, relative to its folder; imports nothing heavy."""
+    """The files that `build_report` is certain to write for this plan and its plugins, relative to its folder. Imports
+    nothing heavy, and no plugin."""
     plan = read_plan(plan)
-    return output_files((run["task"] for run in plan["runs"]), published(plan), tuned_tasks(plan), has_claims(plan))
+    return output_files(plan, plan.get("plugins") or ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +48,10 @@ class Gathered:
         ok = np.flatnonzero(self.runs["status"] == "ok")
         some = self.runs.iloc[ok].groupby(GROUP, sort=False).indices
         return {group: ok[positions] for group, positions in some.items()}
+
+    def runs_of(self, group: Mapping[str, Any]) -> pd.DataFrame:
+        """The finished runs of a run group."""
+        return self.runs.iloc[self.finished.get(tuple(group[key] for key in GROUP), [])]
 
 
 def gather(folder: Path, plan: Path | None = None) -> Gathered:

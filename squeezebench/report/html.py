@@ -8,6 +8,7 @@ import hashlib
 import jinja2
 from markupsafe import Markup
 
+from squeezebench.base.places import ASSETS
 from squeezebench.report import formats
 from squeezebench.report.words import asset
 
@@ -17,7 +18,7 @@ def template(name: str) -> jinja2.Template:
     script, css = asset("page.js"), asset("style.css")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
-        loader=jinja2.FunctionLoader(asset),
+        loader=jinja2.FunctionLoader(_source),
     )  # fmt: skip
     environment.globals |= {
         "script": Markup(script),
@@ -25,6 +26,11 @@ def template(name: str) -> jinja2.Template:
         "css": Markup(css),
     }
     return environment.get_template(name)
+
+
+def _source(name: str) -> str | None:
+    """A template's text; None for a section of the page that has no template of its own."""
+    return None if name.startswith("sections/") and not (ASSETS / name).is_file() else asset(name)
 
 
 def page(made: jinja2.Template, **values) -> bytes:

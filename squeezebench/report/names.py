@@ -9,14 +9,13 @@ from pathlib import Path
 
 from squeezebench.base.errors import InputError
 from squeezebench.base.reading import read_json
+from squeezebench.report.declarations import Declaration, declared
 
 PAGE = "report.html"
 AUDIT_PAGE = "audit.html"  # the papers' printed figures, recomputed: beside every report that compares with a paper
-TABLES = ("groups", "selected", "summary", "problems", "cost", "selection_bias", "provenance", "runs")
-TASK_FIGURES = ("accuracy_vs_size", "per_class", "training")  # one of each for every task
-SHARED_FIGURES = ("difference_vs_ratio", "ranks")
 CLAIMED = "vib_lstm"  # the method that report/claims is about
 DRAWN = ("sweep", "classes", "ratios", "size")  # layouts of published tables that become figures
+PROBLEMS = ["failed", "damaged", "missing", "stale", "older rule", "skipped", "duplicate"]  # why a run has no result to rely on
 
 _SAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -27,33 +26,43 @@ def slug(name: str) -> str:
     return short if short == name else f"{short or 'task'}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
-def figure_names(tasks: Iterable[str]) -> list[str]:
-    """Names (without folder and suffix) of every figure of a report on `tasks`."""
-    return [
-        *SHARED_FIGURES,
-        *(f"{kind}_{slug(task)}" for task in sorted(set(tasks)) for kind in TASK_FIGURES),
-    ]
+def file_name(declaration: Declaration, task: str = "") -> str:
+    """The name (without folder and suffix) of the files of a figure or table."""
+    return f"{declaration.name}_{slug(task)}" if declaration.each == "task" else declaration.name
 
 
-def output_files(tasks: Iterable[str], published: Iterable[Mapping] = (), tuned: Iterable[str] = (),
-                 claims=False) -> list[str]:  # fmt: skip
-    """Every file of a report on `tasks`, relative to the experiment's folder. `published` is config.tables of its plan:
-    the tables and figures of papers that it is shown beside. `tuned`: the tasks on which methods are tuned.
-    `claims`: whether the claims of the VIB-LSTM paper are held against the runs."""
-    drawn = {entry["name"]: entry.get("layout", "table") in DRAWN for entry in published}
-    tuned = sorted(set(tuned))
-    extra = ["audit"] * bool(drawn) + ["claims"] * claims
-    names = [*TABLES, *extra, *(["tuning"] if tuned else []), *(name for name, figure in drawn.items() if not figure)]
-    tables = [f"tables/{name}.{suffix}" for name in names for suffix in table_suffixes(name)]
-    names = [*figure_names(tasks), *(f"tuning_{slug(task)}" for task in tuned)]
-    names += [name for name, figure in drawn.items() if figure]
-    figures = [f"figures/{name}.{suffix}" for name in names for suffix in ("svg", "csv")]
-    return [PAGE, *([AUDIT_PAGE] if drawn else []), *tables, *figures]
+def output_files(plan: Mapping, plugins: Iterable[str | Path] = ()) -> list[str]:
+    """Every file of a report that is certain to be written, relative to the experiment's folder.
+
+    Raises InputError if two figures or two tables would have one name.
+    """
+    papers = {entry["name"]: entry.get("layout", "table") in DRAWN for entry in published(plan)}
+    files = [PAGE, *([AUDIT_PAGE] if papers else [])]
+    for kind, drawn in (("tables", False), ("figures", True)):
+        suffixes = {name: ("svg", "csv") if drawn else ("csv", "tex") for name, is_figure in papers.items()
+                    if is_figure == drawn}  # fmt: skip
+        for declaration in declared(kind, plugins):
+            for task in _promised(declaration, plan):
+                name = file_name(declaration, task)
+                if name in suffixes:
+                    raise InputError(f"{declaration.plugin.where}: there is another of the name {name!r} in {kind}/")
+                suffixes[name] = ("svg", "csv") if drawn else declaration.suffixes
+        files += [f"{kind}/{name}.{suffix}" for name, some in suffixes.items() for suffix in some]
+    return files
 
 
-def table_suffixes(name: str) -> tuple[str, ...]:
-    """`runs` is raw data, one line a record, and makes no sense in print."""
-    return ("csv",) if name == "runs" else ("csv", "tex")
+def _promised(declaration: Declaration, plan: Mapping) -> list[str]:
+    """The tasks on which a figure or table is certain to be written; one entry if it is one for the whole report."""
+    tasks = sorted({run["task"] for run in plan["runs"]})
+    whole = declaration.each == "report"
+    some = {
+        "always": tasks or [""] * whole,
+        "optional": [],
+        "tuned": tuned_tasks(plan),
+        "claims": tasks * has_claims(plan),
+        "published": (tasks or [""]) * bool(published(plan)),
+    }[declaration.when]
+    return some[:1] if whole else some
 
 
 def published(plan: Mapping) -> list[Mapping]:
@@ -102,6 +111,9 @@ def read_plan(plan: Path | Mapping) -> dict:
     for key in ("experiment", "description", "protocol", "engine_digest"):
         if not isinstance(plan.get(key) or "", str):
             raise InputError(f"{where}: {key} is no text")
+    plugins = plan.get("plugins") or []
+    if not isinstance(plugins, list) or not all(isinstance(place, str) for place in plugins):
+        raise InputError(f"{where}: plugins is no list of paths")
     if not isinstance(plan.get("config") or {}, Mapping):
         raise InputError(f"{where}: config is no mapping")
     tuned_tasks(plan), published(plan)

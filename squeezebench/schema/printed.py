@@ -17,15 +17,14 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, PositiveFloat, model_validator
 
 from squeezebench.base.errors import InputError
-from squeezebench.base.places import ASSETS
+from squeezebench.base.places import ASSETS, PACKAGE
+from squeezebench.base.plugins import FILES
 from squeezebench.base.suggestions import near_matches
 from squeezebench.schema.stored import Part
 
 REFERENCE = ASSETS / "reference"
-# A report's own files; a published table may not take their names (names.py holds what they become).
-RESERVED = ("groups", "selected", "problems", "selection_bias", "provenance", "runs", "audit", "tuning", "inference",
-            "verification", "accuracy_vs_size", "per_class", "training", "difference_vs_ratio", "summary", "ranks",
-            "claims", "cost")  # fmt: skip
+# A published table may not take the name of one of the report's own figures and tables.
+RESERVED = ("verification", *(path.stem for kind in ("figures", "tables") for path in (PACKAGE / "report" / kind).glob(FILES)))
 
 
 class OurRow(Part):

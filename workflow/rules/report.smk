@@ -1,4 +1,5 @@
 # The report reads whatever records there are: failed, skipped and missing runs are shown, they do not stop it.
+from squeezebench.base.plugins import files_of
 from squeezebench.report import outputs
 
 FILES = [f"{RESULTS}/{name}" for name in outputs(PLAN)]
@@ -13,6 +14,7 @@ def receipts(wildcards):
 rule report:
     input:
         receipts,
+        [f"{path}" for kind in ("figures", "tables") for path in files_of(kind, PLAN["plugins"])],
     output:
         report(f"{RESULTS}/report.html", category="report"),
         report([name for name in FILES if name.endswith(".svg")], category="figures"),
@@ -20,10 +22,11 @@ rule report:
     params:
         python=PYTHON,
         folder=RESULTS,
+        plugins=[f"--plugins={place}" for place in PLAN["plugins"]],
     resources:
         mem_mb=4000,
         runtime=120,
     conda:
         "../envs/squeezebench.yaml"
     shell:
-        "{params.python:q} -m squeezebench report {params.folder:q}"
+        "{params.python:q} -m squeezebench report {params.folder:q} {params.plugins:q}"

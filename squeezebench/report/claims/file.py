@@ -12,23 +12,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from squeezebench.base.errors import InputError
 from squeezebench.report.audit import audit
 from squeezebench.report.audit.figure import Check as Audited
 from squeezebench.report.words import ASSETS
 from squeezebench.schema.printed import OurRow, read_block
+from squeezebench.schema.stored import Part
 
 CLAIMS = ASSETS / "claims"
 COUNTS = Literal["mask_vectors", "input_to_hidden", "hidden_to_hidden", "bias", "lstm_total", "model_total"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Group(_Part):
+class Group(Part):
     """Which run groups are meant; where several are, one is picked on validation (see published.OurRow)."""
 
     method: str
@@ -47,7 +44,7 @@ class Group(_Part):
         return unset and all(key in settings and settings[key] != value for key, value in self.unlike.items())
 
 
-class _Check(_Part):
+class _Check(Part):
     says: str  # what is compared, in words
     optional: bool = False  # a comparison without runs does not keep the others from deciding
 
@@ -69,7 +66,7 @@ class _Bounded(_Check):
         return self
 
 
-class About(_Part):
+class About(Part):
     """A figure with its tolerance: from value / factor to value x factor."""
 
     value: PositiveFloat
@@ -163,7 +160,7 @@ Check = Annotated[
 ]
 
 
-class TaskPattern(_Part):
+class TaskPattern(Part):
     """Tasks of a source whose options have these values; null: not set."""
 
     source: str
@@ -178,7 +175,7 @@ class TaskPattern(_Part):
         return self.source + (f" ({set_})" if set_ else "")
 
 
-class Printed(_Part):
+class Printed(Part):
     """A figure of report/reference."""
 
     says: str
@@ -192,7 +189,7 @@ class Printed(_Part):
         return f"{self.says}: {block.lines[block.keys.index(self.row)][self.column]}{self.unit}"
 
 
-class Claim(_Part):
+class Claim(Part):
     """One claim. `tasks` are those of the paper; `elsewhere`: it can be tested on any other task too."""
 
     title: str

@@ -17,7 +17,6 @@ from scipy import stats
 
 from squeezebench.report import formats
 from squeezebench.report.claims import file as files
-from squeezebench.report.figures.more import runs_of
 from squeezebench.report.gather import Gathered, canonical
 from squeezebench.report.paper.match import matching, pick, swept, told_apart
 from squeezebench.report.sizes import DENSE
@@ -110,7 +109,7 @@ def _able(group: files.Group, case: Case) -> pd.DataFrame:
 
 
 def _seeds(group: pd.Series, case: Case) -> pd.DataFrame:
-    return runs_of(group, case.gathered).set_index("seed").sort_index()
+    return case.gathered.runs_of(group).set_index("seed").sort_index()
 
 
 def _test_by_seed(groups: Sequence[pd.Series], case: Case) -> tuple[pd.DataFrame, float]:

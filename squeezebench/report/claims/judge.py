@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from squeezebench.report.claims.forms import (
     NOT_RUN,
     SUPPORTED,
     UNDECIDED,
-    VERDICTS,
     Case,
     Outcome,
     evaluate,
@@ -23,7 +21,6 @@ from squeezebench.report.claims.forms import (
 )
 from squeezebench.report.gather import Gathered
 from squeezebench.report.paper.match import of_one_protocol
-from squeezebench.report.tables.table import Cell, Column, Table
 from squeezebench.report.words import captions
 from squeezebench.schema.inference import read_inference
 
@@ -121,47 +118,3 @@ def _line(claim: Claim, outcomes: list[Outcome]) -> dict[str, Any]:
         "settings": "; ".join(dict.fromkeys(name for one in outcomes for name in one.picked)),
         "reason": reason,
     }
-
-
-def claims_table(frame: pd.DataFrame) -> Table:
-    """One line per claim and task, with a chip for the verdict."""
-    words = captions()["claims"]
-    columns = [
-        Column("Claim", lambda row: Cell(formats.clean(row["title"]), note=formats.clean(row["place"]))),
-        Column("Task", _task),
-        Column("Printed", lambda row: Cell(formats.clean(row["printed"]) or formats.NONE)),
-        Column("Audited", _audited, hint=words["audited"]),
-        Column("Ours", _ours, hint=words["ours"]),
-        Column("Verdict", _verdict, hint=words["verdicts"]),
-        Column("Why", lambda row: Cell(formats.clean(row["reason"])), tex=False),
-    ]
-    protocol = frame["protocol"].iloc[0] if len(frame) else ""
-    protocol = captions()["paper"]["protocols"].get(protocol, protocol)
-    caption = captions()["tables"]["claims"].format(protocol=protocol)
-    return Table("claims", columns, frame, {name: name for name in COLUMNS}, caption)
-
-
-def summary_line(frame: pd.DataFrame) -> list[tuple[str, int]]:
-    """How many lines have each verdict, in the order of `VERDICTS`."""
-    number = Counter(frame["verdict"])
-    return [(verdict, number[verdict]) for verdict in VERDICTS]
-
-
-def _task(row: dict[str, Any]) -> Cell:
-    if not row["task"]:
-        return Cell(formats.NONE)
-    return Cell(formats.clean(row["task"]), note="" if row["papers_task"] else captions()["claims"]["another_task"])
-
-
-def _audited(row: dict[str, Any]) -> Cell:
-    return Cell(formats.clean(row["audited"]) or formats.NONE, note=formats.clean(row["audited_items"]))
-
-
-def _ours(row: dict[str, Any]) -> Cell:
-    text = "" if formats.absent(row["ours"]) else row["ours"]
-    settings = "" if formats.absent(row["settings"]) else row["settings"]
-    return Cell(formats.clean(text) or formats.NONE, note=formats.clean(settings))
-
-
-def _verdict(row: dict[str, Any]) -> Cell:
-    return Cell(row["verdict"], chip=row["verdict"].replace(" ", "-"))

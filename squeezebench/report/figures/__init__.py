@@ -1,1 +1,1 @@
-"""Figures, one declaration each."""
+"""The figures of the report: one file each, discovered by its name (see `declarations.py`)."""

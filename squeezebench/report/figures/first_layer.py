@@ -3,51 +3,37 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from squeezebench.report import formats
-from squeezebench.report.figures.more import best_per_method, read_history, runs_of
-from squeezebench.report.figures.palette import Look
-from squeezebench.report.figures.scatter import Plot, plot
-from squeezebench.report.figures.svg import new_figure, style
-from squeezebench.report.gather import Gathered
+from squeezebench.report.drawing.axes import epochs, heading, ratios
+from squeezebench.report.drawing.history import curve, histories
+from squeezebench.report.drawing.plot import Drawing
+from squeezebench.report.drawing.svg import new_figure
+from squeezebench.report.results import Results
 from squeezebench.report.sizes import rule_of
 
+SECTION, EACH, WHEN, ORDER = "classes", "task", "optional", 2
 OBSERVED = ("first_layer_nats", "kept_weights")  # what a method has to leave in its history
-COLUMNS = ["task", "method", "settings", "seed", "stage", "epoch", "first_layer_nats", "kept_weights", "compression"]
+POINTS = ["task", "method", "settings", "seed", "stage", "epoch", "first_layer_nats", "kept_weights", "compression"]
 
 
-def first_layer(task: str, groups: pd.DataFrame, gathered: Gathered, looks: dict[str, Look]) -> Plot | None:
-    """One seed of each method's best group on validation; None where no history has what it needs."""
-    curves = []
-    for _, group in best_per_method(task, groups).iterrows():
-        runs = runs_of(group, gathered).sort_values("seed")
-        curve = read_history(gathered, runs["path"].iloc[0], OBSERVED) if len(runs) else None
-        if curve is None or (curve := curve.dropna().reset_index(drop=True)).empty:
-            continue
-        names = {"task": task, "method": group["method"], "settings": group["settings"], "seed": runs["seed"].iloc[0]}
-        compression = runs["baseline_size"].iloc[0] / curve["kept_weights"].where(curve["kept_weights"] > 0)
-        curves.append((group, curve.assign(compression=compression, **names)))
+def draw(results: Results, task: str) -> Drawing | None:
+    curves = [(group, whole.dropna().reset_index(drop=True)) for group, whole in histories(results, task, OBSERVED)]
+    curves = [
+        (group, some.assign(compression=some["baseline_size"] / some["kept_weights"].where(some["kept_weights"] > 0)))
+        for group, some in curves if len(some)
+    ]  # fmt: skip
     if not curves:
         return None
-    with style():
-        figure = new_figure(5.3, 4.2)
-        above, below = figure.subplots(2, 1, sharex=True)
-        for group, curve in curves:
-            look, title = looks[group["method"]], formats.clean(group["method_label"][:26])
-            starts = curve[(curve["stage"] != curve["stage"].shift()) & (curve.index > 0)]
-            for axes, column in ((above, "first_layer_nats"), (below, "compression")):
-                axes.plot(curve["epoch"], curve[column], color=look.colour, lw=1.1, ls=look.line,
-                          label=title if axes is above else None)  # fmt: skip
-                axes.plot(starts["epoch"], starts[column], marker="|", ms=7, ls="none", color=look.colour)
-        above.set_ylim(bottom=0)
-        above.set_title("Bound on the information between input and first hidden layer, nats", loc="left", fontsize=8)
-        below.set_yscale("log")
-        below.yaxis.set_major_formatter(FuncFormatter(lambda y, _: formats.ratio_tick(y)))
-        below.yaxis.set_minor_formatter(NullFormatter())
-        below.xaxis.set_major_locator(MaxNLocator(integer=True))
-        below.set_title("Compression (log scale)", loc="left", fontsize=8)
-        below.set_xlabel("Epoch (stages end to end)")
-        figure.legend(loc="outside lower left", ncols=3, handlelength=2.6)
-        points = pd.concat([curve for _, curve in curves])[COLUMNS]
-        return plot("first_layer", figure, points, {}, task, rule=rule_of(groups[groups["task"] == task]))
+    figure = new_figure(5.3, 4.2)
+    above, below = figure.subplots(2, 1, sharex=True)
+    for group, some in curves:
+        look = results.looks[group["method"]]
+        curve(above, group, some, "first_layer_nats", look)
+        curve(below, group, some, "compression", look, named=False)
+    above.set_ylim(bottom=0)
+    heading(above, "Bound on the information between input and first hidden layer, nats")
+    ratios(below, "y")
+    heading(below, "Compression (log scale)")
+    epochs(below)
+    figure.legend(loc="outside lower left", ncols=3, handlelength=2.6)
+    return Drawing(figure, pd.concat([some for _, some in curves])[POINTS], rule=rule_of(results.of(task)))

@@ -9,17 +9,19 @@ import pandas as pd
 from scipy import stats
 
 from squeezebench.report import formats
-from squeezebench.report.figures.palette import Look
-from squeezebench.report.figures.scatter import Plot, nothing, plot
-from squeezebench.report.figures.svg import INK, new_figure, style
+from squeezebench.report.drawing.axes import heading
+from squeezebench.report.drawing.plot import Drawing
+from squeezebench.report.drawing.svg import INK, new_figure
+from squeezebench.report.results import Results
 from squeezebench.report.statistics.groups import LEVEL, leading_protocol
 from squeezebench.report.statistics.summary import RATIOS
 from squeezebench.report.words import captions
 
+SECTION, ORDER, WIDE = "across", 1, True
 ENOUGH_TASKS = 3  # Friedman's test has no meaning with fewer
 ENOUGH_METHODS = 3
 SCORE = f"accuracy_{RATIOS[0]}"
-COLUMNS = ["method", "average_rank", "tasks", "left_out", "friedman_p", "task", "rank", SCORE]
+POINTS = ["method", "average_rank", "tasks", "left_out", "friedman_p", "task", "rank", SCORE]
 
 
 @dataclass(frozen=True)
@@ -57,58 +59,53 @@ def rank(summary: pd.DataFrame) -> Ranks:
     return Ranks(scores, left_out, p=p)
 
 
-def differ(found: Ranks) -> pd.DataFrame:
+def differ(ranks: Ranks) -> pd.DataFrame:
     """p values (method, method) of Nemenyi's test; all 1 where Friedman's test does not reject, as Demsar asks.
 
     Not Wilcoxon's test with Holm's correction: at three to five tasks it cannot reject anything.
     """
     import scikit_posthocs  # loads seaborn and statsmodels: only where there is something to draw
 
-    names = list(found.scores)
-    if found.p >= 1 - LEVEL:
+    names = list(ranks.scores)
+    if ranks.p >= 1 - LEVEL:
         return pd.DataFrame(1.0, index=names, columns=names)
-    values = scikit_posthocs.posthoc_nemenyi_friedman(found.scores.to_numpy())
+    values = scikit_posthocs.posthoc_nemenyi_friedman(ranks.scores.to_numpy())
     return pd.DataFrame(values.to_numpy(), index=names, columns=names)
 
 
-def rank_diagram(summary: pd.DataFrame, looks: dict[str, Look]) -> Plot:
+def draw(results: Results) -> Drawing:
     """The critical-difference diagram, or the words that say why there is none."""
-    kind = "ranks"
-    found = rank(summary)
-    if found.words:
-        return nothing(kind, found.words, COLUMNS)
+    summary, ranks = results.summary, rank(results.summary)
+    if ranks.words:
+        return Drawing.nothing(ranks.words, POINTS)
     import scikit_posthocs
 
     labels = summary.drop_duplicates("method").set_index("method")["method_label"]
-    names = {method: formats.clean(f"{labels[method]}"[:32]) for method in found.scores}
+    names = {method: formats.clean(f"{labels[method]}"[:32]) for method in ranks.scores}
     names = {method: name if list(names.values()).count(name) == 1 else method for method, name in names.items()}
-    average = found.ranks.mean().rename(names).sort_values()
-    matrix = differ(found).rename(index=names, columns=names)
-    with style():
-        figure = new_figure(9, 1.2 + 0.22 * len(average))
-        axes = figure.add_subplot()
-        axes.grid(False)
-        drawn = scikit_posthocs.critical_difference_diagram(
-            average, matrix, alpha=1 - LEVEL, ax=axes, text_h_margin=0.1,
-            color_palette={names[method]: looks[method].colour for method in found.scores},
-            label_props={"fontsize": 8}, elbow_props={"linewidth": 0.9}, marker_props={"s": 16},
-            crossbar_props={"color": INK, "linewidth": 2.5},
-        )  # fmt: skip
-        for (bar,) in drawn["crossbars"]:  # it goes through a set of names, in another order in each process
-            bar.set_xdata(sorted(bar.get_xdata()))
-        verdict = captions()["ranks"]["alike" if found.p >= 1 - LEVEL else "differ"]
-        axes.set_title(
-            verdict.format(p=formats.significant(found.p, 2), tasks=len(found.scores)), loc="left", fontsize=8
-        )
-        return plot(kind, figure, _points(found), {})
+    average = ranks.ranks.mean().rename(names).sort_values()
+    figure = new_figure(9, 1.2 + 0.22 * len(average))
+    axes = figure.add_subplot()
+    axes.grid(False)
+    drawn = scikit_posthocs.critical_difference_diagram(
+        average, differ(ranks).rename(index=names, columns=names), alpha=1 - LEVEL, ax=axes, text_h_margin=0.1,
+        color_palette={names[method]: results.looks[method].colour for method in ranks.scores},
+        label_props={"fontsize": 8}, elbow_props={"linewidth": 0.9}, marker_props={"s": 16},
+        crossbar_props={"color": INK, "linewidth": 2.5},
+    )  # fmt: skip
+    for (bar,) in drawn["crossbars"]:  # it goes through a set of names, in another order in each process
+        bar.set_xdata(sorted(bar.get_xdata()))
+    verdict = captions()["ranks"]["alike" if ranks.p >= 1 - LEVEL else "differ"]
+    heading(axes, verdict.format(p=formats.significant(ranks.p, 2), tasks=len(ranks.scores)))
+    return Drawing(figure, _points(ranks))
 
 
 def _points(found: Ranks) -> pd.DataFrame:
     """One line for each method and task."""
-    average, ranks = found.ranks.mean(), found.ranks
-    return pd.DataFrame([
-        {"method": method, "average_rank": average[method], "tasks": len(found.scores),
-         "left_out": " ".join(found.left_out), "friedman_p": found.p, "task": task,
-         "rank": ranks.at[task, method], SCORE: found.scores.at[task, method]}
-        for method in average.sort_values(kind="stable").index for task in found.scores.index
-    ], columns=COLUMNS)  # fmt: skip
+    ranks = found.ranks.stack().rename("rank").reset_index()
+    ranks = ranks.assign(average_rank=ranks["method"].map(found.ranks.mean()), tasks=len(found.scores),
+                         left_out=" ".join(found.left_out), friedman_p=found.p)  # fmt: skip
+    ranks[SCORE] = [found.scores.at[task, method] for task, method in zip(ranks["task"], ranks["method"], strict=True)]
+    order = list(found.ranks.mean().sort_values(kind="stable").index)
+    ranks = ranks.assign(place=ranks["method"].map(order.index))
+    return ranks.sort_values(["place", "task"])[POINTS]

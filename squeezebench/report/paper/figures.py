@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from squeezebench.report import formats
-from squeezebench.report.figures.more import class_recall
-from squeezebench.report.figures.palette import COLOURS, MARKERS
-from squeezebench.report.figures.scatter import Plot, hover
-from squeezebench.report.figures.svg import INK, SOFT, new_figure, render, style
+from squeezebench.report.drawing.axes import dense_line, heading, legend, marker, percents, sizes, with_bars
+from squeezebench.report.drawing.axes import ratios as ratio_axis
+from squeezebench.report.drawing.palette import COLOURS, MARKERS, Look
+from squeezebench.report.drawing.plot import Drawing
+from squeezebench.report.drawing.svg import INK, SOFT, new_figure
 from squeezebench.report.gather import Gathered
 from squeezebench.report.paper.match import matching, pick, rule_of_table, swept
 from squeezebench.report.paper.table import beside
-from squeezebench.report.sizes import DENSE, Rule
+from squeezebench.report.sizes import DENSE
 from squeezebench.report.statistics.compare import ranked
 from squeezebench.report.statistics.groups import half_width, pareto_front
+from squeezebench.report.statistics.recall import class_recall
 from squeezebench.schema.printed import Block, OurRow, PublishedTable, read_block
 
 BARS = {
@@ -31,167 +33,171 @@ BARS = {
 }
 GROUP_COLUMNS = ["task", "protocol", "method", "settings", "ok", "validation_accuracy_mean", "test_accuracy_mean",
                  "test_accuracy_half_width", "size_mean", "ratio_size", "baseline"]  # fmt: skip
+ACCURACY = ("test_accuracy_mean", "test_accuracy_half_width")
 
 
-def paper_figure(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Plot:
-    """The figure of one of the drawn layouts."""
-    draw: dict[str, Callable[..., Plot]] = {"sweep": sweep, "classes": classes, "ratios": ratios, "size": size}
-    return draw[table.layout](table, groups, gathered)
+@dataclass(frozen=True)
+class Shown:
+    """One row of a published figure: its name, which runs of ours it shows, and its look, the same in each figure."""
+
+    name: str
+    row: OurRow
+    task: str
+    look: Look
 
 
-def _plot(table: PublishedTable, figure: Figure, points: pd.DataFrame, hovers: dict[str, str], rule: Rule) -> Plot:
-    title = formats.clean(table.title)
-    svg = render(figure, table.name, title, hovers)
-    return Plot(table.name, f"paper_{table.layout}", title, svg, points, rule=rule)
-
-
-def _nothing(table: PublishedTable, words: str, columns: list[str], rule: Rule) -> Plot:
-    """A figure that says why it is empty; its files exist all the same."""
-    title = formats.clean(table.title)
-    with style():
-        figure = new_figure(6, 0.8)
-        figure.text(0.01, 0.4, words, color=SOFT)
-        svg = render(figure, table.name, title, {})
-    return Plot(table.name, f"paper_{table.layout}", title, svg, pd.DataFrame(columns=columns), words, rule)
-
-
-def _rows(table: PublishedTable, gathered: Gathered) -> list[tuple[str, OurRow, str, str, str]]:
-    """Name, row, task, colour and marker of each row; a row looks the same in all figures of its place."""
-    entries = {**table.rows, **table.also}
+def _rows(table: PublishedTable, gathered: Gathered) -> list[Shown]:
     return [
-        (formats.clean(name), row, *(table.tasks_of(row, gathered.tasks) or [""]),
-         COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
-        for index, (name, row) in enumerate(entries.items())
+        Shown(name, row, (table.tasks_of(row, gathered.tasks) or [""])[0],
+              Look(COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)], "-"))
+        for index, (name, row) in enumerate({**table.rows, **table.also}.items())
     ]  # fmt: skip
 
 
-def sweep(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Plot:
-    """Figure 5: test accuracy and compression against a setting, with 95 % bands."""
-    curves, rule = [], rule_of_table(table, groups, gathered)
-    for name, row, task, colour, marker in _rows(table, gathered):
-        some = swept(row, task, table.setting, groups)
-        if len(some):
-            curves.append((name, task, some.assign(row=name, setting=table.setting), colour, marker))
+def _markers(axes: Axes, some: pd.DataFrame, shown: Shown, x: str, y: str, hovers: dict[str, str]) -> None:
+    """A marker for each run group of a row."""
+    for group in some.to_dict("records"):
+        gid = marker(axes, group, x, y, shown.look.colour, shown.look.marker, hovers)
+        hovers[gid] = f"{shown.name}\n{hovers[gid]}"
+
+
+def _legend(figure, rows: Iterable[Shown], **more) -> None:
+    rows = list(rows)
+    legend(figure, [(shown.name[:40], shown.look) for shown in rows], ncols=min(3, len(rows)), **more)
+
+
+def sweep(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Drawing:
+    """VIB-LSTM's Figure 5: test accuracy and compression against a setting, with 95 % bands."""
+    rule = rule_of_table(table, groups, gathered)
+    curves = [(shown, swept(shown.row, shown.task, table.setting, groups)) for shown in _rows(table, gathered)]
+    curves = [(shown, some.assign(row=shown.name, setting=table.setting)) for shown, some in curves if len(some)]
     columns = ["row", "setting", "value", "candidates", *GROUP_COLUMNS]
     if not curves:
-        return _nothing(table, f"No run with a value of {table.setting} has finished.", columns, rule)
+        return Drawing.nothing(f"No run with a value of {table.setting} has finished.", columns, rule)
     hovers: dict[str, str] = {}
-    with style():
-        figure = new_figure(5.3, 4.3)
-        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-        for _, _, some, colour, marker in curves:
-            x, y = some["value"], some["test_accuracy_mean"]
-            half = some["test_accuracy_half_width"].fillna(0)
-            top.fill_between(x, y - half, y + half, color=colour, alpha=0.18, lw=0)
-            _points(top, some, "value", "test_accuracy_mean", colour, marker, hovers)
-            _points(bottom, some, "value", "ratio_size", colour, marker, hovers)
-        values = pd.concat([some["value"] for _, _, some, _, _ in curves])
-        if values.min() > 0:
-            top.set_xscale("log")
-            top.xaxis.set_major_locator(LogLocator(10, subs=(1, 3), numticks=12))
-            top.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-            top.xaxis.set_minor_locator(NullLocator())
-        _dense_line(top, {task for _, task, *_ in curves}, groups)
-        top.set_ylim(top=min(1.02, top.get_ylim()[1]))
-        top.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
-        top.set_title("Test accuracy, %", loc="left", fontsize=8)
-        bottom.set_yscale("log")
-        _ratio_ticks(bottom.yaxis)
-        bottom.set_title(f"{rule.compression} (log scale)", loc="left", fontsize=8)
-        bottom.set_xlabel(table.setting + (" (log scale)" if values.min() > 0 else ""))
-        if table.mark:
-            for axes in (top, bottom):
-                axes.axvline(table.mark.at, color=INK, lw=0.9, ls=(0, (1, 2)), zorder=1)
-            top.annotate(formats.clean(table.mark.says), (table.mark.at, 0.03), (4, 0), color=INK, fontsize=7.5,
-                         xycoords=("data", "axes fraction"), textcoords="offset points")  # fmt: skip
-        if len(curves) > 1:
-            _legend(figure, [(name, colour, marker) for name, _, _, colour, marker in curves])
-        return _plot(table, figure, pd.concat([some for _, _, some, _, _ in curves])[columns], hovers, rule)
+    figure = new_figure(5.3, 4.3)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    for shown, some in curves:
+        colour, mean, half = shown.look.colour, some[ACCURACY[0]], some[ACCURACY[1]].fillna(0)
+        top.fill_between(some["value"], mean - half, mean + half, color=colour, alpha=0.18, lw=0)
+        for axes, y in ((top, ACCURACY[0]), (bottom, "ratio_size")):
+            axes.plot(some["value"], some[y].replace(np.inf, np.nan), color=colour, lw=1.1, zorder=2)
+            _markers(axes, some, shown, "value", y, hovers)
+    points = pd.concat([some for _, some in curves])[columns]
+    _setting_axis(bottom, table, points["value"].min() > 0)
+    dense = ranked(groups[groups["task"].isin(points["task"]) & groups["method"].isin(DENSE)])
+    if points["task"].nunique() == 1 and len(dense):
+        dense_line(top, dense.iloc[0][ACCURACY[0]])
+    top.set_ylim(top=min(1.02, top.get_ylim()[1]))
+    percents(top.yaxis)
+    heading(top, "Test accuracy, %")
+    ratio_axis(bottom, "y")
+    heading(bottom, f"{rule.compression} (log scale)")
+    if table.mark:
+        for axes in (top, bottom):
+            axes.axvline(table.mark.at, color=INK, lw=0.9, ls=(0, (1, 2)), zorder=1)
+        top.annotate(formats.clean(table.mark.says), (table.mark.at, 0.03), (4, 0), color=INK, fontsize=7.5,
+                     xycoords=("data", "axes fraction"), textcoords="offset points")  # fmt: skip
+    if len(curves) > 1:
+        _legend(figure, [shown for shown, _ in curves])
+    return Drawing(figure, points, hovers, rule)
 
 
-def classes(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Plot:
-    """Figure 2: accuracy of each class, a mark per row, with 95 % intervals over seeds."""
+def _setting_axis(axes: Axes, table: PublishedTable, positive: bool) -> None:
+    """The swept setting, on a logarithmic axis if all of its values are positive."""
+    axes.set_xlabel(table.setting + (" (log scale)" if positive else ""))
+    if positive:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 3), numticks=12))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+
+
+def classes(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Drawing:
+    """VIB-LSTM's Figure 2: accuracy of each class, a mark per row, with 95 % intervals over seeds."""
     columns = ["row", "task", "method", "settings", "class", "seeds", "accuracy", "half_width"]
-    shown, rule = [], rule_of_table(table, groups, gathered)
-    for name, row, task, colour, marker in _rows(table, gathered):
-        found = pick(row, task, groups)
-        recall = None if found.group is None else class_recall(found.group, gathered)
+    rule, rows = rule_of_table(table, groups, gathered), []
+    for shown in _rows(table, gathered):
+        group = pick(shown.row, shown.task, groups).group
+        recall = None if group is None else class_recall(group, gathered)
         if recall is not None:
-            frame = pd.DataFrame(recall[1], columns=range(len(recall[0])))
-            frame = frame.agg(["mean", "std", "count"]).T
-            frame = pd.DataFrame({"row": name, "task": task, "method": row.method, "settings": found.group["settings"],
-                                  "class": recall[0], "seeds": frame["count"].astype(int), "accuracy": frame["mean"],
-                                  "half_width": half_width(frame["std"], frame["count"])})  # fmt: skip
-            shown.append((name, frame, colour, marker, found))
-    if not shown:
-        return _nothing(table, "No finished run recorded a confusion matrix.", columns, rule)
-    names = list(dict.fromkeys(label for _, frame, *_ in shown for label in frame["class"]))
-    names = sorted(names, key=str.casefold)
+            rows.append((shown, group, _class_accuracies(shown, group, *recall)))
+    if not rows:
+        return Drawing.nothing("No finished run recorded a confusion matrix.", columns, rule)
+    every = pd.concat([frame for *_, frame in rows])
+    names = sorted(every["class"].unique(), key=str.casefold)
+    place = {name: position for position, name in enumerate(names)}
     hovers: dict[str, str] = {}
-    with style():
-        figure = new_figure(5.3, 1.1 + 0.2 * len(names))
-        axes = figure.add_subplot()
-        place = {label: position for position, label in enumerate(names)}
-        both = pd.concat([frame for _, frame, *_ in shown])
-        for label, some in both.groupby("class"):
-            axes.plot([some["accuracy"].min(), some["accuracy"].max()], [place[label]] * 2, color="#c9d1d9", lw=1.6,
-                      solid_capstyle="round", zorder=1)  # fmt: skip
-        for index, (name, frame, colour, marker, found) in enumerate(shown):
-            shift = (index - (len(shown) - 1) / 2) * 0.16  # intervals of two rows must not lie on each other
-            for line in frame.to_dict("records"):
-                y, gid = place[line["class"]] + shift, f"point-{len(hovers)}"
-                half = 0 if formats.absent(line["half_width"]) else line["half_width"]
-                low, high = line["accuracy"] - half, min(1, line["accuracy"] + half)
-                axes.hlines(y, low, high, color=colour, lw=0.8, alpha=0.5)
-                axes.plot(line["accuracy"], y, marker=marker, ms=5, ls="none", color=colour, mec="white", mew=0.5,
-                          gid=gid, zorder=3)  # fmt: skip
-                interval = formats.percent_interval(line["accuracy"], line["half_width"])
-                hovers[gid] = f"{line['class']}\n{name}: {interval}\n{found.group['settings_label']}"
-        axes.set_yticks(range(len(names)), [formats.clean(label[:28]) for label in names])
-        axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.set_xlim(max(-0.02, min(both["accuracy"].min() - 0.05, 0.8)), 1.02)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}"))
-        axes.set_xlabel("Correct, % of the class")
-        _legend(figure, [(name, colour, marker) for name, _, colour, marker, _ in shown], lines=False)
-        return _plot(table, figure, both[columns], hovers, rule)
+    figure = new_figure(5.3, 1.1 + 0.2 * len(names))
+    axes = figure.add_subplot()
+    spans = every.groupby("class")["accuracy"].agg(["min", "max"])
+    axes.hlines([place[name] for name in spans.index], spans["min"], spans["max"], color="#c9d1d9", lw=1.6, zorder=1)
+    for index, (shown, group, frame) in enumerate(rows):
+        shift = (index - (len(rows) - 1) / 2) * 0.16  # intervals of two rows must not lie on each other
+        for line in frame.to_dict("records"):
+            _class_mark(axes, place[line["class"]] + shift, line, shown, hovers, group["settings_label"])
+    axes.set_yticks(range(len(names)), [formats.clean(name[:28]) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(max(-0.02, min(every["accuracy"].min() - 0.05, 0.8)), 1.02)
+    percents(axes.xaxis)
+    axes.set_xlabel("Correct, % of the class")
+    _legend(figure, [shown for shown, *_ in rows], width=0)
+    return Drawing(figure, every[columns], hovers, rule)
 
 
-def ratios(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Plot:
-    """Figure 3: printed and measured compression of the LSTM."""
+def _class_accuracies(shown: Shown, group: pd.Series, names: list[str], recall: np.ndarray) -> pd.DataFrame:
+    """One line per class: mean recall over seeds with half of its interval."""
+    frame = pd.DataFrame(recall, columns=range(len(names))).agg(["mean", "std", "count"]).T
+    half = half_width(frame["std"], frame["count"])
+    return pd.DataFrame({"row": shown.name, "task": shown.task, "method": shown.row.method,
+                         "settings": group["settings"], "class": names, "seeds": frame["count"].astype(int),
+                         "accuracy": frame["mean"], "half_width": half})  # fmt: skip
+
+
+def _class_mark(axes: Axes, y: float, line: dict, shown: Shown, hovers: dict[str, str], settings: str) -> None:
+    """A row's mark in one class, with its interval."""
+    gid, mean, half = f"point-{len(hovers)}", line["accuracy"], line["half_width"]
+    half = 0 if formats.absent(half) else half
+    axes.hlines(y, mean - half, min(1, mean + half), color=shown.look.colour, lw=0.8, alpha=0.5)
+    axes.plot(mean, y, marker=shown.look.marker, ms=5, ls="none", color=shown.look.colour, mec="white", mew=0.5,
+              gid=gid, zorder=3)  # fmt: skip
+    interval = formats.percent_interval(mean, line["half_width"])
+    hovers[gid] = f"{line['class']}\n{shown.name}: {interval}\n{settings}"
+
+
+def ratios(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Drawing:
+    """VIB-LSTM's Figure 3: printed and measured compression of the LSTM."""
     frame, rule = beside(table, groups, gathered), rule_of_table(table, groups, gathered)
     frame = frame[frame["row"].isin([*table.rows, *table.also])]
-    largest = frame["recomputed_lstm_parameters"].max()
-    frame = frame.assign(recomputed_ratio=largest / frame["recomputed_lstm_parameters"])
+    again = frame["recomputed_lstm_parameters"]
+    frame = frame.assign(recomputed_ratio=again.max() / again)
     columns = ["row", "kind", "printed_ratio", "recomputed_ratio", "printed_lstm_parameters", "task", "method",
                "settings", "ok", "size_mean", "ratio_size", "baseline", "picked"]  # fmt: skip
     hovers: dict[str, str] = {}
-    with style():
-        figure = new_figure(5.3, 1.1 + 0.42 * len(frame))
-        axes = figure.add_subplot()
-        axes.set_xscale("log")
-        drawn = False
-        for place, line in enumerate(frame.to_dict("records")):
-            ours = f"ours\nvs {line['baseline']}\n{line['label']}"
-            _bar(axes, place - 0.19, line["printed_ratio"], line["row"], "printed", hovers)
-            drawn |= _again(axes, place - 0.19, line)
-            _bar(axes, place + 0.19, line["ratio_size"], line["row"], ours, hovers)
-        axes.set_yticks(range(len(frame)), [formats.clean(name) for name in frame["row"]])
-        axes.set_ylim(len(frame) - 0.4, -0.6)
-        values = frame[["printed_ratio", "ratio_size"]].replace(np.inf, np.nan)
-        axes.set_xlim(1, max(10.0, float(np.nanmax([*values.to_numpy().ravel(), 1.0]))) * 4)
-        axes.grid(False, axis="y")
-        _ratio_ticks(axes.xaxis)
-        axes.set_xlabel(f"{rule.compression} (log scale)")
-        handles = [Patch(label=name, **look) for name, look in BARS.items()]
-        if drawn:
+    figure = new_figure(5.3, 1.1 + 0.42 * len(frame))
+    axes = figure.add_subplot()
+    handles = [Patch(label=name, **look) for name, look in BARS.items()]
+    for place, line in enumerate(frame.to_dict("records")):
+        ours = f"ours\nvs {line['baseline']}\n{line['label']}"
+        _bar(axes, place - 0.19, line["printed_ratio"], line["row"], "printed", hovers)
+        _bar(axes, place + 0.19, line["ratio_size"], line["row"], ours, hovers)
+        if abs(line["recomputed_ratio"] / line["printed_ratio"] - 1) > 0.01:  # false if one of them is missing
+            axes.vlines(line["recomputed_ratio"], place - 0.39, place + 0.01, color=COLOURS[1], lw=2.2, zorder=4)
             words = "printed sizes recomputed, where they differ"
-            handles.append(Line2D([], [], color=COLOURS[1], lw=2.2, label=words))
-        figure.legend(handles=handles, loc="outside lower left", ncols=3)
-        return _plot(table, figure, frame[columns], hovers, rule)
+            handles[2:] = [Line2D([], [], color=COLOURS[1], lw=2.2, label=words)]
+    axes.set_yticks(range(len(frame)), [formats.clean(name) for name in frame["row"]])
+    axes.set_ylim(len(frame) - 0.4, -0.6)
+    ratio_axis(axes)
+    values = frame[["printed_ratio", "ratio_size"]].replace(np.inf, np.nan)
+    axes.set_xlim(1, max(10.0, float(np.nanmax([*values.to_numpy().ravel(), 1.0]))) * 4)
+    axes.grid(False, axis="y")
+    axes.set_xlabel(f"{rule.compression} (log scale)")
+    figure.legend(handles=handles, loc="outside lower left", ncols=3)
+    return Drawing(figure, frame[columns], hovers, rule)
 
 
 def _bar(axes: Axes, y: float, value: float, row: str, words: str, hovers: dict[str, str]) -> None:
-    """A bar from 1x with its ratio in figures, or the words that say why there is none."""
+    """A bar from 1x with its ratio in digits, or the words that say why there is none."""
     kind = words.partition("\n")[0]
     if formats.absent(value) or not np.isfinite(value):
         missing = "not printed" if kind == "printed" else "not run" if formats.absent(value) else "no LSTM"
@@ -203,68 +209,53 @@ def _bar(axes: Axes, y: float, value: float, row: str, words: str, hovers: dict[
     hovers[gid] = f"{row}: {formats.ratio(value)} {words}"
 
 
-def _again(axes: Axes, y: float, line: dict) -> bool:
-    """A tick across the printed bar where the ratio of the recomputed sizes is another one by more than 1 %; whether
-    there is one."""
-    printed, again = line["printed_ratio"], line["recomputed_ratio"]
-    if formats.absent(again) or formats.absent(printed) or abs(again / printed - 1) <= 0.01:
-        return False
-    axes.vlines(again, y - 0.2, y + 0.2, color=COLOURS[1], lw=2.2, zorder=4)
-    return True
-
-
-def size(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Plot:
-    """Figure 4: accuracy against size, every setting of each row, and the printed points."""
-    rule = rule_of_table(table, groups, gathered)
-    block = read_block(table.printed) if table.printed else None
-    printed = dict(zip(block.keys, block.lines, strict=True)) if block else {}
+def size(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Drawing:
+    """VIB-LSTM's Figure 4: accuracy against size, every setting of each row, and the printed points."""
+    rule, rows = rule_of_table(table, groups, gathered), _rows(table, gathered)
+    block = read_block(table.printed) if table.printed else Block("", ())
+    printed = dict(zip(block.keys, block.lines, strict=True))
     columns = ["row", "source", *GROUP_COLUMNS]
     hovers: dict[str, str] = {}
-    points, handles = [], []
-    with style():
-        figure = new_figure(5.3, 3.8)
-        axes = figure.add_subplot()
-        axes.set_xscale("log")
-        for name, row, task, colour, marker in _rows(table, gathered):
-            some = matching(row, task, groups[(groups["ok"] > 0) & (groups["size_mean"] > 0)])
-            some = some.sort_values("size_mean").assign(row=name, source="ours")
-            if len(some):
-                x, y = some["size_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy()
-                half = some["test_accuracy_half_width"].fillna(0).to_numpy()
-                axes.vlines(x, y - half, y + half, color=colour, lw=0.8, alpha=0.45)
-                own = pareto_front(x, y)
-                _points(axes, some, "size_mean", "test_accuracy_mean", colour, marker, hovers, line=False)
-                axes.plot(x[own], y[own], color=colour, lw=1.1, zorder=2)
-                points.append(some)
-            handles.append((name, colour, marker))
-            line = printed.get(name)
-            if (point := _printed_point(block, line, task, groups)) is not None:
-                x, y, words = point
-                gid = f"point-{len(hovers)}"
-                axes.plot(x, y, marker=marker, ms=7, ls="none", mfc="white",
-                          mec=colour, mew=1.3, zorder=4, gid=gid)  # fmt: skip
-                hovers[gid] = f"{name}, printed\n{words}"
-                points.append(pd.DataFrame([{"row": name, "source": "printed", "size_mean": x,
-                                             "test_accuracy_mean": y}]))  # fmt: skip
-        if not points:
-            return _nothing(table, "No run of these rows has finished.", columns, rule)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: formats.tick(x)))
-        axes.xaxis.set_major_locator(LogLocator(10, numticks=12))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}"))
-        axes.set_ylim(top=min(1.02, axes.get_ylim()[1]))
-        axes.set_xlabel(f"{rule.title()} (log scale)")
-        every = pd.concat(points).reindex(columns=columns)
-        hollow = " (hollow: printed in the paper)" if (every["source"] == "printed").any() else ""
-        axes.set_title(f"Test accuracy, %{hollow}", loc="left", fontsize=8)
-        _legend(figure, handles)
-        return _plot(table, figure, every, hovers, rule)
+    points = []
+    figure = new_figure(5.3, 3.8)
+    axes = figure.add_subplot()
+    for shown in rows:
+        some = matching(shown.row, shown.task, groups[(groups["ok"] > 0) & (groups["size_mean"] > 0)])
+        if len(some):
+            points.append(some.sort_values("size_mean").assign(row=shown.name, source="ours"))
+            _settings(axes, points[-1], shown, hovers)
+        if (point := _printed_point(block, printed.get(shown.name), shown.task, groups)) is not None:
+            x, y, words = point
+            gid = f"point-{len(hovers)}"
+            axes.plot(x, y, marker=shown.look.marker, ms=7, ls="none", mfc="white", mec=shown.look.colour, mew=1.3,
+                      zorder=4, gid=gid)  # fmt: skip
+            hovers[gid] = f"{shown.name}, printed\n{words}"
+            points.append(pd.DataFrame([{"row": shown.name, "source": "printed", "size_mean": x, ACCURACY[0]: y}]))
+    if not points:
+        return Drawing.nothing("No run of these rows has finished.", columns, rule)
+    sizes(axes)
+    percents(axes.yaxis)
+    axes.set_ylim(top=min(1.02, axes.get_ylim()[1]))
+    axes.set_xlabel(f"{rule.title()} (log scale)")
+    every = pd.concat(points).reindex(columns=columns)
+    hollow = " (hollow: printed in the paper)" if (every["source"] == "printed").any() else ""
+    heading(axes, f"Test accuracy, %{hollow}")
+    _legend(figure, rows)
+    return Drawing(figure, every, hovers, rule)
+
+
+def _settings(axes: Axes, some: pd.DataFrame, shown: Shown, hovers: dict[str, str]) -> None:
+    """All settings of a row, with its own Pareto front."""
+    with_bars(axes, some, "size_mean", *ACCURACY, shown.look.colour)
+    _markers(axes, some, shown, "size_mean", ACCURACY[0], hovers)
+    front = some[pareto_front(some["size_mean"].to_numpy(), some[ACCURACY[0]].to_numpy())]
+    axes.plot(front["size_mean"], front[ACCURACY[0]], color=shown.look.colour, lw=1.1, zorder=2)
 
 
 def _printed_point(
-    block: Block | None, line: dict[str, str] | None, task: str, groups: pd.DataFrame
+    block: Block, line: dict[str, str] | None, task: str, groups: pd.DataFrame
 ) -> tuple[float, float, str] | None:
-    """Size, accuracy and words of a printed row; None where it prints one of the two alone. A feed-forward network's
+    """Size, accuracy and words of a printed row; None if it prints one of the two alone. A feed-forward network's
     size is its printed share of the weights of our baseline on the task."""
     if not line:
         return None
@@ -277,40 +268,4 @@ def _printed_point(
     return block.share(line) * base, 1 - block.error(line), f"error {line['error_pct']} % at r_W {line['r_W_pct']} %"
 
 
-def _points(
-    axes: Axes, some: pd.DataFrame, x: str, y: str, colour: str, marker: str, hovers: dict[str, str], line: bool = True
-) -> None:
-    """A curve with a marker for each group that tells its numbers on hover."""
-    if line:
-        axes.plot(some[x], some[y].replace(np.inf, np.nan), color=colour, lw=1.1, zorder=2)
-    for group in some.to_dict("records"):
-        gid = f"point-{len(hovers)}"
-        hollow = group["protocol"] == "as_released"
-        axes.plot(group[x], group[y], marker=marker, ms=5, ls="none", mfc="white" if hollow else colour,
-                  mec=colour if hollow else "white", mew=1 if hollow else 0.5, zorder=3, gid=gid)  # fmt: skip
-        hovers[gid] = f"{group['row']}\n{hover(group)}"
-
-
-def _dense_line(axes: Axes, tasks: set[str], groups: pd.DataFrame) -> None:
-    """The dense model of a figure's only task, as a dashed line with its accuracy."""
-    dense = ranked(groups[groups["task"].isin(tasks) & groups["method"].isin(DENSE)])
-    if len(tasks) != 1 or dense.empty:
-        return
-    mean = dense.iloc[0]["test_accuracy_mean"]
-    axes.axhline(mean, color=INK, lw=0.9, ls=(0, (6, 3)), zorder=1)
-    axes.annotate(f"dense\n{formats.percent(mean)}", (1.01, mean), xycoords=("axes fraction", "data"), va="center",
-                  color=INK, fontsize=7.5, annotation_clip=False)  # fmt: skip
-
-
-def _ratio_ticks(axis) -> None:
-    axis.set_major_locator(LogLocator(10, numticks=9))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: formats.ratio_tick(value)))
-    axis.set_minor_locator(NullLocator())
-
-
-def _legend(figure: Figure, entries: list[tuple[str, str, str]], lines: bool = True) -> None:
-    handles = [
-        Line2D([], [], color=colour, marker=marker, ms=5, lw=1.1 if lines else 0, mec="white", mew=0.5, label=name[:40])
-        for name, colour, marker in entries
-    ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=min(3, len(handles)))
+FIGURES = {"sweep": sweep, "classes": classes, "ratios": ratios, "size": size}  # by the layout

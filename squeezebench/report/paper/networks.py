@@ -8,25 +8,22 @@ are read with the precision they are printed with, as the paper's own structure 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from squeezebench.report import formats
-from squeezebench.report.figures.more import runs_of
 from squeezebench.report.gather import Gathered
-from squeezebench.report.paper.match import Pick, matching, pick, told_apart
+from squeezebench.report.paper import cells
+from squeezebench.report.paper.match import Pick, matching, pick
 from squeezebench.report.sizes import SHARES, WEIGHTS
 from squeezebench.report.statistics.compare import ranked
 from squeezebench.report.statistics.groups import ENOUGH_SEEDS
-from squeezebench.report.tables.table import Cell, Column, Table
-from squeezebench.report.tables.views import error, latency, marks, share, structure_cell
+from squeezebench.report.tabular.cells import error, latency, share, structure_cell
+from squeezebench.report.tabular.table import Cell, Column, Row, Table, numeric, text_cell
 from squeezebench.report.words import captions
 from squeezebench.schema.printed import OurRow, PublishedTable, plain_number, read_block
-
-Row = dict[str, Any]
 
 # What a row may print: (column of the block, its unit, column of a run group, of a run, name on the page).
 TARGETS = {
@@ -61,29 +58,27 @@ def networks_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gather
     """Layout `networks`: one line per printed row in the paper's order, then those that the paper does not have."""
     frame = beside(table, groups, gathered)
     hints = captions(WEIGHTS.name)["hints"] | captions()["paper"]["hints"]
-    paper, ours = "Printed", "Ours, other data or protocol" if table.differs else "Ours"
-    columns = [Column("Method", _name), Column("Error", _printed("error", " %"), numeric=True, group=paper)]
-    for what, title, unit in (("weights", "r_W", " %"), ("neurons", "r_N", " %"), ("macs", "FLOP", " M")):
+    paper, ours = cells.headings(table)
+    columns = [
+        Column("Method", cells.name),
+        numeric("Error", cells.printed("printed_error", " %", _extra), group=paper),
+    ]
+    for what, unit in (("weights", " %"), ("neurons", " %"), ("macs", " M")):
         if frame[f"printed_{what}"].notna().any():
-            columns.append(Column(title, _printed(what, unit), numeric=True, group=paper))
+            columns.append(numeric(TARGETS[what][4], cells.printed(f"printed_{what}", unit), group=paper))
     if frame["printed_structure"].notna().any():
-        columns.append(Column("Structure", lambda row: Cell(_text(row["printed_structure"])), group=paper))
-    of_ours = [
-        Column("Error", _error, numeric=True, group=ours, hint=hints["error"]),
-        Column("r_W", share("share_weights"), numeric=True, group=ours, hint=hints["share_weights"]),
-        Column("r_N", share("share_neurons"), numeric=True, group=ours, hint=hints["share_neurons"]),
-        Column("FLOP", _number("macs_mean", _millions), numeric=True, group=ours, hint=hints["macs"]),
-        Column("Structure", _if_run(structure_cell), group=ours, hint=hints["structure"]),
-        Column("On disk", _number("bytes_mean", formats.size), numeric=True, group=ours, hint=hints["bytes"],
-               tex=False),
-        Column("Latency, ms", latency("latency_ms_batch_1"), numeric=True, group=ours, hint=hints["latency"],
-               tex=False),
-    ]  # fmt: skip
-    columns += [*of_ours, Column("Printed row", _verdict, hint=hints["met"])]
-    raw = WEIGHTS.raw([*PRINTED, *OURS, *ADDED])
-    caption = captions()["paper"]["captions"]["networks"]
-    differs = f" {captions()['paper']['differs'].format(differs=table.differs)}" if table.differs else ""
-    return Table(table.name, columns, frame, raw, formats.clean(f"{table.title}. {caption}{differs}"))
+        columns.append(Column("Structure", lambda row: text_cell(_text(row["printed_structure"])), group=paper))
+    columns += [
+        numeric("Error", cells.if_run(error("test_accuracy")), group=ours, hint=hints["error"]),
+        numeric("r_W", share("share_weights"), group=ours, hint=hints["share_weights"]),
+        numeric("r_N", share("share_neurons"), group=ours, hint=hints["share_neurons"]),
+        numeric("FLOP", cells.number("macs_mean", _millions), group=ours, hint=hints["macs"]),
+        Column("Structure", _structure, group=ours, hint=hints["structure"]),
+        numeric("On disk", cells.number("bytes_mean", formats.size), group=ours, hint=hints["bytes"], tex=False),
+        numeric("Latency, ms", latency("latency_ms_batch_1"), group=ours, hint=hints["latency"], tex=False),
+        Column("Printed row", _verdict, hint=hints["met"]),
+    ]
+    return Table(columns, frame, WEIGHTS.raw([*PRINTED, *OURS, *ADDED]), cells.caption(table), table.name)
 
 
 def beside(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
@@ -110,19 +105,15 @@ def beside(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> p
 
 def _ours(table: PublishedTable, row: OurRow, line: Mapping[str, str], groups: pd.DataFrame, gathered: Gathered) -> Row:
     (task,) = table.tasks_of(row, gathered.tasks) or [""]
-    found = closest(row, line, task, groups)
-    if found.group is None:
-        return {"kind": "not run", "picked": found.words, "method": row.method, "task": task}
-    group = found.group
-    return {
-        **{name: group[name] for name in OURS},
+    chosen = closest(row, line, task, groups)
+    ours, group = cells.ours(chosen, row, task, groups, OURS), chosen.group
+    if group is None:
+        return ours
+    error = {
         "test_error_mean": 1 - group["test_accuracy_mean"],
         "test_error_half_width": group["test_accuracy_half_width"],
-        "label": told_apart(group, groups),
-        "kind": "run",
-        "picked": found.words,
-        **(_judged(line, group, gathered) if line else {}),
     }
+    return ours | error | (_judged(line, group, gathered) if line else {})
 
 
 def closest(row: OurRow, line: Mapping[str, str], task: str, groups: pd.DataFrame) -> Pick:
@@ -144,7 +135,7 @@ def closest(row: OurRow, line: Mapping[str, str], task: str, groups: pd.DataFram
 
 def _judged(line: Mapping[str, str], group: pd.Series, gathered: Gathered) -> Row:
     """Whether every printed figure is met: by the whole interval over seeds, by none of one, or undecided."""
-    runs = runs_of(group, gathered)
+    runs = gathered.runs_of(group)
     runs = runs.assign(error=1 - runs["test"])
     wanted = {what: bound for what in TARGETS if not math.isnan(bound := most(line, what))}
     meets, outside, undecided, every = {}, [], [], np.ones(len(runs), bool)
@@ -171,35 +162,15 @@ def _judged(line: Mapping[str, str], group: pd.Series, gathered: Gathered) -> Ro
                     "said": f"{said}; {number} {'meets' if len(runs) == 1 else 'meet'} all"}  # fmt: skip
 
 
-# --- cells
+def _extra(row: Row) -> str:
+    """The second error of a row, which the paper prints in brackets."""
+    extra = _text(row["printed_error_extra"])
+    return f"({extra})" if extra else ""
 
 
-def _text(value: Any) -> str:
-    return formats.clean(value) if isinstance(value, str) and value else formats.NONE
-
-
-def _name(row: Row) -> Cell:
-    found = () if row["kind"] in ("run", "not run") else (row["kind"],)
-    found += ("not in the paper",) if row["also"] else ()
-    note = ""
-    if row["kind"] == "run":
-        found += tuple(mark for mark in marks(row) if row["also"] or mark != "control")
-        note = formats.clean("; ".join(part for part in (row["label"], row["picked"]) if part))
-    return Cell(formats.clean(row["row"]), marks=found, note=note)
-
-
-def _printed(what: str, unit: str) -> Callable[[Row], Cell]:
-    """A figure as printed, digit by digit."""
-
-    def cell(row: Row) -> Cell:
-        value = row[f"printed_{what}"]
-        if formats.absent(value):
-            return Cell(formats.NONE)
-        text = formats.clean(row[f"printed_{what}_text"]) + unit.replace(" ", formats.NBSP)
-        extra = row["printed_error_extra"] if what == "error" else None  # the second figure, printed in brackets
-        return Cell(text, value, note=f"({formats.clean(extra)})" if isinstance(extra, str) else "")
-
-    return cell
+def _text(value: str | float | None) -> str:
+    """A missing text is NaN in a frame."""
+    return value if isinstance(value, str) else ""
 
 
 def _millions(value: float) -> str:
@@ -207,21 +178,8 @@ def _millions(value: float) -> str:
     return f"{formats.significant(value / 1e6)}{formats.NBSP}M"
 
 
-def _if_run(show: Callable[[Row], Cell]) -> Callable[[Row], Cell]:
-    return lambda row: show(row) if row["kind"] == "run" else Cell(formats.NONE)
-
-
-def _number(key: str, show: Callable[[float], str]) -> Callable[[Row], Cell]:
-    return lambda row: Cell(formats.NONE) if formats.absent(row[key]) else Cell(show(row[key]), float(row[key]))
-
-
-def _error(row: Row) -> Cell:
-    if row["kind"] == "run":
-        cell = error("test_accuracy")(row)
-        return cell if cell.note else Cell(cell.text, cell.sort, note=formats.plural(int(row["ok"]), "seed"))
-    if row["kind"] == "not run":
-        return Cell("not run", note="" if row["picked"] == "not run" else row["picked"])
-    return Cell(formats.NONE)
+def _structure(row: Row) -> Cell:
+    return structure_cell(row) if row["kind"] == "run" else Cell(formats.NONE)
 
 
 def _verdict(row: Row) -> Cell:

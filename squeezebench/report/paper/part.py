@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import pandas as pd
 
 from squeezebench.report import formats
-from squeezebench.report.figures.scatter import Plot
+from squeezebench.report.drawing.plot import Plot
 from squeezebench.report.gather import Gathered
 from squeezebench.report.names import DRAWN
-from squeezebench.report.paper.figures import paper_figure
+from squeezebench.report.paper.figures import FIGURES
 from squeezebench.report.paper.match import of_one_protocol, tables_of
 from squeezebench.report.paper.networks import networks_table
 from squeezebench.report.paper.splits import splits_table
 from squeezebench.report.paper.table import paper_table
 from squeezebench.report.sizes import rule_of
-from squeezebench.report.tables.table import Table
+from squeezebench.report.tabular.table import Table
 from squeezebench.report.words import captions
 from squeezebench.schema.printed import PublishedTable, read_block
 
@@ -36,7 +36,7 @@ class PaperPart:
 
 
 def paper_parts(groups: pd.DataFrame, gathered: Gathered) -> list[PaperPart]:
-    """Everything that the plan's `tables:` asks for, in its order."""
+    """Everything that the plan's `tables:` asks for, in its order. Call inside `style()`."""
     shown = of_one_protocol(groups, gathered)
     tables = tables_of(gathered.plan)
     above = [{other.differs for other in tables[:number]} for number in range(len(tables))]
@@ -54,8 +54,14 @@ def _part(table: PublishedTable, said: bool, groups: pd.DataFrame, gathered: Gat
         said=said,
         caption=captions()["paper"]["captions"].get(table.layout, ""),
         table=None if drawn else make(table, groups, gathered),
-        figure=paper_figure(table, groups, gathered) if drawn else None,
+        figure=_figure(table, groups, gathered) if drawn else None,
     )
+
+
+def _figure(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Plot:
+    drawing, kind = FIGURES[table.layout](table, groups, gathered), f"paper_{table.layout}"
+    words = captions(drawing.rule.name)["figures"][kind]
+    return Plot.finish(drawing, table.name, kind, words | {"title": table.title, "heading": words["title"]})
 
 
 def _source(table: PublishedTable) -> str:

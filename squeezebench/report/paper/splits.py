@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from squeezebench.report import formats
-from squeezebench.report.figures.more import runs_of
 from squeezebench.report.gather import Gathered
+from squeezebench.report.paper.cells import caption, parameters
 from squeezebench.report.paper.match import both_sides, told_apart
-from squeezebench.report.paper.table import caption, parameters
 from squeezebench.report.sizes import rule_of
 from squeezebench.report.statistics.groups import ENOUGH_SEEDS, LEVEL
-from squeezebench.report.tables.table import Cell, Column, Table
-from squeezebench.report.tables.views import marks
+from squeezebench.report.tabular.cells import FEW, accuracy, marks
+from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, numeric, text_cell
 from squeezebench.report.words import captions
 from squeezebench.schema.printed import PublishedTable
-
-Row = dict[str, Any]
 
 SIDE = ["ok", "test_accuracy_mean", "test_accuracy_half_width", "size_mean"]
 SHARED = ["protocol", "method", "settings", "control", "stale", "unplanned"]
@@ -41,7 +38,7 @@ def splits_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered
             left, right, line["candidates"] = found
             line |= {key: right[key] for key in SHARED} | {"label": told_apart(right, groups)}
             line |= {f"{side}_{key}": group[key] for side, group in (("left", left), ("right", right)) for key in SIDE}
-            values = [runs_of(group, gathered)["test"].dropna().to_numpy() for group in (left, right)]
+            values = [gathered.runs_of(group)["test"].dropna().to_numpy() for group in (left, right)]
             line["difference"], line["low"], line["high"] = welch(*values)
         lines.append(line)
     frame = pd.DataFrame(lines, columns=["row", *SHARED, "label", *SIDES, "candidates", "difference", "low", "high"])
@@ -50,13 +47,13 @@ def splits_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered
     interval = captions()["hints"]["interval"]
     columns = [
         Column("Method", _name),
-        Column(f"Accuracy, {formats.clean(table.left)}", _side("left"), numeric=True, hint=interval),
-        Column(f"Accuracy, {formats.clean(table.right)}", _side("right"), numeric=True, hint=interval),
-        Column("Difference, points", _difference, numeric=True, hint=captions()["paper"]["hints"]["welch"]),
-        Column(f"{rule.title()} (left, right)", _sizes, numeric=True, tex=False),
+        numeric(f"Accuracy, {formats.clean(table.left)}", _side("left"), hint=interval),
+        numeric(f"Accuracy, {formats.clean(table.right)}", _side("right"), hint=interval),
+        numeric("Difference, points", _difference, hint=captions()["paper"]["hints"]["welch"]),
+        numeric(f"{rule.title()} (left, right)", _sizes, tex=False),
     ]
     raw = rule.raw(name for name in frame if name != "label")
-    return Table(table.name, columns, frame, raw, caption(table))
+    return Table(columns, frame, raw, caption(table), table.name)
 
 
 def welch(left: np.ndarray, right: np.ndarray) -> tuple[float, float, float]:
@@ -69,36 +66,26 @@ def welch(left: np.ndarray, right: np.ndarray) -> tuple[float, float, float]:
 
 
 def _name(row: Row) -> Cell:
-    name = formats.clean(row["row"])
     if formats.absent(row["candidates"]):
-        return Cell(name)
+        return text_cell(row["row"])
     number = int(row["candidates"])
     picked = f"best on validation of {row['right_task']}, of {number} settings" if number > 1 else ""
-    return Cell(name, marks=marks(row), note=formats.clean("; ".join(part for part in (row["label"], picked) if part)))
+    return text_cell(row["row"], "; ".join(part for part in (row["label"], picked) if part), marks(row))
 
 
-def _side(side: str):
-    def cell(row: Row) -> Cell:
-        mean, half = row[f"{side}_test_accuracy_mean"], row[f"{side}_test_accuracy_half_width"]
-        if formats.absent(mean):
-            return Cell("not run")
-        note = "one seed, no interval" if formats.absent(half) else ""
-        return Cell(formats.percent_interval(mean, half), mean, note=note)
-
-    return cell
+def _side(side: str) -> Callable[[Row], Cell]:
+    show = accuracy(f"{side}_test_accuracy")
+    return lambda row: Cell("not run") if formats.absent(row[f"{side}_test_accuracy_mean"]) else show(row)
 
 
 def _difference(row: Row) -> Cell:
-    value = row["difference"]
-    if formats.absent(value):
-        return Cell(formats.NONE)
-    if min(row["left_ok"], row["right_ok"]) < ENOUGH_SEEDS or formats.absent(row["low"]):
-        return Cell("not enough seeds")
-    return Cell(f"{formats.points(value)} [{formats.points(row['low'])}, {formats.points(row['high'])}]", value)
+    value, ends = row["difference"], [formats.points(row[end]) for end in ("low", "high")]
+    few = min(row["left_ok"], row["right_ok"]) < ENOUGH_SEEDS or formats.absent(row["low"])
+    if few and not formats.absent(value):
+        return Cell(FEW)
+    return number_cell(value, lambda points: f"{formats.points(points)} [{', '.join(ends)}]")
 
 
 def _sizes(row: Row) -> Cell:
-    sizes = [row[f"{side}_size_mean"] for side in ("left", "right")]
-    if any(map(formats.absent, sizes)):
-        return Cell(formats.NONE)
-    return Cell(", ".join(map(parameters, sizes)), sizes[1])
+    left, right = (row[f"{side}_size_mean"] for side in ("left", "right"))
+    return number_cell(None if formats.absent(left) else right, lambda size: f"{parameters(left)}, {parameters(size)}")

@@ -13,7 +13,6 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from squeezebench.report.figures.more import runs_of
 from squeezebench.report.gather import Gathered
 from squeezebench.report.sizes import DENSE
 from squeezebench.report.statistics.compare import ranked
@@ -52,7 +51,7 @@ def summaries(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
 def _summary(some: pd.DataFrame, dense: pd.DataFrame, gathered: Gathered) -> dict:
     """Of one method on one task. Rows of `some` are its settings."""
     some = some.sort_values(["size_mean", "settings"], kind="stable")  # of equals the smallest is picked
-    runs = [runs_of(group, gathered).set_index("seed") for _, group in some.iterrows()]
+    runs = [gathered.runs_of(group).set_index("seed") for _, group in some.iterrows()]
     seeds = sorted(set().union(*(one.index for one in runs)))
     chance = chance_accuracy(runs[0])
     found = {"n_seeds": len(seeds), "chance": chance}
@@ -67,7 +66,7 @@ def _summary(some: pd.DataFrame, dense: pd.DataFrame, gathered: Gathered) -> dic
         test, validation, size, base = (np.nanmean(v[:, draws], axis=-1) for v in values.values())  # (settings, draws)
         ratio = base / size  # infinite without an LSTM
         if len(dense):
-            reference = runs_of(dense.iloc[0], gathered).set_index("seed")["validation"].reindex(seeds).to_numpy()
+            reference = gathered.runs_of(dense.iloc[0]).set_index("seed")["validation"].reindex(seeds).to_numpy()
             reference = np.nanmean(reference[draws], axis=-1)
     everywhere = {}
     if np.isfinite(ratio[:, 0]).any() and not np.isnan(chance):

@@ -1,50 +1,48 @@
-"""Size and speed of the picked settings: every number measured on the module whose accuracy is reported."""
+"""Size and speed of the picked settings: every number is measured on the module whose accuracy is reported."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 
 from squeezebench.report import formats
-from squeezebench.report.sizes import DENSE, rule_of
-from squeezebench.report.tables.table import Cell, Column, Table, number_column, text_column
-from squeezebench.report.tables.views import method_cell, ratio
+from squeezebench.report.results import Results
+from squeezebench.report.sizes import DENSE
+from squeezebench.report.tabular import cells
+from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, number_column, numeric, text_column
 from squeezebench.report.words import captions
 from squeezebench.schema.metrics import BATCHES, PRECISIONS
 
-Row = dict[str, Any]
+SECTION = "cost"
 KEYS = ["task", "protocol", "method", "method_title", "control", "settings", "varied", "seeds", "ok", "stale",
         "ratio_size", "baseline", "test_accuracy_mean"]  # fmt: skip
 
 
-def cost_table(chosen: pd.DataFrame, groups: pd.DataFrame) -> Table:
+def build(results: Results) -> Table:
     """One line for every setting that is picked at some ratio, and for each dense run group."""
-    frame = groups[groups.index.isin(chosen.index) | (groups["method"].isin(DENSE) & (groups["ok"] > 0))]
-    rule = rule_of(groups)
-    words = captions(rule.name)
-    hints = words["hints"]
+    groups, rule = results.groups, results.rule
+    frame = groups[groups.index.isin(results.chosen.index) | (groups["method"].isin(DENSE) & (groups["ok"] > 0))]
+    hints = captions(rule.name)["hints"]
     columns = [
         text_column("Task", "task"),
-        Column("Method", method_cell),
+        Column("Method", cells.method),
         text_column("Settings", "settings_label"),
-        Column(f"Ratio ({rule.noun})", ratio, numeric=True, hint=hints["ratio"]),
+        numeric(f"Ratio ({rule.noun})", cells.ratio, hint=hints["ratio"]),
         number_column("float32", "bytes_mean", formats.size, hint=hints["bytes"], group="On disk"),
-        *(Column(kind, _stored(kind), numeric=True, hint=hints["stored"], group="On disk") for kind in PRECISIONS),
-        Column("MACs", _beside("macs_mean", formats.count), numeric=True, hint=hints["macs"]),
-        Column("Activations", _beside("peak_activation_bytes_mean", formats.size), numeric=True,
-               hint=hints["activations"], tex=False),
+        *(numeric(kind, _stored(kind), hint=hints["stored"], group="On disk") for kind in PRECISIONS),
+        numeric("MACs", _beside("macs_mean", formats.count), hint=hints["macs"]),
+        numeric("Activations", _beside("peak_activation_bytes_mean", formats.size), hint=hints["activations"],
+                tex=False),
     ]  # fmt: skip
     for batch in BATCHES:
-        place = {"numeric": True, "hint": hints["speed"], "group": f"Latency at batch {batch}, ms"}
+        place = {"hint": hints["speed"], "group": f"Latency at batch {batch}, ms"}
         columns += [
-            Column("Compact", _timed(f"latency_ms_batch_{batch}"), **place),
-            Column("Dense", _timed(f"dense_latency_ms_batch_{batch}"), **place),
-            Column("Fastest dense", _fastest(batch), **place),
+            numeric("Compact", _timed(f"latency_ms_batch_{batch}"), **place),
+            numeric("Dense", _timed(f"dense_latency_ms_batch_{batch}"), **place),
+            numeric("Fastest dense", _fastest(batch), **place),
         ]
-    raw = rule.raw([*KEYS, *_measured(groups)])
-    return Table("cost", columns, frame, raw, words["tables"]["cost"])
+    return Table(columns, frame, rule.raw([*KEYS, *_measured(groups)]))
 
 
 def _measured(groups: pd.DataFrame) -> list[str]:
@@ -55,26 +53,25 @@ def _measured(groups: pd.DataFrame) -> list[str]:
 
 
 def _stored(kind: str) -> Callable[[Row], Cell]:
-    """Bytes in one precision; below them the test accuracy of what is read back from them, and what it lost."""
+    """Bytes in one precision; below them the test accuracy of the module that is read back, and what it lost."""
 
     def cell(row: Row) -> Cell:
-        size, own = row[f"bytes_{kind}_mean"], row[f"test_accuracy_{kind}_mean"]
-        if formats.absent(size):
-            return Cell(formats.NONE)
+        own = row[f"test_accuracy_{kind}_mean"]
         lost = formats.points(own - row["test_accuracy_mean"])
         note = "accuracy not measured" if formats.absent(own) else f"{formats.percent(own)} ({lost})"
-        return Cell(formats.size(size), float(size), note=note)
+        return number_cell(row[f"bytes_{kind}_mean"], formats.size, note)
 
     return cell
 
 
 def _beside(key: str, show: Callable[[float], str]) -> Callable[[Row], Cell]:
-    """A figure of the compact module with the dense model's below it."""
+    """A number of the compact module with the dense model's below it."""
 
     def cell(row: Row) -> Cell:
-        own, dense = row[key], row[f"dense_{key}"]
-        note = "" if formats.absent(dense) or row["method"] in DENSE else f"dense {show(dense)}"
-        return Cell(show(own), None if formats.absent(own) else float(own), note=note)
+        dense = row[f"dense_{key}"]
+        return number_cell(
+            row[key], show, "" if row["method"] in DENSE or formats.absent(dense) else f"dense {show(dense)}"
+        )
 
     return cell
 
@@ -83,17 +80,15 @@ def _timed(key: str) -> Callable[[Row], Cell]:
     """A median with its quartiles below it."""
 
     def cell(row: Row) -> Cell:
-        median, low, high = (row[f"{key}{end}_mean"] for end in ("", "_low", "_high"))
+        low, high = (row[f"{key}_{end}_mean"] for end in ("low", "high"))
         note = "" if formats.absent(low) else f"{formats.amount(low)} to {formats.amount(high)}"
-        return Cell(formats.amount(median), None if formats.absent(median) else float(median), note=note)
+        return number_cell(row[f"{key}_mean"], formats.amount, note)
 
     return cell
 
 
 def _fastest(batch: str) -> Callable[[Row], Cell]:
-    def cell(row: Row) -> Cell:
-        value = row[f"fastest_dense_latency_ms_batch_{batch}_mean"]
-        runtime = "" if formats.absent(value) else row[f"fastest_dense_runtime_batch_{batch}"]
-        return Cell(formats.amount(value), None if formats.absent(value) else float(value), note=formats.clean(runtime))
-
-    return cell
+    name = f"fastest_dense_{{}}_batch_{batch}"
+    return lambda row: number_cell(
+        row[name.format("latency_ms") + "_mean"], formats.amount, row[name.format("runtime")]
+    )

@@ -2,61 +2,69 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pandas as pd
 
 from squeezebench.report import formats
-from squeezebench.report.tables.table import Cell, Column, Table, number_column, text_column
+from squeezebench.report.results import Results
+from squeezebench.report.tabular.table import (
+    Cell,
+    Column,
+    Row,
+    Table,
+    number_cell,
+    number_column,
+    numeric,
+    text_cell,
+    text_column,
+)
 from squeezebench.report.words import captions
 from squeezebench.schema.inference import BUSY, INT8, Comparison, Inference, Model, read_inference
 
-Row = dict[str, Any]
+SECTION, WHEN = "inference", "optional"
 ONNX = "ONNX Runtime"
 
 
-def inference_table(folder: Path) -> Table | None:
-    """One row for each network, batch size and runtime; None where nothing was measured. Raises InputError for a file
+def build(results: Results) -> Table | None:
+    """One line for each network, batch size and runtime; None if nothing was measured. Raises InputError for a file
     that cannot be trusted."""
-    found = read_inference(folder)
-    if found is None:
+    measured = read_inference(results.folder)
+    if measured is None:
         return None
-    frame = pd.DataFrame([row for model in found.models for c in model.comparisons for row in _rows(model, c)])
+    frame = pd.DataFrame([row for model in measured.models for c in model.comparisons for row in _rows(model, c)])
     columns = [
         Column("Network", _network),
         Column("Dense to compact", lambda row: Cell(f"{row['dense_size']} → {row['compact_size']}")),
-        number_column("Batch", "batch", lambda n: f"{n:.0f}"),
+        number_column("Batch", "batch", "{:.0f}".format),
         text_column("Runtime", "runtime"),
-        Column("Dense, ms", _time("dense"), numeric=True),
-        Column("Compact, ms", _time("compact"), numeric=True),
+        numeric("Dense, ms", _time("dense")),
+        numeric("Compact, ms", _time("compact")),
         number_column("Same runtime", "same_runtime", formats.ratio),
-        Column("Fastest dense", _fastest, numeric=True),
-        Column("Overhead", _overhead, numeric=True),
-        Column("ONNX file", _file, numeric=True),
-        Column("Test accuracy", _accuracy, numeric=True),
-        Column("Memory, ms", _both("memory_ms"), numeric=True, tex=False),
-        Column("Arithmetic, ms", _both("arithmetic_ms"), numeric=True, tex=False),
+        numeric("Fastest dense", _fastest),
+        numeric("Overhead", _overhead),
+        numeric("ONNX file", _file),
+        numeric("Test accuracy", _accuracy),
+        numeric("Memory, ms", _both("memory_ms"), tex=False),
+        numeric("Arithmetic, ms", _both("arithmetic_ms"), tex=False),
     ]
-    return Table("inference", columns, frame, {name: name for name in frame}, f"{_caption()} {conditions(found)}")
+    return Table(columns, frame, caption=f"{captions()['tables']['inference']} {conditions(measured)}")
 
 
-def _caption() -> str:
-    return captions()["tables"]["inference"]
-
-
-def conditions(found: Inference) -> str:
+def conditions(measured: Inference) -> str:
     """Where and how it was measured, in a sentence or two."""
-    speeds = found.bandwidth
+    speeds = measured.bandwidth
     text = (
-        f"{formats.clean(found.machine)}, one thread, {found.finished[:10]}: "
-        f"{found.macs_per_second / 1e9:.3g} billion multiply-accumulates per second in a large product, "
+        f"{formats.clean(measured.machine)}, one thread, {measured.finished[:10]}: "
+        f"{measured.macs_per_second / 1e9:.3g} billion multiply-accumulates per second in a large product, "
         f"{speeds[min(speeds)] / 1e9:.3g} GB/s from the first cache, {speeds[max(speeds)] / 1e9:.3g} GB/s from memory."
     )
-    if found.load_before is not None and found.load_before > BUSY:
-        text += f" The machine was not quiet (load average {found.load_before:.1f}): other programs slow these figures."
-    if found.left_out:
-        text += f" {formats.plural(len(found.left_out), 'run')} without a recurrent network to measure."
+    if measured.load_before is not None and measured.load_before > BUSY:
+        text += (
+            f" The machine was not quiet (load average {measured.load_before:.1f}): other programs slow these figures."
+        )
+    if measured.left_out:
+        text += f" {formats.plural(len(measured.left_out), 'run')} without a recurrent network to measure."
     return text
 
 
@@ -111,13 +119,11 @@ def _files(model: Model, runtime: str) -> Row:
 
 
 def _file(row: Row) -> Cell:
-    if formats.absent(row["compact_bytes"]):
-        return Cell(formats.NONE)
-    return Cell(f"{formats.size(row['dense_bytes'])} → {formats.size(row['compact_bytes'])}", row["compact_bytes"])
+    return number_cell(row["compact_bytes"], lambda size: f"{formats.size(row['dense_bytes'])} → {formats.size(size)}")
 
 
 def _accuracy(row: Row) -> Cell:
-    """Dense above compact; below them why there is none, or how far int8's logits are from float32's."""
+    """Dense → compact; below them why there is none, or how far int8's logits are from float32's."""
     if formats.absent(row["compact_bytes"]):
         return Cell(formats.NONE)
     text = " → ".join(formats.percent(row[f"{side}_test"]) for side in ("dense", "compact"))
@@ -130,40 +136,34 @@ def _accuracy(row: Row) -> Cell:
 
 def _network(row: Row) -> Cell:
     if not row["method"]:
-        return Cell(formats.clean(row["source"]))
+        return text_cell(row["source"])
     seed = "" if formats.absent(row["seed"]) else f", seed {row['seed']:.0f}"
-    return Cell(formats.clean(row["title"]), note=formats.clean(f"{row['task']}{seed}"))
+    return text_cell(row["title"], f"{row['task']}{seed}")
 
 
-def _time(side: str):
+def _time(side: str) -> Callable[[Row], Cell]:
+    """A median with its quartiles below it."""
+
     def cell(row: Row) -> Cell:
         median, low, high = (row[f"{side}_ms{end}"] for end in ("", "_low", "_high"))
-        if formats.absent(median):
-            return Cell(formats.NONE)
-        return Cell(formats.amount(median), median, note=f"{formats.amount(low)} to {formats.amount(high)}")
+        return number_cell(median, formats.amount, f"{formats.amount(low)} to {formats.amount(high)}")
 
     return cell
 
 
 def _fastest(row: Row) -> Cell:
-    value = row["against_fastest"]
     rival = f"vs {row['fastest_dense']}, {formats.amount(row['fastest_dense_ms'])} ms"
-    return Cell(formats.ratio(value), value, note=rival)
+    return number_cell(row["against_fastest"], formats.ratio, rival)
 
 
 def _overhead(row: Row) -> Cell:
     share = row["overhead_share"]
-    if formats.absent(share):
-        return Cell(formats.NONE)
-    return Cell(formats.amount(row["overhead_ms"]), row["overhead_ms"], note=f"{share:.0%} of the compact one's time")
+    note = "" if formats.absent(share) else f"{share:.0%} of the compact one's time"
+    return number_cell(row["overhead_ms"], formats.amount, note)
 
 
-def _both(key: str):
-    """Dense above compact."""
-
-    def cell(row: Row) -> Cell:
-        return Cell(
-            f"{formats.amount(row[f'dense_{key}'])} → {formats.amount(row[f'compact_{key}'])}", row[f"dense_{key}"]
-        )
-
-    return cell
+def _both(key: str) -> Callable[[Row], Cell]:
+    """Dense → compact."""
+    return lambda row: number_cell(
+        row[f"dense_{key}"], lambda dense: f"{formats.amount(dense)} → {formats.amount(row[f'compact_{key}'])}"
+    )

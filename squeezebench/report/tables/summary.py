@@ -1,54 +1,50 @@
-"""The table of summaries: what each method is worth on each task, every number with its interval or none at all."""
+"""What each method is worth on each task in a few numbers, each with its interval or none at all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from squeezebench.report import formats
+from squeezebench.report.results import Results
 from squeezebench.report.sizes import of_row, rule_of
 from squeezebench.report.statistics.groups import ENOUGH_SEEDS
 from squeezebench.report.statistics.summary import NEAR, PICKED, RATIOS, STATISTICS
-from squeezebench.report.tables.table import Cell, Column, Table, text_column
-from squeezebench.report.tables.views import method_cell
+from squeezebench.report.tabular import cells
+from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_column, numeric, text_column
 from squeezebench.report.words import captions
 
-Row = dict[str, Any]
-FEW = "not enough seeds"
+SECTION = "summary"
 
 
-def summary_table(summary: pd.DataFrame) -> Table:
+def build(results: Results) -> Table:
     """One line per task and method."""
-    rule = rule_of(summary)
-    words = captions(rule.name)
-    hints = words["hints"]
+    rule = rule_of(results.summary)
+    hints = captions(rule.name)["hints"]
     columns = [
         text_column("Task", "task"),
-        Column("Method", method_cell),
-        Column("Hypervolume", _cell("hypervolume", formats.amount, rule.nothing), numeric=True,
-               hint=hints["hypervolume"]),
-        Column(f"Ratio at dense {formats.points(-NEAR)}", _cell("near_dense", formats.ratio, "not reached", _size),
-               numeric=True, hint=hints["near_dense"]),
-        *(Column(f"Accuracy at {formats.ratio_tick(ratio)}",
-                 _cell(f"accuracy_{ratio}", formats.percent, f"none at {formats.ratio_tick(ratio)}", _at),
-                 numeric=True, hint=hints["accuracy_at"]) for ratio in RATIOS),
-        Column("Seeds", lambda row: Cell(str(row["n_seeds"]), row["n_seeds"]), numeric=True, tex=False),
-        Column("Settings", lambda row: Cell(str(row["n_settings"]), row["n_settings"]), numeric=True, tex=False),
+        Column("Method", cells.method),
+        numeric("Hypervolume", _cell("hypervolume", formats.amount, rule.nothing), hint=hints["hypervolume"]),
+        numeric(f"Ratio at dense {formats.points(-NEAR)}", _cell("near_dense", formats.ratio, "not reached", _size),
+                hint=hints["near_dense"]),
+        *(numeric(f"Accuracy at {formats.ratio_tick(ratio)}",
+                  _cell(f"accuracy_{ratio}", formats.percent, f"none at {formats.ratio_tick(ratio)}", _at),
+                  hint=hints["accuracy_at"]) for ratio in RATIOS),
+        number_column("Seeds", "n_seeds", str, tex=False),
+        number_column("Settings", "n_settings", str, tex=False),
     ]  # fmt: skip
     raw = ["task", "protocol", "method", "control", "n_settings", "n_seeds", "chance"]
     for name in STATISTICS:
         raw += [name, f"{name}_low", f"{name}_high"]
         raw += [f"{name}_{part}" for part in PICKED if part != "settings_label"] if name != "hypervolume" else []
-    return Table("summary", columns, summary, rule.raw(raw), words["tables"]["summary"])
+    return Table(columns, results.summary, rule.raw(raw))
 
 
 def _cell(name: str, show: Callable[[float], str], never: str, note: Callable[[Row, str], str] | None = None):
     def cell(row: Row) -> Cell:
         if row["n_seeds"] < ENOUGH_SEEDS:
-            return Cell(FEW)
+            return Cell(cells.FEW)
         value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
         if formats.absent(value):
             return Cell(never if name == "hypervolume" else formats.NONE)

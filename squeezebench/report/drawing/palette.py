@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from squeezebench.report.figures.svg import INK
+from squeezebench.report.drawing.svg import INK
 from squeezebench.report.sizes import DENSE
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # safe for colour-blind readers

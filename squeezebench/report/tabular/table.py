@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 from squeezebench.base.files import write_atomically
 from squeezebench.report import formats
 
+Row = dict[str, Any]
 _TEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -50,11 +52,23 @@ class Column:
     `group` share a heading above their own."""
 
     title: str
-    cell: Callable[[dict[str, Any]], Cell]
+    cell: Callable[[Row], Cell]
     hint: str = ""
     numeric: bool = False
     tex: bool = True
     group: str = ""
+
+
+def text_cell(text: str, note: str = "", marks: tuple[str, ...] = ()) -> Cell:
+    """A cell of text from anywhere; a dash in the place of nothing."""
+    return Cell(formats.clean(text) or formats.NONE, marks=marks, note=formats.clean(note))
+
+
+def number_cell(value: float | None, show: Callable[[float], str], note: str = "", **more) -> Cell:
+    """A number as `show` writes it. A missing one is a dash without a note."""
+    if formats.absent(value):
+        return Cell(formats.NONE)
+    return Cell(show(value), float(value), note=formats.clean(note), **more)
 
 
 def text_column(title: str, key: str, **more) -> Column:
@@ -62,22 +76,33 @@ def text_column(title: str, key: str, **more) -> Column:
 
 
 def number_column(title: str, key: str, show: Callable[[float], str], **more) -> Column:
-    def cell(row: dict[str, Any]) -> Cell:
-        value = row[key]
-        return Cell(show(value), None if formats.absent(value) else float(value))
+    return Column(title, lambda row: number_cell(row[key], show), numeric=True, **more)
 
+
+def numeric(title: str, cell: Callable[[Row], Cell], **more) -> Column:
+    """A column of numbers whose cells need more than their number."""
     return Column(title, cell, numeric=True, **more)
 
 
 @dataclass(frozen=True)
 class Table:
-    """`frame` has one row per line of the table; `raw` maps its columns to the names they have in the CSV."""
+    """`frame` has one row per line of the table; `raw` maps its columns to the names they have in the CSV (None: all of
+    them to their own). `name` and `caption` come from the declaration and from captions.yaml, if they are not given.
+    `choices`: values of one column, which the page offers as a filter and counts."""
 
-    name: str
     columns: list[Column]
     frame: pd.DataFrame
-    raw: dict[str, str] = field(default_factory=dict)
+    raw: dict[str, str] | None = None
     caption: str = ""
+    name: str = ""
+    choices: tuple[str, tuple[str, ...]] = ("", ())  # title of the column, values
+
+    @property
+    def counts(self) -> list[tuple[str, int]]:
+        """How many rows have each of `choices`."""
+        title, values = self.choices
+        number = Counter(self.frame[title.lower()]) if title else Counter()
+        return [(value, number[value]) for value in values]
 
     def groups(self, columns: list[Column] | None = None) -> list[tuple[str, int]]:
         """The headings above the columns, each with how many it spans; empty where no column has one."""
@@ -90,7 +115,7 @@ class Table:
         return [[column.cell(row) for column in self.columns] for row in self.frame.to_dict("records")]
 
     def csv(self) -> str:
-        frame = self.frame[list(self.raw)].rename(columns=self.raw)
+        frame = self.frame if self.raw is None else self.frame[list(self.raw)].rename(columns=self.raw)
         return formats.clean(frame.to_csv(index=False, lineterminator="\n"))
 
     def tex(self) -> str:
@@ -111,7 +136,7 @@ class Table:
         end = [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
         return "\n".join(["% needs: booktabs", *top, *lines, *end])
 
-    def write(self, folder: Path, suffixes: tuple[str, ...]) -> None:
+    def write(self, folder: Path, suffixes: tuple[str, ...] = ("csv", "tex")) -> None:
         for suffix in suffixes:
             text = self.csv() if suffix == "csv" else self.tex()
             write_atomically(folder / f"{self.name}.{suffix}", text.encode())

@@ -9,7 +9,7 @@ import pandas as pd
 
 from squeezebench.base.reading import read_json
 from squeezebench.report import formats
-from squeezebench.report.tables.table import Table, text_column
+from squeezebench.report.tabular.table import Table, text_column
 from squeezebench.schema.verification import VERIFICATION, Problem, Verification, records_digest
 
 KEYS = tuple(Problem.model_fields)
@@ -57,4 +57,4 @@ def _table(problems: list[dict[str, str]]) -> Table:
     columns = [text_column(key.capitalize(), key) for key in KEYS]
     caption = "Fields of records that are not what was measured again, or that contradict the record's other fields."
     frame = pd.DataFrame(problems, columns=list(KEYS))
-    return Table("verification", columns, frame, {key: key for key in KEYS}, caption)
+    return Table(columns, frame, caption=caption, name="verification")

@@ -1,0 +1,64 @@
+"""The declared figures and tables, built for one report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from squeezebench.base.errors import InputError
+from squeezebench.report.declarations import HERE, Declaration, declared
+from squeezebench.report.drawing.plot import Drawing, Plot
+from squeezebench.report.names import file_name
+from squeezebench.report.results import Results
+from squeezebench.report.tabular.table import Table
+from squeezebench.report.words import captions
+
+BuiltTable = tuple[Declaration, Table]
+DrawnFigure = tuple[Declaration, str, Plot]  # with its task, "" for a figure of the whole report
+
+
+def build_tables(results: Results, plugins: Iterable[str | Path] = ()) -> list[BuiltTable]:
+    """Every declared table that has something to show or is promised to the workflow."""
+    words = captions(results.rule.name)["tables"]
+    tables = []
+    for declaration in declared("tables", plugins):
+        table = _made(declaration, declaration.function(), Table, results)
+        if table is not None:
+            caption = table.caption or words.get(declaration.name) or declaration.words["caption"]
+            tables.append((declaration, replace(table, name=declaration.name, caption=caption)))
+    return tables
+
+
+def draw_figures(results: Results, plugins: Iterable[str | Path] = ()) -> list[DrawnFigure]:
+    """Every declared figure, of each task if it is one for each. Call inside `style()`."""
+    return list(_drawn(results, plugins))
+
+
+def _drawn(results: Results, plugins: Iterable[str | Path]) -> Iterator[DrawnFigure]:
+    for declaration in declared("figures", plugins):
+        draw = declaration.function()
+        for task in results.tasks if declaration.each == "task" else [""]:
+            drawing = _made(declaration, draw, Drawing, results, *([task] if task else []))
+            if drawing is not None:
+                words = declaration.words | captions(drawing.rule.name)["figures"].get(declaration.name, {})
+                heading = words["title"].removesuffix(", {task}")
+                words = words | {"title": words["title"].replace("{task}", task), "heading": heading}
+                name = file_name(declaration, task)
+                yield declaration, task, Plot.finish(drawing, name, declaration.name, words, declaration.wide)
+
+
+def _made(declaration: Declaration, function: Callable, kind: type, *arguments):
+    """What a file's function returns. Raises InputError if it fails, if it returns neither a `kind` nor None, and if it
+    returns None although the workflow waits for its files."""
+    plugin = declaration.plugin
+    try:
+        made = function(*arguments)
+    except Exception as error:
+        if plugin.path and plugin.path.parent.parent == HERE:
+            raise
+        raise InputError(f"{plugin.where}: {type(error).__name__}: {error}") from error
+    if isinstance(made, kind) or (made is None and declaration.when != "always"):
+        return made
+    optional = ', or set WHEN = "optional"' if made is None else ""
+    raise InputError(f"{plugin.where}: returned {type(made).__name__}; return a {kind.__name__}{optional}")

@@ -1,0 +1,1 @@
+"""How figures are drawn: one style, one look for each method, SVG with hover texts."""

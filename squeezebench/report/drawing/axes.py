@@ -1,0 +1,100 @@
+"""Axes, markers and legends that figures share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from squeezebench.report import formats
+from squeezebench.report.drawing.palette import Look
+from squeezebench.report.drawing.plot import hover
+from squeezebench.report.drawing.svg import INK
+
+DASHED = (0, (6, 3))  # the line of the dense model
+
+
+def heading(axes: Axes, text: str) -> None:
+    """What the axis shows, above it on the left."""
+    axes.set_title(text, loc="left", fontsize=8)
+
+
+def percents(axis) -> None:
+    """Fractions as per cent."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+
+
+def sizes(axes: Axes, which: str = "x", subs: tuple[float, ...] = (1.0,)) -> None:
+    """A logarithmic axis of counts; labels at `subs` in each decade."""
+    _logarithmic(axes, which, formats.tick, LogLocator(10, subs=subs, numticks=12))
+
+
+def ratios(axes: Axes, which: str = "x", number: int = 9) -> None:
+    """A logarithmic axis of ratios, with at most `number` labels."""
+    _logarithmic(axes, which, formats.ratio_tick, LogLocator(10, numticks=number))
+
+
+def _logarithmic(axes: Axes, which: str, show: Callable[[float], str], places: LogLocator) -> None:
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(places)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def epochs(axes: Axes, label: str = "Epoch (stages end to end)") -> None:
+    """An axis of whole numbers."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel(label)
+
+
+def marker(axes: Axes, group: Mapping[str, Any], x: str, y: str, colour: str, shape: str, hovers: dict[str, str],
+           **more: Any) -> str:  # fmt: skip
+    """A run group's marker, hollow if it ran as released; its hover text joins `hovers`. Returns the marker's gid."""
+    gid, hollow = f"point-{len(hovers)}", group["protocol"] == "as_released"
+    style = {"ms": 5, "mfc": "white" if hollow else colour, "mec": colour if hollow else "white",
+             "mew": 1 if hollow else 0.5, "zorder": 3}  # fmt: skip
+    axes.plot(group[x], group[y], marker=shape, ls="none", gid=gid, **(style | more))
+    hovers[gid] = hover(group)
+    return gid
+
+
+def dense_line(axes: Axes, mean: float, label: str = "dense") -> None:
+    """The accuracy of the dense model, labelled on the right."""
+    axes.axhline(mean, color=INK, lw=0.9, ls=DASHED, zorder=1)
+    if label:
+        beside(axes, mean, f"{label}\n{formats.percent(mean)}", INK)
+
+
+def beside(axes: Axes, y: float, text: str, colour: str) -> None:
+    """A label on the right of the axes."""
+    axes.annotate(text, (1.01, y), xycoords=("axes fraction", "data"), va="center", color=colour, fontsize=7.5,
+                  annotation_clip=False)  # fmt: skip
+
+
+def legend(figure: Figure, entries: Iterable[tuple[str, Look]], width: float = 1.1, extra: Iterable = (),
+           **more: Any) -> None:  # fmt: skip
+    """Names with their line and marker, below the figure."""
+    handles = [
+        Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, ms=5, lw=width, mec="white", mew=0.5,
+               label=formats.clean(name))
+        for name, look in entries
+    ]  # fmt: skip
+    more = {"loc": "outside lower left", "ncols": 3, "handlelength": 2.6} | more
+    figure.legend(handles=[*handles, *extra], **more)
+
+
+def short(title: str, most: int = 26) -> str:
+    """A title that fits a legend."""
+    return formats.clean(title if len(title) <= most else title[: most - 1] + "…")
+
+
+def with_bars(axes: Axes, some: pd.DataFrame, x: str, y: str, half: str, colour: str, alpha: float = 0.45) -> None:
+    """The 95 % intervals of means as vertical bars."""
+    width = some[half].fillna(0)
+    axes.vlines(some[x], some[y] - width, some[y] + width, color=colour, lw=0.8, alpha=alpha)

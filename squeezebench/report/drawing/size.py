@@ -1,0 +1,108 @@
+"""Accuracy against size: what the figure of a task and the small picture of the first screen share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from squeezebench.report.drawing.axes import dense_line, heading, legend, marker, percents, short, sizes, with_bars
+from squeezebench.report.drawing.palette import Look
+from squeezebench.report.drawing.svg import new_figure, render
+from squeezebench.report.names import slug
+from squeezebench.report.sizes import DENSE, rule_of
+from squeezebench.report.statistics.groups import leading_protocol, pareto_front
+from squeezebench.report.words import captions
+
+ORDER = ["control", "method", "size_mean"]
+
+
+def glance(task: str, groups: pd.DataFrame, looks: dict[str, Look]) -> Markup:
+    """A small picture for the first screen: an SVG without bars, names and files of its own. Call inside `style()`."""
+    here = groups[(groups["task"] == task) & groups["test_accuracy_mean"].notna()]
+    sized = leading_protocol(here[here["size_mean"] > 0]).sort_values(ORDER)
+    if sized.empty:
+        return Markup()
+    figure = new_figure(3.6, 2.2)
+    axes = figure.add_subplot()
+    limits(axes, sized, sized)
+    dense = sized[sized["method"].isin(DENSE)].sort_values("validation_accuracy_mean", ascending=False)
+    for mean in dense["test_accuracy_mean"].head(1):
+        dense_line(axes, mean, label="")
+    fronts(axes, sized, looks)
+    hovers = markers(axes, sized, looks)
+    heading(axes, f"Test accuracy, % · {rule_of(sized).noun}")
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    percents(axes.yaxis)
+    title = captions()["figures"]["accuracy_vs_size"]["title"].format(task=task)
+    return Markup(render(figure, f"glance_{slug(task)}", title, hovers))
+
+
+def key(groups: pd.DataFrame, looks: dict[str, Look]) -> Markup:
+    """What the lines and markers of the small pictures stand for. Call inside `style()`."""
+    sized = leading_protocol(groups[groups["size_mean"] > 0])
+    if sized.empty:
+        return Markup()
+    number = sized["method"].nunique()
+    columns = min(6, number)
+    figure = new_figure(9, 0.05 + 0.19 * -(-number // columns))
+    methods(figure, sized, looks, loc="outside upper left", ncols=columns, borderaxespad=0)
+    return Markup(render(figure, "glance-key", captions()["glance"], {}))  # glance_ begins the names of tasks' pictures
+
+
+def methods(figure: Figure, sized: pd.DataFrame, looks: dict[str, Look], **more) -> None:
+    """The legend of all methods: dense last, controls before it."""
+    names = sized.drop_duplicates("method")
+    names = names.assign(last=~names["method"].isin(DENSE)).sort_values(["last", "control", "method"])
+    entries = [(short(title), looks[name]) for name, title in zip(names["method"], names["method_label"], strict=True)]
+    legend(figure, entries, width=0.9, **more)
+
+
+def limits(axes: Axes, sized: pd.DataFrame, here: pd.DataFrame) -> None:
+    """Limits from the means. Bars may leave the picture: two seeds have intervals wider than the data."""
+    mean = here["test_accuracy_mean"]
+    room = max(0.01, 0.12 * (mean.max() - mean.min()))
+    half = here["test_accuracy_half_width"].fillna(0).clip(upper=2 * room)
+    axes.set_ylim((mean - half).min() - room / 2, min((mean + half).max() + room / 2, 1 + room / 4))
+    counts = sized["size_mean"] if len(sized) else pd.Series([1.0, 10.0])
+    span = counts.max() / counts.min()
+    # Below two decades powers of ten alone would leave one label.
+    sizes(axes, subs=(1.0, 2.0, 5.0) if span < 30 else (1.0,))
+    axes.set_xlim(counts.min() / max(span**0.06, 1.3), counts.max() * max(span**0.06, 1.3))
+
+
+def fronts(axes: Axes, sized: pd.DataFrame, looks: dict[str, Look]) -> None:
+    """The front of all means as a pale step line, each method's own front as a thin one."""
+    sound = leading_protocol(sized)
+    front = sound[sound["front"]].sort_values("size_mean")
+    axes.step(front["size_mean"], front["test_accuracy_mean"], where="post", lw=3.5, color="#c9d1d9",
+              solid_joinstyle="round", zorder=1.5)  # fmt: skip
+    for (method, _), some in sized.groupby(["method", "protocol"]):
+        some = some.sort_values("size_mean")
+        x, y = some["size_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy()
+        own = pareto_front(x, y)
+        axes.plot(x[own], y[own], color=looks[method].colour, ls=looks[method].line, lw=0.9, alpha=0.75, zorder=2)
+
+
+def markers(axes: Axes, sized: pd.DataFrame, looks: dict[str, Look]) -> dict[str, str]:
+    """A marker per run group; returns their hover texts."""
+    hovers: dict[str, str] = {}
+    for group in sized.to_dict("records"):
+        look = looks[group["method"]]
+        marker(axes, group, "size_mean", "test_accuracy_mean", look.colour, look.marker, hovers,
+               zorder=3 if group["control"] else 4)  # fmt: skip
+    return hovers
+
+
+def bars(axes: Axes, sized: pd.DataFrame, looks: dict[str, Look]) -> None:
+    """Intervals of accuracy and of size."""
+    left = axes.get_xlim()[0]
+    for method, some in sized.groupby("method", sort=False):
+        colour = looks[method].colour
+        with_bars(axes, some, "size_mean", "test_accuracy_mean", "test_accuracy_half_width", colour)
+        x, half = some["size_mean"], some["size_half_width"].fillna(0)
+        axes.hlines(some["test_accuracy_mean"], np.maximum(x - half, left / 10), x + half, color=colour, lw=0.8,
+                    alpha=0.45)  # fmt: skip

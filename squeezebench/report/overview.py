@@ -1,0 +1,82 @@
+"""The first screen: counts of runs, what ran, where and when, and the facts of each task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from squeezebench.report import formats
+from squeezebench.report.gather import Gathered
+from squeezebench.report.names import PROBLEMS
+from squeezebench.report.sizes import rule_of
+
+
+def title(gathered: Gathered) -> str:
+    """The experiment's name."""
+    named = [name for name in gathered.runs["experiment"].unique() if name]
+    name = gathered.plan.get("experiment") or (named[0] if len(named) == 1 else gathered.folder.resolve().name)
+    return formats.clean(name)
+
+
+def protocols(gathered: Gathered) -> list[str]:
+    """Protocols that were planned or ran, the sound one first."""
+    planned = gathered.plan.get("protocol")
+    names = {*gathered.runs["protocol"], *([planned] if isinstance(planned, str) else [])}
+    return [name for name in ("sound", "paper", "as_released") if name in names]
+
+
+def overview(gathered: Gathered) -> dict[str, Any]:
+    """The first screen: counts of runs by what became of them, and what ran, where and when."""
+    runs = gathered.runs
+    ok = (runs["status"] == "ok") & (runs["planned"] | (not gathered.plan))
+    kinds = gathered.problems["kind"].value_counts()
+    number = {"ok": int(ok.sum()), **{kind: int(kinds.get(kind, 0)) for kind in PROBLEMS}}
+    number |= {"stale": int(runs["stale"].sum()), "older rule": int(runs["other_rule"].sum())}
+    unplanned = int((~runs["planned"]).sum()) if gathered.plan else 0
+    methods = {run["method"] for run in gathered.plan.get("runs", [])} | set(runs["method"])
+    seeds = {run["seed"] for run in gathered.plan.get("runs", [])} | set(runs["seed"])
+    finished = runs.loc[runs["finished"] != "", "finished"]
+    days = sorted({str(moment)[:10] for moment in finished})
+    machines = sorted({str(name) for name in runs["machine"] if name})
+    threads = sorted(set(runs["threads"]))
+    return {
+        "number": number,
+        "planned": len(gathered.plan["runs"]) if gathered.plan else None,
+        "records": len(runs),
+        "unplanned": unplanned,
+        "tasks": gathered.tasks,
+        "methods": sorted(methods),
+        "seeds": _seed_words(sorted(seeds)),
+        "when": " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "not recorded",
+        "machines": machines or ["not recorded"],
+        "threads": ", ".join(map(str, threads)) or formats.NONE,
+        "training": _duration(runs["train_seconds"].sum()),
+        "description": formats.clean(str(gathered.plan.get("description") or "")),
+    }
+
+
+def _seed_words(seeds: list[int]) -> str:
+    if not seeds:
+        return formats.NONE
+    listed = ", ".join(map(str, seeds)) if len(seeds) <= 5 else f"{seeds[0]} … {seeds[-1]}"
+    return f"{len(seeds)} ({listed})"
+
+
+def _duration(seconds: float) -> str:
+    for length, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return f"{formats.significant(seconds / length, 2)} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def task_facts(task: str, gathered: Gathered) -> str:
+    """Size of the test set and what it means for one accuracy."""
+    runs = gathered.runs[(gathered.runs["task"] == task) & (gathered.runs["status"] == "ok")]
+    sizes = runs["test_size"].dropna().unique()
+    if len(sizes) != 1 or not sizes[0]:
+        return ""
+    accuracy = runs["test"].median()
+    error = (accuracy * (1 - accuracy) / sizes[0]) ** 0.5
+    near = f" (one standard error of an accuracy near {formats.percent(accuracy)}: {100 * error:.1f} points)"
+    return f"{sizes[0]:,.0f} test {rule_of(runs).example}s" + ("" if pd.isna(accuracy) else near)

@@ -1,0 +1,53 @@
+"""Runs without a result, and runs of another engine, by what happened."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+
+from squeezebench.report import formats
+from squeezebench.report.names import PROBLEMS
+from squeezebench.report.results import Results
+from squeezebench.report.statistics.groups import method_labels
+from squeezebench.report.tabular.table import Column, Table, number_column, text_cell, text_column
+from squeezebench.report.words import captions
+
+SECTION = "problems"
+
+
+def build(results: Results) -> Table:
+    """One line per cause; seeds of one cause share it."""
+    gathered = results.gathered
+    frames = [gathered.problems]
+    for column, kind in (("stale", "stale"), ("other_rule", "older rule")):
+        runs = gathered.runs[gathered.runs[column]]
+        runs = runs.assign(kind=kind, reason=captions()[column], settings=runs["varied"])
+        frames.append(runs[gathered.problems.columns])
+    frame = pd.concat(frames, ignore_index=True)
+    labels = method_labels(gathered.runs)
+    frame["settings"] = frame["settings"].map(lambda text: formats.settings(json.loads(text)))
+    keys = ["kind", "task", "method", "settings", "reason"]
+    table = frame.groupby(keys, sort=False, dropna=False).agg(
+        seeds=("seed", lambda seeds: ", ".join(str(int(seed)) for seed in sorted(seeds.dropna()))),
+        runs=("path", "size"),
+        first=("path", "min"),
+    )
+    table = table.reset_index().sort_values(
+        keys, key=lambda column: column.map(_order) if column.name == "kind" else column
+    )
+    columns = [
+        text_column("What", "kind"),
+        text_column("Task", "task"),
+        Column("Method", lambda row: text_cell(labels.get(row["method"], row["method"]))),
+        text_column("Settings", "settings"),
+        text_column("Seeds", "seeds"),
+        number_column("Runs", "runs", str),
+        text_column("Reason", "reason"),
+        text_column("First of them", "first", tex=False),
+    ]
+    return Table(columns, table)
+
+
+def _order(kind: str) -> int:
+    return PROBLEMS.index(kind)

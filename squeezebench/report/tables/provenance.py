@@ -1,0 +1,36 @@
+"""Every value that decides or explains a result, with the number of records that carry it."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from squeezebench.report.results import Results
+from squeezebench.report.tabular.table import Table, number_column, text_column
+
+SECTION = "provenance"
+
+
+def build(results: Results) -> Table:
+    runs = results.gathered.runs
+    lines: list[tuple[str, str, int]] = []
+
+    def count(what: str, values: pd.Series) -> None:
+        for value, number in values[values.astype(str) != ""].value_counts().sort_index().items():
+            lines.append((what, str(value), int(number)))
+
+    for column in ("machine", "device", "threads", "python", "squeezebench", "engine_digest"):
+        count(column.replace("_", " "), runs[column])
+    for method, some in runs.groupby("method"):
+        count(f"method digest, {method}", some["method_digest"])
+    for task, some in runs.groupby("task"):
+        count(f"split digest, {task}", some["split_digest"])
+    packages = pd.DataFrame([(n, v) for row in runs["packages"] for n, v in row.items()], columns=["name", "version"])
+    for name, some in packages.groupby("name"):
+        count(f"package {name}", some["version"])
+    frame = pd.DataFrame(lines, columns=["what", "value", "records"])
+    columns = [
+        text_column("What", "what"),
+        text_column("Value", "value"),
+        number_column("Records", "records", "{:,}".format),
+    ]
+    return Table(columns, frame)
