@@ -15,7 +15,8 @@ PAGE = "report.html"
 AUDIT_PAGE = "audit.html"  # the papers' printed figures, recomputed: beside every report that compares with a paper
 CLAIMED = "vib_lstm"  # the method that report/claims is about
 DRAWN = ("sweep", "classes", "ratios", "size")  # layouts of published tables that become figures
-PROBLEMS = ["failed", "damaged", "missing", "stale", "older rule", "skipped", "duplicate"]  # why a run has no result to rely on
+# Why a run has no result to rely on.
+PROBLEMS = ["failed", "damaged", "missing", "stale", "older rule", "skipped", "duplicate"]
 
 _SAFE = re.compile(r"[^A-Za-z0-9_-]+")
 

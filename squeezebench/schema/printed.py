@@ -24,7 +24,10 @@ from squeezebench.schema.stored import Part
 
 REFERENCE = ASSETS / "reference"
 # A published table may not take the name of one of the report's own figures and tables.
-RESERVED = ("verification", *(path.stem for kind in ("figures", "tables") for path in (PACKAGE / "report" / kind).glob(FILES)))
+RESERVED = (
+    "verification",
+    *(path.stem for kind in ("figures", "tables") for path in (PACKAGE / "report" / kind).glob(FILES)),
+)
 
 
 class OurRow(Part):
