@@ -25,7 +25,7 @@ from benchmarks.timing import machine, write_json
 from squeezebench.engine.measurement.memory import Allocations
 from squeezebench.nn.sideways.network import SidewaysNet
 from squeezebench.nn.sideways.training import backpropagation_step, sideways_step
-from squeezebench.nn.sideways.vgg import vgg8
+from squeezebench.nn.sideways.vgg import video_vgg
 
 SGD = partial(torch.optim.SGD, lr=0.01)
 RULES = {
@@ -66,7 +66,7 @@ def memory(frames: list[int], batch: int = 8) -> list[dict[str, object]]:
     """Peak bytes of a step of each rule, for clips of each number of frames of 16 x 16 pixels."""
     rows = []
     for name, (shortcut, step) in RULES.items():
-        net = vgg8((1, 16, 16), 8, shortcut=shortcut)
+        net = video_vgg("vgg_8", (1, 16, 16), 8, shortcut=shortcut)
         for count in frames:
             x, y = torch.randn(batch, count, 256), torch.arange(batch) % 8
             optimiser = SGD(net.parameters())

@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from squeezebench.method import Method, NetworkSettings, dense_classifier
+from squeezebench.method import DenseMethod, NetworkSettings
 
 
-class DenseNetwork(Method):
+class DenseNetwork(DenseMethod):
     """The dense network that `model:` names, trained for the whole budget."""
 
     title = "dense network"
@@ -15,6 +15,3 @@ class DenseNetwork(Method):
 
     class Settings(NetworkSettings):
         pass
-
-    def build(self, task):
-        return dense_classifier(task, self.settings)

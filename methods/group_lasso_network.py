@@ -1,14 +1,14 @@
 """Structured sparsity learning: a group lasso on what reads each pixel, unit and channel of a network."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from squeezebench import nn
-from squeezebench.method import Method, NetworkSettings, Stage, dense_classifier, setting
+from squeezebench.method import DenseMethod, FromDense, NetworkSettings, Stage, StartSettings, dense_classifier, setting
 from squeezebench.method.masked import example
 from squeezebench.method.network_pruning import example_of
 
 
-class GroupLassoNetwork(Method):
+class GroupLassoNetwork(FromDense, DenseMethod):
     """Wen et al., NIPS 2016: a group lasso whose groups are structures; a unit goes when its group is 0.
 
     Loss: mean cross-entropy + strength sum_g sqrt(|g|) ||w_g||_2. A unit's group is all the weights that read it (all
@@ -25,18 +25,14 @@ class GroupLassoNetwork(Method):
     paper = "Wen et al., Learning Structured Sparsity in Deep Neural Networks, NIPS 2016"
     kinds: ClassVar = ("image",)
 
-    class Settings(NetworkSettings):
+    class Settings(StartSettings, NetworkSettings):
         strength: float = setting(3e-3, "weight of the group lasso (lambda)", search=(1e-4, 0.3), ge=0)
         learning_rate: float = setting(
             1.0, "factor while sparsifying: Adam moves a weight by one rate a step", search=(0.3, 10.0), gt=0
         )
         threshold: float = setting(1e-3, "what the last step takes off a weight (root mean square of its group)", ge=0)
-        start: Literal["scratch", "dense"] = setting("dense", "where training starts")
         start_share: float = setting(0.2, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
         compress_share: float = setting(0.6, "part of the remaining epochs with the group lasso", gt=0, lt=1)
-
-    def start_share(self):
-        return self.settings.start_share if self.settings.start == "dense" else 0.0
 
     def stages(self):
         s = self.settings

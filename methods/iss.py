@@ -3,10 +3,18 @@
 from typing import Literal
 
 from squeezebench import nn
-from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, setting, without_gradients
+from squeezebench.method import (
+    DenseMethod,
+    FromDense,
+    RecurrentSettings,
+    Stage,
+    StartSettings,
+    setting,
+    without_gradients,
+)
 
 
-class ISS(Method):
+class ISS(FromDense, DenseMethod):
     """CE + lambda * sum_k ||w_k||_2 over the weight groups of the hidden units, then the dead units are cut out.
 
     `element`: every weight below `threshold` is set to 0 after each step (it may regrow); a unit goes when its whole
@@ -17,21 +25,16 @@ class ISS(Method):
     title = "ISS"
     paper = "Wen et al., Learning Intrinsic Sparse Structures within LSTM, ICLR 2018"
 
-    class Settings(RecurrentSettings):
+    class Settings(StartSettings, RecurrentSettings):
         definition: Literal["element", "group_norm"] = setting("group_norm", "when a unit counts as removed")
         strength: float = setting(0.003, "weight of the group lasso (lambda)", search=(1e-4, 1.0), ge=0)
         learning_rate: float = setting(
             1.0, "factor while sparsifying: Adam moves a weight by one rate a step", search=(0.3, 10.0), gt=0
         )
         threshold: float = setting(0.01, "on |w| (element) or on the squared group norm (group_norm)", gt=0)
-        start: Literal["scratch", "dense"] = setting("dense", "where training starts")
-        start_share: float = setting(0.3, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
         compress_share: float = setting(
             0.6, "part of the remaining epochs with the group lasso; the rest fine-tunes", gt=0, lt=1
         )
-
-    def start_share(self):
-        return self.settings.start_share if self.settings.start == "dense" else 0.0
 
     def stages(self):
         share = self.settings.compress_share
@@ -39,9 +42,6 @@ class ISS(Method):
             Stage("sparsify", share, learning_rate=self.settings.learning_rate),
             Stage("fine-tune", 1 - share, penalised=False),
         ]
-
-    def build(self, task):
-        return dense_classifier(task, self.settings)
 
     def penalty(self, model):
         return self.settings.strength * nn.unit_group_lasso(model)

@@ -1,16 +1,14 @@
 """ITPCC on recurrent networks: one bottleneck mask for a hidden unit and everything that must go with it."""
 
-from typing import Literal
-
 from pydantic import model_validator
 
 from squeezebench import nn
-from squeezebench.method import Method, RecurrentSettings, Stage, dense_classifier, setting
+from squeezebench.method import DenseMethod, FromDense, RecurrentSettings, Stage, StartSettings, setting
 
 OWN_START = "dense pretraining"  # of a residual stack, which no other method has
 
 
-class ITPCCLSTM(Method):
+class ITPCCLSTM(FromDense, DenseMethod):
     """Rostami et al., WACV 2025, read for RNNs: h_s = (mu_s + sigma_s eps) SCS_s, one (mu, sigma) for each set s.
 
     A set is a hidden unit with the rows of its four gates (GRU: three), its biases, its column of U and the column of
@@ -33,13 +31,11 @@ class ITPCCLSTM(Method):
     title = "ITPCC-LSTM"
     paper = "Rostami et al., Information Theoretic Pruning of Coupled Channels in Deep Neural Networks, WACV 2025"
 
-    class Settings(RecurrentSettings):
+    class Settings(StartSettings, RecurrentSettings):
         residual: bool = setting(False, "each layer after the first adds its state to what it read")
         mask_features: bool = setting(True, "masks on the inputs too, as VIB-LSTM has them")
         gamma: float = setting(0.3, "gamma' of Eq. 20", search=(0.01, 10.0), ge=0)
         threshold: float = setting(1.0, "a set stays iff mu^2 / sigma^2 exceeds this", gt=0)
-        start: Literal["scratch", "dense"] = setting("dense", "where training starts")
-        start_share: float = setting(0.3, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
         prune_share: float = setting(0.6, "part of the remaining epochs with masks; the rest fine-tunes", gt=0, lt=1)
         mask_learning_rate: float = setting(0.03, "of mu and log sigma^2, constant", search=(1e-3, 0.1), gt=0)
         fine_tune_rate: float = setting(1.0, "factor on the learning rate while fine-tuning", gt=0)
@@ -55,7 +51,7 @@ class ITPCCLSTM(Method):
         return self.settings.residual and self.settings.start == "dense"
 
     def start_share(self):
-        return self.settings.start_share if self.settings.start == "dense" and not self.settings.residual else 0.0
+        return 0.0 if self.settings.residual else super().start_share()
 
     def stages(self):
         s = self.settings
@@ -66,7 +62,7 @@ class ITPCCLSTM(Method):
         return [*start, prune, Stage("fine-tune", share, penalised=False, learning_rate=s.fine_tune_rate)]
 
     def build(self, task):
-        model = dense_classifier(task, self.settings)
+        model = super().build(task)
         if self.settings.residual:
             model = nn.ResidualClassifier.of(model)
         return model if self._own_start() else self._masked(model)

@@ -3,10 +3,10 @@
 from pydantic import PositiveInt
 
 from squeezebench import nn
-from squeezebench.method import Method, RecurrentSettings, Stage, closed_form, dense_classifier, setting
+from squeezebench.method import DenseMethod, FromDense, RecurrentSettings, Stage, closed_form, setting
 
 
-class LowRank(Method):
+class LowRank(FromDense, DenseMethod):
     """W = U V with r (m + n) parameters, for input-to-hidden and hidden-to-hidden; worth it for r < m n / (m + n)."""
 
     title = "low rank (SVD)"
@@ -18,16 +18,13 @@ class LowRank(Method):
         )
         hidden_to_hidden: bool = setting(True, "factorise hidden-to-hidden as well")
 
-    def start_share(self):
-        return 0.3
-
     def stages(self):
         return [Stage("fine-tune", 1.0)]
 
     def build(self, task):
         rows = len(nn.cell_of(self.settings.cell).gates) * self.settings.hidden
         nn.check_rank("rank", self.settings.rank, max(min(task.inputs, rows), self.settings.hidden))
-        return dense_classifier(task, self.settings)
+        return super().build(task)
 
     def load_dense(self, model, dense):
         for layer in dense.layers:

@@ -1,18 +1,11 @@
 """Magnitude pruning of the trained dense network, by unit or by element, with the gradual schedule."""
 
 from squeezebench import nn
-from squeezebench.method import (
-    Method,
-    RecurrentSettings,
-    Stage,
-    closed_form,
-    dense_classifier,
-    setting,
-    without_gradients,
-)
+from squeezebench.method import RecurrentSettings, Stage, closed_form, setting, without_gradients
+from squeezebench.method.unit_pruning import UnitPruning, kept_count
 
 
-class Magnitude(Method):
+class Magnitude(UnitPruning):
     """What is smallest goes, a little more at every update: s_t = s (1 - (1 - p)^3), p the part of the stage done.
 
     `unit`: hidden units by the norm of their weight group (and inputs by their column); the compact network is dense.
@@ -35,20 +28,13 @@ class Magnitude(Method):
     def inactive_settings(cls, settings):
         return ("keep_inputs",) if settings.structure == "element" else ()
 
-    def start_share(self):
-        return 0.3
-
     def stages(self):
         return [Stage("prune", 0.5), Stage("fine-tune", 0.5)]
-
-    def build(self, task):
-        return dense_classifier(task, self.settings)
 
     def closed_form(self, task):
         s = self.settings
         if s.structure == "unit":
-            inputs, hidden = max(1, round(s.keep_inputs * task.inputs)), max(1, round(s.keep * s.hidden))
-            return closed_form(inputs, [hidden] * s.layers, s.cell)
+            return super().closed_form(task)
         whole = closed_form(task.inputs, [s.hidden] * s.layers, s.cell)
         cell, reads = nn.cell_of(s.cell), [task.inputs] + [s.hidden] * (s.layers - 1)
         w = sum(self._stored(len(cell.gates) * s.hidden, d) for d in reads)
@@ -57,7 +43,7 @@ class Magnitude(Method):
 
     def _stored(self, rows, columns):
         """Numbers of a sparse matrix: values, their columns, row pointers. A matrix without rows stores nothing."""
-        return 2 * max(1, round(self.settings.keep * rows * columns)) + rows + 1 if rows else 0
+        return 2 * kept_count(rows * columns, self.settings.keep) + rows + 1 if rows else 0
 
     def after_step(self, model):
         if self.clock.stage == "prune" and self.clock.step % self.settings.every == 0:
@@ -92,16 +78,15 @@ class Magnitude(Method):
     def _choose(self, model, progress):
         """Masks for the present sparsity: `zeros` holds (weights, bool mask of what is removed)."""
         s = self.settings
+        left = (1 - progress) ** 3
+        keep, keep_inputs = s.keep + (1 - s.keep) * left, s.keep_inputs + (1 - s.keep_inputs) * left
         if s.structure == "element":
             matrices = [m.weight for layer in model.layers for m in (layer.input_map, layer.hidden_map)]
-            kept = self._kept(s.keep, progress)
-            self.zeros = [(w, w.abs() < self._cut(w.abs(), kept)) for w in matrices if w.numel()]
+            self.zeros = [(w, w.abs() < self._cut(w.abs(), keep)) for w in matrices if w.numel()]
             return
         norms = nn.unit_square_norms(model)
-        self.units = [nn.largest(n, round(self._kept(s.keep, progress) * len(n))) for n in norms]
-        self.inputs = nn.largest(
-            nn.input_square_norms(model), round(self._kept(s.keep_inputs, progress) * model.inputs)
-        )
+        self.units = [nn.largest(n, round(keep * len(n))) for n in norms]
+        self.inputs = nn.largest(nn.input_square_norms(model), round(keep_inputs * model.inputs))
         self.zeros = []
         for layer, units in zip(model.layers, self.units, strict=True):
             gone = ~nn.chosen(units, layer.hidden)
@@ -114,18 +99,13 @@ class Magnitude(Method):
         self.zeros.append((w, gone.expand_as(w)))
 
     @staticmethod
-    def _kept(final, progress):
-        """The part that is kept now, if `final` of it is kept at the end: the cubic schedule."""
-        return final + (1 - final) * (1 - progress) ** 3
-
-    @staticmethod
     def _reader(model, layer):
         place = list(model.layers).index(layer)
         return model.head.weight if layer is model.layers[-1] else model.layers[place + 1].input_map.weight
 
     @staticmethod
     def _cut(magnitudes, keep):
-        rank = magnitudes.numel() - max(1, round(keep * magnitudes.numel())) + 1
+        rank = magnitudes.numel() - kept_count(magnitudes.numel(), keep) + 1
         return magnitudes.flatten().kthvalue(rank).values
 
     @without_gradients

@@ -5,10 +5,10 @@ from typing import ClassVar, Literal
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from squeezebench import nn
-from squeezebench.method import Method, PerFrameSettings, dense_classifier, setting
+from squeezebench.method import DenseMethod, PerFrameSettings, setting
 
 
-class SkipSideways(Method):
+class SkipSideways(DenseMethod):
     """Malinowski et al., CVPR 2021: gradients go forward in time, through the same wiring as the activations.
 
     Without shortcuts it is Sideways (CVPR 2020). `rule: backpropagation` trains the same network by exact
@@ -53,7 +53,7 @@ class SkipSideways(Method):
     def build(self, task):
         from torch.nn import BatchNorm2d
 
-        model = dense_classifier(task, self.settings)
+        model = super().build(task)
         times = model.timetable(task.steps).ticks if self.settings.rule == "sideways" else 1  # a clip
         for norm in (m for m in model.modules() if isinstance(m, BatchNorm2d)):
             norm.momentum = 1 - (1 - self.settings.momentum) ** (1 / times)

@@ -52,7 +52,10 @@ class SmallNetwork(Method):
 
         if s.narrower is not None:
             return of(s.narrower)
-        weights = lambda factor: dense_closed_form(task, of(factor))["weights"]
+
+        def weights(factor):
+            return dense_closed_form(task, of(factor))["weights"]
+
         budget, low, high = weights(1.0) / s.ratio, 1e-6, 1.0
         if weights(low) > budget:
             return None

@@ -5,11 +5,11 @@ from typing import ClassVar, Literal
 from pydantic import PositiveInt, model_validator
 
 from squeezebench import nn
-from squeezebench.method import Method, Stage, closed_form, dense_classifier, setting
+from squeezebench.method import FromDense, Stage, StartSettings, closed_form, dense_classifier, setting
 from squeezebench.method.tensor import TensorSettings, choice, tensorise
 
 
-class VIBLSTM(Method):
+class VIBLSTM(FromDense):
     """Srivastava et al., WACV 2021, Eq. 8-15: z = mu + sigma * eps on gates and inputs, pruned by mu^2 / sigma^2.
 
     Loss: mean cross-entropy + s * (beta * sum_gates KL + beta_features * KL_features). Eq. 15 weighs the data term 5,
@@ -28,7 +28,7 @@ class VIBLSTM(Method):
                         "beta": 4e-6, "ramp": 0.0, "mask_learning_rate": 0.05},  # beta: kml 4 times kl_fac 1e-6
     }  # fmt: skip
 
-    class Settings(TensorSettings):
+    class Settings(StartSettings, TensorSettings):
         map: Literal["dense", "tt", "tr", "bt", "ht", "low_rank"] = setting(
             "dense", "form of the input-to-hidden matrix"
         )
@@ -52,8 +52,6 @@ class VIBLSTM(Method):
         finalise: Literal["standard", "vectors"] = setting(
             "standard", "masks no cell can absorb: set to 1 before fine-tuning, or kept as counted vectors"
         )
-        start: Literal["scratch", "dense"] = setting("dense", "where training starts")
-        start_share: float = setting(0.3, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
         compress_share: float = setting(
             0.6, "part of the remaining epochs with noise and KL; the rest fine-tunes", gt=0, lt=1
         )
@@ -74,9 +72,6 @@ class VIBLSTM(Method):
     def inactive_settings(cls, settings):
         return ("rank",) if settings.map == "dense" or settings.budget else ()
 
-    def start_share(self):
-        return self.settings.start_share if self.settings.start == "dense" else 0.0
-
     def stages(self):
         s = self.settings
         rest = 1 - s.compress_share
@@ -93,7 +88,10 @@ class VIBLSTM(Method):
         model = dense_classifier(task, s)
         if s.map != "dense":
             model = tensorise(model, choice(s.map, s))
-        mask = lambda units: nn.BottleneckMask(units, s.noise, s.evaluate_with, s.threshold)
+
+        def mask(units):
+            return nn.BottleneckMask(units, s.noise, s.evaluate_with, s.threshold)
+
         if s.mask_features:
             model.input_mask = mask(model.inputs)
         if s.mask_gates:
@@ -120,22 +118,19 @@ class VIBLSTM(Method):
         return counts | {"lstm_total": counts["lstm_total"] + vectors}
 
     def parameter_groups(self, model):
-        masks = [p for m in model.masks() for p in m.parameters()]
-        of_masks = {id(p) for p in masks}
-        weights = [p for p in model.parameters() if id(p) not in of_masks]
+        weights, masks = nn.split_mask_parameters(model)
         return [{"params": weights}, {"params": masks, "lr": self.settings.mask_learning_rate, "weight_decay": 0.0}]
 
     def penalty(self, model):
         s = self.settings
         if self.clock.stage == "group lasso":
             return s.group_lasso * nn.unit_group_lasso(model)
-        ramp = min(1.0, self.clock.progress / s.ramp) if s.ramp else 1.0
         scale = {"dataset": 1 / self.clock.examples, "eq15": 1 / 5, "released": 1 / 2}[s.scale]
         beta_features = s.beta if s.beta_features is None else s.beta_features
         total = sum(s.beta * m.kl() for layer in model.layers for m in layer.gate_masks.values())
         if model.input_mask is not None:
             total = total + beta_features * model.input_mask.kl()
-        return scale * ramp * total
+        return scale * self.clock.ramp(s.ramp) * total
 
     def observe(self, model):
         return {"kept_inputs": len(nn.surviving_inputs(model)), "kept_hidden": sum(map(len, nn.surviving_units(model)))}

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from squeezebench import nn
-from squeezebench.method import Stage, setting, without_gradients
+from squeezebench.method import Stage, risen, setting, without_gradients
 from squeezebench.method.masked import MaskedMethod, MaskedSettings, example
 
 GONE = -20.0  # log sigma^2 of a removed unit: no noise, and with mu = 0 no information
@@ -86,7 +86,7 @@ class VIBNet(MaskedMethod):
     def penalty(self, model):
         if not isinstance(model, nn.MaskedNetwork):
             return 0.0
-        ramp = min(1.0, self._progress(0) / self.settings.ramp) if self.settings.ramp else 1.0
+        ramp = risen(self._progress(0), self.settings.ramp)
         total = sum(self.gamma[name] * mask.kl() for name, mask in model.masks.items())
         return self.settings.beta * ramp / self.clock.examples * total
 

@@ -9,20 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from benchmarks.studies.information import bound, divergence, information
 from squeezebench.base.errors import InputError
 from squeezebench.nn.cnn.lenet import LeNet5, LeNet300
 from squeezebench.nn.cnn.mobilenet import mobilenet_v2
 from squeezebench.nn.cnn.resnet import cifar_resnet, resnet50
 from squeezebench.nn.pruning.compact import compact_network, select_channels
-from squeezebench.nn.pruning.dependency_graph import coupled_sets
-from squeezebench.nn.pruning.information import bound, divergence, information, itpcc_kl, vibnet_kl
+from squeezebench.nn.pruning.dependency_graph import follow
+from squeezebench.nn.pruning.information import itpcc_kl
 from squeezebench.nn.pruning.masked_network import MaskedNetwork
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
 
 def by_name(model, *shape):
-    return {s.name: s for s in coupled_sets(model, torch.zeros(1, *shape))}
+    return {s.name: s for s in follow(model, torch.zeros(1, *shape)).sets}
 
 
 # ------------------------------------------------------------------------------------ what the graph ties
@@ -93,7 +94,7 @@ class Joined(nn.Module):
 def test_any_module_of_known_layers_can_be_followed_and_cut():
     torch.manual_seed(0)
     model, x = Joined().double().eval(), torch.randn(2, 1, 4, 4).double()
-    sets = {s.name: s for s in coupled_sets(model, x)}
+    sets = {s.name: s for s in follow(model, x).sets}
     assert {name: (s.width, s.size) for name, s in sets.items()} == {"a": (3, 1), "b": (2, 1), "c": (4, 3)}
     masked = choose(
         MaskedNetwork(model, x).eval(), {"a": torch.tensor([0, 2]), "b": torch.tensor([1]), "c": torch.tensor([1, 3])}
@@ -112,7 +113,7 @@ def test_any_module_of_known_layers_can_be_followed_and_cut():
 )
 def test_what_is_not_known_is_named(layer, words):
     with pytest.raises(InputError, match=words):
-        coupled_sets(nn.Sequential(nn.Conv2d(1, 4, 3), layer), torch.zeros(1, 1, 8, 8))
+        follow(nn.Sequential(nn.Conv2d(1, 4, 3), layer), torch.zeros(1, 1, 8, 8))
 
 
 def test_torchs_own_convolution_cannot_be_emptied():
@@ -124,7 +125,7 @@ def test_torchs_own_convolution_cannot_be_emptied():
 def test_a_layer_that_runs_twice_is_named():
     shared = nn.Conv2d(2, 2, 1)
     with pytest.raises(InputError, match="0 runs twice"):
-        coupled_sets(nn.Sequential(shared, nn.ReLU(), shared), torch.zeros(1, 2, 4, 4))
+        follow(nn.Sequential(shared, nn.ReLU(), shared), torch.zeros(1, 2, 4, 4))
 
 
 # ---------------------------------------------------------------------------------------------- the masks
@@ -196,7 +197,7 @@ def test_some_sets_only_can_be_masked():
     x = images("lenet5")
     masked = choose(MaskedNetwork(network("lenet5"), x, sets=["conv2"]).eval(), {"conv2": torch.tensor([1, 2])})
     small = compact_network(masked)
-    assert list(masked.masks) == ["conv2"] and small.structure()[:2] == [3, 2]
+    assert list(masked.masks) == ["conv2"] and small.widths()[:2] == [3, 2]
     torch.testing.assert_close(small(x), masked(x), **EXACT)
     with pytest.raises(InputError, match="no set of coupled channels 'conv9'; there are conv1"):
         MaskedNetwork(network("lenet5"), x, sets=["conv9"])
@@ -207,7 +208,7 @@ def test_some_sets_only_can_be_masked():
 # ---------------------------------------------------------------------------------------- what they cost
 
 
-def test_vibnets_term_counts_positions_and_itpccs_counts_channels():
+def test_the_term_of_itpcc_counts_channels():
     masked = MaskedNetwork(network("resnet_b"), images("resnet_b"))
     with torch.no_grad():
         for mask in masked.masks.values():
@@ -215,16 +216,7 @@ def test_vibnets_term_counts_positions_and_itpccs_counts_channels():
             mask.log_var.zero_()
     unit = torch.log(torch.tensor(2.0, dtype=torch.float64))
     sizes = sum(s.width * s.size for s in masked.sets)
-    places = sum(s.width * s.positions for s in masked.sets)
     torch.testing.assert_close(itpcc_kl(masked), sizes * unit, rtol=1e-6, atol=0)
-    torch.testing.assert_close(vibnet_kl(masked), places * unit, rtol=1e-6, atol=0)
-    only = {s.name: 0.0 for s in masked.sets} | {"conv1": 0.5}
-    torch.testing.assert_close(vibnet_kl(masked, only), 0.5 * 64 * 3 * unit, rtol=1e-6, atol=0)
-    torch.testing.assert_close(vibnet_kl(masked, [1.0] * len(masked.sets)), vibnet_kl(masked))
-    with pytest.raises(InputError, match="2 multipliers for"):
-        vibnet_kl(masked, [1.0, 2.0])
-    with pytest.raises(InputError, match="multiplier of 'nothing'"):
-        vibnet_kl(masked, {"nothing": 1.0})
 
 
 @given(mu=st.floats(-3, 3), var=st.floats(1e-4, 10), mean=st.floats(-5, 5), variance=st.floats(1e-4, 25))

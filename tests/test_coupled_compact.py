@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from squeezebench.base.errors import InputError
-from squeezebench.nn.cnn.specs import network_from_spec
 from squeezebench.nn.masks.bottleneck import BottleneckMask
 from squeezebench.nn.pruning.compact import compact_network, select_channels
-from squeezebench.nn.pruning.dependency_graph import coupled_sets
+from squeezebench.nn.pruning.dependency_graph import follow
 from squeezebench.nn.pruning.masked_network import MaskedNetwork
+from squeezebench.nn.registry import module_from_spec
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
@@ -36,7 +36,7 @@ def test_the_compact_network_gives_what_the_masked_one_gives(name, data):
     small = compact_network(choose(masked, keep))
     assert type(small) is type(masked.network)
     torch.testing.assert_close(small(x), masked(x), **EXACT)
-    again = network_from_spec(json.loads(json.dumps(small.spec()))).double().eval()
+    again = module_from_spec(json.loads(json.dumps(small.spec()))).double().eval()
     again.load_state_dict(small.state_dict())
     assert torch.equal(again(x), small(x))
 
@@ -46,7 +46,7 @@ def test_the_compact_network_is_smaller_and_can_be_cut_again_and_trained(name):
     masked, x = under_masks(name), images(name, 6)
     small = compact_network(choose(masked, {s.name: torch.arange(0, s.width, 2) for s in masked.sets}))
     assert parameters(small) < parameters(masked.network)
-    widest = max(coupled_sets(small, x), key=lambda s: s.width)
+    widest = max(follow(small, x).sets, key=lambda s: s.width)
     smaller = select_channels(small, {widest.name: torch.tensor([0])}, x)
     assert parameters(smaller) < parameters(small) and smaller(x).shape == (6, 3)
     torch.nn.functional.cross_entropy(small.train()(x), torch.arange(6) % 3).backward()
@@ -74,7 +74,7 @@ def empty(masked: MaskedNetwork, *names: str) -> nn.Module:
 def test_an_emptied_layer_leaves_constant_logits():
     masked, x = under_masks("vgg"), images("vgg")
     small = empty(masked, "features_3")
-    assert small.structure()[1] == 0
+    assert small.widths()[1] == 0
     torch.testing.assert_close(small(x), masked(x), **EXACT)
     torch.testing.assert_close(small(x), small(x[:1]).expand(3, -1), **EXACT)
 
@@ -85,7 +85,7 @@ def test_an_emptied_residual_branch_becomes_the_identity_and_a_constant(name):
     small = empty(masked, "layer1_1_conv1")
     block = small.layer1[1]
     assert not any(isinstance(m, nn.Conv2d) for m in block.modules()) and block.spec()["inner"] == []
-    assert parameters(block) == masked.network.feature_channels()[0]  # the constant, and nothing else
+    assert parameters(block) == masked.network.layer1[1].conv1.in_channels  # the constant, and nothing else
     torch.testing.assert_close(small(x), masked(x), **EXACT)
 
 
@@ -100,7 +100,7 @@ def test_pixels_that_go_are_not_read():
     masked, x = under_masks("lenet300"), images("lenet300")
     keep = {s.name: torch.arange(s.width) for s in masked.sets} | {"pixels": torch.tensor([1, 4, 7])}
     small = compact_network(choose(masked, keep))
-    assert small.structure()[0] == 3 and small.pixels.index.tolist() == [1, 4, 7]
+    assert small.widths()[0] == 3 and small.pixels.index.tolist() == [1, 4, 7]
     other = x.flatten(1).clone()
     other[:, [0, 2, 3, 5, 6, 8, 9, 10, 11]] = torch.randn(3, 9).double()
     assert torch.equal(small(other), small(x))
@@ -118,7 +118,7 @@ def test_video_network_and_recurrence_shrink_together():
     keep = {s.name: torch.arange(s.width) for s in masked.sets}
     keep["network_layer3_0_conv2"] = torch.tensor([0, 2])  # 2 of the 4 channels that the last stage adds
     small = compact_network(choose(masked, keep))
-    assert small.network.feature_channels()[-1] == 6 == small.recurrent.inputs and small.recurrent.hidden == [3]
+    assert small.network.widths()[-1] == 6 == small.recurrent.inputs and small.recurrent.hidden == [3]
     torch.testing.assert_close(small(x), masked(x), **EXACT)
     length = torch.tensor([4, 2, 1])
     torch.testing.assert_close(small(x, length), masked(x, length), **EXACT)

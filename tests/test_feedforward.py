@@ -12,11 +12,11 @@ from squeezebench.base.errors import InputError
 from squeezebench.nn.cnn.lenet import LeNet5, LeNet300
 from squeezebench.nn.cnn.mobilenet import mobilenet_v2
 from squeezebench.nn.cnn.resnet import cifar_resnet, resnet50
-from squeezebench.nn.cnn.specs import network_from_spec
-from squeezebench.nn.cnn.vgg import CONFIGURATIONS, vgg8, vgg16
+from squeezebench.nn.cnn.vgg import CONFIGURATIONS, VGG, vgg8
 from squeezebench.nn.pruning.compact import select_channels
-from squeezebench.nn.pruning.dependency_graph import coupled_sets
+from squeezebench.nn.pruning.dependency_graph import follow
 from squeezebench.nn.pruning.sizes import lenet5_sizes, lenet300_sizes, measured_sizes, vgg_sizes
+from squeezebench.nn.registry import module_from_spec
 from squeezebench.report.paper.reference import printed, read
 
 LENET300, LENET5 = (784, 300, 100), (20, 50, 800, 500)
@@ -46,13 +46,13 @@ def test_the_vgg_configurations_are_the_published_ones():
     expected = [1 / 32] * 2 + [1 / 16] * 2 + [1 / 8] * 3 + [1 / 4] * 3 + [1 / 2] * 3 + [1.0]
     assert CONFIGURATIONS["D6"].multipliers() == expected
     assert CONFIGURATIONS["D5"].multipliers()[:3] == [1 / 32**2, 1 / 32**2, 1 / 16**2]
-    for name, configuration in CONFIGURATIONS.items():
-        model = vgg16(name, 10)
-        assert len(coupled_sets(model, torch.zeros(1, 3, 32, 32))) == len(configuration.multipliers())
+    for configuration in CONFIGURATIONS.values():
+        model = VGG(configuration.layers, configuration.head)
+        assert len(follow(model, torch.zeros(1, 3, 32, 32)).sets) == len(configuration.multipliers())
 
 
 def test_vgg8_has_eight_layers():
-    assert len(vgg8().structure()) + 1 == 8
+    assert len(vgg8().widths()) + 1 == 8
 
 
 def test_resnet50_names_its_parts_as_torchvision_does():
@@ -64,14 +64,14 @@ def test_resnet50_names_its_parts_as_torchvision_does():
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_network_comes_back_from_its_json_spec(name):
     first, x = network(name), images(name)
-    second = network_from_spec(json.loads(json.dumps(first.spec()))).double().eval()
+    second = module_from_spec(json.loads(json.dumps(first.spec()))).double().eval()
     second.load_state_dict(first.state_dict())
     assert torch.equal(first(x), second(x))
 
 
 def test_an_unknown_network_class_is_named():
-    with pytest.raises(InputError, match="'AlexNet' is not known; there are LeNet300"):
-        network_from_spec({"class": "AlexNet"})
+    with pytest.raises(InputError, match=r"no class 'AlexNet' is registered; there are .*LeNet300"):
+        module_from_spec({"class": "AlexNet"})
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -125,8 +125,8 @@ def test_the_structure_that_vibnets_row_of_table_2_comes_from():
 def test_formulas_agree_with_what_a_network_counts():
     assert measured_sizes(LeNet300(), torch.zeros(1, 1, 28, 28)) == lenet300_sizes()
     assert measured_sizes(LeNet5(), torch.zeros(1, 1, 28, 28)) == lenet5_sizes()
-    for name, configuration in CONFIGURATIONS.items():
-        counted = measured_sizes(vgg16(name), torch.zeros(1, 3, 32, 32))
+    for configuration in CONFIGURATIONS.values():
+        counted = measured_sizes(VGG(configuration.layers, configuration.head), torch.zeros(1, 3, 32, 32))
         assert counted == vgg_sizes(configuration.layers, configuration.head)
 
 
@@ -134,15 +134,15 @@ def test_formulas_agree_with_a_network_that_was_cut():
     x = torch.zeros(1, 1, 28, 28)
     keep = {"pixels": torch.arange(300, 397), "fc1": torch.arange(71), "fc2": torch.arange(33)}
     small = select_channels(LeNet300(), keep, x)
-    assert small.structure() == [97, 71, 33] and measured_sizes(small, x) == lenet300_sizes((97, 71, 33))
+    assert small.widths() == [97, 71, 33] and measured_sizes(small, x) == lenet300_sizes((97, 71, 33))
 
     keep = {"conv1": torch.arange(3), "conv2": torch.arange(10), "flat": torch.arange(68), "fc1": torch.arange(35)}
     small = select_channels(LeNet5(), keep, x)  # 68 elements of the first 5 channels: the other 5 are not read
-    assert small.structure() == [3, 5, 68, 35] and measured_sizes(small, x) == lenet5_sizes((3, 5, 68, 35))
+    assert small.widths() == [3, 5, 68, 35] and measured_sizes(small, x) == lenet5_sizes((3, 5, 68, 35))
 
     keep["flat"] = torch.arange(68) * 2  # elements of 9 channels
     small = select_channels(LeNet5(), keep, x)
-    assert measured_sizes(small, x) == lenet5_sizes(small.structure()) and small.structure()[1] == 9
+    assert measured_sizes(small, x) == lenet5_sizes(small.widths()) and small.widths()[1] == 9
 
 
 # ------------------------------------------------------------------------------------- maps for a detector
@@ -151,10 +151,9 @@ def test_formulas_agree_with_a_network_that_was_cut():
 @pytest.mark.parametrize("name", ["resnet_a", "resnet_b", "bottleneck"])
 def test_a_cut_resnet_gives_the_map_of_each_stage(name):
     x, model = images(name), network(name)
-    keep = {s.name: torch.arange(0, s.width, 2) for s in coupled_sets(model, x)}
+    keep = {s.name: torch.arange(0, s.width, 2) for s in follow(model, x).sets}
     small = select_channels(model, keep, x)
     maps = small.features(x)
-    assert [m.shape[1] for m in maps] == small.feature_channels()
-    assert all(a > b for a, b in zip(model.feature_channels(), small.feature_channels(), strict=True))
+    assert all(a.shape[1] > b.shape[1] for a, b in zip(model.features(x), maps, strict=True))
     assert [m.shape[2:] for m in maps] == [m.shape[2:] for m in model.features(x)]
     assert torch.equal(small.fc(maps[-1].mean((2, 3))), small(x))

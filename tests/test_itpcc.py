@@ -18,9 +18,9 @@ from squeezebench.engine.training.loop import Trainer
 from squeezebench.method import Method, NetworkSettings, RecurrentSettings, TaskInfo, dense_classifier
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.nn.cnn.frames import FrameRecurrent
-from squeezebench.nn.cnn.specs import network_from_spec
 from squeezebench.nn.masks.bottleneck import BottleneckMask
 from squeezebench.nn.pruning.masked_network import MaskedNetwork
+from squeezebench.nn.registry import module_from_spec
 from squeezebench.pipeline.cost.estimate import estimate
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.schema.experiment import check_experiment
@@ -101,11 +101,11 @@ def test_backbone_and_lstm_shrink_together(name):
     small = method.end_stage(masked, method.stages()[0])
     kept = masked.network.recurrent.layers[0].gate_masks["o"].keep()
     assert small.hidden == [int(kept.sum())] == [4]
-    assert small.recurrent.inputs == small.network.structure()[-1] < masked.network.recurrent.inputs
+    assert small.recurrent.inputs == small.network.widths()[-1] < masked.network.recurrent.inputs
     torch.testing.assert_close(small(x), masked(x), **EXACT)
     length = torch.tensor([4, 1, 2])
     torch.testing.assert_close(small(x, length), masked(x, length), **EXACT)
-    assert small.structure()[-1:] == small.hidden
+    assert small.structure().widths[-1:] == small.hidden
 
 
 def test_a_network_without_any_channel_left_is_stored_in_every_precision():
@@ -115,7 +115,7 @@ def test_a_network_without_any_channel_left_is_stored_in_every_precision():
         for mask in masked.masks.values():
             mask.log_var.fill_(3.0)
     small = method.end_stage(masked, method.stages()[0])
-    assert small.structure() == [0, 0, 0, 0] and count(small).weights == 0
+    assert small.structure().widths == [0, 0, 0, 0] and count(small).weights == 0
     x = torch.randn(2, 1, IMAGE.inputs)
     torch.testing.assert_close(small(x), masked(x))
     assert set(precisions(small, None)[0]) == {"float32", "float16", "int8"}
@@ -176,7 +176,7 @@ def test_a_hostile_file_cannot_ask_for_many_segments():
     spec = dense_classifier(VIDEO, NetworkSettings(network="vgg_8", width=0.1, recurrent=3)).spec()
     spec["recurrent"]["front"] = {"inputs": 1, "segments": 1 << 30}
     with pytest.raises(ValueError, match="has a front"):
-        network_from_spec(spec)
+        module_from_spec(spec)
 
 
 def spec(method: str, model, **settings) -> RunSpec:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from benchmarks.studies.information import bound, information
 from squeezebench.base.errors import InputError
 from squeezebench.engine.measurement.counts import count
 from squeezebench.engine.measurement.files import load_model, save_model
@@ -20,7 +21,6 @@ from squeezebench.method.discovery import find_methods, load
 from squeezebench.method.settings import settings_of
 from squeezebench.nn.masks.bottleneck import BottleneckMask
 from squeezebench.nn.pruning.coupled_units import CoupledUnits, coupled_units, mask_units, units_kl
-from squeezebench.nn.pruning.information import bound, information
 from squeezebench.nn.pruning.shrink import compact_masked, surviving_units
 from squeezebench.nn.rnn.classifier import recurrent_classifier
 from squeezebench.nn.rnn.residual import ResidualClassifier

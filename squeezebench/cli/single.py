@@ -167,7 +167,8 @@ def _count(options: argparse.Namespace) -> int:
     else:
         print(f"{'':18}{'closed form':>14}{'constructed':>14}")
         for key, value in result["constructed"].items():
-            print(f"{key:18}{result['closed_form'][key]:>14,}{value:>14,}")
+            formula = "no formula" if result["closed_form"] is None else f"{result['closed_form'][key]:,}"
+            print(f"{key:18}{formula:>14}{value:>14,}")
     return 0 if result["agree"] else 1
 
 

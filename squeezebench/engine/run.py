@@ -37,10 +37,8 @@ from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier
 from squeezebench.method.discovery import MethodFile, load
 from squeezebench.method.settings import settings_of
-from squeezebench.nn.cnn.frames import FrameNetwork, FrameRecurrent
+from squeezebench.nn.protocol import structure_of
 from squeezebench.nn.rnn.cells import cell_of
-from squeezebench.nn.rnn.classifier import RecurrentClassifier
-from squeezebench.nn.sideways.vgg import VideoVGG
 from squeezebench.schema.models import NetworkSettings, RecurrentSettings, TaskInfo, kind_of_model
 from squeezebench.schema.record import (
     RECORD_NAME,
@@ -313,17 +311,13 @@ def check_model(spec: RunSpec, info: TaskInfo, method: Method) -> None:
         raise InputError(f"{method.name} is for {words}; the `model:` of task {info.name} is {spec.model.label()}")
 
 
-def _kept(compact, base) -> Kept:
-    if isinstance(base, FrameNetwork | FrameRecurrent | VideoVGG):
-        structure = compact.structure() if isinstance(compact, type(base)) else None
-        hidden = {"hidden": getattr(compact, "hidden", None), "of_hidden": getattr(base, "hidden", None)}
-        return Kept(of_inputs=base.inputs, structure=structure, of_structure=base.structure(), **hidden)
-    if not isinstance(compact, RecurrentClassifier):
-        return Kept(of_inputs=base.inputs, of_hidden=base.hidden)
-    index = compact.input_index
+def _kept(compact: nn.Module, base: nn.Module) -> Kept:
+    now, dense = structure_of(compact), structure_of(base)
     return Kept(
-        inputs=compact.inputs if index is None else index.numel(),
-        hidden=compact.hidden,
+        inputs=now.inputs,
+        hidden=now.hidden,
+        structure=now.widths,
         of_inputs=base.inputs,
-        of_hidden=base.hidden,
+        of_hidden=dense.hidden,
+        of_structure=dense.widths,
     )

@@ -13,7 +13,6 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from squeezebench import nn
-from squeezebench.method.dense import dense_closed_form
 from squeezebench.schema.kind import Kind
 from squeezebench.schema.models import ModelSettings, RecurrentSettings, TaskInfo
 
@@ -52,6 +51,15 @@ class Clock:
     def progress(self) -> float:
         """Part of the stage that is done, in [0, 1]."""
         return min(1.0, self.step / max(1, self.steps))
+
+    def ramp(self, part: float) -> float:
+        """A factor that rises from 0 to 1 over the first `part` of the stage; 1 if `part` is 0."""
+        return risen(self.progress, part)
+
+
+def risen(progress: float, part: float) -> float:
+    """A factor that rises linearly from 0 to 1 while `progress` rises from 0 to `part`; 1 if `part` is 0."""
+    return min(1.0, progress / part) if part else 1.0
 
 
 def without_gradients(hook: Callable) -> Callable:
@@ -161,10 +169,13 @@ class Method:
         return model
 
     # --- what is counted
-    def closed_form(self, task: TaskInfo) -> dict[str, int]:
-        """The counts a formula gives for the settings, before data decide what is kept: `squeezebench count`
-        compares them with those of the constructed module. Keys as in record.Counts."""
-        return dense_closed_form(task, self.settings)
+    def closed_form(self, task: TaskInfo) -> dict[str, int] | None:
+        """The counts that a formula gives for the settings, before data decide what is kept. Keys as in record.Counts.
+
+        `squeezebench count` and `squeezebench check` compare them with the counts of the constructed module. None, the
+        default: there is no formula, and the constructed module alone is counted.
+        """
+        return None
 
     # --- what is scored
     def compact(self, model: Module) -> Module:
@@ -173,12 +184,7 @@ class Method:
 
     @classmethod
     def restore(cls, spec: dict[str, Any]) -> Module:
-        """An empty module for the weights of a saved compact one; looked up by class name in the method's file."""
-        from torch.nn import Module
-
+        """An empty module for the weights of a saved one: of a class in the method's file, or of a registered class."""
         name = spec.get("class")
         own = vars(sys.modules[cls.__module__]).get(name) if isinstance(name, str) else None
-        maker = own or (getattr(nn, name, None) if isinstance(name, str) else None)
-        if isinstance(maker, type) and issubclass(maker, Module) and hasattr(maker, "from_spec"):
-            return maker.from_spec(spec)
-        raise ValueError(f"no class {name!r} with from_spec in {cls.__module__} or squeezebench.nn")
+        return own.from_spec(spec) if hasattr(own, "from_spec") else nn.module_from_spec(spec)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from squeezebench import nn
-from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier
+from squeezebench.method.start import DenseMethod, FromDense, StartSettings
 from squeezebench.schema.models import NetworkSettings, TaskInfo
 from squeezebench.schema.settings import setting
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 
-class MaskedSettings(NetworkSettings):
+class MaskedSettings(StartSettings, NetworkSettings):
     """Settings of the masks and of how the network below them is trained."""
 
     threshold: float = setting(1.0, "a unit stays iff mu^2 / sigma^2 exceeds this", gt=0)
@@ -23,21 +23,17 @@ class MaskedSettings(NetworkSettings):
     weight_decay: float | None = setting(
         None, "of convolutions and linear layers only, off the weights (AdamW); none: the experiment's", ge=0
     )
-    start: Literal["scratch", "dense"] = setting("dense", "where training starts")
     start_share: float = setting(0.2, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
     fine_tune_rate: float = setting(1.0, "factor on the learning rate while fine-tuning", gt=0)
 
 
-class MaskedMethod(Method):
+class MaskedMethod(FromDense, DenseMethod):
     """Base of the methods that train a MaskedNetwork first and its compact form afterwards."""
 
     mask: ClassVar[str] = "BottleneckMask"  # the class in squeezebench.nn of the masks that are trained
 
     class Settings(MaskedSettings):
         pass
-
-    def start_share(self) -> float:
-        return self.settings.start_share if self.settings.start == "dense" else 0.0
 
     def build(self, task: TaskInfo) -> Module:
         """The network of the settings, one mask on each of its sets of coupled channels."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from squeezebench import nn
-from squeezebench.method.base import Method, Stage
+from squeezebench.method.base import Stage
 from squeezebench.method.dense import dense_classifier, dense_closed_form
 from squeezebench.method.masked import MaskedMethod, MaskedSettings, example
+from squeezebench.method.start import DenseMethod, FromDense
+from squeezebench.method.unit_pruning import kept_count
 from squeezebench.schema.kind import Kind
 from squeezebench.schema.models import NetworkSettings, TaskInfo
 from squeezebench.schema.settings import setting
@@ -36,7 +38,7 @@ class OneShotSettings(NetworkSettings):
     start_share: float = setting(0.3, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
 
 
-class OneShotMethod(Method):
+class OneShotMethod(FromDense, DenseMethod):
     """Base of the methods that choose once: a subclass scores the units of the trained dense network.
 
     Elements of a flattened map are not chosen by themselves; they go with their channel.
@@ -55,14 +57,8 @@ class OneShotMethod(Method):
     def inactive_settings(cls, settings: OneShotSettings) -> tuple[str, ...]:
         return () if settings.network == "lenet_300_100" else ("keep_inputs",)
 
-    def start_share(self) -> float:
-        return self.settings.start_share
-
     def stages(self) -> list[Stage]:
         return [Stage("fine-tune", 1.0)]
-
-    def build(self, task: TaskInfo) -> Module:
-        return dense_classifier(task, self.settings)
 
     def load_dense(self, model: Module, dense: Module) -> Module:
         one = example_of(dense)
@@ -80,9 +76,10 @@ class OneShotMethod(Method):
     def _counts(self, groups: nn.UnitGroups) -> dict[str, int]:
         """How many channels of each set stay; at least one."""
         pixels, elements = groups.inputs(), groups.elements()
-        part = lambda name: self.settings.keep_inputs if name in pixels else self.settings.keep
+        s = self.settings
+        chosen = [units for units in groups.graph.sets if units.name not in elements]
         return {
-            one.name: max(1, round(part(one.name) * one.width)) for one in groups.graph.sets if one.name not in elements
+            units.name: kept_count(units.width, s.keep_inputs if units.name in pixels else s.keep) for units in chosen
         }
 
 
@@ -115,8 +112,7 @@ class GatedMethod(MaskedMethod):
 
     def penalty(self, model: Module) -> Tensor | float:
         s, clock = self.settings, self.clock
-        ramp = min(1.0, clock.progress / s.ramp) if s.ramp else 1.0
-        return s.strength * ramp / clock.examples * sum(self.cost(mask) for mask in model.masks.values())
+        return s.strength * clock.ramp(s.ramp) / clock.examples * sum(self.cost(mask) for mask in model.masks.values())
 
     def observe(self, model: Module) -> dict[str, float]:
         if not isinstance(model, nn.MaskedNetwork):

@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, PositiveInt
 
 from squeezebench import nn
-from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier
+from squeezebench.method.start import FromDense
 from squeezebench.nn.rnn.closed_form import closed_form
 from squeezebench.schema.models import RecurrentSettings, TaskInfo
 from squeezebench.schema.settings import setting
@@ -65,7 +65,7 @@ def unfit(task: TaskInfo, chosen: nn.MapChoice, settings: TensorSettings, inputs
     return None
 
 
-class TensorMethod(Method):
+class TensorMethod(FromDense):
     """Base of TT-, TR-, BT-, HT-LSTM: the input-to-hidden map of all gates is one tensor network, U stays dense."""
 
     kind: ClassVar[str]
@@ -76,9 +76,6 @@ class TensorMethod(Method):
     @classmethod
     def inactive_settings(cls, settings: TensorSettings) -> tuple[str, ...]:
         return ("rank",) if settings.budget else ()
-
-    def start_share(self) -> float:
-        return 0.3 if self.settings.start == "dense" else 0.0
 
     def skip(self, task: TaskInfo) -> str | None:
         return super().skip(task) or unfit(task, choice(self.kind, self.settings), self.settings, task.inputs)

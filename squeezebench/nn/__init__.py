@@ -26,7 +26,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pruning.coupled_units": ["mask_units", "units_kl"],
         "pruning.dependency_graph": ["follow"],
         "pruning.groups": ["above", "chosen", "input_square_norms", "largest", "unit_group_lasso", "unit_square_norms"],
-        "pruning.information": ["itpcc_kl", "vibnet_kl"],
+        "pruning.information": ["itpcc_kl"],
         "pruning.masked_network": ["MaskedNetwork"],
         "pruning.shrink": [
             "compact_masked",
@@ -38,6 +38,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "pruning.size_tracker": ["narrowed", "track_sizes"],
         "pruning.unit_groups": ["UnitGroups", "unit_groups"],
+        "registry": ["module_from_spec", "register"],
         "rnn.cells": ["cell_of", "known_cells"],
         "rnn.classifier": ["RecurrentClassifier", "recurrent_classifier"],
         "rnn.heads.segments": ["TemporalSegments"],

@@ -69,9 +69,9 @@ def count_method(
         "hidden": hidden,
         "settings": method.settings.model_dump(mode="json"),
         **made,
-        "closed_form": {key: formula[key] for key in keys},
+        "closed_form": None if formula is None else {key: formula[key] for key in keys},
         "constructed": made,
-        "agree": all(formula[key] == made[key] for key in keys),
+        "agree": formula is None or all(formula[key] == made[key] for key in keys),
     }
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
-from squeezebench.nn.cnn.frames import FrameNetwork, FrameRecurrent
-from squeezebench.nn.pruning.sizes import measured_sizes
+from squeezebench.nn.protocol import counts_of
 from squeezebench.nn.rnn.layer import RecurrentLayer
-from squeezebench.nn.sideways.vgg import VideoVGG
 from squeezebench.schema.record import Counts
 
 
@@ -31,8 +28,7 @@ def _counted(module: nn.Module) -> tuple[str, ...]:
 def count(model: nn.Module) -> Counts:
     """Counts by rule: recurrent layers of ours and torch.nn.LSTM/GRU are taken apart, all else is the head.
 
-    Of a feed-forward network also the weights and neurons, by the rules of nn/feedforward/sizes.py; of one with a
-    recurrent part the weights alone, the matrices of that part included, and of one with shortcuts in time too.
+    Weights and neurons are those that the module states (nn/protocol.py), plus the matrices of its recurrent layers.
     """
     w = u = b = z = 0
     for module in model.modules():
@@ -47,10 +43,7 @@ def count(model: nn.Module) -> Counts:
                 u += parameter.numel() * name.startswith("weight_hh")
                 b += parameter.numel() * name.startswith("bias")
     total, recurrent = stored_numbers(model), w + u + b + z
-    network = measured_sizes(model, torch.zeros(1, 1, model.inputs)) if isinstance(model, FrameNetwork) else None
-    weights = network and network.weights
-    if isinstance(model, FrameRecurrent | VideoVGG):
-        weights = w + u + sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear))
+    stated = counts_of(model)
     return Counts(
         input_to_hidden=w,
         hidden_to_hidden=u,
@@ -59,6 +52,6 @@ def count(model: nn.Module) -> Counts:
         lstm_total=recurrent,
         head=total - recurrent,
         model_total=total,
-        weights=weights,
-        neurons=network and network.neurons,
+        weights=stated["weights"] + w + u if "weights" in stated else None,
+        neurons=stated.get("neurons"),
     )

@@ -13,8 +13,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from squeezebench.nn.cnn.parts import Conv2d, Linear, MaxPool2d, Select
+from squeezebench.nn.registry import register
 
 
+@register
 class LeNet300(nn.Module):
     """(N, C, H, W) or (N, D) -> logits (N, classes): pixels, two hidden layers with ReLU, a linear layer.
 
@@ -39,12 +41,12 @@ class LeNet300(nn.Module):
         h = self.relu2(self.fc2(h))
         return h if self.fc3 is None else self.fc3(h)
 
-    def structure(self) -> list[int]:
+    def widths(self) -> list[int]:
         """Pixels read and the widths of the hidden layers, 784-300-100 before anything is removed."""
         return [self.fc1.in_features, self.fc1.out_features, self.fc2.out_features]
 
     def spec(self) -> dict[str, Any]:
-        pixels, *hidden = self.structure()
+        pixels, *hidden = self.widths()
         return {
             "class": "LeNet300",
             "inputs": self.pixels.size,
@@ -54,6 +56,7 @@ class LeNet300(nn.Module):
         }
 
 
+@register
 class LeNet5(nn.Module):
     """(N, C, H, W) -> logits (N, classes): two 5x5 convolutions, each with ReLU and 2x2 maximum pooling; two layers.
 
@@ -89,12 +92,12 @@ class LeNet5(nn.Module):
         h = self.relu3(self.fc1(self.flat(h)))
         return h if self.fc2 is None else self.fc2(h)
 
-    def structure(self) -> list[int]:
+    def widths(self) -> list[int]:
         """Channels, channels, flattened elements read, hidden units: 20-50-800-500 before anything is removed."""
         return [self.conv1.out_channels, self.conv2.out_channels, self.fc1.in_features, self.fc1.out_features]
 
     def spec(self) -> dict[str, Any]:
-        first, second, flat, hidden = self.structure()
+        first, second, flat, hidden = self.widths()
         return {
             "class": "LeNet5",
             "channels": self.conv1.in_channels,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from squeezebench.nn.cnn.parts import BatchNorm2d, Conv2d, GlobalAverage, Linear, Shift
+from squeezebench.nn.registry import register
 
 
 class InvertedResidual(nn.Module):
@@ -68,6 +69,7 @@ class InvertedResidual(nn.Module):
         }
 
 
+@register
 class MobileNetV2(nn.Module):
     """(N, C, H, W) -> logits (N, classes); blocks: one spec for each block; last: channels before the mean.
 
@@ -92,7 +94,7 @@ class MobileNetV2(nn.Module):
         x = self.avgpool(self.last(self.blocks(self.stem(x))))
         return x if self.fc is None else self.fc(x)
 
-    def structure(self) -> list[int]:
+    def widths(self) -> list[int]:
         """Stem, inner and outer width of each block, channels before the mean."""
         between = [w for block in self.blocks for w in (block.inner, block.out)]
         return [self.stem[0].out_channels, *between, self.last[0].out_channels]

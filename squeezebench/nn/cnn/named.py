@@ -14,7 +14,7 @@ from squeezebench.nn.cnn.lenet import LeNet5, LeNet300
 from squeezebench.nn.cnn.mobilenet import TABLE_2, mobilenet_v2
 from squeezebench.nn.cnn.resnet import cifar_resnet, resnet50
 from squeezebench.nn.cnn.vgg import CONFIGURATIONS, VGG, vgg8
-from squeezebench.nn.pruning.sizes import lenet300_sizes, vgg_sizes
+from squeezebench.nn.pruning.sizes import lenet5_sizes, lenet300_sizes, vgg_sizes
 
 Frame = tuple[int, int, int]  # C, H, W
 Layers = tuple[list[int | str], list[int]]  # of a VGG: convolutions and pooling, hidden linear layers
@@ -66,8 +66,8 @@ def named_weights(name: str, frame: Frame, classes: int | None, width: float = 1
     if name == "lenet_300_100":
         return lenet300_sizes((channels * frame[1] * frame[2], w(300), w(100)), classes).weights
     if name == "lenet_5":
-        a, b, d = w(20), w(50), w(500)
-        return 25 * channels * a + 25 * a * b + b * _left(side) ** 2 * d + d * classes
+        elements = w(50) * (((side - 4) // 2 - 4) // 2) ** 2  # of the last map
+        return lenet5_sizes((w(20), w(50), elements, w(500)), classes, channels, side).weights
     if name == "vgg_8":
         v = w(16)
         return 9 * v * (channels + 2 * v + 8 * v + 16 * v + 32 * v + 64 * v) + 64 * v * v + 8 * v * classes
@@ -96,11 +96,6 @@ def _checked(name: str, frame: Frame) -> tuple[int, int]:
     if min(height, wide) < least:
         raise InputError(f"{name} reads images of at least {least} x {least} pixels; the task's are {height} x {wide}")
     return channels, min(height, wide)
-
-
-def _left(side: int) -> int:
-    """Side of LeNet-5's last map: two convolutions of 5 x 5, each pooled by 2."""
-    return ((side - 4) // 2 - 4) // 2
 
 
 def _vgg(name: str, w: Callable[[int], int]) -> Layers:

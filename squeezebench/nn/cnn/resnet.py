@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from squeezebench.nn.cnn.parts import BatchNorm2d, Conv2d, GlobalAverage, Linear, MaxPool2d, PaddedShortcut, Shift
+from squeezebench.nn.registry import register
 
 
 class Block(nn.Module):
@@ -87,6 +88,7 @@ class Block(nn.Module):
         return {"inner": self.inner, "stride": self.stride, "shortcut": form}
 
 
+@register
 class ResNet(nn.Module):
     """(N, C, H, W) -> logits (N, classes).
 
@@ -128,11 +130,7 @@ class ResNet(nn.Module):
         x = self.avgpool(self.features(x)[-1])
         return x if self.fc is None else self.fc(x)
 
-    def feature_channels(self) -> list[int]:
-        """Channels of each map of `features`."""
-        return [self._out(k) for k in range(1, self.stages + 1)]
-
-    def structure(self) -> list[int]:
+    def widths(self) -> list[int]:
         """Stem, then for each stage the inner widths of its blocks and the stream's width."""
         widths = [self.conv1.out_channels]
         for k in range(1, self.stages + 1):

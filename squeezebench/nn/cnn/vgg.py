@@ -13,10 +13,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from squeezebench.nn.cnn.parts import AvgPool2d, BatchNorm2d, Conv2d, GlobalAverage, Linear, MaxPool2d
+from squeezebench.nn.registry import register
 
 Layer = int | str  # channels of a 3x3 convolution, "M" (2x2 maximum), "A" (2x2 average), "G" (mean of the map)
 
 
+@register
 class VGG(nn.Module):
     """(N, C, H, W) -> logits (N, classes): 3x3 convolutions with batch norm and ReLU, pooling, linear layers.
 
@@ -59,13 +61,13 @@ class VGG(nn.Module):
     def _linear(self) -> list[nn.Linear]:
         return [m for m in self.classifier if isinstance(m, nn.Linear)]
 
-    def structure(self) -> list[int]:
+    def widths(self) -> list[int]:
         """Channels of each convolution, then units of each hidden linear layer."""
         hidden = self._linear() if self.classes is None else self._linear()[:-1]
         return [m.out_channels for m in self.features if isinstance(m, Conv2d)] + [m.out_features for m in hidden]
 
     def spec(self) -> dict[str, Any]:
-        widths = iter(self.structure())
+        widths = iter(self.widths())
         layers = [next(widths) if isinstance(layer, int) else layer for layer in self.layers]
         return {
             "class": "VGG",
@@ -108,12 +110,6 @@ CONFIGURATIONS = {
     "G": Configuration(_stages("M", 2, 2, 3, 3, 3), (512,)),
     "G5": Configuration(_stages("A", 2, 2, 4, 4, 4), ()),
 }
-
-
-def vgg16(configuration: str = "D6", classes: int | None = 10) -> VGG:
-    """One of VIBNet's networks for images of 32 x 32: D4, D5, D6, G (13 convolutions) or G5 (16 of them)."""
-    chosen = CONFIGURATIONS[configuration]
-    return VGG(chosen.layers, chosen.head, classes)
 
 
 def vgg8(classes: int | None = 10, channels: int = 3, side: int = 32, width: int = 16) -> VGG:

@@ -41,8 +41,16 @@ class LinearMap(nn.Module):
         """The arguments of the constructor, as JSON knows them."""
         raise NotImplementedError
 
+    def macs(self, rows: int) -> int:
+        """Multiply-accumulates of the map applied to `rows` rows."""
+        return rows * self.in_features * self.out_features
+
+    def dense_macs(self) -> int | None:
+        """Multiply-accumulates of `dense()`; None if no formula is known."""
+        return 0
+
     def spec(self) -> dict[str, Any]:
-        """What `map_from_spec` needs to build this map again; the weights travel in the state_dict."""
+        """What `nn.registry.module_from_spec` needs to build this map again; the weights are in the state_dict."""
         return {"map": self.name, **self.settings()}
 
     def extra_repr(self) -> str:
@@ -72,6 +80,12 @@ class TensorMap(LinearMap):
     def plan(self, rows: int) -> contraction.Plan:
         """The order in which `rows` rows are contracted."""
         return contraction.plan_for(self.network, contraction.bucket(rows), self.max_elements)
+
+    def macs(self, rows: int) -> int:
+        return contraction.macs(self.network, rows, self.max_elements)
+
+    def dense_macs(self) -> None:
+        return None
 
     def _apply_rows(self, x: Tensor) -> Tensor:
         return contraction.apply(self.network, x, self.tensors(), self.max_elements)

@@ -13,8 +13,10 @@ from squeezebench.nn.factorized.base import TensorMap, check_weight, default_std
 from squeezebench.nn.factorized.contraction import letters
 from squeezebench.nn.factorized.decomposition import paired, project, same_norms, tucker
 from squeezebench.nn.factorized.modes import check_pairs
+from squeezebench.nn.registry import register
 
 
+@register
 class BlockTermMap(TensorMap):
     """W = sum_{n=1..N} G_n x_1 A_n^(1) x_2 ... x_d A_n^(d), a sum of N Tucker blocks.
 

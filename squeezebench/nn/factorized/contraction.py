@@ -178,7 +178,10 @@ def _plan(net: Network, rows: int, suffix: str, group: frozenset[int]) -> Plan:
     sizes_with_rows = (*net.sizes, (ROW, rows))
 
     front, build, _, _ = _expression(tuple(net.cores[i] for i in front_cores), suffix + opened, net.sizes)
-    size_of = lambda word: prod(sizes[ltr] for ltr in word)
+
+    def size_of(word: str) -> int:
+        return prod(sizes[ltr] for ltr in word)
+
     z_elements = size_of(prefix) * size_of(opened)
     first = rows * (size_of(net.inputs) * size_of(opened) + WRITE * z_elements)
     rest, after, peak, total = None, 0.0, rows, 0
@@ -221,3 +224,27 @@ def _expression(
     shapes = [tuple(size[ltr] for ltr in word) for word in words]
     call = opt_einsum.contract_expression(",".join(words) + "->" + output, *shapes, optimize=path)
     return call, macs + WRITE * sum(written), max(written), sum(written)
+
+
+def macs(net: Network, rows: int, max_elements: int = MAX_ELEMENTS) -> int:
+    """Multiply-accumulates of `apply` on `rows` rows: the front, x @ front, and z with the remaining cores."""
+    plan, sizes = plan_for(net, bucket(rows), max_elements), dict(net.sizes)
+    block = max(1, min(CACHE_BLOCK, max_elements) // plan.row_peak)  # rows taken at a time, CPU
+    pieces = -(-rows // block)
+    front = sum(product for product, _ in _pairs(plan.front, sizes))
+    inputs = prod(sizes[letter] for letter in net.inputs)
+    total = front + rows * inputs * plan.front_size // plan.suffix_size
+    if plan.rest is None:
+        return total
+    return total + sum(
+        product * (rows if per_row else pieces) for product, per_row in _pairs(plan.rest, sizes | {ROW: 1})
+    )
+
+
+def _pairs(expression, sizes: dict[str, int]) -> Iterator[tuple[int, bool]]:
+    """(multiply-accumulates, whether the rows of x take part) of each pairwise product that sums over something."""
+    for _, _, einsum, _, _ in expression.contraction_list:
+        left, _, result = einsum.partition("->")
+        union = set(left) - {","}
+        if "," in left and union - set(result):
+            yield prod(sizes[letter] for letter in union), ROW in union

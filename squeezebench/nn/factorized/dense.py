@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from squeezebench.nn.factorized.base import LinearMap, check_weight, default_std, random_cores, set_cores
 from squeezebench.nn.factorized.modes import check_modes
 from squeezebench.nn.kernels.gemm import linear
+from squeezebench.nn.registry import register
 
 
+@register
 class DenseMap(LinearMap):
     """W (O, D) as it is: O * D parameters."""
 

@@ -15,8 +15,10 @@ from squeezebench.nn.factorized.base import TensorMap, check_weight, default_std
 from squeezebench.nn.factorized.contraction import letters
 from squeezebench.nn.factorized.decomposition import leading_basis, paired, project, same_norms, unfold
 from squeezebench.nn.factorized.modes import check_pairs, check_rank
+from squeezebench.nn.registry import register
 
 
+@register
 class HierarchicalTuckerMap(TensorMap):
     """A binary tree over the d pairs of modes, halved at every node (the left half is the smaller one).
 

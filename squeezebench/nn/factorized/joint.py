@@ -7,9 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from squeezebench.nn.registry import module_from_spec, register
 
+
+@register
 class JointInput(nn.Module):
     """(..., D) -> (..., O): the first D columns of a map (D + H) -> O. It owns the map."""
+
+    name = "joint"
 
     def __init__(self, whole: nn.Module, hidden: int) -> None:
         super().__init__()
@@ -23,8 +28,17 @@ class JointInput(nn.Module):
         """(O, D)."""
         return self.whole.dense()[:, : self.in_features]
 
+    def macs(self, rows: int) -> int:
+        """Multiply-accumulates on `rows` rows: the whole map runs, with zeros for the state."""
+        return self.whole.macs(rows)
+
     def spec(self) -> dict[str, Any]:
-        return {"map": "joint", "whole": self.whole.spec(), "hidden": self.hidden}
+        return {"map": self.name, "whole": self.whole.spec(), "hidden": self.hidden}
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> JointInput:
+        """An empty map of the shapes in `spec`."""
+        return cls(module_from_spec(spec["whole"]), spec["hidden"])
 
 
 class JointHidden(nn.Module):
@@ -46,6 +60,10 @@ class JointHidden(nn.Module):
         parameter = next(whole.parameters())
         units = torch.eye(self.in_features, dtype=parameter.dtype, device=parameter.device)
         return whole(nn.functional.pad(units, (whole.in_features - self.in_features, 0))).T
+
+    def dense_macs(self) -> int:
+        """Multiply-accumulates of `dense()`: the whole map on H rows."""
+        return self.owner.whole.macs(self.in_features)
 
     def spec(self) -> dict[str, Any]:
         return {"map": "joint_hidden"}

@@ -11,8 +11,10 @@ from squeezebench.nn.factorized.base import LinearMap, check_weight, default_std
 from squeezebench.nn.factorized.decomposition import leading_basis
 from squeezebench.nn.factorized.modes import check_modes, check_rank
 from squeezebench.nn.kernels.gemm import linear
+from squeezebench.nn.registry import register
 
 
+@register
 class LowRankMap(LinearMap):
     """W = U V with U (O, r) and V (r, D): r (O + D) parameters, fewer than dense iff r < O D / (O + D)."""
 
@@ -58,6 +60,12 @@ class LowRankMap(LinearMap):
 
     def _apply_rows(self, x: Tensor) -> Tensor:
         return linear(linear(x, self.V), self.U)
+
+    def macs(self, rows: int) -> int:
+        return rows * self.rank * (self.in_features + self.out_features)
+
+    def dense_macs(self) -> int:
+        return self.rank * self.in_features * self.out_features
 
     def dense(self) -> Tensor:
         return self.U @ self.V

@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from squeezebench.nn.registry import module_from_spec, register
 
+
+@register
 class SelectedMap(nn.Module):
     """(..., d) -> (..., o): inputs `columns` of the whole map, scaled, all others 0; outputs `rows` of it.
 
@@ -15,6 +18,7 @@ class SelectedMap(nn.Module):
     scale are stored numbers like any other, and counted.
     """
 
+    name = "selected"
     counted_buffers = ("columns", "rows")
 
     def __init__(
@@ -43,9 +47,17 @@ class SelectedMap(nn.Module):
         weight = weight if self.columns is None else weight[:, self.columns.long()]
         return weight if self.scale is None else weight * self.scale
 
+    def macs(self, rows: int) -> int:
+        """Multiply-accumulates on `rows` rows: the whole map runs."""
+        return self.whole.macs(rows)
+
+    def dense_macs(self) -> int | None:
+        """Multiply-accumulates of `dense()`."""
+        return self.whole.dense_macs()
+
     def spec(self) -> dict[str, Any]:
         return {
-            "map": "selected",
+            "map": self.name,
             "whole": self.whole.spec(),
             "columns": None if self.columns is None else self.in_features,
             "rows": None if self.rows is None else self.out_features,
@@ -53,8 +65,9 @@ class SelectedMap(nn.Module):
         }
 
     @classmethod
-    def from_spec(cls, whole: nn.Module, spec: dict[str, Any]) -> SelectedMap:
-        """An empty map of the spec's shape around `whole`; the weights are loaded next."""
+    def from_spec(cls, spec: dict[str, Any]) -> SelectedMap:
+        """An empty map of the shapes in `spec`."""
+        whole = module_from_spec(spec["whole"])
         index = [None if spec[name] is None else torch.zeros(spec[name]) for name in ("columns", "rows")]
         inputs = whole.in_features if spec["columns"] is None else spec["columns"]
         return cls(whole, *index, torch.ones(inputs) if spec["scaled"] else None)

@@ -7,10 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from squeezebench.nn.registry import register
 
+
+@register
 class SparseMap(nn.Module):
     """(..., D) -> (..., O) in compressed sparse rows. Every stored number counts as one, indices included."""
 
+    name = "sparse"
     counted_buffers = ("columns", "rows")
 
     def __init__(self, in_features: int, out_features: int, nonzero: int):
@@ -42,9 +46,17 @@ class SparseMap(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.linear(x, self.dense())
 
+    def macs(self, rows: int) -> int:
+        """Multiply-accumulates on `rows` rows: the matrix is multiplied as a dense one."""
+        return rows * self.in_features * self.out_features
+
+    def dense_macs(self) -> int:
+        """Multiply-accumulates of `dense()`: entries are filled in, none is computed."""
+        return 0
+
     def spec(self) -> dict[str, Any]:
         return {
-            "map": "sparse",
+            "map": self.name,
             "in_features": self.in_features,
             "out_features": self.out_features,
             "nonzero": self.values.numel(),

@@ -13,8 +13,10 @@ from squeezebench.nn.factorized.base import TensorMap, check_weight, default_std
 from squeezebench.nn.factorized.contraction import letters
 from squeezebench.nn.factorized.decomposition import leading_basis, same_norms, tensor_train
 from squeezebench.nn.factorized.modes import check_modes, check_rank
+from squeezebench.nn.registry import register
 
 
+@register
 class TensorRingMap(TensorMap):
     """W(i_1..i_n, j_1..j_m) = Trace(U_1[i_1] ... U_n[i_n] V_1[j_1] ... V_m[j_m]), one core per mode.
 

@@ -13,8 +13,10 @@ from squeezebench.nn.factorized.base import TensorMap, check_weight, default_std
 from squeezebench.nn.factorized.contraction import letters
 from squeezebench.nn.factorized.decomposition import paired, same_norms, tensor_train
 from squeezebench.nn.factorized.modes import check_pairs, check_rank
+from squeezebench.nn.registry import register
 
 
+@register
 class TensorTrainMap(TensorMap):
     """W(j, i) = G_1[j_1, i_1] G_2[j_2, i_2] ... G_d[j_d, i_d] with j over input and i over output modes.
 

@@ -277,8 +277,3 @@ def follow(module: nn.Module, example: Tensor) -> DependencyGraph:
     finally:
         module.train(training)
     return follower.dependencies()
-
-
-def coupled_sets(module: nn.Module, example: Tensor) -> list[CoupledSet]:
-    """The network's sets of coupled channels, in the order in which it makes them; its outputs are in none."""
-    return follow(module, example).sets

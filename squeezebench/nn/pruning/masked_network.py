@@ -86,6 +86,10 @@ class MaskedNetwork(nn.Module):
             for handle in handles:
                 handle.remove()
 
+    def macs(self, steps: int) -> int | None:
+        """Multiply-accumulates of the network below the masks."""
+        return self.network.macs(steps)
+
     def kept(self) -> dict[str, Tensor]:
         """Indices of the channels of each masked set that stay."""
         return {name: mask.keep().nonzero().flatten().cpu() for name, mask in self.masks.items()}

@@ -39,14 +39,18 @@ def lenet300_sizes(structure: Sequence[int] = (784, 300, 100), classes: int = 10
     return Sizes(weights, a + b + c, weights)
 
 
-def lenet5_sizes(structure: Sequence[int] = (20, 50, 800, 500), classes: int = 10) -> Sizes:
-    """channels-channels-elements-hidden on 28 x 28 x 1: maps of 24 x 24 and 8 x 8, pooled to 12 x 12 and 4 x 4."""
+def lenet5_sizes(
+    structure: Sequence[int] = (20, 50, 800, 500), classes: int = 10, channels: int = 1, side: int = 28
+) -> Sizes:
+    """channels-channels-elements-hidden; on 28 x 28: maps of 24 x 24 and 8 x 8, pooled to 12 x 12 and 4 x 4."""
     a, b, c, d = structure
+    first = side - 4
+    second = first // 2 - 4
     linear = c * d + classes * d
     return Sizes(
-        weights=25 * a + 25 * a * b + linear,
-        neurons=(24**2 + 12**2) * a + (8**2 + 4**2) * b + c + d,
-        macs=25 * a * 24**2 + 25 * a * b * 8**2 + linear,
+        weights=25 * channels * a + 25 * a * b + linear,
+        neurons=(first**2 + (first // 2) ** 2) * a + (second**2 + (second // 2) ** 2) * b + c + d,
+        macs=25 * channels * a * first**2 + 25 * a * b * second**2 + linear,
     )
 
 

@@ -8,10 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from squeezebench.nn.factorized import map_from_spec
 from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.factorized.joint import JointHidden
 from squeezebench.nn.masks.bottleneck import BottleneckMask
+from squeezebench.nn.protocol import Structure
+from squeezebench.nn.registry import module_from_spec, register
 from squeezebench.nn.rnn.cells import DEFAULT, Cell, cell_of
 from squeezebench.nn.rnn.heads import head_from_spec
 from squeezebench.nn.rnn.heads.last import LastState
@@ -20,6 +21,7 @@ from squeezebench.nn.rnn.layer import RecurrentLayer
 _LAST = LastState()
 
 
+@register
 class RecurrentClassifier(nn.Module):
     """(B, T, D) -> logits (B, C): [selection] -> [front] -> [input mask] -> layers -> read -> head [-> top].
 
@@ -89,6 +91,19 @@ class RecurrentClassifier(nn.Module):
         """Every bottleneck mask, the input's first."""
         return [module for module in self.modules() if isinstance(module, BottleneckMask)]
 
+    def structure(self) -> Structure:
+        """The inputs that are read and the hidden units of each layer."""
+        read = self.inputs if self.input_index is None else self.input_index.numel()
+        return Structure(inputs=read, hidden=self.hidden)
+
+    def macs(self, steps: int) -> int | None:
+        """Multiply-accumulates of one sequence; T G H (D + H) for a standard layer. None if a map has no formula."""
+        layers = [layer.macs(self.steps(steps)) for layer in self.layers]
+        if None in layers:
+            return None
+        heads = [m for m in (self.head, *(self.top or ())) if isinstance(m, nn.Linear)]
+        return sum(layers) + sum(m.in_features * m.out_features for m in heads)
+
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs to rebuild this module before its weights are loaded (JSON)."""
         return {
@@ -113,9 +128,9 @@ class RecurrentClassifier(nn.Module):
         """An unmasked module of the given shapes (the compact form; masks are never stored)."""
         layers = []
         for layer in spec["layers"]:
-            read = map_from_spec(layer["input_map"])
+            read = module_from_spec(layer["input_map"])
             joint = layer["hidden_map"]["map"] == "joint_hidden"
-            recur = JointHidden(read) if joint else map_from_spec(layer["hidden_map"])
+            recur = JointHidden(read) if joint else module_from_spec(layer["hidden_map"])
             factors = {k: torch.ones(n) for k, n in layer["factors"].items()}
             layers.append(RecurrentLayer(read, recur, spec["cell"], factors=factors))
         index = None if spec["input_index"] is None else torch.zeros(spec["input_index"], dtype=torch.int32)

@@ -54,6 +54,14 @@ class RecurrentLayer(nn.Module):
     def inputs(self) -> int:
         return self.input_map.in_features
 
+    def macs(self, steps: int) -> int | None:
+        """Multiply-accumulates of `steps` steps; None if the closed form of a map is not known."""
+        if not hasattr(self.input_map, "macs") or not hasattr(self.hidden_map, "dense_macs"):
+            return None
+        build = self.hidden_map.dense_macs()  # the hidden-to-hidden matrix is built once per sequence
+        recurrent = steps * self.cell.recurrent_macs(self.hidden)
+        return None if build is None else self.input_map.macs(steps) + build + recurrent
+
     def reset(self) -> RecurrentLayer:
         """Xavier input-to-hidden, orthogonal hidden-to-hidden (gate by gate), the cell's biases; dense maps only."""
         width = self.hidden

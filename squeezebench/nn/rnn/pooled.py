@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from squeezebench.nn.registry import register
 
+
+@register
 class MeanPoolLinear(nn.Module):
     """(B, T, D) -> logits (B, classes)."""
 

@@ -13,10 +13,12 @@ from typing import Any
 
 from torch import Tensor
 
+from squeezebench.nn.registry import register
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.nn.rnn.layer import Drawn
 
 
+@register
 class ResidualClassifier(RecurrentClassifier):
     """RecurrentClassifier with additions between its layers, which all have the same width.
 

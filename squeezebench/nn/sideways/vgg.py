@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from squeezebench.base.errors import InputError
+from squeezebench.nn.protocol import Structure
+from squeezebench.nn.registry import register
 from squeezebench.nn.sideways.network import SidewaysNet
 from squeezebench.nn.sideways.timetable import Flush, Timetable
 
@@ -82,6 +84,7 @@ class VGGUnit(nn.Module):
         return h if self.head is None else self.head(h.mean((-2, -1)))
 
 
+@register
 class VideoVGG(SidewaysNet):
     """A VGG of D = len(widths) units on frames (C, H, W); unit l has widths[l - 1] channels.
 
@@ -134,9 +137,13 @@ class VideoVGG(SidewaysNet):
         """D, numbers of a frame."""
         return prod(self.shape)
 
-    def structure(self) -> list[int]:
-        """The units' widths."""
-        return list(self._spec["widths"])
+    def structure(self) -> Structure:
+        """The widths of the units."""
+        return Structure(widths=list(self._spec["widths"]))
+
+    def counts(self) -> dict[str, int]:
+        """The weights of its convolutions and of its linear layer."""
+        return {"weights": sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Conv2d | nn.Linear))}
 
     def macs(self, steps: int) -> int:
         """Multiply-accumulates of a clip of `steps` frames: each layer's weights times the positions of its map."""
@@ -183,11 +190,3 @@ def video_vgg_weights(
             reads += beside if shortcut == "concat" else 0
         total += 9 * (reads + (layers - 1) * made[number]) * made[number]
     return total
-
-
-def vgg8(
-    frame: Sequence[int], classes: int, width: int = 16, shortcut: Shortcut = "none", span: int = 3,
-    flush: Flush = "hold",
-) -> VideoVGG:  # fmt: skip
-    """Eight units for frames of 16 pixels and more."""
-    return video_vgg("vgg_8", frame, classes, width, shortcut, span, flush)

@@ -12,13 +12,11 @@ from functools import partial
 import torch
 from torch import nn
 
-from squeezebench.engine.measurement.macs import positions_of
 from squeezebench.engine.training.evaluation import EVALUATION_BATCH
 from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier
-from squeezebench.nn.cnn.frames import FrameNetwork, FrameRecurrent
 from squeezebench.nn.factorized.base import TensorMap
-from squeezebench.nn.rnn.classifier import RecurrentClassifier
+from squeezebench.nn.protocol import macs_of, steps_of
 from squeezebench.nn.rnn.layer import RecurrentLayer
 from squeezebench.pipeline.cost.throughput import Throughput
 from squeezebench.schema.models import ModelSettings, RecurrentSettings, TaskInfo
@@ -124,16 +122,11 @@ def _measured(model: nn.Module, info: TaskInfo) -> Network:
             layers += module.num_layers
         elif isinstance(module, nn.Linear) and id(module) not in inside:
             head += module.in_features * module.out_features
-    bare = next((m for m in model.modules() if isinstance(m, FrameNetwork | FrameRecurrent)), None)  # beneath masks
-    if isinstance(bare, FrameNetwork):
-        head = sum(weights * positions for weights, positions in positions_of(bare))
-    elif bare is not None:  # the network runs at each time step, the head once
-        head = sum(m.in_features * m.out_features for m in bare.recurrent.modules() if isinstance(m, nn.Linear))
-        frames = FrameNetwork(bare.network, bare.frame)
-        wide += sum(weights * positions for weights, positions in positions_of(frames))
-    elif callable(own := getattr(model, "macs", None)):
-        head = own(info.steps)
-    steps = model.steps(info.steps) if isinstance(model, RecurrentClassifier) else info.steps
+    steps = steps_of(model, info.steps)
+    if (total := macs_of(model, info.steps)) is not None:
+        recurrent = [m.macs(steps) for m in model.modules() if isinstance(m, RecurrentLayer)]
+        if None not in recurrent:  # what runs beside the recurrent layers, a network on each frame included
+            head = total - sum(recurrent)
     parameters = sum(p.numel() for p in model.parameters())
     return Network(wide, narrow, head, gates, layers, steps, info.inputs, parameters)
 

@@ -22,9 +22,7 @@ from squeezebench.engine.training.evaluation import Diverged, accuracy, predict
 from squeezebench.engine.training.loop import describe
 from squeezebench.method.dense import dense_classifier
 from squeezebench.method.discovery import MethodFile, load
-from squeezebench.nn.cnn.frames import FrameNetwork, FrameRecurrent
-from squeezebench.nn.rnn.classifier import RecurrentClassifier
-from squeezebench.nn.sideways.vgg import VideoVGG
+from squeezebench.nn.protocol import structure_of
 from squeezebench.schema.record import Ratio, Record, Shape
 from squeezebench.schema.run import RunSpec
 from squeezebench.tools.recorded import Recorded, as_recorded
@@ -66,13 +64,8 @@ def sizes(record: Record, model: nn.Module, path: Path) -> dict[str, Any]:
     }
     stored, _ = precisions(model, score=None)
     measured |= {f"cost.stored_as.{name}.bytes": file.bytes for name, file in stored.items()}
-    if isinstance(model, RecurrentClassifier):
-        index = model.input_index
-        measured["kept.inputs"] = model.inputs if index is None else index.numel()
-    if isinstance(model, RecurrentClassifier | FrameRecurrent):
-        measured["kept.hidden"] = model.hidden
-    if isinstance(model, FrameNetwork | FrameRecurrent | VideoVGG):
-        measured["kept.structure"] = model.structure()
+    structure = structure_of(model)
+    measured |= {"kept.inputs": structure.inputs, "kept.hidden": structure.hidden, "kept.structure": structure.widths}
     if record.shape:
         inputs, steps = record.shape.inputs, record.shape.steps
         measured["cost.macs"] = macs(model, inputs, steps)
