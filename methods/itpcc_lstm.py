@@ -24,8 +24,8 @@ class ITPCCLSTM(FromDense, DenseMethod):
     iff mu^2 / sigma^2 exceeds `threshold`, and at evaluation z is mu, 0 where the set goes. After pruning, mu is
     folded into what reads the unit, which is exact, and the smaller plain network is fine-tuned.
 
-    The dense pretraining that methods share has no additions between layers; a residual stack trains its own, as the first
-    stage of the run and with the same share of the epochs.
+    The dense pretraining that methods share has no additions between layers. A residual stack trains its own, as the
+    first stage of the run and with the same share of the epochs.
     """
 
     title = "ITPCC-LSTM"

@@ -6,10 +6,10 @@ from squeezebench.method.network_pruning import OneShotMethod
 class MagnitudeNetwork(OneShotMethod):
     """Units by the norm of all weights that go with them: those that make them and those that read them.
 
-    In each set of coupled channels the `keep` largest stay (Li et al. take the L1 norm of a filter alone; what is
-    removed here is coupled, and a unit's column counts too). One cut, from the dense pretraining; the published schedules
-    prune and fine-tune more than once. A pixel has readers only: one that is always black keeps its initial weights,
-    and with them a norm, unless weights decay.
+    In each set of coupled channels the `keep` largest stay. Li et al. take the L1 norm of a filter alone; the channels
+    removed here are coupled, and the columns that read a unit count too. There is one cut, from the dense pretraining;
+    the published schedules prune and fine-tune more than once. A pixel has readers only: a pixel that is always black
+    keeps its initial weights, and with them a norm, unless weights decay.
     """
 
     title = "magnitude (network)"

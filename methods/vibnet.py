@@ -24,8 +24,8 @@ class VIBNet(MaskedMethod):
     on, each limit's excess falls geometrically to nothing at the end of compression, and the units of least
     mu^2 / sigma^2 go first, of the layers that carry the limit.
 
-    Stages: a dense pretraining; compress, in `pieces` between which removed units are cut out (training gets faster); settle,
-    the same loss at a fixed size; fine-tune, the plain network without noise.
+    Stages: a dense pretraining; compress, in `pieces` between which removed units are cut out (training gets faster);
+    settle, the same loss at a fixed size; fine-tune, the plain network without noise.
     """
 
     title = "VIBNet"

@@ -79,14 +79,15 @@ def without_gradients(hook: Callable) -> Callable:
 class Method:
     """Base class of all methods. A subclass sets the class attributes and overrides what it needs.
 
-    Only `build` has no default. Order of calls: skip, build, (dense pretraining loaded), load_dense, then for each stage:
-    parameter_groups, [train_step | penalty, after_step]..., end_stage; at last compact.
+    Only `build` has no default. The hooks are called in this order: skip, build, load_dense (if there is a dense
+    pretraining), then for each stage parameter_groups, [train_step | penalty, after_step]..., end_stage; at last
+    compact.
 
-    A training may be interrupted and go on in another process, to the same bits. There build, load_dense, parameter_groups
-    and end_stage are called again, each on the state that it saw, and then what has changed since is put back: the
-    module, and all attributes of the method that are plain values, tensors, arrays, generators, or objects with
-    `state_dict` and `load_state_dict` (which are restored in place). So keep what changes in training there, not in
-    globals or closures; `squeezebench check` interrupts every stage and compares.
+    A training may be interrupted and continued in another process, to the same bits. The new process calls build,
+    load_dense, parameter_groups and end_stage again, each on the state that it saw, and then restores the module and
+    all attributes of the method that are plain values, tensors, arrays, generators, or objects with `state_dict` and
+    `load_state_dict` (these are restored in place). Keep everything that changes in training in such attributes, not
+    in globals or closures; `squeezebench check` interrupts every stage and compares.
     """
 
     title: ClassVar[str] = ""
@@ -129,8 +130,10 @@ class Method:
 
     @classmethod
     def initial_trial(cls, ratio: float | None) -> dict[str, Any]:
-        """Settings that set the ratio of LSTM parameters directly, for the first trial of a tuner that asks for `ratio`:
-        a control whose best setting is known in advance must not look weak because the tuner missed it."""
+        """Settings of the first trial of a tuner that asks for `ratio`, if they set the ratio of parameters directly.
+
+        A control whose best setting is known in advance must not look weak because the tuner missed it.
+        """
         return {}
 
     # --- what is trained

@@ -55,18 +55,18 @@ class MapChoice:
 
     def arguments(self, inputs: int, hidden: int, gates: int) -> tuple[Any, ...]:
         """What the map's constructor takes."""
-        if self.kind == "low_rank":
-            arguments = lambda rank: (inputs, gates * hidden, rank)
-            highest = LowRankMap.highest_rank(inputs, gates * hidden)
-        else:
-            given, out = self.modes(inputs, hidden, gates)
-            arguments = lambda rank: (given, out, *self._ranks(rank, len(given) + len(out)))
-            highest = MAPS[self.kind].highest_rank(given, out)
+        cls = MAPS[self.kind]
+        shape = (inputs, gates * hidden) if self.kind == "low_rank" else self.modes(inputs, hidden, gates)
+        bonds = len(shape[0]) + len(shape[1]) if self.kind == "tr" else 0
         if self.budget is None:
-            return arguments(self.rank)
-        return arguments(rank_for_budget(lambda r: MAPS[self.kind].count(*arguments(r)), self.budget, highest))
+            return *shape, *self._ranks(self.rank, bonds)
+        highest = cls.highest_rank(*shape)
+        return *shape, *self._ranks(
+            rank_for_budget(lambda rank: cls.count(*shape, *self._ranks(rank, bonds)), self.budget, highest), bonds
+        )
 
     def _ranks(self, rank: int | Sequence[int], bonds: int) -> tuple[Any, ...]:
+        """The ranks as the constructor of the map takes them; `bonds` of a tensor ring."""
         if self.kind == "tr" and self.ring_rank is not None:
             return ([self.ring_rank, *[rank] * (bonds - 1)],)
         if self.kind == "bt":
