@@ -32,12 +32,12 @@ def official_arrays(
     train: tuple[Sequence[np.ndarray], np.ndarray], test: tuple[Sequence[np.ndarray], np.ndarray]
 ) -> Arrays:
     """(sequences (D, T_i), labels) of both parts -> x (N, T, D) zero-padded, y, classes, length, subset."""
-    sequences = [np.asarray(one) for part in (train, test) for one in part[0]]
+    sequences = [np.asarray(sequence) for part in (train, test) for sequence in part[0]]
     labels = np.concatenate([np.asarray(part[1]).astype(str) for part in (train, test)])
     classes, y = np.unique(labels, return_inverse=True)
-    length = np.array([one.shape[1] for one in sequences], dtype=np.int64)
+    length = np.array([sequence.shape[1] for sequence in sequences], dtype=np.int64)
     x = np.zeros((len(sequences), length.max(), sequences[0].shape[0]))
-    for row, one in enumerate(sequences):
-        x[row, : one.shape[1]] = one.T
+    for row, sequence in enumerate(sequences):
+        x[row, : sequence.shape[1]] = sequence.T
     subset = np.array(["train"] * len(train[0]) + ["test"] * len(test[0]))
     return {"x": x, "y": y.astype(np.int64), "classes": classes, "length": length, "subset": subset}

@@ -40,7 +40,7 @@ class Member:
     """One member of an archive, as listed."""
 
     name: str
-    size: int | None  # bytes; None where the archive does not say
+    size: int | None  # bytes; None if the archive does not say
     kind: str  # "file", "folder" or "other" (links, devices)
 
 
@@ -127,11 +127,11 @@ def _check_names(archive: Path, members: list[Member]) -> None:
 def _check_content(members: list[Member], folder: Path) -> None:
     """Compare what lies on disk with the listing: readers have been seen to end early without an error."""
     expected = {str(PurePosixPath(member.name)): member.size for member in members if member.kind == "file"}
-    found = {}
+    sizes = {}
     for path in folder.rglob("*"):
         status = path.lstat()
         if stat.S_ISREG(status.st_mode):
-            found[path.relative_to(folder).as_posix()] = status.st_size
+            sizes[path.relative_to(folder).as_posix()] = status.st_size
         elif not stat.S_ISDIR(status.st_mode):
             raise _Unreadable(f"{path.name} came out as something else than a file")
     if not expected:
@@ -139,11 +139,11 @@ def _check_content(members: list[Member], folder: Path) -> None:
     if len(expected) != sum(member.kind == "file" for member in members):
         raise _Unreadable("two of its members have one name")
     for name, size in expected.items():
-        if name not in found:
+        if name not in sizes:
             raise _Unreadable(f"{name} did not come out")
-        if size is not None and found[name] != size:
-            raise _Unreadable(f"of {name} came {found[name]:,} of {size:,} bytes")
-    if extra := sorted(set(found) - set(expected)):
+        if size is not None and sizes[name] != size:
+            raise _Unreadable(f"of {name} came {sizes[name]:,} of {size:,} bytes")
+    if extra := sorted(set(sizes) - set(expected)):
         raise _Unreadable(f"{extra[0]} came out, which is not listed")
 
 
@@ -186,12 +186,14 @@ class _Libarchive:
 
 
 def _libarchive():
-    """The binding. It loads the C library on import, so where that is missing it is the import that fails."""
+    """The binding. It loads the C library on import, so if that is missing it is the import that fails."""
     if "LIBARCHIVE" not in os.environ and ctypes.util.find_library("archive") is None:
-        found = sorted(Path(sys.prefix, "lib").glob("libarchive.*"))  # conda's, which the system's loader does not list
-        if not found:
+        libraries = sorted(
+            Path(sys.prefix, "lib").glob("libarchive.*")
+        )  # conda's, which the system's loader does not list
+        if not libraries:
             raise _Unreadable("not installed")
-        os.environ["LIBARCHIVE"] = str(found[0])
+        os.environ["LIBARCHIVE"] = str(libraries[0])
     try:
         import libarchive
     except (ImportError, OSError, AttributeError, TypeError) as error:

@@ -127,7 +127,7 @@ def _check_is_zip(path: Path) -> None:
 
 
 def _read_member(path: Path, archive: zipfile.ZipFile, name: str, member: str) -> np.ndarray:
-    """One array, where it is as long as its header says and fits into memory: a few kilobytes of zip can claim, and
+    """One array, if it is as long as its header says and fits into memory: a few kilobytes of zip can claim, and
     even hold, terabytes."""
     size = archive.getinfo(member).file_size
     try:
@@ -141,7 +141,7 @@ def _read_member(path: Path, archive: zipfile.ZipFile, name: str, member: str) -
 
 
 def _checked_text(name: str, array: np.ndarray) -> np.ndarray:
-    """The array, where its texts are of characters that exist: numpy fails on others. Raises ValueError."""
+    """The array, if its texts are of characters that exist: numpy fails on others. Raises ValueError."""
     if array.dtype.kind == "U" and array.dtype.itemsize:
         codes = np.ascontiguousarray(array).reshape(-1).view(f"{array.dtype.str[0]}u4")
         if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any():
@@ -175,7 +175,7 @@ def _wanted(path: Path, names: list[str]) -> list[str]:
             raise InputError(f"{path}: there is no array {name}, {what}; it has: {', '.join(names)[:200] or 'nothing'}")
     known = [*REQUIRED, *OPTIONAL]
     for name in names:
-        near = difflib.get_close_matches(name, [one for one in OPTIONAL if one not in names], n=1, cutoff=0.8)
+        near = difflib.get_close_matches(name, [other for other in OPTIONAL if other not in names], n=1, cutoff=0.8)
         if name not in known and near:
             raise InputError(f"{path}: unknown array {name}; did you mean {near[0]}? (known: {', '.join(known)})")
     return [name for name in known if name in names]

@@ -33,7 +33,7 @@ def prepared_arrays(name: str, package: str) -> Arrays | None:
 
 
 def cached_arrays(name: str, package: str, build: Callable[[], Arrays]) -> Arrays:
-    """What `build()` makes with the installed `package`, from the cache where it is there and whole."""
+    """What `build()` makes with the installed `package`, from the cache if it is there and whole."""
     path = _path(name, package)
     arrays = _read(path)
     if arrays is None:

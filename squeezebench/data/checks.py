@@ -126,17 +126,17 @@ def _check_finite(data: Dataset, x: np.ndarray, name: str) -> None:
     rows = np.arange(len(data.y)) if data.subset is None else np.flatnonzero(data.subset != "")
     piece = max(1, PIECE_BYTES // max(1, x[:1].nbytes))
     for start in range(0, len(rows), piece):
-        some = rows[start : start + piece]
-        numbers = np.asarray(x[some])
+        piece_rows = rows[start : start + piece]
+        numbers = np.asarray(x[piece_rows])
         bad = ~np.isfinite(numbers)
         if numbers.dtype.itemsize > 4:
             bad |= np.abs(numbers) > LARGEST
         if data.length is not None:
-            bad &= (np.arange(steps) < data.length[some][:, None])[:, :, None]
+            bad &= (np.arange(steps) < data.length[piece_rows][:, None])[:, :, None]
         if bad.any():
             row, step, column = np.unravel_index(int(bad.argmax()), bad.shape)
             value = numbers[row, step, column]
             raise InputError(
-                f"{data.name}: {name}[{some[row]}, {step}, {column}] is {value}; features must be finite numbers "
+                f"{data.name}: {name}[{piece_rows[row]}, {step}, {column}] is {value}; features must be finite numbers "
                 "that fit float32"
             )

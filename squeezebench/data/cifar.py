@@ -138,10 +138,10 @@ def _found(facts: Cifar, place: Path) -> Path:
 
 def _state(facts: Cifar, place: Path) -> list[str]:
     """Name, size and time of the files that are read; of a folder also where it is."""
-    found = _found(facts, place)
+    source = _found(facts, place)
     names = [name for part in facts.files.values() for name in part] + [facts.names]
-    files = [found] if found.is_file() else [path for name in names if (path := found / name).is_file()]
-    return [f"{found.resolve()}", *(f"{f.name},{f.stat().st_size},{f.stat().st_mtime_ns}" for f in files)]
+    files = [source] if source.is_file() else [path for name in names if (path := source / name).is_file()]
+    return [f"{source.resolve()}", *(f"{f.name},{f.stat().st_size},{f.stat().st_mtime_ns}" for f in files)]
 
 
 # ---------------------------------------------------------------------- reading
@@ -151,14 +151,14 @@ Files = dict[str, tuple[int, Any]]  # name -> (size in bytes, how it is opened)
 
 @contextlib.contextmanager
 def _opened(facts: Cifar, place: Path) -> Iterator[Files]:
-    """The files of a folder or an archive by name. Raises InputError where they cannot be listed."""
-    found = _found(facts, place)
+    """The files of a folder or an archive by name. Raises InputError if they cannot be listed."""
+    source = _found(facts, place)
     with contextlib.ExitStack() as stack:
-        with _readable(found):
-            if found.is_dir():
-                files = {f.name: (regular(f).stat().st_size, f.open) for f in sorted(found.iterdir()) if f.is_file()}
+        with _readable(source):
+            if source.is_dir():
+                files = {f.name: (regular(f).stat().st_size, f.open) for f in sorted(source.iterdir()) if f.is_file()}
             else:
-                archive = stack.enter_context(tarfile.open(regular(found), "r:*"))
+                archive = stack.enter_context(tarfile.open(regular(source), "r:*"))
                 members = [member for member in archive.getmembers() if member.isfile()]
                 files = {PurePosixPath(m.name).name: (m.size, lambda _, m=m: archive.extractfile(m)) for m in members}
         yield files
@@ -209,7 +209,7 @@ def _fill(facts: Cifar, place: Path, store: Store) -> tuple[dict[str, Any], Smal
 
 
 def _pieces(facts: Cifar, name: str, files: Files, count: int) -> Iterator[np.ndarray]:
-    """The records (n, bytes) of one file, some at a time. Raises InputError where it ends early or a label is none."""
+    """The records (n, bytes) of one file, some at a time. Raises InputError if it ends early or a label is none."""
     with contextlib.ExitStack() as stack:
         with _readable(name):
             file = stack.enter_context(files[name][1]("rb"))
@@ -231,7 +231,7 @@ def _pieces(facts: Cifar, name: str, files: Files, count: int) -> Iterator[np.nd
 
 
 def _class_names(facts: Cifar, files: Files) -> list[str]:
-    """One a line; numbers where the file of names is not there."""
+    """The class names, one per line of their file; numbers if there is no such file."""
     if facts.names not in files:
         return [str(number) for number in range(facts.classes)]
     with _readable(facts.names), files[facts.names][1]("rb") as file:
@@ -262,8 +262,8 @@ def _make_synthetic(facts: Cifar, folder: Path, count: int) -> Path:
         x = np.clip(128 + 40 * patterns[y] + 30 * rng.normal(size=(size, PIXELS)), 0, 255).astype(np.uint8)
         labels = np.stack([y // 5] * (facts.labels - 1) + [y], 1).astype(np.uint8)
         records = np.concatenate([labels, x], 1)
-        for name, some in zip(facts.files[part], np.array_split(records, len(facts.files[part])), strict=True):
-            write_atomically(folder / name, some.tobytes())
+        for name, piece in zip(facts.files[part], np.array_split(records, len(facts.files[part])), strict=True):
+            write_atomically(folder / name, piece.tobytes())
     names = "".join(f"{facts.name}_{number}\n" for number in range(facts.classes))
     write_atomically(folder / facts.names, names.encode())  # last: with it the folder is whole
     return folder

@@ -40,7 +40,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a source will deliver, known without the data; None where only the data can tell. For cost estimates."""
+    """What a source will deliver, known without the data; None if only the data can tell. For cost estimates."""
 
     sequences: int | None  # N, of all parts together
     steps: int | None  # T, of the longest sequence

@@ -123,10 +123,10 @@ def _recorded(target: Path) -> str | None:
     path = beside(target, ".sha256")
     if not path.exists():
         return None
-    found = re.match(r"([0-9a-fA-F]{64})\b", path.read_text(errors="replace"))
-    if found is None:
+    match = re.match(r"([0-9a-fA-F]{64})\b", path.read_text(errors="replace"))
+    if match is None:
         raise InputError(f"{path}: not a line of sha256sum; remove it to record the digest again")
-    return f"sha256:{found[1].lower()}"
+    return f"sha256:{match[1].lower()}"
 
 
 def _bar(text: str, total: int | None, start: int, show: bool) -> tqdm:
@@ -203,7 +203,7 @@ def _from_web(source: str, part: Path, start: int) -> Iterator[Opened]:
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-        if known:  # the server then sends the whole file where it is another version now
+        if known:  # the server then sends the whole file if it is another version now
             headers["If-Range"] = known
     with _broken_connections(source), requests.get(source, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         first, total = _where(answer, source, start)
@@ -220,7 +220,7 @@ def _from_web(source: str, part: Path, start: int) -> Iterator[Opened]:
 
 
 def _where(answer: requests.Response, source: str, start: int) -> tuple[int, int | None]:
-    """The first byte and the whole size that an answer announces. Raises InputError where it is no answer to us."""
+    """The first byte and the whole size that an answer announces. Raises InputError if it is no answer to us."""
     span = re.match(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", answer.headers.get("Content-Range", ""))
     whole = int(span[2]) if span and span[2] != "*" else None
     if answer.status_code == requests.codes.partial_content and span and span[1]:

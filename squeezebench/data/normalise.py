@@ -35,7 +35,7 @@ class Affine:
         return out
 
     def zero(self, channels: int) -> np.ndarray | None:
-        """What the raw value 0 becomes in each of the `channels` parts of D, (C,); None where a part is not uniform."""
+        """What the raw value 0 becomes in each of the `channels` parts of D, (C,); None if a part is not uniform."""
         factor, shift = self.factor.reshape(channels, -1), self.shift.reshape(channels, -1)
         uniform = (factor == factor[:, :1]).all() and (shift == shift[:, :1]).all()
         return 0.0 - shift[:, 0] if uniform else None  # 0 - 0 is 0, not -0
@@ -90,9 +90,9 @@ def _moments(data: Dataset, rows: np.ndarray, frames: int | None) -> tuple[np.nd
     count, mean, squares = 0, np.zeros(inputs), np.zeros(inputs)
     piece = max(1, PIECE_BYTES // (8 * steps * inputs))
     for start in range(0, len(rows), piece):
-        some = rows[start : start + piece]
-        chosen, valid = choose_steps(length[some], steps, frames, None)
-        raw = data.x[some[:, None], chosen]
+        piece_rows = rows[start : start + piece]
+        chosen, valid = choose_steps(length[piece_rows], steps, frames, None)
+        raw = data.x[piece_rows[:, None], chosen]
         numbers = raw[np.arange(steps) < valid[:, None]].astype(np.float64)  # (M, D)
         new, new_mean = len(numbers), numbers.mean(0)
         numbers -= new_mean

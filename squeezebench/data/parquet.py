@@ -97,7 +97,7 @@ def _one_line(path: Path) -> Iterator[None]:
 
 
 def _open(path: Path, only: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
-    """(the table, or its columns `only`; the names of all). Refused before it is read where its metadata announce
+    """(the table, or its columns `only`; the names of all). Refused before it is read if its metadata announce
     more than fits into memory: equal values cost next to nothing in the file."""
     import pyarrow.parquet as parquet
 
@@ -148,6 +148,8 @@ def _constant(path: Path, name: str, column: np.ndarray, code, starts, ids) -> n
     """The one value of each sequence."""
     values = column[starts]
     for row in np.flatnonzero(column != values[code]):
-        one = ids[code[row]]
-        raise InputError(f"{path}: sequence {one} has two values of {name} ({values[code[row]]} and {column[row]})")
+        sequence = ids[code[row]]
+        raise InputError(
+            f"{path}: sequence {sequence} has two values of {name} ({values[code[row]]} and {column[row]})"
+        )
     return values

@@ -63,7 +63,7 @@ def make_split(
 
     `test_share` is of all sequences (not used by official and leave_one_group_out), `validation_share` of those
     outside test; `fold` counts the groups that are left out, from 0.
-    Raises InputError where the rule does not fit the data: no test part, no groups, no such fold, too few
+    Raises InputError if the rule does not fit the data: no test part, no groups, no such fold, too few
     examples or groups.
     """
     rule = rule or _default_rule(data)
@@ -119,7 +119,7 @@ def _leave_one_out(data: Dataset, rows: np.ndarray, fold: int | None, share: flo
 def _folds(data: Dataset, rows: np.ndarray) -> np.ndarray:
     """(n,) the fold in which each row is test.
 
-    A fold is a group. Only where every group lies in one class and their names end in numbers that come back in
+    A fold is a group. Only if every group lies in one class and their names end in numbers that come back in
     other classes (UCF: g01..g25 of each class), a fold is a number: a test part needs all classes.
     """
     names, labels = data.group[rows], data.y[rows]
@@ -182,7 +182,7 @@ def _grouped(
 ) -> np.ndarray:
     """(n,) bool: whole groups whose classes add up to about `share` of each class.
 
-    Each draw goes through the groups in random order and takes one where that brings the class counts
+    Each draw goes through the groups in random order and takes one if that brings the class counts
     nearer to their targets and leaves `leave` groups of every class outside (2 where validation is still to
     be cut off). The first draw that is balanced enough is taken, otherwise the best.
     """
@@ -208,7 +208,7 @@ def _grouped(
 def _draw(
     table: np.ndarray, totals: np.ndarray, share: float, generator: np.random.Generator, leave: int
 ) -> np.ndarray:
-    """(G,) bool: one greedy pass; at least one group where any may be taken at all."""
+    """(G,) bool: one greedy pass; at least one group if any may be taken at all."""
     chosen = np.zeros(len(table), bool)
     part = np.zeros_like(totals)
     has = table > 0

@@ -174,7 +174,7 @@ def _write_all(file, data: bytes) -> None:
 def opened(folder: Path, key: dict[str, Any], arrays: dict[str, tuple[tuple[int, ...], str]]) -> Iterator[Store]:
     """The store in `folder`, for one builder at a time: a second one waits until the first has ended.
 
-    Raises InputError, in one line, where the disk is full; what is done is kept and the next call goes on.
+    Raises InputError, in one line, if the disk is full; what is done is kept and the next call goes on.
     """
     store = None
     try:
@@ -196,7 +196,7 @@ def opened(folder: Path, key: dict[str, Any], arrays: dict[str, tuple[tuple[int,
 
 
 def complete(folder: Path) -> dict[str, Any] | None:
-    """meta.json of a complete store, None where it is not (yet)."""
+    """meta.json of a complete store, None if it is not (yet)."""
     try:
         return json.loads((folder / "meta.json").read_bytes())
     except FileNotFoundError:

@@ -72,7 +72,7 @@ class Task:
 
     @property
     def background(self) -> np.ndarray | None:
-        """The raw value 0 as normalised, (C,) float32. None where the steps are no images, or where the pixels of a
+        """The raw value 0 as normalised, (C,) float32. None if the steps are no images, or if the pixels of a
         channel are normalised differently: such images cannot be moved without changing them."""
         return None if self.frame is None else self._affine.zero(self.frame[0])
 
@@ -83,7 +83,7 @@ class Task:
     def batch(self, part: Part, positions: Any, generator: np.random.Generator | None = None) -> Batch:
         """Sequences at `positions` (0..size-1) of `part`.
 
-        With a `generator` the steps of the training part are drawn where the spec says `sampling: random`, and
+        With a `generator` the steps of the training part are drawn if the spec says `sampling: random`, and
         each of its sequences is mirrored or not where the data set has mirrored ones; without one, and in the
         other parts, the steps are always the uniform choice of the sequences as they are.
         Raises IndexError for positions outside the part.
@@ -100,7 +100,7 @@ class Task:
         return Batch(x, length if self.has_lengths else None, self._data.y[rows])
 
     def _steps(self, part: Part, positions: np.ndarray, steps: np.ndarray, flipped: bool) -> np.ndarray:
-        """(B,), (B, F) -> (B, F, D) normalised, a new array; from memory where the part is kept there."""
+        """(B,), (B, F) -> (B, F, D) normalised, a new array; from memory if the part is kept there."""
         if not self._keep_in_memory:
             return self._read(self._rows[part][positions], steps, flipped)
         if self._all_steps(part):
@@ -123,8 +123,8 @@ class Task:
             out = np.empty((*steps.shape, self.inputs), np.float32)
             piece = max(1, (16 << 20) // (4 * max(1, steps.shape[1] * self.inputs)))
             for start in range(0, len(rows), piece):
-                some = slice(start, start + piece)
-                out[some] = self._read(rows[some], steps[some], flipped)
+                piece_rows = slice(start, start + piece)
+                out[piece_rows] = self._read(rows[piece_rows], steps[piece_rows], flipped)
             self._cache[name] = out
         return self._cache[name]
 

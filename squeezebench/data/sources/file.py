@@ -10,13 +10,13 @@ Arrays (those of a folder are x.npy, y.npy, ...):
 | `subset` | (N,), optional | 1 or "train", 2 or "test", "val" or "validation", 0 or "" for unused |
 | `length` | (N,), optional | valid steps, 1..T; what is behind them is never read |
 | `group` | (N,), optional | integers or strings; sequences of a group stay on one side of a split |
-| `name` | (N,), optional | strings; where all have a `_gNN` part, as UCF clips do (`v_Archery_g08_c01`), |
+| `name` | (N,), optional | strings; if all have a `_gNN` part, as UCF clips do (`v_Archery_g08_c01`), |
 | | | the name up to and including it is the group, unless there is a `group` |
 | `classes` | (C,), optional | names of the classes (or `action`); without it, the labels themselves |
 
 A .parquet has a row for each step of each sequence: columns `sequence`, `step`, `y`, optionally `subset`,
-`group` and `name`, and one for each feature. Default split: official where there is a `subset`, else
-group-aware where there are groups, else stratified at random. Arrays of Python objects are refused, never
+`group` and `name`, and one for each feature. Default split: official if there is a `subset`, else
+group-aware if there are groups, else stratified at random. Arrays of Python objects are refused, never
 loaded.
 """
 
@@ -122,7 +122,7 @@ def _origin(path: Path) -> str:
 
 
 def _text(where: str, name: str, array: np.ndarray) -> np.ndarray:
-    """Bytes as text. Raises InputError where they are none."""
+    """Bytes as text. Raises InputError if they are none."""
     try:
         return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
     except ValueError as error:
@@ -136,15 +136,15 @@ def _labels(where: str, arrays: Arrays, used: np.ndarray) -> tuple[np.ndarray, t
         raise InputError(f"{where}: y has dtype {y.dtype}; labels must be integers or strings")
     if not used.any():
         raise InputError(f"{where}: subset marks every sequence as unused; use 1 or train, 2 or test")
-    found, codes = np.unique(y[used], return_inverse=True)
-    names = _class_names(where, arrays, len(found))
+    values, codes = np.unique(y[used], return_inverse=True)
+    names = _class_names(where, arrays, len(values))
     if names is None:
-        names = tuple(map(str, found))
+        names = tuple(map(str, values))
     elif y.dtype.kind == "U":
         codes = _look_up(where, y, used, names)
-    elif found[0] >= 0 and found[-1] < len(names):
+    elif values[0] >= 0 and values[-1] < len(names):
         codes = y[used]
-    elif len(found) != len(names):  # otherwise: not 0-based, the names belong to the labels in rising order
+    elif len(values) != len(names):  # otherwise: not 0-based, the names belong to the labels in rising order
         row = np.flatnonzero(used & ((y < 0) | (y >= len(names))))[0]
         raise InputError(f"{where}: y[{row}] is {y[row]}, outside the {len(names)} classes (0..{len(names) - 1})")
     labels = np.zeros(len(y), np.int64)
@@ -152,10 +152,10 @@ def _labels(where: str, arrays: Arrays, used: np.ndarray) -> tuple[np.ndarray, t
     return labels, names
 
 
-def _class_names(where: str, arrays: Arrays, found: int) -> tuple[str, ...] | None:
+def _class_names(where: str, arrays: Arrays, count: int) -> tuple[str, ...] | None:
     """`classes`, or `action` where it is such a list (some files have it once per clip instead)."""
     names = arrays.get("classes")
-    if names is None and "action" in arrays and arrays["action"].shape == (found,):
+    if names is None and "action" in arrays and arrays["action"].shape == (count,):
         names = arrays["action"]
     if names is None:
         return None

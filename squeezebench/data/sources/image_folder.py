@@ -101,12 +101,12 @@ def _inputs(options: Options) -> int:
 def stamp(options: Options) -> str:
     """Changes when an image or a class is added, renamed or removed (not when one is written over)."""
     folder = Path(options.folder).expanduser()
-    classes = [one for part in PARTS for one in _class_folders(folder, part)]
-    return hashlib.sha256("".join(f"{one} {one.stat().st_mtime_ns}\n" for one in classes).encode()).hexdigest()
+    classes = [path for part in PARTS for path in _class_folders(folder, part)]
+    return hashlib.sha256("".join(f"{path} {path.stat().st_mtime_ns}\n" for path in classes).encode()).hexdigest()
 
 
 def fingerprint(options: Options) -> str:
-    """Of all images, by name and size: their bytes are too many to read for each plan."""
+    """A digest of the names and sizes of all images; their bytes are too many to read for each plan."""
     return _digest(_images(options.folder, stamp(options)))
 
 
@@ -117,19 +117,21 @@ def fingerprint(options: Options) -> str:
 def _images(folder: str, stamp: str) -> tuple[Image, ...]:
     """All of them, by part, class and name. `stamp` is part of the key."""
     root = Path(folder).expanduser()
-    found = []
+    images = []
     for part, subset in PARTS.items():
-        for one in _class_folders(root, part):
-            with os.scandir(one) as entries:
+        for class_folder in _class_folders(root, part):
+            with os.scandir(class_folder) as entries:
                 files = sorted((e.name, e.stat().st_size) for e in entries if e.is_file() and _is_image(e.name))
-            found += [Image(f"{part}/{one.name}/{name}", one.name, subset, size) for name, size in files]
-    classes = {image.label for image in found if image.part == "train"}
-    for image in found:
+            images += [
+                Image(f"{part}/{class_folder.name}/{name}", class_folder.name, subset, size) for name, size in files
+            ]
+    classes = {image.label for image in images if image.part == "train"}
+    for image in images:
         if image.label not in classes:
             raise InputError(f"{folder}: val/{image.label} holds images and train/{image.label} none; give both")
-    if {image.part for image in found} != set(PARTS.values()):
+    if {image.part for image in images} != set(PARTS.values()):
         raise InputError(f"{folder}: train/CLASS and val/CLASS hold no images ({', '.join(ENDINGS)}) of both parts")
-    return tuple(found)
+    return tuple(images)
 
 
 def _class_folders(root: Path, part: str) -> list[Path]:
@@ -154,7 +156,7 @@ def _classes(images: tuple[Image, ...]) -> list[str]:
 
 
 def _digest(images: tuple[Image, ...]) -> str:
-    return hashlib.sha256("".join(f"{one.path} {one.size}\n" for one in images).encode()).hexdigest()
+    return hashlib.sha256("".join(f"{image.path} {image.size}\n" for image in images).encode()).hexdigest()
 
 
 # ---------------------------------------------------------------------- decoding
@@ -162,10 +164,10 @@ def _digest(images: tuple[Image, ...]) -> str:
 
 def _fill(options: Options, images: tuple[Image, ...], store: Store) -> tuple[dict[str, Any], Small]:
     """Bring the store to the last image from wherever it stands."""
-    for some, arrays in _decoded(options, images[len(store.ledger) :]):
+    for piece, arrays in _decoded(options, images[len(store.ledger) :]):
         rows = [array.reshape(1, -1) for array in arrays if not isinstance(array, str)]
         lines = []
-        for image, array in zip(some, arrays, strict=True):
+        for image, array in zip(piece, arrays, strict=True):
             line = {"skipped": array} if isinstance(array, str) else {"length": 1}
             lines.append({"clip": image.path} | line)
             if isinstance(array, str):
@@ -187,8 +189,8 @@ def _decoded(options: Options, images: tuple[Image, ...]) -> Iterator[tuple[tupl
     folder = Path(options.folder).expanduser()
     with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
         for start in range(0, len(images), PIECE):
-            some = images[start : start + PIECE]
-            yield some, list(pool.map(lambda image: _read(folder / image.path, options), some))
+            piece = images[start : start + PIECE]
+            yield piece, list(pool.map(lambda image: _read(folder / image.path, options), piece))
 
 
 def _read(path: Path, options: Options) -> np.ndarray | str:

@@ -1,7 +1,7 @@
 """Any classification data set of the UCR and UEA archives, by its name there (option `name`).
 
 Read by aeon's own loader, which downloads on first use to its data folder, or to `folder`; the official
-split. Sequences of unequal length keep their lengths; where the archive offers a release with missing
+split. Sequences of unequal length keep their lengths; if the archive offers a release with missing
 values filled in, that one is read. Sources: Dau et al. (2019), arXiv:1810.07758; Bagnall et al. (2018),
 arXiv:1811.00075; https://timeseriesclassification.com
 """
@@ -64,7 +64,7 @@ def expected(options: Options) -> Expected:
 
 
 def _metadata(name: str) -> dict | None:
-    """The archive's row about `name`, asked for on the network; None where it does not answer soon."""
+    """The archive's row about `name`, asked for on the network; None if it does not answer soon."""
     from aeon.datasets import get_dataset_meta_data
 
     before = socket.getdefaulttimeout()

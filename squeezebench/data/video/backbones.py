@@ -3,7 +3,7 @@
 Inception-v3 (Szegedy et al., CVPR 2016): 2048 features, 299 x 299. EfficientNet-b1 (Tan and Le, ICML 2019): 1280
 features, 240 x 240. The classification layer and Inception's auxiliary head are cut off. `weights`: `imagenet`
 (torchvision's IMAGENET1K_V1, checked by the hash in its name) or `random` (He normal from a fixed seed: for tests
-and dry runs, where no weights can be fetched; the features are then random projections).
+and dry runs, if no weights can be fetched; the features are then random projections).
 """
 
 from __future__ import annotations

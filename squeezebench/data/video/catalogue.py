@@ -1,8 +1,8 @@
 """The video data sets as data: where the official archives are, what they hold, and how it is laid out.
 
-Checksums are other catalogues'; the data sets' own pages publish none. Each names its source; where no source was
+Checksums are other catalogues'; the data sets' own pages publish none. Each names its source; if no source was
 found there is none here, and the first download is recorded instead (see `fetch`). Sizes serve
-cost estimates alone; where the source of one is not named beside it, it is a rounded estimate.
+cost estimates alone; if the source of one is not named beside it, it is a rounded estimate.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class VideoSet:
     roots: tuple[str, ...]  # folders of the archive above the class folders, as they have been published
     suffixes: tuple[str, ...]
     group: str  # regular expression on a clip's path below the class folder, without suffix; {name} is the class
-    groups: int | None  # per class, where the data set is made of so many
+    groups: int | None  # per class, if the data set is made of so many
     splits: int = 0  # official splits
     citation: str = ""
 

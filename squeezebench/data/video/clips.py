@@ -42,7 +42,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as published. `name` is the clip's, or empty where the set or a class is meant."""
+    """Something that is not as published. `name` is the clip's, or empty if the set or a class is meant."""
 
     name: str
     reason: str
@@ -81,7 +81,7 @@ def index_clips(
 
     `folder` is that of `data fetch`, or one with the class folders, or with the archive's own top folder. `classes`:
     expect these alone, in any number (parts of a set, synthetic clips); the published counts are then not compared.
-    Raises InputError where there is no clip, or where class folders are missing. Wrong counts and clips that cannot
+    Raises InputError if there is no clip, or if class folders are missing. Wrong counts and clips that cannot
     be decoded are listed in `problems`.
     """
     entry = video_set(dataset) if isinstance(dataset, str) else dataset
@@ -123,7 +123,7 @@ def write_index(path: Path, index: ClipIndex) -> None:
 
 
 def read_index(path: Path, root: Path) -> ClipIndex | None:
-    """The index written at `path` for clips below `root`; None where there is none, or none that can be read."""
+    """The index written at `path` for clips below `root`; None if there is none, or none that can be read."""
     try:
         content = json.loads(path.read_bytes())
         if content["format"] != FORMAT:
@@ -142,7 +142,7 @@ def _index_file(entry: VideoSet, root: Path) -> Path:
 
 
 def _root(entry: VideoSet, folder: Path, classes: tuple[str, ...]) -> Path:
-    """The folder whose folders are the classes. Raises InputError where some are missing."""
+    """The folder whose folders are the classes. Raises InputError if some are missing."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; get the clips with: squeezebench data fetch {entry.name}")
     places = [base / name for base in (folder / "clips", folder) for name in (*entry.roots, "")]
@@ -184,11 +184,13 @@ def _files(entry: VideoSet, root: Path, classes: tuple[str, ...]) -> list[tuple[
 
 
 def _strays(entry: VideoSet, root: Path, classes: tuple[str, ...]) -> list[Problem]:
-    found = []
+    problems = []
     for folder, label in _folders(root, classes):
         if label is None and (count := len(_videos(entry, folder))):
-            found.append(Problem("", f"the folder {folder.name} with {count} videos is no class of the set: not used"))
-    return found
+            problems.append(
+                Problem("", f"the folder {folder.name} with {count} videos is no class of the set: not used")
+            )
+    return problems
 
 
 def _digest(root: Path, files: list[tuple[Path, int]], classes: tuple[str, ...]) -> str:
@@ -230,19 +232,19 @@ def why_broken(path: Path) -> str | None:
 
 
 def group_of(entry: VideoSet, name: str, clip: str) -> str | None:
-    """The group "class/..." of a clip of class `name`, from its path below that folder; None where it tells none."""
+    """The group "class/..." of a clip of class `name`, from its path below that folder; None if it tells none."""
     pattern = entry.group.replace("{name}", re.escape(name))
-    found = re.fullmatch(pattern, clip, re.IGNORECASE)
-    return None if found is None else f"{name}/{found[1]}"
+    match = re.fullmatch(pattern, clip, re.IGNORECASE)
+    return None if match is None else f"{name}/{match[1]}"
 
 
 def _counts(entry: VideoSet, files: list[tuple[Path, int]]) -> list[Problem]:
-    """Where the number of clips that are there, broken ones included, is not the published one."""
-    found = Counter(label for _, label in files)
+    """The classes that have another number of clips, broken clips included, than the published one."""
+    present = Counter(label for _, label in files)
     problems = [
-        Problem("", f"class {name}: {found[label]} clips, {count} are published")
+        Problem("", f"class {name}: {present[label]} clips, {count} are published")
         for label, (name, count) in enumerate(entry.counts.items())
-        if count and found[label] != count
+        if count and present[label] != count
     ]
     if len(files) != entry.clips:
         problems.append(Problem("", f"{len(files):,} clips in all, {entry.clips:,} are published"))

@@ -38,7 +38,7 @@ class Scan:
 
 
 def scan(path: Path) -> Scan:
-    """Decode the clip once. Raises ClipError where there is no frame at all."""
+    """Decode the clip once. Raises ClipError if there is no frame at all."""
     frames = damaged = 0
     for frame in _decode(path):
         frames, damaged = frames + (frame is not None), damaged + (frame is None)
@@ -59,7 +59,7 @@ def read_frames(path: Path, indices: np.ndarray, size: Size | None = None) -> np
 
     `size` is (height, width); the aspect ratio is not kept (as in the papers' code). Shrinking averages areas,
     enlarging is bilinear (OpenCV INTER_AREA, INTER_LINEAR). None: the clip's own size.
-    Raises ClipError where an index is behind the last decodable frame.
+    Raises ClipError if an index is behind the last decodable frame.
     """
     wanted = {int(index): place for place, index in enumerate(indices)}
     last, number = max(wanted), 0

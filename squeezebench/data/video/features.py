@@ -34,10 +34,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Views:
-    """What of one clip goes through a network: (F, H, W, 3) uint8 for each stream."""
+    """The frames of one clip that pass through a network: (F, H, W, 3) uint8 for each stream."""
 
     plain: list[np.ndarray]
-    mirrored: list[np.ndarray]  # empty where not asked for
+    mirrored: list[np.ndarray]  # empty if not asked for
     damaged: int  # packets of the clip that could not be decoded
 
     @property
@@ -46,10 +46,10 @@ class Views:
 
 
 def read_views(clip: Clip, options: VideoOptions, flow_folder: Path) -> Views:
-    """Decode (and compute or read the flow of) one clip. Raises ClipError where it cannot be used."""
+    """Decode (and compute or read the flow of) one clip. Raises ClipError if it cannot be used."""
     size = frame_size(options)
-    found = scan(clip.path)
-    indices = spread(found.frames, options.frames)
+    scanned = scan(clip.path)
+    indices = spread(scanned.frames, options.frames)
     plain, mirrored = [], []
     if options.stream in ("rgb", "both"):
         frames = read_frames(clip.path, indices, size)
@@ -57,11 +57,11 @@ def read_views(clip: Clip, options: VideoOptions, flow_folder: Path) -> Views:
         mirrored.append(frames[:, :, ::-1])
     if options.stream in ("flow", "both"):
         image = flow_folder / f"{clip.name}-{clip.path.stat().st_size}.png"
-        planes = cached_flow(clip.path, indices, found.frames, options.flow_bound, image)
+        planes = cached_flow(clip.path, indices, scanned.frames, options.flow_bound, image)
         planes = np.stack([resize(plane, size) for plane in planes])
         plain.append(as_image(planes))
         mirrored.append(as_image(mirror(planes)))
-    return Views(plain, mirrored if options.flip else [], found.damaged)
+    return Views(plain, mirrored if options.flip else [], scanned.damaged)
 
 
 def arrays(options: VideoOptions) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -107,13 +107,13 @@ def _row(views: list[np.ndarray], options: VideoOptions, network: Any) -> np.nda
     """(T, D): each stream's features side by side, zero past the clip's end."""
     if network is None:
         frames = views[0].transpose(0, 3, 1, 2) if options.planes else views[0]
-        found = frames.reshape(len(frames), -1)
+        features = frames.reshape(len(frames), -1)
     else:
-        found = np.concatenate([network.features(frames) for frames in views], axis=1)
-        if not (np.abs(found) <= np.finfo(np.float16).max).all():  # NaN fails as well
+        features = np.concatenate([network.features(frames) for frames in views], axis=1)
+        if not (np.abs(features) <= np.finfo(np.float16).max).all():  # NaN fails as well
             raise InputError(f"{options.features}: features that are not finite or do not fit float16")
-    row = np.zeros((options.frames, found.shape[1]), dtype(options))
-    row[: len(found)] = found
+    row = np.zeros((options.frames, features.shape[1]), dtype(options))
+    row[: len(features)] = features
     return row
 
 

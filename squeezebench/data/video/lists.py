@@ -33,7 +33,7 @@ def official_split(index: ClipIndex, number: int, folder: Path | None = None) ->
     """Split `number` (from 1) of the index's data set, from the lists in or below `folder`.
 
     Default for `folder`: where `data fetch` puts them; else the folder that holds the lists, or one or two levels
-    above it. Raises InputError where the set has no such split, a list is missing or not readable, a clip is named
+    above it. Raises InputError if the set has no such split, a list is missing or not readable, a clip is named
     in two parts, or listed clips of the index's classes are absent. Broken clips (see `ClipIndex.broken`) are
     skipped with their reason.
     """
@@ -62,7 +62,7 @@ def official_split(index: ClipIndex, number: int, folder: Path | None = None) ->
 
 
 def read_lines(path: Path) -> list[tuple[int, list[str]]]:
-    """The words of each line that has some, with its number from 1. Raises InputError where it is no text file."""
+    """The words of each line that has some, with its number from 1. Raises InputError if it is no text file."""
     try:
         if path.stat().st_size > LARGEST:
             raise InputError(f"{path}: too large for a split list")

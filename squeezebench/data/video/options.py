@@ -22,7 +22,7 @@ from squeezebench.data.video.catalogue import video_set
 
 @dataclass(frozen=True)
 class BackboneFacts:
-    """What the sizes of things follow from."""
+    """The numbers that sizes and cost estimates follow from."""
 
     features: int  # D of one stream
     size: int  # side of the square frames that it was trained on
@@ -98,7 +98,7 @@ def inputs(options: VideoOptions) -> int:
 
 
 def dtype(options: VideoOptions) -> str:
-    """Of the prepared arrays: pixels are bytes, features half precision."""
+    """The type of the prepared arrays: bytes for pixels, half precision for features."""
     return "|u1" if options.features == "pixels" else "<f2"
 
 
@@ -156,7 +156,7 @@ def expected(source: str, options: VideoOptions, train: tuple[int, ...] = ()) ->
 def load(source: str, options: VideoOptions) -> Dataset:
     """x (N, T, D): float16 features, or uint8 pixels with scale 1/255; memory-mapped.
 
-    Raises InputError, with the command to give, where nothing is prepared.
+    Raises InputError, with the command to give, if nothing is prepared.
     """
     folder = _prepared(source, options)
     meta = json.loads((folder / "meta.json").read_bytes())

@@ -103,7 +103,7 @@ def _flow_name(source: str, options: VideoOptions) -> str:
 
 
 def _need_room(folder: Path, options: VideoOptions, clips: int) -> None:
-    """Refuse before hours of work where the arrays cannot fit; what is there already counts."""
+    """Refuse before hours of work if the arrays cannot fit; what is there already counts."""
     place = next(parent for parent in folder.parents if parent.exists())
     row = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in features.arrays(options).values())
     there = sum(file.stat().st_size for file in folder.glob("*.npy"))

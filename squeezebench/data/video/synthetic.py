@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 32, 24
 SHORTEST, LONGEST = 6, 12  # frames
 LISTS = (1, 2, 3)
 
-_UCF11_WORDS = {"basketball": "shooting", "golf_swing": "golf"}  # in clips' names, where not the class itself
+_UCF11_WORDS = {"basketball": "shooting", "golf_swing": "golf"}  # in clips' names, if not the class itself
 
 
 def classes_of(source: str) -> tuple[str, ...]:
