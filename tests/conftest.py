@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import random
@@ -24,6 +25,31 @@ settings.register_profile("long", COMMON)
 def pytest_configure(config: pytest.Config) -> None:
     """Choose before any test module derives its own settings from the profile."""
     settings.load_profile("long" if config.getoption("markexpr") == "long" else "default")
+    if hasattr(config.option, "loadscopereorder"):  # xdist would begin with the files that have most tests
+        config.option.loadscopereorder = False
+
+
+LONGEST = (  # files that take longest, of many processes or many trainings: begun first, or one worker waits for them
+    "contract/test_methods.py",
+    "test_faults_killed.py",
+    "test_workflow.py",
+    "test_faults_disk.py",
+    "test_faults.py",
+    "cluster/test_slurm.py",
+    "cluster/test_simulated_slurm.py",
+    "test_tuning.py",
+    "test_report.py",
+    "test_browser.py",
+    "test_export.py",
+    "test_reproduce.py",
+    "test_checkpoint.py",
+    "test_security_workflow.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {str(ROOT / "tests" / name): place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(str(item.path), len(places)))
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +61,25 @@ def one_thread_and_seed():
     random.seed(0)
     yield
     logging.getLogger("squeezebench").handlers.clear()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def latency_in_the_fewest_rounds():
+    """The number of repeats changes no result but the time."""
+    latency = importlib.import_module("squeezebench.engine.measurement.latency")  # the package has a function so named
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latency, "MOST", latency.FEWEST)
+        yield
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Every figure of a report is an empty SVG: drawing takes most of the time. What is plotted is written as ever."""
+
+    def savefig(self, buffer, **options):
+        buffer.write('<svg width="400pt" height="300pt" xmlns="http://www.w3.org/2000/svg"></svg>')
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
 
 
 @pytest.fixture(scope="session")

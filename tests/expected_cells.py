@@ -158,11 +158,16 @@ WORDS: dict[str, Expected] = {  # columns without numbers of their own, the same
     "Method": lambda line: (line.first["method_title"], [], METHOD_NOTES.get(line.group.key[2], ""), []),
 }
 METHOD_NOTES = {"small_dense": "small_dense", "magnitude_units": ""}  # where the title says another name
-SETTINGS: Expected = lambda line: (settings_text(line.first["varied"]), [], "", [])
+
+
+def settings_cell(line: Line) -> tuple[str, list, str, list]:
+    return settings_text(line.first["varied"]), [], "", []
+
+
 POINTS = {"Points to dense": "dense", "Points to small_dense": "small", "Points to best control": "control"}
 TABLES: dict[str, dict[str, Expected]] = {
     "groups": WORDS | {
-        "Settings": SETTINGS,
+        "Settings": settings_cell,
         "Seeds": Line.seeds,
         "Test accuracy": lambda line: line.accuracy("test_accuracy"),
         "Validation": lambda line: line.accuracy("validation_accuracy"),
@@ -180,7 +185,7 @@ TABLES: dict[str, dict[str, Expected]] = {
     },
     "selected": WORDS | {
         "At least": lambda line: ("{}×", [float(line.row["bracket"])], "", []),
-        "Settings picked": SETTINGS,
+        "Settings picked": settings_cell,
         "Seeds": Line.seeds,
         "Ratio (LSTM parameters)": Line.ratio,
         "Validation": lambda line: line.accuracy("validation_accuracy"),
@@ -196,7 +201,7 @@ TABLES: dict[str, dict[str, Expected]] = {
         "Settings": lambda line: ("{}", [len(same_method(line))], "", []),
     },
     "cost": WORDS | {
-        "Settings": SETTINGS,
+        "Settings": settings_cell,
         "Ratio (LSTM parameters)": Line.ratio,
         "On disk: float32": lambda line: line.number("bytes"),
         **{f"On disk: {kind}": lambda line, kind=kind: line.stored(kind) for kind in ("float16", "int8")},

@@ -479,7 +479,8 @@ def test_every_archive_of_the_catalogue_is_well_formed():
 
 
 def test_importing_the_command_line_loads_nothing_heavy():
-    code = "import sys, squeezebench.cli.main; print([m for m in ('av', 'requests', 'torch', 'numpy') if m in sys.modules])"
+    heavy = ("av", "requests", "torch", "numpy")
+    code = f"import sys, squeezebench.cli.main; print([m for m in {heavy} if m in sys.modules])"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert found.stdout.strip() == "[]", found.stderr

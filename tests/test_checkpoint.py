@@ -239,6 +239,7 @@ def test_a_signal_in_the_validation_of_an_epoch_does_not_wait_for_its_end(run, t
     assert results(tmp_path / "again") == results(tmp_path / "whole")
 
 
+@pytest.mark.long
 def test_every_step_of_a_run_can_be_the_one_after_which_it_is_interrupted(run, tmp_path, monkeypatch):
     run("whole", "vib_lstm", epochs=4)
     for after in range(1, 4 * STEPS + 1):

@@ -30,6 +30,8 @@ from squeezebench.schema.inference import Comparison, Inference, Model, Side, Ti
 from squeezebench.schema.printed import read_block
 from squeezebench.schema.record import Counts
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 KNOBS = {"cell": "lstm", "front": "last", "hidden": 2048, "group_lasso": 0, "mask_gates": True, "mask_features": True,
          "scale": "dataset", "finalise": "standard"}  # fmt: skip
 EQUAL, LARGER, SMALLER = [0.900, 0.901, 0.899, 0.900], [0.950, 0.951, 0.949, 0.950], [0.800, 0.801, 0.799, 0.800]
@@ -47,8 +49,9 @@ def put(folder: Path, method: str, tests: list[float], sizes=1000, validation=No
         setting_names = {key: value for key, value in settings.items() if key != "masks"}
         accuracy = {"validation": np.mean(tests) if validation is None else validation, "test": value}
         write(folder, record("digits", "vib_lstm", 0, seed, counts=kept.model_dump(), accuracy=accuracy).model_copy(
-            update={"method": method, "method_title": method, "settings": KNOBS | setting_names, "varied": setting_names,
-                    "control": method in ("dense", "small_dense"), "class_names": one.class_names,
+            update={"method": method, "method_title": method, "settings": KNOBS | setting_names,
+                    "varied": setting_names, "control": method in ("dense", "small_dense"),
+                    "class_names": one.class_names,
                     "baseline": one.baseline.model_copy(update={"counts": whole})}))  # fmt: skip
 
 

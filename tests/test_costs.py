@@ -46,7 +46,10 @@ def test_dense_runs_by_hand():
     assert found.total("gradient_steps") == 2 * 10 * per_epoch
     assert found.total("training_flops") == pytest.approx(2 * 10 * 6 * macs * train)
     step = CORE.batch + 8 * CORE.step + 64 * 6 * macs / CORE.wide
-    evaluation = lambda n, calls: calls * (CORE.batch + 8 * CORE.step) / 3 + n * 2 * macs / CORE.wide
+
+    def evaluation(n, calls):
+        return calls * (CORE.batch + 8 * CORE.step) / 3 + n * 2 * macs / CORE.wide
+
     run = 10 * (per_epoch * step + evaluation(validation, 1)) + MEASURING_SECONDS + evaluation(1797, 8)
     assert found.cpu_core_hours * 3600 == pytest.approx(2 * run + JOB_SECONDS)
     assert found.total("model_bytes") == 2 * 4 * (4 * 16 * (8 + 16 + 2) + 16 * 10 + 10)

@@ -259,7 +259,10 @@ def test_what_follows_the_last_valid_step_has_no_influence(tmp_path):
 
 def test_lengths_follow_the_record_unless_asked_for(tmp_path):
     folder = made(tmp_path, masked(), lengths=True)
-    inputs = lambda **o: [i.name for i in onnx.load(export(folder, "onnx", **o).path).graph.input]
+
+    def inputs(**options):
+        return [i.name for i in onnx.load(export(folder, "onnx", **options).path).graph.input]
+
     assert inputs() == ["x", "length"] and inputs(lengths=False) == ["x"]
 
 

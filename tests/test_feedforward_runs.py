@@ -84,6 +84,7 @@ def test_its_history_tells_what_is_kept(made):
     assert {"kept_weights", "kept_neurons", "kept_macs"} <= set(names)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_its_report_shows_what_the_first_layer_tells_of_the_input(own):
     page = build(own).read_text()
     history = pd.read_csv(own / RUN / "history.csv").reset_index(names="row").dropna(subset=["first_layer_nats"])
@@ -96,6 +97,7 @@ def test_its_report_shows_what_the_first_layer_tells_of_the_input(own):
     assert "What the first layer tells of the input, digits_images" in page and 'id="how-first_layer"' in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_such_histories_there_is_no_such_figure(own):
     path = own / RUN / "history.csv"
     pd.read_csv(path).drop(columns="first_layer_nats").to_csv(path, index=False)

@@ -74,8 +74,12 @@ def test_int8_is_timed_beside_the_others_and_no_side_of_a_float32_ratio(folder):
 
 
 def test_int8_faster_than_every_dense_float32_is_the_rival_of_int8_alone():
-    side = lambda ms, int8: Side(ms={PYTORCH: time(ms)}, int8_ms=time(int8), memory_ms=0, arithmetic_ms=0)
-    time = lambda ms: Time(median=ms, low=ms, high=ms)
+    def time(ms):
+        return Time(median=ms, low=ms, high=ms)
+
+    def side(ms, int8):
+        return Side(ms={PYTORCH: time(ms)}, int8_ms=time(int8), memory_ms=0, arithmetic_ms=0)
+
     found = comparison(1, side(8, 2), side(4, 1), {})
     assert (found.fastest_dense, found.fastest_dense_of_all) == (PYTORCH, INT8)
     assert found.against_fastest == {PYTORCH: 2, INT8: 2} and found.same_runtime == {PYTORCH: 2, INT8: 2}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 
 import pytest
 from interrupted import LIMIT, checkpoints, command, kill_until_done, noisy, results, start, wait_for_checkpoint
 
-from squeezebench.engine.training.checkpoint import NAME
+from squeezebench.cli.main import main
+from squeezebench.engine.training.checkpoint import NAME, SECONDS
 from squeezebench.schema.record import RECORD_NAME
 
 
@@ -22,31 +22,23 @@ def long_run(data, folder, epochs=100):
     return command(folder, f"file:{data}", "vib_lstm", *settings)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(data, tmp_path_factory):
-    """Results of the long run without a checkpoint."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    subprocess.run([*long_run(data, folder), "--checkpoint-seconds", "0"], check=True, timeout=LIMIT)
-    return results(folder)
-
-
-def test_a_run_that_is_killed_again_and_again_is_finished_with_the_same_results(data, undisturbed, tmp_path):
-    record, kills = kill_until_done(long_run(data, tmp_path), tmp_path, kills=4, seed=1)
-    assert kills >= 3  # more than the deaths in vain after which a run is given up
-    assert results(tmp_path) == undisturbed and record.status == "ok"
-    assert not (tmp_path / NAME).exists()
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
-def test_a_signal_leaves_a_checkpoint_and_ends_the_process_as_it_always_does(
-    data, undisturbed, tmp_path, number, status
+def test_a_run_that_is_ended_again_and_again_is_finished_with_the_results_of_an_undisturbed_one(
+    data, tmp_path, monkeypatch
 ):
-    process = start(long_run(data, tmp_path), seconds=0.3)
-    assert wait_for_checkpoint(process, tmp_path)
-    before = checkpoints(tmp_path)
-    process.send_signal(number)
-    process.communicate(timeout=LIMIT)
-    assert process.returncode == status and not (tmp_path / RECORD_NAME).exists()
-    assert checkpoints(tmp_path) and checkpoints(tmp_path) != before
-    subprocess.run(long_run(data, tmp_path), check=True, timeout=LIMIT)
-    assert results(tmp_path) == undisturbed
+    """SIGTERM and Ctrl-C leave a checkpoint and end the process as they always do; then it is killed."""
+    monkeypatch.setenv(SECONDS, "300")  # what the command sets is taken back after the test
+    whole, folder = tmp_path / "whole", tmp_path / "ended"
+    assert main([*long_run(data, whole)[3:], "--checkpoint-seconds", "0"]) == 0
+    call = long_run(data, folder)
+    for number, status in ((signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)):
+        process = start(call, seconds=0.3)
+        assert wait_for_checkpoint(process, folder)
+        before = checkpoints(folder)
+        process.send_signal(number)
+        process.communicate(timeout=LIMIT)
+        assert process.returncode == status and not (folder / RECORD_NAME).exists()
+        assert checkpoints(folder) and checkpoints(folder) != before
+    record, kills = kill_until_done(call, folder, kills=3, seed=1)
+    assert kills == 3  # more than the deaths in vain after which a run is given up
+    assert results(folder) == results(whole) and record.status == "ok"
+    assert not (folder / NAME).exists()

@@ -50,7 +50,14 @@ def test_every_entry_is_in_the_record():
     """A path that no record has, as after a field was renamed, would read as missing for ever."""
     record = synthetic_records.record("digits", "vib_lstm", 1, 0)
     absent = {metric.path for metric in METRICS if metric.value(record) is None}
-    expected = {"reason", "model_digest", "accuracy.test_final_epoch", "kept.structure", "kept.of_structure", "ratio.input_to_hidden"}
+    expected = {
+        "reason",
+        "model_digest",
+        "accuracy.test_final_epoch",
+        "kept.structure",
+        "kept.of_structure",
+        "ratio.input_to_hidden",
+    }
     of_images = {f"{part}.{name}" for part in ("counts", "baseline.counts", "ratio") for name in ("weights", "neurons")}
     shape = {path for path in BY_PATH if path.startswith("shape.")}
     assert absent <= expected | of_images | shape and len(BY_PATH) == len(METRICS)

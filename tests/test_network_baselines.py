@@ -95,7 +95,10 @@ def test_a_gate_learns_to_shut_where_nothing_needs_its_unit():
 def exact_kl(log_a: float) -> float:
     """KL of N(1, a) from the log-uniform prior: E log |1 + sqrt(a) e| - log(a) / 2 + const., 0 in the limit."""
     root = exp(log_a / 2)
-    density = lambda e: exp(-e * e / 2) / sqrt(2 * np.pi) * log(abs(1 + root * e) or 1e-300)
+
+    def density(e):
+        return exp(-e * e / 2) / sqrt(2 * np.pi) * log(abs(1 + root * e) or 1e-300)
+
     edges = sorted({-12.0, -1 / root if root > 1 / 12 else -12.0, 0.0, 12.0})
     mean = sum(quad(density, low, high, limit=200)[0] for low, high in pairwise(edges))
     return mean - log_a / 2 + (np.euler_gamma + log(2)) / 2

@@ -235,6 +235,7 @@ def test_a_leak_is_one_setting_under_two_splits_with_welchs_interval(built):
     assert rows["Gone"]["left_test_accuracy_mean"] == "" and "not run" in (built / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_as_released_are_marked_and_only_shown_where_nothing_sound_is(tmp_path):
     folder = planned(tmp_path, [TABLE2], tasks=("digits",))
     for seed in range(3):
@@ -319,6 +320,7 @@ def test_outputs_are_known_without_heavy_imports(built):
     assert not {"pandas", "numpy", "torch"} & loaded_after("import squeezebench.schema.printed")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_plan_of_which_nothing_has_run_writes_every_file(tmp_path):
     folder = planned(tmp_path, ALL)
     for path in folder.glob("runs/**/record.json"):
@@ -329,6 +331,7 @@ def test_a_plan_of_which_nothing_has_run_writes_every_file(tmp_path):
     assert "nothing has been run yet" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_failed_and_too_few_runs_are_said(tmp_path):
     folder = planned(tmp_path, [TABLE2], tasks=("digits",))
     empty = {"accuracy": {}, "counts": None, "confusion": None, "cost": None}
@@ -397,7 +400,10 @@ def test_the_tables_of_this_file_pass_the_check():
     ({"printed": "itpcc_t1", "rows": {}}, "itpcc_t1 holds neither accuracies nor sizes of LSTMs"),
     ({"rows": {"VIB-LSTN": {"method": "dense"}}}, "has no row 'VIB-LSTN'; did you mean VIB-LSTM"),
     ({"rows": {"VIB-LSTM": {"method": "vib"}}}, "method 'vib' is not in the experiment; did you mean vib_lstm"),
-    ({"rows": {"VIB-LSTM": {"method": "vib_lstm", "where": {"bta": 1}}}}, "vib_lstm has no setting 'bta'; did you mean"),
+    (
+        {"rows": {"VIB-LSTM": {"method": "vib_lstm", "where": {"bta": 1}}}},
+        "vib_lstm has no setting 'bta'; did you mean",
+    ),
     ({"rows": {"VIB-LSTM": {"method": "vib_lstm", "task": "digit"}}}, "task 'digit' is not in the experiment"),
     ({"task": None}, "the experiment has several tasks (basic_motions, digits); say which with `task:`"),
     ({"backbone": "inception"}, "unknown backbone 'inception'; did you mean inception_v3"),
@@ -427,6 +433,7 @@ def test_a_table_that_cannot_be_drawn_is_refused(changed, words):
         PublishedTable.model_validate(TABLE2 | changed)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_damaged_plan_is_one_line(tmp_path):
     folder = planned(tmp_path, [TABLE2], tasks=("digits",))
     plan = json.loads((folder / "plan.json").read_text())

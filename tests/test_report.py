@@ -235,6 +235,7 @@ def test_two_seeds_are_not_enough_for_a_statement(tmp_path):
     assert said["equal_size"].startswith("Not enough seeds")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_seed_has_no_interval_and_says_so(tmp_path):
     make(tmp_path, tasks=("digits",), steps=2, seeds=1)
     page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
@@ -252,6 +253,7 @@ def problems(folder: Path) -> dict[str, list[dict[str, str]]]:
     return found
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_failed_skipped_missing_damaged_stale_and_duplicate_runs_are_shown(tmp_path):
     make(tmp_path, tasks=("digits",), steps=2)
     runs = tmp_path / "runs/digits"
@@ -300,11 +302,13 @@ def test_failed_skipped_missing_damaged_stale_and_duplicate_runs_are_shown(tmp_p
     assert str(tmp_path) not in page, "reasons carry no path of this machine"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_without_any_record_still_makes_a_page(tmp_path):
     page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
     assert "No run was found" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_plan_of_which_nothing_has_run_yet(tmp_path):
     make(tmp_path, tasks=("digits",), steps=1)
     shutil.rmtree(tmp_path / "runs")
@@ -315,6 +319,7 @@ def test_a_plan_of_which_nothing_has_run_yet(tmp_path):
         assert (tmp_path / path).is_file()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_only_failed_runs(tmp_path):
     for seed in range(3):
         write(tmp_path, record("digits", "iss", 0, seed, status="failed", reason="out of memory", accuracy={},
@@ -323,6 +328,7 @@ def test_only_failed_runs(tmp_path):
     assert "out of memory" in page and "0 of 3".replace(" ", formats.NBSP) in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_damaged_history_costs_only_its_curve(tmp_path):
     make(tmp_path, tasks=("digits",), methods=("dense", "iss"), steps=1, seeds=1)
     for path in tmp_path.glob("runs/digits/iss/*/seed-0/history.csv"):
@@ -465,14 +471,17 @@ def fresh(code: str) -> set[str]:
     return set(subprocess.run(run, check=True, capture_output=True, text=True, cwd=root).stdout.split())
 
 
-def test_the_report_never_imports_torch_and_outputs_nothing_heavy(built):
-    start = f"from pathlib import Path; folder = Path({str(built)!r})\n"
+def test_the_report_never_imports_torch_and_outputs_nothing_heavy(built, tmp_path):
+    shutil.copytree(built / "runs/digits", tmp_path / "runs/digits")
+    shutil.copy(built / "plan.json", tmp_path)
+    start = f"from pathlib import Path; folder = Path({str(tmp_path)!r})\n"
     whole = fresh(start + "from squeezebench.report import build_report; build_report(folder, plan=None)")
     assert not {"torch", "aeon", "sklearn"} & whole
     light = fresh(start + "from squeezebench.report import outputs; outputs(folder / 'plan.json')")
     assert not {"pandas", "numpy", "matplotlib", "jinja2", "pydantic"} & light
 
 
+@pytest.mark.long
 def test_two_thousand_records_stay_below_ten_megabytes(tmp_path):  # how long they take: benchmarks/report.py
     assert len(make(tmp_path, steps=37)) >= 2000
     page = build_report(tmp_path, plan=None)

@@ -32,6 +32,8 @@ from squeezebench.report import build_report
 from squeezebench.schema.record import RECORD_NAME, Record, read_record, write_record
 from squeezebench.tools.export import read_module
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ROOT = Path(__file__).resolve().parents[1]
 # Where code is imported by its place, and nowhere else: plugins (which are trusted), sources by name, the kernel
 # that this machine compiled.
@@ -527,7 +529,10 @@ def test_torch_starts_are_held_against_their_digest(tmp_path):
 
     spec = RunSpec(task=TaskSpec(name="digits"), method="dense", settings={}, training=TrainingSettings(epochs=1))
     task = load_task(spec.task, 0)
-    make = lambda: dense_start(tmp_path, spec, spec.model, task, describe(task), 1, False)
+
+    def make():
+        return dense_start(tmp_path, spec, spec.model, task, describe(task), 1, False)
+
     first = make()
     (path,) = tmp_path.glob("*.safetensors")
     content = bytearray(path.read_bytes())

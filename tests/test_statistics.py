@@ -234,6 +234,7 @@ def test_intervals_of_the_summary_cover_the_choice_of_the_setting(tmp_path):
     assert row["accuracy_10_low"] >= 0.69, "a draw that is bad for one setting picks the other"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_two_seeds_are_words_and_never_a_number(tmp_path):
     make(tmp_path, tasks=("digits",), steps=3, seeds=2)
     gathered = gather(tmp_path)

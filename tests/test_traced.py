@@ -89,6 +89,7 @@ def lines_about(page: Tables, name: str, settings: str = "") -> set[int]:
             if "digits" in texts and "TT-LSTM" in texts and (not settings or settings in texts)}  # fmt: skip
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_changed_accuracy_changes_its_own_cells_and_no_other(traced, tmp_path):
     found, page = changed(traced, tmp_path, lambda one: one["accuracy"].update(test=one["accuracy"]["test"] - 0.05))
     differences = {"Points to dense", "Points to small_dense", "Points to best control"}
@@ -107,6 +108,7 @@ def test_a_changed_accuracy_changes_its_own_cells_and_no_other(traced, tmp_path)
     assert found == {}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_changed_count_changes_its_own_cells_and_no_other(traced, tmp_path):
     found, page = changed(traced, tmp_path, lambda one: one["counts"].update(
         lstm_total=one["counts"]["lstm_total"] + 900))  # fmt: skip

@@ -244,6 +244,7 @@ def small(folder: Path, errors: list[float], kept: list[int]) -> dict[str, str]:
     return {row["row"]: row for row in read_csv(folder / "tables/vibnet_table1.csv")}["VIBNet"]
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("errors", "kept", "expected", "met"),
     [
@@ -326,6 +327,7 @@ def test_a_page_with_tasks_of_both_kinds(tmp_path):
     assert sum(" weights." in text for text in said) == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_changed_count_of_weights_changes_what_it_should(built, tmp_path, page):
     import shutil
 
@@ -341,6 +343,7 @@ def test_a_changed_count_of_weights_changes_what_it_should(built, tmp_path, page
     assert {where for _, where in differ} == {("mnist_fc", "VIBNet")}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_task_whose_runs_all_failed_has_a_page_of_its_own(tmp_path):
     nothing = {"status": "failed", "reason": "loss is NaN", "accuracy": {}, "counts": None, "confusion": None,
                "cost": None, "baseline": None, "kept": {}}  # fmt: skip

@@ -30,6 +30,8 @@ from squeezebench.schema.record import RECORD_NAME, read_record
 from squeezebench.schema.tuning import Objective, Tuning
 from squeezebench.schema.tuning_result import Trial, TuningError, TuningResult, best_so_far, read_result, winner
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
 TRIALS = 3
 BASE = {
@@ -261,7 +263,10 @@ def noted(tmp_path, monkeypatch):
     (tmp_path / "notes").mkdir()
     monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
     changed = {"methods": {"noted": {}}, "plugins": [str(tmp_path / "mine")], "training": {"epochs": 1}}
-    make = lambda name="a", **tuning: planned(tmp_path / name, **changed, tuning=BASE["tuning"] | tuning)
+
+    def make(name="a", **tuning):
+        return planned(tmp_path / name, **changed, tuning=BASE["tuning"] | tuning)
+
     return make, lambda: len(list((tmp_path / "notes").glob("*")))
 
 

@@ -26,6 +26,8 @@ from squeezebench.schema.verification import records_digest
 from squeezebench.tools.verify.consistency import inconsistencies
 from squeezebench.tools.verify.saved import as_text, verify
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 RECURRENT = ("input_to_hidden", "lstm_total", "model_total")  # rules of counting
 MADE = ("dense", "tt_lstm", "vib_lstm", "magnitude", "pooled_linear")
 SETTINGS = {"magnitude": {"structure": "element"}, "vib_lstm": {"beta": 30.0}}
@@ -57,6 +59,17 @@ def made(tmp_path_factory):
 @pytest.fixture
 def own(made, tmp_path):
     return shutil.copytree(made, tmp_path / "own")
+
+
+@pytest.fixture
+def of_one(made, tmp_path):
+    """The folder with the runs of one method alone."""
+
+    def copy(name):
+        shutil.copytree(made / f"runs/digits/{name}", tmp_path / f"own/runs/digits/{name}")
+        return tmp_path / "own"
+
+    return copy
 
 
 def place(folder, name):
@@ -157,7 +170,8 @@ def test_the_callers_random_state_and_threads_are_left_alone(own):
         ("provenance", "inputs_digest", lambda v: "0" * 64),
     ],
 )
-def test_a_planted_error_is_named_with_what_was_measured(own, part, field, change):
+def test_a_planted_error_is_named_with_what_was_measured(of_one, part, field, change):
+    own = of_one("vib_lstm")
     right = getattr(getattr(alter(place(own, "vib_lstm")), part), field)
     wrong = change(right)
     alter(place(own, "vib_lstm"), part, **{field: wrong})
@@ -171,8 +185,9 @@ def test_a_planted_error_is_named_with_what_was_measured(own, part, field, chang
     assert set(found) <= {name} | related
 
 
-def test_a_consistent_lie_is_found_too(own):
+def test_a_consistent_lie_is_found_too(of_one):
     """Counts, bytes and ratios that agree with each other, and an accuracy that agrees with its confusion."""
+    own = of_one("dense")
     record = read_record(place(own, "dense") / "record.json")
     counts = record.counts.model_copy(
         update={k: getattr(record.counts, k) - 96 for k in ("input_to_hidden", "lstm_total", "model_total")}
@@ -195,7 +210,8 @@ def test_a_consistent_lie_is_found_too(own):
     assert "cost.macs" not in found and "accuracy.train" not in found
 
 
-def test_one_cell_of_the_confusion_shows_which(own):
+def test_one_cell_of_the_confusion_shows_which(of_one):
+    own = of_one("tt_lstm")
     record = read_record(place(own, "tt_lstm") / "record.json")
     confusion = [list(row) for row in record.confusion]
     confusion[3][4] += 1
@@ -205,7 +221,8 @@ def test_one_cell_of_the_confusion_shows_which(own):
     assert f"[3][4] {confusion[3][4]}" in recorded and f"[3][4] {confusion[3][4] - 1}" in measured
 
 
-def test_an_altered_model_is_found(own):
+def test_an_altered_model_is_found(of_one):
+    own = of_one("dense")
     path = place(own, "dense") / "model.safetensors"
     spec, state = read_spec(path), load_file(path)
     name = next(name for name in state if "weight" in name)
@@ -222,7 +239,8 @@ def test_a_damaged_model_is_a_problem_of_its_run_alone(own, content):
     assert set(fields(found, "dense")) == {"model.safetensors"} and found.scored == 4
 
 
-def test_a_model_that_does_not_fit_its_spec(own):
+def test_a_model_that_does_not_fit_its_spec(of_one):
+    own = of_one("dense")
     path = place(own, "dense") / "model.safetensors"
     spec, state = read_spec(path), load_file(path)
     save_file(state, path, metadata={"spec": json.dumps(spec | {"class": "os"})})
@@ -279,7 +297,8 @@ def test_a_wrong_baseline_follows_from_the_formula(own):
 # ---------------------------------------------------------------------- another machine, another time
 
 
-def test_another_machine_may_be_one_sequence_off_and_that_is_noted(own):
+def test_another_machine_may_be_one_sequence_off_and_that_is_noted(of_one):
+    own = of_one("dense")
     record = read_record(place(own, "dense") / "record.json")
     confusion = np.array(record.confusion)
     confusion[0, 0] -= 1

@@ -1,4 +1,4 @@
-"""A folder of synthetic results that gives every part of the report something to say, for the tests that recompute it."""
+"""Synthetic results that give every part of the report something to say, for the tests that recompute it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ PAPER = [
      "rows": {"2048 x 674": VIB, "28 x 8": DENSE}},
     {"name": "leak", "title": "Leak", "layout": "splits", "left": "digits", "right": "basic_motions",
      "rows": {"VIB-LSTM": VIB, "Gone": {"method": "iss", "where": {"strength": 9.0}}}},
-    {"name": "figure5", "title": "Figure 5", "layout": "sweep", "setting": "beta", "task": "digits", "rows": {"VIB": VIB}},
+    {"name": "figure5", "title": "Figure 5", "layout": "sweep", "setting": "beta", "task": "digits",
+     "rows": {"VIB": VIB}},
     {"name": "figure2", "title": "Figure 2", "layout": "classes", "task": "digits",
      "rows": {"Dense": DENSE, "VIB": VIB}},
     {"name": "figure3", "title": "Figure 3", "layout": "ratios", "printed": "viblstm_t2", "task": "digits",

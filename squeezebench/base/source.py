@@ -12,6 +12,7 @@ import ast
 import contextlib
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -61,7 +62,11 @@ def _digest_of_contents(contents: dict[Path, bytes]) -> str:
 
 def digest_of_file(path: Path) -> str:
     """SHA-256, in hexadecimal, of one Python file; of its bytes if it cannot be parsed."""
-    content = path.read_bytes()
+    return _digest_of_code(path.read_bytes())
+
+
+@lru_cache(maxsize=1024)  # parsing takes a tenth of a second, and every run asks
+def _digest_of_code(content: bytes) -> str:
     try:
         return _digest("\n".join(sorted(_Module(ast.parse(content)).parts({}))))
     except (SyntaxError, ValueError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 import numpy as np
@@ -19,17 +20,20 @@ from squeezebench.engine.measurement.macs import macs
 from squeezebench.method import Method, RecurrentSettings, dense_classifier
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
-from squeezebench.tools.check_method import CHECKS, Case, check_method
+from squeezebench.tools.check_method import CHECKS, Case, check_method, resumes, same_seed_same_bits
 
 SHARED = {  # of every method that has these settings
+    "segments_bn two layers gru": {"front": "segments_bn", "layers": 2, "cell": "gru"},
+    "one unit": {"hidden": 1},
     "gru": {"cell": "gru"},
     "min_gru": {"cell": "min_gru"},
     "two layers": {"layers": 2},
     "segments": {"front": "segments"},
-    "segments_bn two layers gru": {"front": "segments_bn", "layers": 2, "cell": "gru"},
     "dropout": {"input_dropout": 0.2, "dropout": 0.3},
-    "one unit": {"hidden": 1},
 }
+# Each is part of the first of SHARED, or changes the training alone: a method with masks of its own shows it.
+ONE_BY_ONE = ("gru", "two layers", "segments", "dropout")
+SHOW_ONE_BY_ONE = ("dense", "vib_lstm", "magnitude", "tt_lstm")
 OWN = {
     "vib_lstm": {
         "vectors": {"finalise": "vectors"},
@@ -87,6 +91,7 @@ OWN = {
         "inputs segments": {"keep_inputs": 0.5, "front": "segments"},
     },
     "skip_sideways": {
+        "narrow": {"units": "vgg_3", "width": 2, "span": 2},
         "backpropagation": {"rule": "backpropagation", "shortcuts": "sum", "span": 2, "layers": 2, "patches": 2},
     },
     "small_dense": {"width": {"width": 3}},
@@ -141,15 +146,40 @@ OWN = {
 }
 
 
-def cases() -> list[tuple[str, str]]:
-    """(method, its settings as JSON) of every method that is found; the ids are for readers."""
-    found = []
+TRAINS_AGAIN = (same_seed_same_bits, resumes)  # three to four trainings; the other checks share one
+AGAIN = {  # besides the defaults: variants whose stages, noise or state differ from those of the defaults
+    "vib_lstm": ("first_batch", "prunes vectors two layers"),
+    "itpcc_lstm": ("residual prunes",),
+    "iss": ("prunes",),
+    "magnitude": ("element two layers",),
+    "skip_sideways": ("narrow",),
+    "itpcc": ("prunes video",),
+    "group_lasso_network": ("prunes",),
+    "l0_network": ("prunes",),
+    "vibnet": ("limits weigh", "prunes in pieces"),
+}
+
+
+def variants() -> Iterator[tuple[str, str, dict]]:
+    """(method, label, settings) of every variant of every method that is found."""
     for name, file in find_methods().items():
         setting_names = set(load(file).Settings.model_fields)
         shared = {label: given for label, given in SHARED.items() if set(given) <= setting_names}
         for label, given in ({"defaults": {}} | shared | OWN.get(name, {})).items():
-            found.append(pytest.param(name, json.dumps(given), id=f"{name}-{label}".replace(" ", "_")))
-    return found
+            yield name, label, given
+
+
+def cases(always: Callable[[str, str], bool]) -> list:
+    """(method, its settings as JSON) for parametrize; the ids are for readers. Only `-m long` runs the others."""
+    return [
+        pytest.param(
+            name,
+            json.dumps(given),
+            id=f"{name}-{label}".replace(" ", "_"),
+            marks=() if always(name, label) else pytest.mark.long,
+        )
+        for name, label, given in variants()
+    ]
 
 
 @cache
@@ -158,17 +188,34 @@ def case(name: str, settings: str) -> Case:
     return Case(load(find_methods()[name]), json.loads(settings))
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize(("name", "settings"), cases())
-def test_method(name, settings, check):
-    one = case(name, settings)
-    if reason := one.new().skip(one.info):
+def check_all(name: str, settings: str, checks: Iterable[Callable[[Case], None]]) -> None:
+    subject = case(name, settings)
+    if reason := subject.new().skip(subject.info):
         pytest.skip(reason)
-    check(one)
+    for check in checks:
+        check(subject)
 
 
-def test_the_variants_named_here_are_of_methods_that_exist():
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    cases(lambda name, label: label not in ONE_BY_ONE or name in SHOW_ONE_BY_ONE),
+)
+def test_every_variant_of_a_method_keeps_the_contract(name, settings):
+    check_all(name, settings, [check for check in CHECKS if check not in TRAINS_AGAIN])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    cases(lambda name, label: label in AGAIN.get(name, ()) or (label == "defaults" and name != "skip_sideways")),
+)
+def test_training_a_second_time_or_after_an_interruption_gives_the_same_bits(name, settings):
+    check_all(name, settings, TRAINS_AGAIN)
+
+
+def test_the_variants_named_here_exist():
     assert set(OWN) <= set(find_methods())
+    known = {(name, label) for name, label, _ in variants()}
+    assert {(name, label) for name, labels in AGAIN.items() for label in labels} <= known
 
 
 def test_the_variants_that_should_prune_do():
