@@ -59,7 +59,7 @@ SMALL = {
 
 
 def write(folder: Path, lines: dict[str, str] | None = None, **changed: Any) -> Path:
-    """An experiment `tiny.yaml` in `folder`; where `lines` are given, with a plugin `odd` that has a setting `what`, and
+    """An experiment `tiny.yaml` in `folder`; with `lines`, also a plugin `odd` that has a setting `what` and
     runs what `lines` have under that name before it builds a dense network."""
     folder.mkdir(parents=True, exist_ok=True)
     content = SMALL | changed
