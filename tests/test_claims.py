@@ -310,7 +310,7 @@ def test_every_claim_file_is_valid_and_what_it_refers_to_exists():
 
 def test_methods_knobs_and_sources_of_the_claims_exist(root):
     known = find_methods()
-    sources = {path.stem for path in (root / "squeezebench" / "tasks").glob("*.py")}
+    sources = {path.stem for path in (root / "squeezebench" / "data" / "sources").glob("*.py")}
     for claim in read_claims():
         assert {pattern.source for pattern in claim.tasks} <= sources
         for test in claim.tests:

@@ -352,7 +352,7 @@ def test_as_released_runs_are_marked_and_never_compared_with_sound_ones(tmp_path
     assert '<span class="mark warn">as released</span>' in page
     (row,) = read_csv(tmp_path / "tables/selection_bias.csv")
     mean, half = mean_and_half(gained)
-    assert close(row["flattered"], mean) and close(row["half_width"], half)
+    assert close(row["selection_bias"], mean) and close(row["half_width"], half)
     picked = [r for r in read_csv(tmp_path / "tables/selected.csv") if r["method"] == "vib_lstm"]
     assert picked and all(r["dense_difference"] == "" and r["dense_n"] == "0" for r in picked)
     gathered = gather(tmp_path)

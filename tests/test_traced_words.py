@@ -202,7 +202,7 @@ def test_problems(traced, page, results):
     assert {(row["kind"], row["runs"], row["first"]) for row in rows} == {(k, r, p) for k, *_, r, p in expected}
 
 
-def test_flattery(traced, page, results):
+def test_selection_bias(traced, page, results):
     shown, (row,) = page.tables["selection_bias"], read_csv(traced / "tables/selection_bias.csv")
     line = line_of(row, results)
     assert line.group.key[1] == "as_released" and len(shown.rows) == 1
@@ -213,12 +213,12 @@ def test_flattery(traced, page, results):
     expected = {
         "Task": ("digits", []), "Method": ("VIB-LSTM", []), "Settings": (settings_text(line.first["varied"]), []),
         "Seeds": ("{}", [3]), "Best test epoch": ("{} %", [100 * mean(best)]),
-        "Final epoch": ("{} %", [100 * mean(last)]), "Flattered by, points": ("{} [{}, {}]", gain),
+        "Final epoch": ("{} %", [100 * mean(last)]), "Selection bias, points": ("{} [{}, {}]", gain),
     }  # fmt: skip
     assert shown.heads == list(expected)
     for cell, (template, values) in zip(shown.rows[0], expected.values(), strict=True):
         assert says(cell.text, template, *values), (cell, template, values)
-    numbers = {"test": mean(best), "test_final_epoch": mean(last), "flattered": mean(gained), "n": 3,
+    numbers = {"test": mean(best), "test_final_epoch": mean(last), "selection_bias": mean(gained), "n": 3,
                "half_width": width, "stale": 0}  # fmt: skip
     assert set(row) == {*numbers, "task", "protocol", "method", "settings", "control", "unplanned"}
     assert all(float(row[name]) == pytest.approx(value) for name, value in numbers.items())

@@ -1,8 +1,6 @@
 """The comparisons that a claim can be made of, and the verdict that an interval gives.
 
-A comparison is *supported* where its whole 95 % interval is within what the claim asks for, *contradicted* where the
-whole interval is outside, *undecided* where the interval is on both sides or there are too few seeds for one, and
-*not run* where the runs it needs do not exist. Settings are picked on validation; test is what is compared.
+Settings are picked on validation; test accuracies and sizes are compared (see `outcome.py` for the verdicts).
 """
 
 from __future__ import annotations
@@ -13,34 +11,31 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from squeezebench.report import formats
 from squeezebench.report.claims import file as files
+from squeezebench.report.claims.outcome import (
+    CONTRADICTED,
+    NOT_RUN,
+    SUPPORTED,
+    UNDECIDED,
+    Outcome,
+    asked,
+    bounds_of,
+    difference_outcome,
+    few,
+    judge,
+    point_bounds,
+    points_text,
+    t_interval,
+    times,
+)
 from squeezebench.report.gather import Gathered, canonical
 from squeezebench.report.paper.match import matching, pick, swept, told_apart
 from squeezebench.report.sizes import DENSE
 from squeezebench.report.statistics.compare import ranked
 from squeezebench.report.statistics.groups import ENOUGH_SEEDS, LEVEL, bootstrap_interval
 from squeezebench.schema.inference import Comparison, Inference, Model
-
-SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN = "supported", "contradicted", "undecided", "not run"
-VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one comparison. Numbers are missing where there are none to rely on."""
-
-    verdict: str
-    words: str  # what was measured, with its interval; or why nothing was
-    value: float = np.nan
-    low: float = np.nan
-    high: float = np.nan
-    bound: str = ""
-    seeds: int = 0
-    picked: tuple[str, ...] = ()  # the settings that were compared
-    decided: str = ""  # where several intervals were looked at: the one that gave the verdict
 
 
 @dataclass(frozen=True)
@@ -63,16 +58,6 @@ def evaluate(check: files.Check, case: Case) -> Outcome:
         return _FORMS[type(check)](check, case)
     except NotRun as reason:
         return Outcome(NOT_RUN, str(reason))
-
-
-def judge(low: float, high: float, at_least=None, at_most=None, more_than=None) -> str:
-    """The verdict that an interval gives; bounds that are None ask for nothing."""
-    least = [bound for bound in (at_least, more_than) if bound is not None]
-    beyond = any(high < bound for bound in least) or (more_than is not None and high <= more_than)
-    if beyond or (at_most is not None and low > at_most):
-        return CONTRADICTED
-    inside = all(low >= bound for bound in least) and (more_than is None or low > more_than)
-    return SUPPORTED if inside and (at_most is None or high <= at_most) else UNDECIDED
 
 
 def read_inference_models(found: Inference | None, task: str) -> list[Model]:
@@ -120,56 +105,6 @@ def _test_by_seed(groups: Sequence[pd.Series], case: Case) -> tuple[pd.DataFrame
     return table, 1 / sizes.min() if len(sizes) and sizes.min() else 0.0
 
 
-# --- intervals
-
-
-def t_interval(values: np.ndarray, least: float = 0.0, level: float = LEVEL) -> tuple[float, float, float]:
-    """Mean with its t interval. least: of the standard deviation (one test sequence, see compare.py)."""
-    mean, n = float(np.mean(values)), len(values)
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * max(np.std(values, ddof=1), least) / np.sqrt(n))
-    return mean, mean - half, mean + half
-
-
-def _few(n: int, picked: tuple[str, ...], bound: str) -> Outcome:
-    return Outcome(UNDECIDED, f"not enough seeds ({n} in common)", bound=bound, seeds=n, picked=picked)
-
-
-def _plain(bound: float) -> str:
-    return f"{bound:g}".replace("-", formats.MINUS)
-
-
-def _times(bound: float) -> str:
-    return f"{bound:,.6g}×"
-
-
-def _bounds(check) -> dict[str, float | None]:
-    return {key: getattr(check, key, None) for key in ("at_least", "at_most", "more_than")}
-
-
-def _asked(bounds: dict[str, float | None], show) -> str:
-    """`at least 70×`"""
-    names = {"at_least": "at least", "at_most": "at most", "more_than": "more than"}
-    return " and ".join(f"{names[key]} {show(bound)}" for key, bound in bounds.items() if bound is not None)
-
-
-def _points_text(value: float, low: float, high: float) -> str:
-    return f"{formats.points(value)} [{formats.points(low)}, {formats.points(high)}] points"
-
-
-def _point_bounds(check) -> tuple[dict[str, float | None], str]:
-    """Bounds as fractions, and in words."""
-    bounds = {key: None if bound is None else bound / 100 for key, bound in _bounds(check).items()}
-    return bounds, f"{_asked(_bounds(check), _plain)} points"
-
-
-def _difference_outcome(values, least, bounds, bound, picked) -> Outcome:
-    if len(values) < ENOUGH_SEEDS:
-        return _few(len(values), picked, bound)
-    value, low, high = t_interval(values, least)
-    words = _points_text(value, low, high)
-    return Outcome(judge(low, high, **bounds), words, value, low, high, bound, len(values), picked)
-
-
 # --- the forms
 
 
@@ -183,13 +118,13 @@ def _ratio(check: files.RatioCheck, case: Case) -> Outcome:
         names.append(name)
     table = pd.concat(parts, axis=1).dropna()
     bounds = {"at_least": check.at_least, "more_than": check.more_than, "at_most": None}
-    bound = _asked(bounds, _times)
+    bound = asked(bounds, times)
     if check.about:
         value, factor = check.about.value, check.about.factor
         bounds |= {"at_least": value / factor, "at_most": value * factor}
-        bound = f"{_times(value)} within a factor of {factor:g}"
+        bound = f"{times(value)} within a factor of {factor:g}"
     if len(table) < ENOUGH_SEEDS:
-        return _few(len(table), tuple(names), bound)
+        return few(len(table), tuple(names), bound)
     values = [table[column].to_numpy() for column in table]
     if not all((value > 0).all() for value in values):
         raise NotRun("a model without an LSTM has no ratio")
@@ -209,8 +144,8 @@ def _quotient(*values: np.ndarray, axis: int = -1) -> np.ndarray:
 def _difference(check: files.DifferenceCheck, case: Case) -> Outcome:
     (group, picked), (other, name) = _pick(check.of, case), _pick(check.minus, case)
     table, least = _test_by_seed([group, other], case)
-    bounds, bound = _point_bounds(check)
-    return _difference_outcome((table[0] - table[1]).to_numpy(), least, bounds, bound, (picked, name))
+    bounds, bound = point_bounds(check)
+    return difference_outcome((table[0] - table[1]).to_numpy(), least, bounds, bound, (picked, name))
 
 
 def _equal(check: files.EqualCheck, case: Case) -> Outcome:
@@ -226,7 +161,7 @@ def _equal(check: files.EqualCheck, case: Case) -> Outcome:
     by_pair = pd.concat([table[0] - table[1] for table, _ in tables], axis=1).dropna()
     least = max(one for _, one in tables) / np.sqrt(len(pairs))
     width = check.within / 100
-    return _difference_outcome(
+    return difference_outcome(
         by_pair.mean(axis=1).to_numpy(), least, {"at_least": -width, "at_most": width},
         f"within {check.within:g} points", (f"{formats.plural(len(pairs), 'pair')} of settings",),
     )  # fmt: skip
@@ -247,8 +182,8 @@ def _falls(check: files.FallsCheck, case: Case) -> Outcome:
     values = (table.iloc[:, 1:].mean(axis=1) - table[0]).to_numpy()
     named = ", ".join(f"{value:g}" for value in after["value"])
     picked = f"{check.setting} {named} minus {before['value'].iloc[-1]:g}"
-    bounds, bound = _point_bounds(check)
-    return _difference_outcome(values, least, bounds, bound, (picked,))
+    bounds, bound = point_bounds(check)
+    return difference_outcome(values, least, bounds, bound, (picked,))
 
 
 def _monotone(check: files.MonotoneCheck, case: Case) -> Outcome:
@@ -265,7 +200,7 @@ def _monotone(check: files.MonotoneCheck, case: Case) -> Outcome:
     picked = f"{check.setting} {some['value'].min():g} to {some['value'].max():g}, {len(some)} values"
     bound = f"the slope {check.direction}"
     if len(table) < ENOUGH_SEEDS:
-        return _few(len(table), (picked,), bound)
+        return few(len(table), (picked,), bound)
     slopes = np.polynomial.polynomial.polyfit(np.log10(some["value"]), table.to_numpy().T, 1)[1]
     value, low, high = t_interval(slopes)
     sign = 1 if check.direction == "rises" else -1
@@ -274,7 +209,7 @@ def _monotone(check: files.MonotoneCheck, case: Case) -> Outcome:
         shown = [f"{number:+.2f}".replace("-", formats.MINUS) for number in (value, low, high)]
         words = f"{shown[0]} [{shown[1]}, {shown[2]}] decades of ratio for a factor of 10 in {check.setting}"
     else:
-        words = f"{_points_text(value, low, high)} for a factor of 10 in {check.setting}"
+        words = f"{points_text(value, low, high)} for a factor of 10 in {check.setting}"
     return Outcome(verdict, words, value, low, high, bound, len(table), (picked,))
 
 
@@ -288,15 +223,15 @@ def _equal_size(check: files.EqualSizeCheck, case: Case) -> Outcome:
             pairs.setdefault(able.index[0], partner)  # of two partners the nearer one
     if len(pairs) < 2:
         raise NotRun(f"fewer than two sizes at which {check.of.method} and {check.against.method} can be compared")
-    bounds, bound = _point_bounds(check)
+    bounds, bound = point_bounds(check)
     level = 1 - (1 - LEVEL) / len(pairs)
     names, parts = (formats.plural(len(pairs), "size"),), []
     for index, partner in pairs.items():
         table, least = _test_by_seed([ours.loc[index], partner], case)
         if len(table) < ENOUGH_SEEDS:
-            return _few(len(table), names, bound)
+            return few(len(table), names, bound)
         interval = t_interval((table[0] - table[1]).to_numpy(), least, level)
-        words = f"at {formats.ratio(ours.at[index, 'ratio_size'])} {_points_text(*interval)}"
+        words = f"at {formats.ratio(ours.at[index, 'ratio_size'])} {points_text(*interval)}"
         parts.append((judge(*interval[1:], **bounds), interval, words, len(table)))
     verdicts = [part[0] for part in parts]
     verdict = next((v for v in (CONTRADICTED, UNDECIDED) if v in verdicts), SUPPORTED)
@@ -325,9 +260,9 @@ def _speed(check: files.SpeedCheck, case: Case) -> Outcome:
         raise NotRun("not measured: squeezebench inference")
     found = [_speeds(comparison, check.against, model) for model in models for comparison in model.comparisons]
     value, low, high, picked = max(one for some in found for one in some)
-    bounds = _bounds(check)
+    bounds = bounds_of(check)
     words = f"{formats.ratio(value)} [{formats.ratio(low)}, {formats.ratio(high)}] (quartiles)"
-    return Outcome(judge(low, high, **bounds), words, value, low, high, _asked(bounds, _times), 0, (picked,))
+    return Outcome(judge(low, high, **bounds), words, value, low, high, asked(bounds, times), 0, (picked,))
 
 
 def _speeds(comparison: Comparison, against: str, model: Model) -> list[tuple[float, float, float, str]]:

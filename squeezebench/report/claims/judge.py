@@ -9,16 +9,8 @@ import pandas as pd
 
 from squeezebench.report import formats
 from squeezebench.report.claims.file import CLAIMS, Claim, read_claims
-from squeezebench.report.claims.forms import (
-    CONTRADICTED,
-    NOT_RUN,
-    SUPPORTED,
-    UNDECIDED,
-    Case,
-    Outcome,
-    evaluate,
-    read_inference_models,
-)
+from squeezebench.report.claims.forms import Case, evaluate, read_inference_models
+from squeezebench.report.claims.outcome import CONTRADICTED, NOT_RUN, SUPPORTED, UNDECIDED, Outcome
 from squeezebench.report.gather import Gathered
 from squeezebench.report.paper.match import of_one_protocol
 from squeezebench.report.words import captions

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from squeezebench.report import formats
-from squeezebench.report.claims.forms import VERDICTS
 from squeezebench.report.claims.judge import COLUMNS
+from squeezebench.report.claims.outcome import VERDICTS
 from squeezebench.report.results import Results
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, text_cell
 from squeezebench.report.words import captions

@@ -15,7 +15,11 @@ def build(results: Results) -> Table:
     """One line per run group of that protocol."""
     keys = ["task", "protocol", "method", "settings"]
     names = [*keys, "method_label", "settings_label", "control", "stale", "unplanned"]
-    frame = selection_bias(results.gathered).merge(results.groups[names], on=keys, how="left")
+    frame = (
+        selection_bias(results.gathered)
+        .rename(columns={"flattered": "selection_bias"})
+        .merge(results.groups[names], on=keys, how="left")
+    )
     columns = [
         text_column("Task", "task"),
         Column("Method", cells.method),
@@ -23,6 +27,8 @@ def build(results: Results) -> Table:
         number_column("Seeds", "n", "{:.0f}".format),
         number_column("Best test epoch", "test", formats.percent),
         number_column("Final epoch", "test_final_epoch", formats.percent),
-        numeric("Selection bias, points", lambda row: cells.points(row["flattered"], row["half_width"], int(row["n"]))),
+        numeric(
+            "Selection bias, points", lambda row: cells.points(row["selection_bias"], row["half_width"], int(row["n"]))
+        ),
     ]
     return Table(columns, frame, {name: name for name in frame if not name.endswith("_label")})
