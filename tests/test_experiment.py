@@ -80,7 +80,7 @@ def settings_in(plan, method):
         ({"training": {"schedule": "linear"}}, ["training: schedule", "'cosine' or 'constant'", "'linear'"]),
         ({"training": {"learning_rate": float("inf")}}, ["training: learning_rate", "finite"]),
         ({"methods": {"vib_lstm": {"beta": float("inf")}}}, ["beta", "finite"]),
-        ({"model": {"cell": "rnn"}}, ["e.yaml: model: cell", "'lstm' or 'gru'", "'rnn'"]),
+        ({"model": {"cell": "rnn"}}, ["e.yaml: model: cell", "gru, lstm, min_gru", "'rnn'"]),
         ({"model": {"beta": 1}}, ["e.yaml: model", "unknown key 'beta'"]),
         ({"protocol": "honest"}, ["e.yaml: protocol", "'sound', 'paper' or 'as_released'", "'honest'"]),
         ({"seeds": [0, -1]}, ["e.yaml: seeds.1", "greater than or equal to 0", "-1"]),

@@ -8,7 +8,6 @@ memory-mapped.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import lzma
 import math
 import struct
@@ -27,8 +26,6 @@ from squeezebench.base.reading import check_memory, regular
 
 REQUIRED = {"x": "(N, T, D) features", "y": "(N,) labels"}
 OPTIONAL = ("scale", "subset", "length", "group", "name", "classes", "action")
-DIGEST_WHOLE = 256 << 20  # larger files are digested by their size and evenly spaced blocks
-BLOCK = 1 << 20
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, TypeError, NotImplementedError,
     RuntimeError, MemoryError, OverflowError, SyntaxError, LookupError, struct.error,
@@ -89,22 +86,6 @@ def read_folder(path: Path) -> Arrays:
         except DAMAGE as error:
             raise InputError(f"{file}: truncated or damaged .npy ({_one_line(error)}); write it again") from None
     return arrays
-
-
-def digest_of_file(path: Path) -> str:
-    """`sha256:...` of the content; over 256 MiB `sampled-sha256:...` of the size and 64 blocks of 1 MiB."""
-    sha = hashlib.sha256()
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if size <= DIGEST_WHOLE:
-            while block := file.read(BLOCK):
-                sha.update(block)
-            return f"sha256:{sha.hexdigest()}"
-        sha.update(str(size).encode())
-        for start in np.linspace(0, size - BLOCK, 64).astype(int):
-            file.seek(int(start))
-            sha.update(file.read(BLOCK))
-    return f"sampled-sha256:{sha.hexdigest()}"
 
 
 def _check_is_zip(path: Path) -> None:

@@ -26,7 +26,7 @@ class Affine:
 
     def apply(self, raw: np.ndarray) -> np.ndarray:
         """(..., D) of any numeric dtype -> float32, new array. Wide types are computed in float64 first."""
-        wide = (raw.dtype.kind in "iu" and raw.dtype.itemsize > 2) or raw.dtype == np.float64
+        wide = raw.dtype.itemsize > {"i": 2, "u": 2, "f": 4}.get(raw.dtype.kind, 4)  # in either byte order
         if wide:
             return (raw * self.factor.astype(np.float64) - self.shift.astype(np.float64)).astype(np.float32)
         out = raw.astype(np.float32)

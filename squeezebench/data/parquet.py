@@ -2,12 +2,17 @@
 
 Columns: `sequence` (its id, any integer or string), `step` (integer; only the order within a sequence
 counts), `y`, optionally `subset`, `group` and `name` (the same in all rows of a sequence); all others are
-features, in the file's order. Sequences keep the order in which they first appear; shorter ones are padded
+features, in the file's order. Three kinds of columns would be features by accident and say what the label is: the
+index that pandas saves is left out with a note, names that are nearly those above and usual names of labels, splits
+and row numbers are refused. Sequences keep the order in which they first appear; shorter ones are padded
 and get a length.
 """
 
 from __future__ import annotations
 
+import difflib
+import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +24,18 @@ from squeezebench.base.errors import InputError
 from squeezebench.base.reading import check_memory, regular
 from squeezebench.data.arrays import Arrays
 
+log = logging.getLogger("squeezebench")
+
 KEYS = ("sequence", "step", "y")
 PER_SEQUENCE = ("y", "subset", "group", "name")
+KNOWN = (*KEYS, *PER_SEQUENCE[1:])
+MEANT = {  # names that are taken for a feature by accident -> what they are meant to be
+    "y": ("label", "labels", "target", "targets", "class", "classes", "category", "y_true", "ground_truth", "action"),
+    "sequence": ("id", "seq", "seq_id", "sequence_id", "sample", "sample_id", "series_id", "clip", "clip_id"),
+    "step": ("index", "row", "row_id", "row_number", "level_0", "level_1", "time_step", "timestep", "timestamp"),
+    "subset": ("split", "fold", "part", "partition", "set", "is_train", "is_test", "train", "test"),
+    "group": ("subject", "subject_id", "speaker", "speaker_id", "person", "participant", "user", "session"),
+}
 
 
 def read_parquet(path: Path) -> Arrays:
@@ -40,7 +55,7 @@ def _read(path: Path, table: Any) -> Arrays:
             )
     if table.num_rows == 0:
         raise InputError(f"{path}: has no rows; one row for each step of each sequence is needed")
-    features = [name for name in table.column_names if name not in (*KEYS, *PER_SEQUENCE)]
+    features = _features(path, table.column_names, table.schema)
     if not features:
         raise InputError(f"{path}: has no feature column (D is 0); every column besides the known names is a feature")
     step = _plain(path, table, "step")
@@ -80,8 +95,28 @@ def _peek(path: Path) -> tuple[tuple[int, int, int], Arrays]:
             raise InputError(f"{path}: there is no column {name}; sequence, step, y and features are needed")
     _, first, code = np.unique(_plain(path, table, "sequence"), return_index=True, return_inverse=True)
     arrays = {name: _plain(path, table, name)[first] for name in ("y", "subset") if name in names}
-    inputs = len([name for name in names if name not in (*KEYS, *PER_SEQUENCE)])
+    inputs = len(_features(path, names, table.schema))
     return (len(first), int(np.bincount(code).max(initial=0)), inputs), arrays
+
+
+def _features(path: Path, names: list[str], schema: Any) -> list[str]:
+    """The feature columns. Raises InputError for a name that is hardly meant as a feature."""
+    index = [name for name in (schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
+    index += [name for name in names if re.fullmatch(r"__index_level_\d+__", name)]
+    features = [name for name in names if name not in KNOWN and name not in index]
+    if left_out := sorted({name for name in index if name in names and name not in KNOWN}):
+        log.warning("%s: column %s is the index that pandas saved; it is no feature", path, ", ".join(left_out))
+    for name in features:
+        plain = name.strip().lower().replace(" ", "_").replace("-", "_")
+        meant = next((known for known, others in MEANT.items() if plain in others), None)
+        near = difflib.get_close_matches(plain, KNOWN, n=1, cutoff=0.85)
+        meant = meant or (near[0] if near else None) or ("step" if plain.startswith("unnamed:") else None)
+        if meant:
+            raise InputError(
+                f"{path}: column {name!r} would be a feature; did you mean {meant}? Remove it, or rename it if it is "
+                "a feature"
+            )
+    return features
 
 
 @contextmanager

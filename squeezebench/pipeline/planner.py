@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from squeezebench.base.contents import digest_of_contents, files_below
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.source import RULE
@@ -31,6 +31,8 @@ from squeezebench.schema.resources import Resources
 from squeezebench.schema.task import TaskSpec
 from squeezebench.schema.training import STANDARD, TrainingSettings
 
+PLACES = ("path", "folder")  # options of data sources that name files
+CONTENTS = "contents:"  # begins the fingerprints that cover all bytes; older ones covered names, sizes and both ends
 TASK_KEYS = ("training", "model", "resources")  # of a task's entry: over the experiment's; `methods` restricts them
 
 
@@ -202,27 +204,16 @@ def fingerprint(spec: TaskSpec, plugins: Iterable[str | Path] = ()) -> str:
 
 
 def _data_fingerprint(spec: TaskSpec, plugins: Iterable[str | Path]) -> str:
-    """By name, size and the first and last MiB of the files (whole features are too long to hash at each plan); a
-    source may have a `fingerprint(options)` of its own."""
-    source = source_module(spec.source, plugins)
-    if own := getattr(source, "fingerprint", None):
-        return own(parse_options(spec, plugins))
-    main = getattr(source, "MAIN_OPTION", None)
-    path = spec.options.get(main) if main in ("path", "folder") else None
-    if path is None:
-        return ""
-    path, digest = Path(path).expanduser(), sha256()
-    if not path.exists():
-        raise InputError(f"task {spec.name}: {path}: no such file or folder")
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            size = file.stat().st_size
-            digest.update(f"{file.name} {size}\n".encode())
-            with file.open("rb") as stream:
-                digest.update(stream.read(1 << 20))
-                stream.seek(max(0, size - (1 << 20)))
-                digest.update(stream.read())
-    return digest.hexdigest()
+    """A digest of every file that the options name, or what the source's own `fingerprint(options)` gives."""
+    options = parse_options(spec, plugins)
+    if own := getattr(source_module(spec.source, plugins), "fingerprint", None):
+        return own(options)
+    places = [Path(value).expanduser() for name in PLACES if isinstance(value := getattr(options, name, None), str)]
+    for place in places:
+        if not place.exists():
+            raise InputError(f"task {spec.name}: {place}: no such file or folder")
+    digests = [digest_of_contents(place if place.is_dir() else place.parent, files_below(place)) for place in places]
+    return CONTENTS + digest_of(digests) if digests else ""
 
 
 def _method(file: MethodFile) -> tuple[PlannedMethod, type[Method] | None]:

@@ -13,8 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from squeezebench.base.contents import files_below
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
+from squeezebench.base.files import stamp_of
 from squeezebench.base.reading import planned_path, read_json
 from squeezebench.data.sources import find_sources
 from squeezebench.engine.provenance import engine_digest
@@ -35,16 +37,15 @@ def load_plan(config: dict[str, Any], where: str, results: Path = Path("results"
     for file in files:
         if "{" in str(file.path):
             raise InputError(f"plugins: {file.path}: Snakemake would fill in what is in braces; rename the folder")
-    key = digest_of(
-        [config, where, engine_digest(), {f"{file.kind} {file.name}": file.digest for file in files}, _data(config)]
-    )
+    ours = inside_a_job(sys.argv)  # a job belongs to the plan that it was submitted of
+    data = [] if ours else _data(config)
+    key = digest_of([config, where, engine_digest(), {f"{file.kind} {file.name}": file.digest for file in files}, data])
     name = f"{config.get('name', Path(where).stem)}{suffix(config)}"
     path = results / name / "plan.json"
     if re.fullmatch(NAME, name):
         occupy(path.parent)
     plan = _read(path)
-    kept = plan.get("key") == key or inside_a_job(sys.argv)  # a job belongs to the plan that it was submitted of
-    if kept and _is_ours(plan, name, plugins):
+    if (ours or plan.get("key") == key) and _is_ours(plan, name, plugins):
         return _without_false_receipts(plan, path.parent)
     if re.fullmatch(NAME, name):
         occupy(path.parent, writing=True)  # a call that looks does not pull the plan away from one that runs
@@ -113,13 +114,11 @@ def _without_false_receipts(plan: dict[str, Any], folder: Path) -> dict[str, Any
 
 
 def _data(config: dict[str, Any]) -> list[Any]:
-    """Size and time of the data files that tasks name, so that a changed file makes a new plan."""
+    """Names, sizes and times of all files that the options of tasks name, so that a changed file makes a new plan."""
     tasks = config.get("tasks")
-    paths = [
-        Path(str(entry["options"]["path"]))
-        for entry in (tasks.values() if isinstance(tasks, dict) else [])
-        if isinstance(entry, dict) and isinstance(entry.get("options"), dict) and "path" in entry["options"]
-    ]
-    paths += [Path(str(config["features"]))] if config.get("features") else []
-    paths = [path.expanduser() for path in paths]
-    return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] if p.exists() else [str(p)] for p in paths]
+    entries = [entry for entry in tasks.values() if isinstance(entry, dict)] if isinstance(tasks, dict) else []
+    options = [entry["options"] for entry in entries if isinstance(entry.get("options"), dict)]
+    values = [value for given in options for value in given.values()] + [config.get("features")]
+    places = sorted({value for value in values if isinstance(value, str)})
+    paths = [path for place in places if (path := Path(place).expanduser()).exists()]
+    return [[str(path), stamp_of(files_below(path))] for path in paths]

@@ -19,7 +19,7 @@ from squeezebench.engine.measurement.digest import model_digest
 from squeezebench.engine.run import execute
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.method.settings import settings_of
-from squeezebench.pipeline.planner import fingerprint
+from squeezebench.pipeline.planner import CONTENTS, fingerprint
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.metrics import METRICS
 from squeezebench.schema.record import RECORD_NAME, Record
@@ -62,7 +62,8 @@ def reproduce(place: Path, out: Path | None = None, plugins: list[str | Path] = 
         again = execute(spec, method, folder, folder / STARTS, progress)
         results, compared, missing = _results(recorded, again, folder)
     environment = environment_differences(record.provenance, again.provenance)
-    if spec.fingerprint != (data := fingerprint(spec.task, spec.plugins)):
+    data = fingerprint(spec.task, spec.plugins)
+    if spec.fingerprint != data and spec.fingerprint.startswith(CONTENTS) == data.startswith(CONTENTS):
         environment.append(Difference("data files", spec.fingerprint, data))
     return Reproduction(record, again, results, environment, compared, missing)
 

@@ -12,7 +12,8 @@ Arrays (those of a folder are x.npy, y.npy, ...):
 | `group` | (N,), optional | integers or strings; sequences of a group stay on one side of a split |
 | `name` | (N,), optional | strings; if all have a `_gNN` part, as UCF clips do (`v_Archery_g08_c01`), |
 | | | the name up to and including it is the group, unless there is a `group` |
-| `classes` | (C,), optional | names of the classes (or `action`); without it, the labels themselves |
+| `classes` | (C,), optional | names of the classes (or `action`); without it, the labels themselves. If they are |
+| | | the labels as text, they are looked up; otherwise they stand in the order of the labels |
 
 A .parquet has a row for each step of each sequence: columns `sequence`, `step`, `y`, optionally `subset`,
 `group` and `name`, and one for each feature. Default split: official if there is a `subset`, else
@@ -28,9 +29,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from squeezebench.base.contents import digest_of_content
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import stamp_of
-from squeezebench.data.arrays import Arrays, digest_of_file, peek, read_folder, read_npz
+from squeezebench.data.arrays import Arrays, peek, read_folder, read_npz
 from squeezebench.data.checks import check_features, check_rows
 from squeezebench.data.dataset import Dataset, Expected
 from squeezebench.data.parquet import peek_parquet, read_parquet
@@ -117,7 +119,7 @@ def _read(path: Path) -> Arrays:
 
 def _origin(path: Path) -> str:
     """Content, not place: the same file elsewhere is the same data."""
-    digests = [f"{file.name} {digest_of_file(file)}" for file in _files(path)]
+    digests = [f"{file.name} sha256:{digest_of_content(file)}" for file in _files(path)]
     return "; ".join(digests)
 
 
@@ -140,8 +142,13 @@ def _labels(where: str, arrays: Arrays, used: np.ndarray) -> tuple[np.ndarray, t
     names = _class_names(where, arrays, len(values))
     if names is None:
         names = tuple(map(str, values))
-    elif y.dtype.kind == "U":
+    elif y.dtype.kind == "U" or set(map(str, values)) <= set(names):
         codes = _look_up(where, y, used, names)
+    elif all(name.strip().lstrip("+-").isdigit() for name in names):
+        raise InputError(
+            f"{where}: classes are {', '.join(names)[:80]}, y has {', '.join(map(str, values))[:80]}; give the labels "
+            "themselves as classes, or names that are no numbers"
+        )
     elif values[0] >= 0 and values[-1] < len(names):
         codes = y[used]
     elif len(values) != len(names):  # otherwise: not 0-based, the names belong to the labels in rising order

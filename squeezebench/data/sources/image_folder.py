@@ -20,18 +20,23 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from squeezebench.base.contents import digest_of_contents, files_below
 from squeezebench.base.errors import InputError
+from squeezebench.base.files import stamp_of
 from squeezebench.data.dataset import Dataset, Expected
 from squeezebench.data.store import Small, Store, prepared_images
 
+if TYPE_CHECKING:
+    from PIL import Image as Pillow
+
 DEFAULT_SPLIT = "official"
 MAIN_OPTION = "folder"
-FORMAT = 1  # raise it when the same images give other bytes
+FORMAT = 2  # raise it when the same images give other bytes
 PARTS = {"train": "train", "val": "test"}  # folder -> part
 ENDINGS = (".jpeg", ".jpg", ".png")
 PIECE = 256  # images decoded before the disk is waited for
@@ -62,7 +67,6 @@ class Image(NamedTuple):
     path: str  # below the folder
     label: str
     part: str
-    size: int  # bytes
 
 
 def load(options: Options) -> Dataset:
@@ -70,7 +74,7 @@ def load(options: Options) -> Dataset:
     images = _images(options.folder, stamp(options))
     inputs = _inputs(options)
     key = {"format": FORMAT, "folder": options.folder, "side": options.side, "shorter": options.shorter or options.side,
-           "images": _digest(images)}  # fmt: skip
+           "images": _digest(options.folder, images)}  # fmt: skip
     x, small, meta = prepared_images("image_folder", key, inputs, lambda store: _fill(options, images, store))
     return Dataset(
         name=options.folder,
@@ -99,15 +103,15 @@ def _inputs(options: Options) -> int:
 
 
 def stamp(options: Options) -> str:
-    """Changes when an image or a class is added, renamed or removed (not when one is written over)."""
+    """Changes when an image or a class is added, renamed, removed or written over."""
     folder = Path(options.folder).expanduser()
     classes = [path for part in PARTS for path in _class_folders(folder, part)]
-    return hashlib.sha256("".join(f"{path} {path.stat().st_mtime_ns}\n" for path in classes).encode()).hexdigest()
+    return hashlib.sha256("\n".join(f"{path} {stamp_of(files_below(path))}" for path in classes).encode()).hexdigest()
 
 
 def fingerprint(options: Options) -> str:
-    """A digest of the names and sizes of all images; their bytes are too many to read for each plan."""
-    return _digest(_images(options.folder, stamp(options)))
+    """A digest of the names and contents of all images."""
+    return _digest(options.folder, _images(options.folder, stamp(options)))
 
 
 # ---------------------------------------------------------------------- which images
@@ -121,10 +125,8 @@ def _images(folder: str, stamp: str) -> tuple[Image, ...]:
     for part, subset in PARTS.items():
         for class_folder in _class_folders(root, part):
             with os.scandir(class_folder) as entries:
-                files = sorted((e.name, e.stat().st_size) for e in entries if e.is_file() and _is_image(e.name))
-            images += [
-                Image(f"{part}/{class_folder.name}/{name}", class_folder.name, subset, size) for name, size in files
-            ]
+                files = sorted(entry.name for entry in entries if entry.is_file() and _is_image(entry.name))
+            images += [Image(f"{part}/{class_folder.name}/{name}", class_folder.name, subset) for name in files]
     classes = {image.label for image in images if image.part == "train"}
     for image in images:
         if image.label not in classes:
@@ -155,8 +157,9 @@ def _classes(images: tuple[Image, ...]) -> list[str]:
     return sorted({image.label for image in images})
 
 
-def _digest(images: tuple[Image, ...]) -> str:
-    return hashlib.sha256("".join(f"{image.path} {image.size}\n" for image in images).encode()).hexdigest()
+def _digest(folder: str, images: tuple[Image, ...]) -> str:
+    root = Path(folder).expanduser()
+    return digest_of_contents(root, [root / image.path for image in images])
 
 
 # ---------------------------------------------------------------------- decoding
@@ -196,10 +199,12 @@ def _decoded(options: Options, images: tuple[Image, ...]) -> Iterator[tuple[tupl
 def _read(path: Path, options: Options) -> np.ndarray | str:
     """(3, side, side) uint8, or a reason."""
     from PIL import Image as Pillow
+    from PIL import ImageOps
 
     side = options.side
     try:
-        with Pillow.open(path, formats=("JPEG", "PNG")) as image:
+        with Pillow.open(path, formats=("JPEG", "PNG")) as opened:
+            image = _eight_bits(ImageOps.exif_transpose(opened))  # cameras store how they were held
             cut = min(image.size) * side / (options.shorter or side)  # of the image as it is, in its own pixels
             left, top = ((length - cut) / 2 for length in image.size)
             box = (left, top, left + cut, top + cut)
@@ -207,3 +212,17 @@ def _read(path: Path, options: Options) -> np.ndarray | str:
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:  # what Pillow raises for damage
         return " ".join(str(error).split())[:200] or type(error).__name__
     return np.asarray(small).transpose(2, 0, 1)
+
+
+def _eight_bits(image: Pillow.Image) -> Pillow.Image:
+    """The image with 8 bits a channel, which `convert("RGB")` takes for granted: it would cut 16 bits off at 255.
+
+    Raises ValueError for numbers whose range the file does not say.
+    """
+    from PIL import Image as Pillow
+
+    if image.mode.startswith("I;16"):
+        return Pillow.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))  # 65,535 becomes 255
+    if image.mode in ("I", "F"):
+        raise ValueError(f"mode {image.mode}: the range of its numbers is unknown; save it with 8 or 16 bits")
+    return image
