@@ -21,7 +21,7 @@ from squeezebench.cli.main import main
 from squeezebench.report import outputs
 from squeezebench.report.audit import as_json, as_text, audit, summary
 from squeezebench.report.audit.figure import MISMATCH, NOT_CHECKABLE, OK, ROUNDING, VERDICTS, Check, Figure, judge
-from squeezebench.report.audit.page import audit_page, write_beside
+from squeezebench.report.audit.page import audit_page, audit_table, write_beside
 from squeezebench.report.audit.remainder import COMPUTED, NAMES, SETTINGS
 from squeezebench.report.audit.sizes import exact_pairs, hidden_that_print, inputs_that_print, lstm, nearest_hidden
 from squeezebench.report.paper.reference import REFERENCE, blocks, printed, source
@@ -387,8 +387,8 @@ def test_a_report_that_compares_with_a_paper_has_the_audit_beside_it(tmp_path, c
     table = {"name": "table2", "title": "Table 2", "printed": "viblstm_t2"}
     assert "audit.html" not in outputs({"runs": runs})
     promised = [name for name in outputs({"runs": runs, "config": {"tables": [table]}}) if "audit" in name]
-    (tmp_path / "tables").mkdir()
     assert write_beside(tmp_path, "audit.html") == summary(list(checks.values()))
+    audit_table(list(checks.values())).write(tmp_path / "tables")
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*")) == sorted(promised)
     assert 'href="report.html"' in (tmp_path / "audit.html").read_text(encoding="utf-8")
     with (tmp_path / "tables/audit.csv").open(encoding="utf-8", newline="") as file:
