@@ -42,7 +42,7 @@ def start(call: list[str], seconds: float) -> subprocess.Popen:
 def checkpoints(folder: Path) -> dict[Path, int]:
     """When each checkpoint of a run and of its dense starts was written."""
     found = {}
-    for path in folder.rglob("*checkpoint.safetensors"):
+    for path in folder.rglob("*checkpoint.pt"):
         try:
             found[path] = path.stat().st_mtime_ns
         except FileNotFoundError:  # it was removed meanwhile: its training is over

@@ -6,12 +6,11 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from squeezebench.data.task import Task
 from squeezebench.engine.training.evaluation import accuracy
 from squeezebench.engine.training.snapshot import put_module, take_module
-from squeezebench.engine.training.stages import Part
 from squeezebench.engine.training.state import Encoder
 
 
@@ -28,15 +27,13 @@ class BestOnTest:
             self.best = found, copy.deepcopy(model)
         return {"test_accuracy": found}
 
-    def save(self) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
-        """For a checkpoint; None before the last stage."""
+    def save(self) -> dict[str, Any] | None:
+        """Return the content for a checkpoint; None before the last stage."""
         if self.best is None:
-            return None, {}
-        encoder = Encoder(self.best[1], "watched.")
-        return {"accuracy": self.best[0], "module": take_module(encoder, self.best[1])}, encoder.tensors
+            return None
+        return {"accuracy": self.best[0], "module": take_module(Encoder(self.best[1]), self.best[1])}
 
-    def restore(self, part: Part, model: nn.Module) -> None:
-        """From a checkpoint; `model` is the module of the last stage."""
-        content, tensors = part
+    def restore(self, content: dict[str, Any], model: nn.Module) -> None:
+        """Take up the content of a checkpoint; `model` is the module of the last stage."""
         self.best = content["accuracy"], copy.deepcopy(model)
-        put_module(content["module"], tensors, self.best[1])
+        put_module(content["module"], self.best[1])

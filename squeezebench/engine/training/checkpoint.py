@@ -1,13 +1,14 @@
 """Checkpoints of training: one file beside what a run leaves, written now and then and on SIGTERM, removed at its end.
 
-The file is safetensors: tensors, and JSON about them in its header, so reading one runs no code. A digest over all of
-it tells a damaged file, an identity the file of another run, engine, library or thread count; neither is used. Which
-machine wrote it does not decide: going on elsewhere is better than to begin again, and the record names all machines.
+The file is a SHA-256 digest and what `torch.save` writes. The digest tells a damaged file, an identity the file of
+another run, engine, library or thread count; neither is used. `torch.load(weights_only=True)` reads it, so that reading
+runs no code. The machine plays no part: going on elsewhere is better than beginning again, and the record names all
+machines.
 """
 
 from __future__ import annotations
 
-import json
+import io
 import logging
 import math
 import os
@@ -15,23 +16,22 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
-from squeezebench.base.reading import parse_json, regular
+from squeezebench.base.files import clear_half_written, write_atomically
+from squeezebench.base.reading import regular
 from squeezebench.engine import provenance
+from squeezebench.engine.training.state import Part
 from squeezebench.nn.kernels import native
 
-NAME = "checkpoint.safetensors"
+NAME = "checkpoint.pt"
 SECONDS = "SQUEEZEBENCH_CHECKPOINT_SECONDS"  # the environment variable
 DEFAULT_SECONDS = 300.0
 MOST_COST = 0.05  # of the time of training: where writing takes long, it is done less often
@@ -124,18 +124,16 @@ class Checkpoints:
             self._heed()
 
     # --- write
-    def write(self, content: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-        """Replace the checkpoint, whole or not at all; then end the process where a signal asked for that.
+    def write(self, content: dict[str, Any]) -> None:
+        """Replace the checkpoint, whole or not at all; then end the process if a signal asked for that.
 
         One that cannot be written (a full disk) is logged, once, and training goes on.
         """
         started = time.monotonic()
         try:
-            save(self.path, {"identity": self.identity} | content, tensors)
+            save(self.path, {"identity": self.identity} | content)
             self._written()
-        except (OSError, SafetensorError) as error:
-            with suppress(OSError):
-                part_of(self.path).unlink(missing_ok=True)
+        except OSError as error:
             self._complain(f"{self.path}: cannot be written ({error}); training goes on without")
         now = time.monotonic()
         self._next = now + max(self.seconds, (now - started) / MOST_COST)
@@ -155,75 +153,48 @@ class Checkpoints:
         self._complained = True
 
     # --- read
-    def read(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-        """Content and tensors of the checkpoint that a former process left of this very training, or None."""
+    def read(self) -> dict[str, Any] | None:
+        """Return the content of the checkpoint that a former process left of this very training, or None."""
         if not self.path.exists():
             return None
         try:
-            content, tensors = load(self.path)
+            content = load(self.path)
         except (OSError, ValueError) as error:
             log.warning(f"{self.path}: not a whole checkpoint ({error}); training starts again")
             return None
         if content.pop("identity", None) != self.identity:
             log.warning(f"{self.path}: of another run, engine or thread count; training starts again")
             return None
-        return content, tensors
+        return content
 
     def reject(self, reason: str) -> None:
         """Say that what was read cannot be taken up."""
         log.warning(f"{self.path}: does not fit the run ({reason}); training starts again")
 
 
-def part_of(path: Path) -> Path:
-    """Where a checkpoint is written before it takes its name; one name, so that kills leave one such file at most."""
-    return path.with_name(f".{path.name}.part")
-
-
 def clear(path: Path) -> None:
-    """Remove the checkpoint at `path` and what is left of half a one."""
+    """Remove the checkpoint at `path` and what writers that were killed left of others."""
     path.unlink(missing_ok=True)
-    part_of(path).unlink(missing_ok=True)
+    clear_half_written(path.parent, path.name)
 
 
-def save(path: Path, content: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write content and tensors to `path`, by way of a file beside it. Raises OSError, SafetensorError."""
-    found = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    text, seen = json.dumps(content, allow_nan=False), set()
-    for name, value in found.items():
-        place = value.untyped_storage().data_ptr()
-        found[name] = value.clone() if place in seen or value.untyped_storage().nbytes() > value.nbytes else value
-        seen.add(place)
-    part = part_of(path)
-    part.unlink(missing_ok=True)  # not through a link that somebody put there
-    save_file(found, part, {"content": text, "digest": _digest(text, found)})
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.chmod(0o644)  # as everything else that a run leaves
-    part.replace(path)
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write `content`, encoded as in state.py, to `path`. Raises OSError."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, sha256(buffer.getbuffer()).digest() + buffer.getbuffer())
 
 
-def load(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Content and tensors of `path`. Raises OSError, or ValueError where it is not what `save` wrote."""
-    try:
-        with safe_open(regular(path), framework="pt") as file:
-            about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, RuntimeError) as error:
-        raise ValueError(" ".join(str(error).split())) from None
-    text = about.get("content", "")
-    if about.get("digest") != _digest(text, tensors):
+def load(path: Path) -> dict[str, Any]:
+    """Return the content of `path`. Raises OSError, or ValueError if it is not what `save` wrote."""
+    data = regular(path).read_bytes()
+    if sha256(memoryview(data)[32:]).digest() != data[:32]:
         raise ValueError("its content does not match its digest")
-    content = parse_json(text.encode())
+    try:
+        with torch.serialization.safe_globals([Part]):
+            content = torch.load(io.BytesIO(data[32:]), weights_only=True)
+    except Exception as error:  # whoever writes a file can write a digest, and no list of errors of a pickle is whole
+        raise ValueError(" ".join(str(error).split())[:300]) from None
     if not isinstance(content, dict):
-        raise ValueError("its content is no object")
-    return content, tensors
-
-
-def _digest(text: str, tensors: dict[str, Tensor]) -> str:
-    """SHA-256 over the JSON and name, type, shape and bytes of each tensor."""
-    digest = sha256(text.encode())
-    for name in sorted(tensors):
-        value = tensors[name]
-        digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}\0".encode())
-        digest.update(memoryview(value.flatten().view(torch.uint8).numpy()))
-    return digest.hexdigest()
+        raise ValueError("its content is no dictionary")
+    return content

@@ -24,7 +24,7 @@ from squeezebench.engine.training.augment import Augmentation
 from squeezebench.engine.training.checkpoint import Checkpoints
 from squeezebench.engine.training.evaluation import Diverged, accuracy, batches
 from squeezebench.engine.training.snapshot import generators
-from squeezebench.engine.training.stages import Epoch, Part, Running, Watch
+from squeezebench.engine.training.stages import Epoch, Running, Watch
 from squeezebench.method.base import Method, Stage
 from squeezebench.schema import record
 from squeezebench.schema.models import TaskInfo
@@ -120,7 +120,7 @@ class Trainer:
         """As if nothing had been trained."""
         self.order = np.random.default_rng([self.seed, 0x5EED])  # order of data: the same for every method
         self.history.rows, self.stages = [], []
-        self.finished: list[Part] = []  # of each finished stage, for checkpoints
+        self.finished: list[dict] = []  # the snapshot at the end of each finished stage, for checkpoints
         self.resumed, self.earlier = 0, 0.0  # how often training went on from a checkpoint; seconds until then
 
     def run(self, start: nn.Module | None, epochs: int) -> nn.Module:

@@ -2,7 +2,8 @@
 
 A stage may end with another module than it began with (units cut out, matrices factorised). Structure is not stored:
 the checkpoint keeps the state in which each finished stage ended, before `end_stage`, and resuming makes the same
-calls again: build, load_dense, then for each finished stage its state and end_stage, then the state inside the present one.
+calls again: build, load_dense, then for each finished stage its state and end_stage, then the state inside the
+present one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import copy
 import logging
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from squeezebench.engine import provenance
 from squeezebench.engine.training.snapshot import generators, put, take
@@ -27,7 +28,7 @@ log = logging.getLogger("squeezebench")
 
 def save(trainer: Trainer, model: nn.Module, running: Running) -> None:
     """Write a checkpoint of a training that stands between two gradient steps, or in the validation after them."""
-    method, encoder = trainer.method, Encoder(model, "now.")
+    method, encoder = trainer.method, Encoder(model)
     try:
         present = {
             "snapshot": take(encoder, model, method, running.drawn or generators(), method.train_step is not None),
@@ -39,31 +40,28 @@ def save(trainer: Trainer, model: nn.Module, running: Running) -> None:
         }
         content = {
             "stages": [stage.model_dump() for stage in trainer.stages],
-            "finished": [part for part, _ in trainer.finished],
+            "finished": trainer.finished,
             "present": present,
             "history": encoder.encode(trainer.history.rows, "observe()"),
             "order": encoder.encode(trainer.order.bit_generator.state, "the data order"),
             "resumed": trainer.resumed,
             "machines": trainer.machines,
+            "watched": trainer.per_epoch.save() if trainer.per_epoch else None,
         }
-        watched, tensors = trainer.per_epoch.save() if trainer.per_epoch else (None, {})
     except CannotBeSaved as error:
         trainer.checkpoints.give_up(f"{method.name}: {error}")
         return
-    for _, more in trainer.finished:
-        tensors = tensors | more
-    trainer.checkpoints.write(content | {"watched": watched}, tensors | encoder.tensors)
+    trainer.checkpoints.write(content)
 
 
 def finish(trainer: Trainer, model: nn.Module) -> None:
     """Keep the state in which a stage ended, for the checkpoints of the stages that follow it."""
-    encoder = Encoder(model, f"{len(trainer.finished)}.", copy=True)
+    content = {}
     try:
-        content = take(encoder, model, trainer.method, generators(), gradients=True)
+        content = take(Encoder(model, copy=True), model, trainer.method, generators(), gradients=True)
     except CannotBeSaved as error:
         trainer.checkpoints.give_up(f"{trainer.method.name}: {error}")
-        content = {}
-    trainer.finished.append((content, encoder.tensors))
+    trainer.finished.append(content)
 
 
 def resume(trainer: Trainer, start: nn.Module | None, epochs: int) -> tuple[nn.Module, Running] | None:
@@ -76,7 +74,7 @@ def resume(trainer: Trainer, start: nn.Module | None, epochs: int) -> tuple[nn.M
         return None
     fresh = copy.deepcopy(vars(trainer.method))
     try:
-        return _replay(trainer, copy.deepcopy(start), epochs, *kept)
+        return _replay(trainer, copy.deepcopy(start), epochs, kept)
     except MISFITS as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         trainer.checkpoints.reject(reason)
@@ -87,19 +85,19 @@ def resume(trainer: Trainer, start: nn.Module | None, epochs: int) -> tuple[nn.M
 
 
 def _replay(
-    trainer: Trainer, start: nn.Module | None, epochs: int, content: dict[str, Any], tensors: dict[str, Tensor]
+    trainer: Trainer, start: nn.Module | None, epochs: int, content: dict[str, Any]
 ) -> tuple[nn.Module, Running]:
     model, method = trainer.build(start), trainer.method
     plan = trainer.plan(epochs)
     for number, part in enumerate(content["finished"]):
         trainer.open(model, plan, number)
-        put(part, tensors, model, method)
-        trainer.finished.append((part, {name: tensors[name] for name in tensors if name.startswith(f"{number}.")}))
+        put(part, model, method)
+        trainer.finished.append(part)
         model = method.end_stage(model, plan[number][0]).to(trainer.device)
     present = content["present"]
     running = trainer.open(model, plan, len(content["finished"]))
-    put(present["snapshot"], tensors, model, method)
-    decoder = Decoder(model, tensors)
+    put(present["snapshot"], model, method)
+    decoder = Decoder(model)
     running.optimiser.load_state_dict(decoder.decode(present["optimiser"]))
     running.schedule.load_state_dict(decoder.decode(present["schedule"]))
     running.best = decoder.decode(present["best"])
@@ -112,7 +110,7 @@ def _replay(
     trainer.machines = list(dict.fromkeys([*content["machines"], provenance.machine()]))
     trainer.earlier = running.earlier + sum(stage.seconds for stage in trainer.stages)
     if trainer.per_epoch and content["watched"] is not None:
-        trainer.per_epoch.restore((content["watched"], tensors), model)
+        trainer.per_epoch.restore(content["watched"], model)
     where = f"stage {running.stage.name}, epoch {method.clock.epoch}, step {method.clock.step}"
     log.warning(f"{trainer.task.name} {method.name}: training goes on from a checkpoint, {where}")
     return model, running

@@ -1,7 +1,7 @@
-"""All that decides how training goes on: the module, the method's own attributes and every generator of chance.
+"""All that decides how training goes on: the module, the method's own attributes and every random generator.
 
-A snapshot is taken of a module and put into another one that the same calls built (build, load_dense, end_stage): it holds
-values, not the structure. Plain attributes of submodules are part of it, so that a counter or a flag which a module
+A snapshot is taken of a module and put into another one that the same calls built (build, load_dense, end_stage): it
+has values and no structure. Plain attributes of submodules are part of it, so that a counter or a flag which a module
 keeps beside its parameters comes back as well; other attributes of a submodule are what its constructor made them.
 """
 
@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from squeezebench.engine.training.state import CannotBeSaved, Decoder, Encoder, named_tensors
+from squeezebench.engine.training.state import CannotBeSaved, Decoder, Encoder, holds_tensors, named_tensors
 from squeezebench.method.base import Clock, Method
 
 OF_TORCH = frozenset(vars(nn.Module())) - {"training"}  # what every module has
-HOLDERS = frozenset({"tensor", "array", "scalar", "state"})  # forms of a value that refer to tensors
 APART = frozenset({"settings", "clock"})  # of a method: given, or kept by the engine
 
 
@@ -44,37 +43,37 @@ def set_generators(state: dict[str, Any]) -> None:
 
 
 def take_module(encoder: Encoder, model: nn.Module) -> dict[str, Any]:
-    """What `model` holds, as JSON; the tensors are in `encoder`, which was made for it."""
+    """Return what `model` holds; `encoder` was made for it."""
     return {
-        "values": {name: encoder.store(value) for name, value in named_tensors(model)},
+        "values": {name: encoder.content(value) for name, value in named_tensors(model)},
         "frozen": [name for name, value in model.named_parameters() if not value.requires_grad],
-        "modules": {name: found for name, module in model.named_modules() if (found := _plain(encoder, module))},
+        "modules": {name: data for name, module in model.named_modules() if (data := _plain(encoder, module))},
     }
 
 
-def put_module(content: dict[str, Any], tensors: dict[str, Tensor], model: nn.Module) -> None:
+def put_module(content: dict[str, Any], model: nn.Module) -> None:
     """Put it into a module of the same structure. Raises ValueError for another one, and what Decoder does."""
-    found = dict(named_tensors(model))
-    if set(found) != set(content["values"]):
+    present = dict(named_tensors(model))
+    if set(present) != set(content["values"]):
         raise ValueError("the module has other tensors than the checkpoint")
     with torch.no_grad():
-        for name, value in found.items():
-            stored = tensors[content["values"][name]]
+        for name, value in present.items():
+            stored = content["values"][name]
             if value.shape != stored.shape or value.dtype != stored.dtype:
                 raise ValueError(f"{name} has another shape or type than in the checkpoint")
             value.copy_(stored)
     for name, value in model.named_parameters():
         value.requires_grad_(name not in content["frozen"])
-    decoder, encoder = Decoder(model, tensors), Encoder(model)
+    decoder, encoder = Decoder(model), Encoder(model)
     for name, attributes in content["modules"].items():
         _put_plain(attributes, decoder, encoder, model.get_submodule(name))
 
 
 def take(encoder: Encoder, model: nn.Module, method: Method, drawn: dict[str, Any], gradients: bool) -> dict[str, Any]:
-    """The whole snapshot as JSON; its tensors are in `encoder`, which was made for `model`.
+    """Return the whole snapshot; `encoder` was made for `model`.
 
-    drawn: the generators' states. gradients: keep them as well, for whoever reads what the last step left there.
-    Raises CannotBeSaved where the method holds something that is no data.
+    drawn: the generators' states. gradients: keep them as well, for a method that reads what the last step left there.
+    Raises CannotBeSaved if the method holds something that is no data.
     """
     content = take_module(encoder, model) | {
         "method": {name: encoder.encode(value, f"self.{name}") for name, value in _own(method).items()},
@@ -82,19 +81,19 @@ def take(encoder: Encoder, model: nn.Module, method: Method, drawn: dict[str, An
         "generators": encoder.encode(drawn, "the generators"),
     }
     if gradients:
-        found = {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
-        content["gradients"] = {name: encoder.store(value) for name, value in found.items()}
+        pairs = [(name, value.grad) for name, value in model.named_parameters() if value.grad is not None]
+        content["gradients"] = {name: encoder.content(gradient) for name, gradient in pairs}
     return content
 
 
-def put(content: dict[str, Any], tensors: dict[str, Tensor], model: nn.Module, method: Method) -> None:
+def put(content: dict[str, Any], model: nn.Module, method: Method) -> None:
     """Put a whole snapshot back. Raises as put_module does."""
-    put_module(content, tensors, model)
-    decoder, gradients = Decoder(model, tensors), content.get("gradients", {})
+    put_module(content, model)
+    decoder, gradients = Decoder(model), content.get("gradients", {})
     _put_method(content["method"], decoder, method)
     vars(method.clock).update(vars(Clock(**content["clock"])))
     for name, value in model.named_parameters():
-        value.grad = tensors[gradients[name]].to(value.device, copy=True) if name in gradients else None
+        value.grad = gradients[name].to(value.device, copy=True) if name in gradients else None
     set_generators(decoder.decode(content["generators"]))
 
 
@@ -112,31 +111,24 @@ def _own(method: Method) -> dict[str, Any]:
 
 
 def _plain(encoder: Encoder, module: nn.Module) -> dict[str, Any]:
-    """A submodule's attributes that are data, as JSON."""
-    found = {}
+    """A submodule's attributes that are data, encoded."""
+    data = {}
     for name, value in vars(module).items():
         if name not in OF_TORCH:
-            with suppress(CannotBeSaved):  # made by its constructor, and made again by it
-                found[name] = encoder.encode(value, name)
-    return found
+            with suppress(CannotBeSaved):  # its constructor made the value, and makes it again
+                data[name] = encoder.encode(value, name)
+    return data
 
 
 def _put_plain(content: dict[str, Any], decoder: Decoder, encoder: Encoder, module: nn.Module) -> None:
     """Only what differs is replaced: an object that several modules share stays one."""
     present = _plain(encoder, module)
     for name, value in content.items():
-        if name not in present or value != present[name] or _holds_tensors(value):
+        if name not in present or holds_tensors([value, present[name]]) or value != present[name]:
             _check_name(name, module, OF_TORCH)
             vars(module)[name] = decoder.decode(value, vars(module).get(name))
 
 
-def _check_name(name: str, owner: Any, split_mask_parameters: frozenset[str]) -> None:
-    if name in split_mask_parameters or not name.isidentifier() or callable(getattr(type(owner), name, None)):
+def _check_name(name: str, owner: Any, reserved: frozenset[str]) -> None:
+    if name in reserved or not name.isidentifier() or callable(getattr(type(owner), name, None)):
         raise ValueError(f"{name!r} is no attribute for state of a {type(owner).__name__}")
-
-
-def _holds_tensors(content: Any) -> bool:
-    """Whether tensors stand somewhere in it: their names say nothing of their values."""
-    if isinstance(content, dict):
-        return not content.keys().isdisjoint(HOLDERS) or any(map(_holds_tensors, content.values()))
-    return isinstance(content, list) and any(map(_holds_tensors, content))

@@ -8,11 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from squeezebench.method.base import Stage
-
-Part = tuple[dict[str, Any], dict[str, Tensor]]  # of a checkpoint: JSON, and the tensors that it names
 
 
 @dataclass
@@ -52,6 +50,6 @@ class Watch(Protocol):
     def __call__(self, model: nn.Module, last: bool) -> dict[str, Any]:
         """Extra columns of the history. last: this is the last stage."""
 
-    def save(self) -> tuple[dict[str, Any] | None, dict[str, Tensor]]: ...
+    def save(self) -> dict[str, Any] | None: ...
 
-    def restore(self, part: Part, model: nn.Module) -> None: ...
+    def restore(self, content: dict[str, Any], model: nn.Module) -> None: ...

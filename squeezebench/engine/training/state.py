@@ -1,9 +1,9 @@
-"""Live state as plain JSON and tensors, and back: what a checkpoint is made of. No pickle, nothing that runs.
+"""Values as a checkpoint keeps them: what `torch.load(weights_only=True)` reads, and parts for everything else.
 
-`Encoder.encode` turns a value into JSON; the tensors in it go to `Encoder.tensors` under names of their own. `Decoder`
-turns them back, beside the module that the same program built again: a tensor that is a parameter of the module comes
-back as that parameter, a submodule as that submodule, and what can only be restored in place (a generator, anything
-with `state_dict` and `load_state_dict`) is restored in what stands there already.
+`Encoder.encode` replaces what the weights-only reader does not know by a `Part`. `Decoder.decode` turns it back beside
+a module that the same program built again: a tensor that is a parameter of the module comes back as that parameter, a
+submodule as that submodule. What can only be restored in place (a generator, anything with `state_dict` and
+`load_state_dict`) is restored in the object that stands there already.
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-import math
 import random
 import types
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-DEPTH = 16  # of nested containers; deeper is taken for a loop
-WHOLE = 10**18  # readers of JSON may lose what is larger
+DEPTH = 16  # of nested containers; the encoder takes deeper ones for a loop
 PLAIN = (type(None), bool, int, float, str)
-ROW = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
-# Made by the method's code and the same in every process: left as they are found.
+KNOWN = (list, tuple, dict, OrderedDict)  # containers that the weights-only reader makes itself
+OTHER = {"set": set, "frozenset": frozenset}
+# Objects that the method's code makes and that are the same in every process: a checkpoint leaves them as they are.
 FIXED = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial,
          torch.dtype, torch.device)  # fmt: skip
 
@@ -37,177 +36,165 @@ class CannotBeSaved(TypeError):
     """A value is neither data, nor a tensor, nor anything with a state of its own; the message says which and where."""
 
 
+class Part(NamedTuple):
+    """Stands in a checkpoint for a value that the weights-only reader cannot make."""
+
+    kind: str
+    content: Any
+
+
 def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers of `model` by name, those outside its state_dict included."""
+    """Yield parameters and buffers of `model` by name, those outside its state_dict included."""
     yield from model.named_parameters(remove_duplicate=False)
     yield from model.named_buffers(remove_duplicate=False)
 
 
 class Encoder:
-    """Makes JSON of values that may refer to parts of `model`.
+    """Encodes values that may refer to parts of `model`. copy: clone tensors, so that nothing changes them later."""
 
-    prefix: begins the name of each tensor. copy: tensors are cloned, so that what follows cannot change them.
-    """
-
-    def __init__(self, model: nn.Module, prefix: str = "", copy: bool = False) -> None:
-        self.tensors: dict[str, Tensor] = {}
-        self._prefix, self._copy, self._model = prefix, copy, model  # kept: its parts are known by their identity
+    def __init__(self, model: nn.Module, copy: bool = False) -> None:
+        self._copy, self._model = copy, model  # kept, because its parts are known by their identity
         self._modules = {id(module): name for name, module in model.named_modules()}
         self._of_model = {id(value): name for name, value in named_tensors(model)}
         self._storage = {value.untyped_storage().data_ptr(): name for name, value in named_tensors(model)}
         self._dtypes = {name: value.dtype for name, value in named_tensors(model)}
-        self._stored: dict[int, tuple[Any, dict]] = {}  # by identity, with the value, which keeps the identity its own
+        self._encoded: dict[int, tuple[Any, Any]] = {}  # by identity, with the value, which keeps the identity its own
 
     def encode(self, value: Any, where: str, depth: int = 0) -> Any:
-        """JSON for `value`. Raises CannotBeSaved naming `where` it was found."""
-        if type(value) in PLAIN:
-            return _number(value) if type(value) in (int, float) else value
+        """Return what stands for `value`. Raises CannotBeSaved naming `where` it was found."""
+        kind = type(value)
+        if kind in PLAIN:
+            return value
         if depth > DEPTH:
             raise CannotBeSaved(f"{where} is nested too deeply")
-        inner = lambda one, place: self.encode(one, place, depth + 1)
-        if type(value) in ROW:
-            return {ROW[type(value)]: [inner(one, f"{where}[{k}]") for k, one in enumerate(value)]}
-        if type(value) is deque:
-            return {"deque": [inner(one, f"{where}[{k}]") for k, one in enumerate(value)], "most": value.maxlen}
-        if type(value) in (dict, OrderedDict):
-            pairs = [[inner(key, where), inner(one, f"{where}[{key!r}]")] for key, one in value.items()]
-            return {"ordered" if type(value) is OrderedDict else "dict": pairs}
-        if id(value) in self._stored:
-            return self._stored[id(value)][1]
-        made = self._object(value, where, depth)
-        self._stored[id(value)] = value, made
-        return made
+        if kind in (dict, OrderedDict):
+            pairs = value.items()
+            return kind(
+                (self.encode(k, where, depth + 1), self.encode(v, f"{where}[{k!r}]", depth + 1)) for k, v in pairs
+            )
+        if kind in (list, tuple, deque, *OTHER.values()):
+            items = [self.encode(item, f"{where}[{k}]", depth + 1) for k, item in enumerate(value)]
+            if kind is deque:
+                return Part("deque", (tuple(items), value.maxlen))
+            return kind(items) if kind in KNOWN else Part(kind.__name__, tuple(items))
+        if id(value) not in self._encoded:
+            self._encoded[id(value)] = value, self._object(value, where, depth)
+        return self._encoded[id(value)][1]
 
-    def _object(self, value: Any, where: str, depth: int) -> dict:
+    def _object(self, value: Any, where: str, depth: int) -> Any:
         if isinstance(value, Tensor):
             return self._tensor(value, where)
         if isinstance(value, nn.Module) and id(value) in self._modules:
-            return {"module": self._modules[id(value)]}
-        if isinstance(value, (np.ndarray, np.generic)):
+            return Part("module", self._modules[id(value)])
+        if isinstance(value, np.ndarray | np.generic):
             return self._array(value, where)
         if isinstance(value, FIXED):
-            return {"fixed": type(value).__name__}
+            return Part("fixed", type(value).__name__)
         if _constant(value):
-            return {"constant": repr(value)}
+            return Part("constant", repr(value))
         if (state := _state_of(value)) is not None:
-            return {"state": self.encode(state, where, depth + 1)}
+            return Part("state", self.encode(state, where, depth + 1))
         raise CannotBeSaved(
             f"{where} holds a {type(value).__name__}: keep plain values and tensors there, or give the class "
             "state_dict() and load_state_dict(state)"
         )
 
-    def store(self, value: Tensor) -> str:
-        """The name under which the content of `value` is kept."""
-        name = f"{self._prefix}{len(self.tensors)}"
-        value = value.detach()
-        self.tensors[name] = value.clone() if self._copy else value
-        return name
+    def content(self, value: Tensor) -> Tensor:
+        """Return the numbers of `value`, whatever it is a part of."""
+        return value.detach().clone() if self._copy else value.detach()
 
-    def _tensor(self, value: Tensor, where: str) -> dict:
+    def _tensor(self, value: Tensor, where: str) -> Any:
         if id(value) in self._of_model:
-            return {"parameter": self._of_model[id(value)]}
+            return Part("parameter", self._of_model[id(value)])
         if type(value) not in (Tensor, nn.Parameter) or value.layout != torch.strided or value.is_quantized:
             raise CannotBeSaved(f"{where} holds a tensor of a special kind: keep a dense one")
         if value.grad_fn is not None:
             raise CannotBeSaved(f"{where} holds a tensor with the graph behind it: detach it")
         base = self._storage.get(value.untyped_storage().data_ptr()) if value.numel() else None
         if base is not None and self._dtypes[base] == value.dtype:
-            return {"view": base, "size": list(value.shape), "stride": value.stride(), "at": value.storage_offset()}
-        made: dict[str, Any] = {"tensor": self.store(value)}
+            return Part("view", (base, tuple(value.shape), value.stride(), value.storage_offset()))
         if value.requires_grad:
-            made["learns"] = "parameter" if isinstance(value, nn.Parameter) else "tensor"
-        return made | ({"device": str(value.device)} if value.device.type != "cpu" else {})
+            return Part("parameter itself" if isinstance(value, nn.Parameter) else "leaf", self.content(value))
+        return self.content(value)
 
-    def _array(self, value: np.ndarray | np.generic, where: str) -> dict:
+    def _array(self, value: np.ndarray | np.generic, where: str) -> Part:
         array = np.asarray(value)
         if array.dtype.hasobject or array.dtype.fields:
             raise CannotBeSaved(f"{where} holds an array of {array.dtype}: keep numbers")
-        content = torch.from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.uint8).copy())
-        kind = "array" if isinstance(value, np.ndarray) else "scalar"
-        return {kind: self.store(content), "dtype": array.dtype.str, "shape": list(array.shape)}
+        numbers = torch.from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.uint8).copy())
+        return Part("array" if isinstance(value, np.ndarray) else "scalar", (numbers, array.dtype.str, array.shape))
 
 
 class Decoder:
-    """Makes values of JSON and `tensors` again, beside a `model` that was built anew in the same way.
+    """Turns encoded values back, beside a `model` that was built anew in the same way.
 
-    Content that fits neither raises KeyError, IndexError, TypeError, ValueError, AttributeError or RuntimeError.
+    Content that does not fit raises KeyError, IndexError, TypeError, ValueError, AttributeError or RuntimeError.
     """
 
-    def __init__(self, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-        self._modules = dict(model.named_modules())
-        self._of_model = dict(named_tensors(model))
-        self._tensors = tensors
-        self._made: dict[str, Tensor] = {}
+    def __init__(self, model: nn.Module) -> None:
+        self._modules, self._of_model = dict(model.named_modules()), dict(named_tensors(model))
+        self._decoded: dict[int, tuple[Any, Tensor]] = {}
 
     def decode(self, content: Any, present: Any = None) -> Any:
-        """The value; `present` is what stands in its place now, for what can only be restored in place."""
-        if not isinstance(content, dict):
-            return content
-        kind, inner = next(iter(content)), next(iter(content.values()))
-        if kind in ROW.values():
-            row = [self.decode(one, _at(present, k)) for k, one in enumerate(inner)]
-            return {name: made for made, name in ROW.items()}[kind](row)
+        """Return the value; `present` is the object in its place now, for what can only be restored in place."""
+        kind = type(content)
+        if kind is Part:
+            return self._part(content.kind, content.content, present)
+        if kind in (list, tuple):
+            return kind(self.decode(item, _at(present, k)) for k, item in enumerate(content))
+        if kind in (dict, OrderedDict):
+            keys = [self.decode(key) for key in content]
+            return kind((k, self.decode(v, _at(present, k))) for k, v in zip(keys, content.values(), strict=True))
+        return self._tensor(content, present) if isinstance(content, Tensor) else content
+
+    def _part(self, kind: str, content: Any, present: Any) -> Any:
+        if kind in OTHER:
+            return OTHER[kind](map(self.decode, content))
         if kind == "deque":
-            return deque((self.decode(one, _at(present, k)) for k, one in enumerate(inner)), content["most"])
-        if kind in ("dict", "ordered"):
-            pairs = [(self.decode(key), value) for key, value in inner]
-            made = OrderedDict() if kind == "ordered" else {}
-            made.update((key, self.decode(value, _at(present, key))) for key, value in pairs)
-            return made
+            return deque((self.decode(item, _at(present, k)) for k, item in enumerate(content[0])), content[1])
         if kind == "module":
-            return self._modules[inner]
+            return self._modules[content]
         if kind == "parameter":
-            return self._of_model[inner]
+            return self._of_model[content]
         if kind == "view":
-            base = self._of_model[inner].detach()
-            return base.as_strided(content["size"], content["stride"], content["at"])
-        if kind == "tensor":
-            return self._tensor(content, present)
+            return self._of_model[content[0]].detach().as_strided(*content[1:])
+        if kind in ("parameter itself", "leaf"):
+            return self._tensor(content, present, learns=kind)
         if kind in ("array", "scalar"):
-            raw = self._tensors[inner].numpy().tobytes()
-            array = np.frombuffer(raw, np.dtype(content["dtype"])).reshape(content["shape"]).copy()
+            array = np.frombuffer(content[0].numpy().tobytes(), np.dtype(content[1])).reshape(content[2]).copy()
             return array if kind == "array" else array[()]
-        if kind == "fixed":
-            if type(present).__name__ != inner:
-                raise ValueError(f"a {inner} was expected")
+        if kind in ("fixed", "constant"):
+            if content != (type(present).__name__ if kind == "fixed" else repr(present)):
+                raise ValueError(f"{content} was expected")
             return present
-        if kind == "constant":
-            if repr(present) != inner:
-                raise ValueError(f"{inner} was expected")
-            return present
-        if kind == "int":
-            return int(inner, 16)
-        if kind == "float":
-            return float(inner)
         if kind == "state":
-            _restore(present, self.decode(inner))
+            _restore(present, self.decode(content))
             return present
         raise ValueError(f"unknown kind {kind!r}")
 
-    def _tensor(self, content: dict, present: Any) -> Tensor:
-        name, value = content["tensor"], self._tensors[content["tensor"]]
-        if name in self._made:
-            return self._made[name]
-        learns = content.get("learns")
-        if learns and isinstance(present, Tensor) and present.requires_grad and present.shape == value.shape:
-            with torch.no_grad():
-                made = present.copy_(value)  # an optimiser may hold it
-        else:
-            made = value.to(content.get("device", "cpu"), copy=True)
-            made = nn.Parameter(made) if learns == "parameter" else made.requires_grad_(bool(learns))
-        self._made[name] = made
-        return made
+    def _tensor(self, value: Tensor, present: Any, learns: str = "") -> Tensor:
+        if id(value) not in self._decoded:
+            if learns and isinstance(present, Tensor) and present.requires_grad and present.shape == value.shape:
+                with torch.no_grad():
+                    tensor = present.copy_(value)  # an optimiser may refer to it
+            else:
+                tensor = value.clone()
+                tensor = nn.Parameter(tensor) if learns == "parameter itself" else tensor.requires_grad_(bool(learns))
+            self._decoded[id(value)] = value, tensor
+        return self._decoded[id(value)][1]
 
 
-def _number(value: float) -> Any:
-    """JSON for a number that every reader reads as the same one."""
-    if isinstance(value, int):
-        return value if abs(value) < WHOLE else {"int": hex(value)}
-    return value if math.isfinite(value) else {"float": repr(value)}
+def holds_tensors(content: Any) -> bool:
+    """Whether encoded content has numbers or a state somewhere, so that it cannot be compared by `==`."""
+    if isinstance(content, Part) and content.kind == "state":
+        return True
+    if isinstance(content, dict):
+        return any(map(holds_tensors, content.values()))
+    return isinstance(content, Tensor) or isinstance(content, list | tuple) and any(map(holds_tensors, content))
 
 
 def _constant(value: Any) -> bool:
-    """A value that cannot change and that its repr tells whole: a TaskInfo, a Stage, a method's Settings, a path."""
+    """Whether a value cannot change and its repr describes all of it: a TaskInfo, a Stage, a method's Settings, a path."""
     if dataclasses.is_dataclass(value):
         return value.__dataclass_params__.frozen
     if isinstance(value, BaseModel):
