@@ -20,6 +20,7 @@ tiny: $(READY)  ## every experiment of config/paper on synthetic clips
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 audit-dependencies:  ## known vulnerabilities of the pinned packages; asks PyPI's service, so it needs the network
 	$(PYTHON) -m venv $(VENV)/audit

@@ -25,8 +25,8 @@ def settings_of(method: type[Method], given: dict[str, Any], where: str) -> Any:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
-        given = f"{name} = {first['input']!r}: " if name else ""  # without: several settings do not go together
-        raise InputError(f"{where}: {method.name}: {given}{message}") from None
+        value = f"{name} = {first['input']!r}: " if name else ""  # without: several settings do not go together
+        raise InputError(f"{where}: {method.name}: {value}{message}") from None
     check_cell(settings, f"{where}: {method.name}")
     return settings
 
