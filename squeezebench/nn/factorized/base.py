@@ -60,14 +60,36 @@ class LinearMap(nn.Module):
 class TensorMap(LinearMap):
     """A map that is a network of cores over input modes (product D) and output modes (product O).
 
-    x is read with its first mode slowest (C order), and so is y.
+    x is read with its first mode slowest (C order), and so is y. A subclass names the arguments of its constructor,
+    checks them, and gives the shapes of its cores; the closed form of its parameters follows.
     """
+
+    arguments: ClassVar[tuple[str, ...]] = ("in_modes", "out_modes", "ranks")
 
     max_elements = contraction.MAX_ELEMENTS  # bound on the intermediates kept at a time, see contraction.apply
 
     def __init__(self, in_modes: tuple[int, ...], out_modes: tuple[int, ...]) -> None:
         super().__init__(prod(in_modes), prod(out_modes))
         self.in_modes, self.out_modes = in_modes, out_modes
+
+    @staticmethod
+    def _checked(*arguments: Any) -> tuple[Any, ...]:
+        """The arguments of the constructor with one rank for each bond. Raises ValueError if they do not fit."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _shapes(*checked: Any) -> list[tuple[int, ...]]:
+        """The shape of each core, in the order of the parameters."""
+        raise NotImplementedError
+
+    @classmethod
+    def count(cls, *arguments: Any, **named: Any) -> int:
+        """Parameters by the closed form of the map's paper, for the arguments of the constructor."""
+        return sum(prod(shape) for shape in cls._shapes(*cls._checked(*arguments, **named)))
+
+    def settings(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in self.arguments}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def _set_network(self, inputs: str, outputs: str, words: Sequence[str]) -> None:
         """Called once by the subclass, when its parameters exist."""

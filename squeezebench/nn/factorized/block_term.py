@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +24,7 @@ class BlockTermMap(TensorMap):
     """
 
     name = "bt"
+    arguments = ("in_modes", "out_modes", "ranks", "blocks")
 
     def __init__(
         self,
@@ -35,10 +35,10 @@ class BlockTermMap(TensorMap):
         *,
         std: float | None = None,
     ) -> None:
-        in_modes, out_modes, ranks, blocks = _checked(in_modes, out_modes, ranks, blocks)
+        in_modes, out_modes, ranks, blocks = self._checked(in_modes, out_modes, ranks, blocks)
         super().__init__(in_modes, out_modes)
         self.ranks, self.blocks = ranks, blocks
-        core, *factors = _shapes(in_modes, out_modes, ranks, blocks)
+        core, *factors = self._shapes(in_modes, out_modes, ranks, blocks)
         self.core = nn.Parameter(torch.empty(core))
         self.factors = nn.ParameterList(torch.empty(s) for s in factors)
         std = default_std(self.in_features, self.out_features, std)
@@ -56,9 +56,27 @@ class BlockTermMap(TensorMap):
         return max(i * j for i, j in zip(*check_pairs(in_modes, out_modes), strict=True))
 
     @staticmethod
-    def count(in_modes: Sequence[int], out_modes: Sequence[int], ranks: int | Sequence[int], blocks: int = 1) -> int:
-        """N (sum_k I_k J_k R_k + prod_k R_k)."""
-        return sum(prod(shape) for shape in _shapes(*_checked(in_modes, out_modes, ranks, blocks)))
+    def _checked(
+        in_modes: Sequence[int], out_modes: Sequence[int], ranks: int | Sequence[int], blocks: int = 1
+    ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
+        in_modes, out_modes = check_pairs(in_modes, out_modes)
+        if blocks < 1:
+            raise ValueError(f"blocks must be at least 1, got {blocks}")
+        return (
+            in_modes,
+            out_modes,
+            spread_ranks("ranks", ranks, [i * j for i, j in zip(in_modes, out_modes, strict=True)]),
+            blocks,
+        )
+
+    @staticmethod
+    def _shapes(
+        in_modes: tuple[int, ...], out_modes: tuple[int, ...], ranks: tuple[int, ...], blocks: int
+    ) -> list[tuple[int, ...]]:
+        return [
+            (blocks, *ranks),
+            *((blocks, i, j, r) for i, j, r in zip(in_modes, out_modes, ranks, strict=True)),
+        ]
 
     @classmethod
     def from_dense(
@@ -86,34 +104,3 @@ class BlockTermMap(TensorMap):
         shapes = [p.shape for p in built.parameters()]
         set_cores(built, [part.reshape(shape) for part, shape in zip(stacked, shapes, strict=True)], weight.dtype)
         return built
-
-    def settings(self) -> dict[str, Any]:
-        return {
-            "in_modes": list(self.in_modes),
-            "out_modes": list(self.out_modes),
-            "ranks": list(self.ranks),
-            "blocks": self.blocks,
-        }
-
-
-def _checked(
-    in_modes: Sequence[int], out_modes: Sequence[int], ranks: int | Sequence[int], blocks: int
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
-    in_modes, out_modes = check_pairs(in_modes, out_modes)
-    if blocks < 1:
-        raise ValueError(f"blocks must be at least 1, got {blocks}")
-    return (
-        in_modes,
-        out_modes,
-        spread_ranks("ranks", ranks, [i * j for i, j in zip(in_modes, out_modes, strict=True)]),
-        blocks,
-    )
-
-
-def _shapes(
-    in_modes: tuple[int, ...], out_modes: tuple[int, ...], ranks: tuple[int, ...], blocks: int
-) -> list[tuple[int, ...]]:
-    return [
-        (blocks, *ranks),
-        *((blocks, i, j, r) for i, j, r in zip(in_modes, out_modes, ranks, strict=True)),
-    ]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from numbers import Integral
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +30,7 @@ class HierarchicalTuckerMap(TensorMap):
     """
 
     name = "ht"
+    arguments = ("in_modes", "out_modes", "leaf_ranks", "inner_ranks")
 
     def __init__(
         self,
@@ -41,12 +41,12 @@ class HierarchicalTuckerMap(TensorMap):
         *,
         std: float | None = None,
     ) -> None:
-        in_modes, out_modes, leaf_ranks, inner_ranks = _checked(in_modes, out_modes, leaf_ranks, inner_ranks)
+        in_modes, out_modes, leaf_ranks, inner_ranks = self._checked(in_modes, out_modes, leaf_ranks, inner_ranks)
         super().__init__(in_modes, out_modes)
         self.leaf_ranks, self.inner_ranks = leaf_ranks, inner_ranks
-        frames, transfers = _shapes(in_modes, out_modes, leaf_ranks, inner_ranks)
-        self.frames = nn.ParameterList(torch.empty(shape) for shape in frames)
-        self.transfers = nn.ParameterList(torch.empty(shape) for shape in transfers)
+        shapes = self._shapes(in_modes, out_modes, leaf_ranks, inner_ranks)
+        self.frames = nn.ParameterList(torch.empty(shape) for shape in shapes[: len(in_modes)])
+        self.transfers = nn.ParameterList(torch.empty(shape) for shape in shapes[len(in_modes) :])
         std = default_std(self.in_features, self.out_features, std)
         random_cores(self.tensors(), prod(leaf_ranks) * prod(inner_ranks), std)
         d, nodes = len(in_modes), tree(len(in_modes))
@@ -67,15 +67,34 @@ class HierarchicalTuckerMap(TensorMap):
         return max(_between(edge, sizes) for edge in edges)
 
     @staticmethod
-    def count(
+    def _checked(
         in_modes: Sequence[int],
         out_modes: Sequence[int],
         leaf_ranks: int | Sequence[int],
         inner_ranks: int | Sequence[int],
-    ) -> int:
-        """sum over leaves of m_k n_k r_k + sum over inner nodes of r_parent r_left r_right."""
-        frames, transfers = _shapes(*_checked(in_modes, out_modes, leaf_ranks, inner_ranks))
-        return sum(prod(shape) for shape in (*frames, *transfers))
+    ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        in_modes, out_modes = check_pairs(in_modes, out_modes)
+        sizes = _sizes(in_modes, out_modes)
+        nodes = tree(len(sizes))
+        leaf_ranks = spread_ranks("leaf_ranks", leaf_ranks, [_between([size], sizes) for size in sizes])
+        below = [_between(sizes[node.start : node.stop], sizes) for node in nodes[1:]]
+        exact = not isinstance(inner_ranks, Integral)
+        ranks = spread_ranks("inner_ranks", inner_ranks, below) if below or exact else ()
+        return in_modes, out_modes, leaf_ranks, _bounded_by_children(nodes, leaf_ranks, ranks, exact)
+
+    @staticmethod
+    def _shapes(
+        in_modes: tuple[int, ...],
+        out_modes: tuple[int, ...],
+        leaf_ranks: tuple[int, ...],
+        inner_ranks: tuple[int, ...],
+    ) -> list[tuple[int, ...]]:
+        """Of the frames and then of the transfer tensors."""
+        d = len(in_modes)
+        rank = [(r,) for r in leaf_ranks] + [()] + [(r,) for r in inner_ranks]  # the root has no parent
+        frames = [(r, m, n) for r, m, n in zip(leaf_ranks, in_modes, out_modes, strict=True)]
+        transfers = [(*rank[d + k], *rank[node.left], *rank[node.right]) for k, node in enumerate(tree(d))]
+        return [*frames, *transfers]
 
     @classmethod
     def from_dense(
@@ -111,14 +130,6 @@ class HierarchicalTuckerMap(TensorMap):
         leaves = [frame.T.reshape(p.shape) for frame, p in zip(frames, built.frames, strict=True)]
         set_cores(built, same_norms([*leaves, *(transfers[k] for k in range(len(nodes)))]), weight.dtype)
         return built
-
-    def settings(self) -> dict[str, Any]:
-        return {
-            "in_modes": list(self.in_modes),
-            "out_modes": list(self.out_modes),
-            "leaf_ranks": list(self.leaf_ranks),
-            "inner_ranks": list(self.inner_ranks),
-        }
 
 
 @dataclass(frozen=True)
@@ -159,22 +170,6 @@ def _between(inside: Sequence[int], sizes: Sequence[int]) -> int:
     return min(prod(inside), prod(sizes) // prod(inside))
 
 
-def _checked(
-    in_modes: Sequence[int],
-    out_modes: Sequence[int],
-    leaf_ranks: int | Sequence[int],
-    inner_ranks: int | Sequence[int],
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    in_modes, out_modes = check_pairs(in_modes, out_modes)
-    sizes = _sizes(in_modes, out_modes)
-    nodes = tree(len(sizes))
-    leaf_ranks = spread_ranks("leaf_ranks", leaf_ranks, [_between([size], sizes) for size in sizes])
-    below = [_between(sizes[node.start : node.stop], sizes) for node in nodes[1:]]
-    exact = not isinstance(inner_ranks, Integral)
-    ranks = spread_ranks("inner_ranks", inner_ranks, below) if below or exact else ()
-    return in_modes, out_modes, leaf_ranks, _bounded_by_children(nodes, leaf_ranks, ranks, exact)
-
-
 def _bounded_by_children(
     nodes: Sequence[Node], leaf_ranks: tuple[int, ...], ranks: Sequence[int], exact: bool
 ) -> tuple[int, ...]:
@@ -186,17 +181,3 @@ def _bounded_by_children(
             check_rank(f"inner_ranks[{k - 1}]", ranks[k - 1], left * right)
         ranks[k - 1] = min(ranks[k - 1], left * right)
     return tuple(ranks)
-
-
-def _shapes(
-    in_modes: tuple[int, ...],
-    out_modes: tuple[int, ...],
-    leaf_ranks: tuple[int, ...],
-    inner_ranks: tuple[int, ...],
-) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """Of the frames and of the transfer tensors."""
-    d = len(in_modes)
-    rank = [(r,) for r in leaf_ranks] + [()] + [(r,) for r in inner_ranks]  # the root has no parent
-    frames = [(r, m, n) for r, m, n in zip(leaf_ranks, in_modes, out_modes, strict=True)]
-    transfers = [(*rank[d + k], *rank[node.left], *rank[node.right]) for k, node in enumerate(tree(d))]
-    return frames, transfers

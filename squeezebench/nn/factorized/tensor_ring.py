@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +34,10 @@ class TensorRingMap(TensorMap):
         *,
         std: float | None = None,
     ) -> None:
-        in_modes, out_modes, ranks = _checked(in_modes, out_modes, ranks)
+        in_modes, out_modes, ranks = self._checked(in_modes, out_modes, ranks)
         super().__init__(in_modes, out_modes)
         self.ranks = ranks
-        self.cores = nn.ParameterList(torch.empty(s) for s in _shapes(in_modes, out_modes, ranks))
+        self.cores = nn.ParameterList(torch.empty(s) for s in self._shapes(in_modes, out_modes, ranks))
         random_cores(self.cores, prod(ranks), default_std(self.in_features, self.out_features, std))
         n, length = len(in_modes), len(ranks)
         mode, r = letters(length), letters(length, length)
@@ -53,9 +52,22 @@ class TensorRingMap(TensorMap):
         return min(prod(check_modes("in_modes", in_modes)), prod(check_modes("out_modes", out_modes)))
 
     @staticmethod
-    def count(in_modes: Sequence[int], out_modes: Sequence[int], ranks: int | Sequence[int]) -> int:
-        """sum_k R_{k-1} mode_k R_k over input and output modes."""
-        return sum(prod(shape) for shape in _shapes(*_checked(in_modes, out_modes, ranks)))
+    def _checked(
+        in_modes: Sequence[int], out_modes: Sequence[int], ranks: int | Sequence[int]
+    ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        in_modes, out_modes = check_modes("in_modes", in_modes), check_modes("out_modes", out_modes)
+        modes = (*in_modes, *out_modes)
+        ranks = spread_ranks("ranks", ranks, [min(prod(in_modes), prod(out_modes))] * len(modes))
+        for k in range(len(modes)):  # a bond wider than what its core has on its other sides is redundant
+            left = ranks[k - 1] * modes[k - 1]
+            right = modes[k] * ranks[(k + 1) % len(ranks)]
+            check_rank(f"ranks[{k}]", ranks[k], min(left, right))
+        return in_modes, out_modes, ranks
+
+    @staticmethod
+    def _shapes(in_modes: tuple[int, ...], out_modes: tuple[int, ...], ranks: tuple[int, ...]) -> list[tuple[int, ...]]:
+        modes = (*in_modes, *out_modes)
+        return [(ranks[k], modes[k], ranks[(k + 1) % len(ranks)]) for k in range(len(modes))]
 
     @classmethod
     def from_dense(
@@ -84,9 +96,6 @@ class TensorRingMap(TensorMap):
         set_cores(built, cores, weight.dtype)
         return built
 
-    def settings(self) -> dict[str, Any]:
-        return {"in_modes": list(self.in_modes), "out_modes": list(self.out_modes), "ranks": list(self.ranks)}
-
 
 def _chain(tensor: Tensor, ranks: Sequence[int]) -> list[Tensor]:
     """TT-SVD of a tensor whose first and last axis are open bonds: they join the first and the last mode."""
@@ -97,21 +106,3 @@ def _chain(tensor: Tensor, ranks: Sequence[int]) -> list[Tensor]:
     cores = tensor_train(tensor.reshape(sizes), ranks)
     bonds = (left, *ranks, right)
     return [core.reshape(bonds[k], mode, bonds[k + 1]) for k, (core, mode) in enumerate(zip(cores, modes, strict=True))]
-
-
-def _checked(
-    in_modes: Sequence[int], out_modes: Sequence[int], ranks: int | Sequence[int]
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    in_modes, out_modes = check_modes("in_modes", in_modes), check_modes("out_modes", out_modes)
-    modes = (*in_modes, *out_modes)
-    ranks = spread_ranks("ranks", ranks, [min(prod(in_modes), prod(out_modes))] * len(modes))
-    for k in range(len(modes)):  # a bond wider than what its core has on its other sides is redundant
-        left = ranks[k - 1] * modes[k - 1]
-        right = modes[k] * ranks[(k + 1) % len(ranks)]
-        check_rank(f"ranks[{k}]", ranks[k], min(left, right))
-    return in_modes, out_modes, ranks
-
-
-def _shapes(in_modes: tuple[int, ...], out_modes: tuple[int, ...], ranks: tuple[int, ...]) -> list[tuple[int, ...]]:
-    modes = (*in_modes, *out_modes)
-    return [(ranks[k], modes[k], ranks[(k + 1) % len(ranks)]) for k in range(len(modes))]

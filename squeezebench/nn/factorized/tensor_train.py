@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +34,10 @@ class TensorTrainMap(TensorMap):
         *,
         std: float | None = None,
     ) -> None:
-        in_modes, out_modes, ranks = _checked(in_modes, out_modes, ranks)
+        in_modes, out_modes, ranks = self._checked(in_modes, out_modes, ranks)
         super().__init__(in_modes, out_modes)
         self.ranks = ranks
-        self.cores = nn.ParameterList(torch.empty(s) for s in _shapes(in_modes, out_modes, ranks))
+        self.cores = nn.ParameterList(torch.empty(s) for s in self._shapes(in_modes, out_modes, ranks))
         random_cores(self.cores, prod(ranks), default_std(self.in_features, self.out_features, std))
         d = len(in_modes)
         m, n, r = letters(d), letters(d, d), letters(d - 1, 2 * d)
@@ -56,9 +55,24 @@ class TensorTrainMap(TensorMap):
         return max(_limits(*check_pairs(in_modes, out_modes)), default=1)
 
     @staticmethod
-    def count(in_modes: Sequence[int], out_modes: Sequence[int], ranks: int | Sequence[int]) -> int:
-        """sum_k r_{k-1} m_k n_k r_k."""
-        return sum(prod(shape) for shape in _shapes(*_checked(in_modes, out_modes, ranks)))
+    def _checked(
+        in_modes: Sequence[int], out_modes: Sequence[int], ranks: int | Sequence[int]
+    ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        in_modes, out_modes = check_pairs(in_modes, out_modes)
+        ranks = spread_ranks("ranks", ranks, _limits(in_modes, out_modes)) if len(in_modes) > 1 else ()
+        padded = (1, *ranks, 1)
+        for k in range(len(ranks)):  # a bond wider than one of its cores is redundant, and no SVD yields it
+            left, right = (
+                padded[k] * in_modes[k] * out_modes[k],
+                in_modes[k + 1] * out_modes[k + 1] * padded[k + 2],
+            )
+            check_rank(f"ranks[{k}]", ranks[k], min(left, right))
+        return in_modes, out_modes, ranks
+
+    @staticmethod
+    def _shapes(in_modes: tuple[int, ...], out_modes: tuple[int, ...], ranks: tuple[int, ...]) -> list[tuple[int, ...]]:
+        padded = (1, *ranks, 1)
+        return [(padded[k], m, n, padded[k + 1]) for k, (m, n) in enumerate(zip(in_modes, out_modes, strict=True))]
 
     @classmethod
     def from_dense(
@@ -71,30 +85,7 @@ class TensorTrainMap(TensorMap):
         set_cores(built, [core.reshape(p.shape) for core, p in zip(cores, built.cores, strict=True)], weight.dtype)
         return built
 
-    def settings(self) -> dict[str, Any]:
-        return {"in_modes": list(self.in_modes), "out_modes": list(self.out_modes), "ranks": list(self.ranks)}
-
 
 def _limits(in_modes: tuple[int, ...], out_modes: tuple[int, ...]) -> list[int]:
     sizes = [m * n for m, n in zip(in_modes, out_modes, strict=True)]
     return [min(prod(sizes[:k]), prod(sizes[k:])) for k in range(1, len(sizes))]
-
-
-def _checked(
-    in_modes: Sequence[int], out_modes: Sequence[int], ranks: int | Sequence[int]
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    in_modes, out_modes = check_pairs(in_modes, out_modes)
-    ranks = spread_ranks("ranks", ranks, _limits(in_modes, out_modes)) if len(in_modes) > 1 else ()
-    padded = (1, *ranks, 1)
-    for k in range(len(ranks)):  # a bond wider than one of its cores is redundant, and no SVD yields it
-        left, right = (
-            padded[k] * in_modes[k] * out_modes[k],
-            in_modes[k + 1] * out_modes[k + 1] * padded[k + 2],
-        )
-        check_rank(f"ranks[{k}]", ranks[k], min(left, right))
-    return in_modes, out_modes, ranks
-
-
-def _shapes(in_modes: tuple[int, ...], out_modes: tuple[int, ...], ranks: tuple[int, ...]) -> list[tuple[int, ...]]:
-    padded = (1, *ranks, 1)
-    return [(padded[k], m, n, padded[k + 1]) for k, (m, n) in enumerate(zip(in_modes, out_modes, strict=True))]
