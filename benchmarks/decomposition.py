@@ -150,7 +150,8 @@ def main() -> None:
 
 
 def _line(row: dict) -> str:
-    text = f"{row['decomposition']:12} {row['shape'][0]:5} x {row['shape'][1]:<5} order {row['order']} rank {row['rank']:<3}"
+    rows, columns = row["shape"]
+    text = f"{row['decomposition']:12} {rows:5} x {columns:<5} order {row['order']} rank {row['rank']:<3}"
     for side in ("ours", "tensorly"):
         seconds, error = row.get(f"{side}_seconds"), row.get(f"{side}_error", "has none")
         text += f"  {side} " + (f"{seconds:8.4f} s, error {error:.4f}" if seconds is not None else str(error))

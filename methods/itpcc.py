@@ -11,9 +11,9 @@ class ITPCC(MaskedMethod):
     """Rostami et al., WACV 2025: h_s = (mu_s + sigma_s eps) SCS_s, one (mu, sigma) for each set s of coupled channels.
 
     Loss (Eq. 20): mean cross-entropy + gamma / N sum_s |SCS_s| log(1 + mu_s^2 / sigma_s^2). |SCS_s| is the number of
-    channels in the set; the sets are found from the graph (nn/feedforward/coupling.py), a channel on its own is a set
-    of size 1. Of an LSTM above the network each hidden unit is a set of its four gate channels, masked where it is
-    read; a channel that the network gives takes the column of the LSTM that reads it along.
+    channels in the set. The sets are read off the dependency graph (nn/pruning/dependency_graph.py); a channel on its
+    own is a set of size 1. Each hidden unit of an LSTM above the network is a set of its four gate channels, masked
+    at its readers; if a channel of the network goes, so does the column of the LSTM that reads it.
 
     What the paper leaves open, and is chosen here: N_b of Eq. 20 is the number of training examples (any other choice
     is another gamma), mu starts near 1 and sigma^2 near e^-9, a set stays iff mu^2 / sigma^2 exceeds `threshold`, and
@@ -57,7 +57,7 @@ class ITPCC(MaskedMethod):
         """Coupled channels that stay, sum_s |SCS_s|, and hidden units."""
         if not isinstance(model, nn.MaskedNetwork):
             return {}
-        channels = sum(one.size * int(model.masks[one.name].keep().sum()) for one in model.sets)
+        channels = sum(units.size * int(model.masks[units.name].keep().sum()) for units in model.sets)
         if not isinstance(model.network, nn.FrameRecurrent):
             return {"kept_channels": channels}
         return {"kept_channels": channels, "kept_hidden": sum(map(len, nn.surviving_units(model.network.recurrent)))}

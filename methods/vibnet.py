@@ -70,7 +70,7 @@ class VIBNet(MaskedMethod):
         s = self.settings
         model = super().build(task)
         if s.multipliers is not None and len(s.multipliers) != len(model.sets):
-            names = ", ".join(one.name for one in model.sets)
+            names = ", ".join(masked.name for masked in model.sets)
             raise ValueError(f"{len(s.multipliers)} multipliers for the {len(model.sets)} masked layers {names}")
         self._look(model)
         dense = nn.track_sizes(model).sizes(nn.track_sizes(model).alive({}))
@@ -105,8 +105,8 @@ class VIBNet(MaskedMethod):
         if stage.name.startswith("compress"):
             self.kept = nn.track_sizes(model).kept(self._alive(model))
             self._hold(model)
-            one = example(model.network.inputs).to(next(model.parameters()).device)
-            model = nn.narrowed(model, self.kept, one)
+            image = example(model.network.inputs).to(next(model.parameters()).device)
+            model = nn.narrowed(model, self.kept, image)
             self._look(model)
             self._weigh(model)
         return nn.compact_network(model) if stage.name == self._last_masked() else model
@@ -122,7 +122,7 @@ class VIBNet(MaskedMethod):
     def _first_layer_bound(self, model):
         """The KL term's bound on what the first hidden layer tells of the input, in nats (the poster's Figure 2):
         1/2 sum_j log(1 + alpha_j) over its units that stay, times the positions of its map. Pixels are none."""
-        first = next(one for one in model.sets if not one.name.endswith("pixels"))
+        first = next(masked for masked in model.sets if not masked.name.endswith("pixels"))
         stays = self.kept[first.name] & model.masks[first.name].keep().cpu()
         return 0.5 * first.positions * model.masks[first.name].alpha().detach().cpu()[stays].log1p().sum().item()
 
@@ -153,21 +153,21 @@ class VIBNet(MaskedMethod):
         s, sets = self.settings, model.sets
         if s.weighting == "limits":
             alive = self._alive(model)
-            worth = [sum(self._relief(model, alive, one).values()) for one in sets]
-            units = [int(alive[list(one.labels)].sum()) for one in sets]
+            worth = [sum(self._relief(model, alive, masked).values()) for masked in sets]
+            units = [int(alive[list(masked.labels)].sum()) for masked in sets]
             total = sum(w * n for w, n in zip(worth, units, strict=True))
             weights = [w * sum(units) / total if total else 1.0 for w in worth]
         else:
             name = s.network.removeprefix("vgg16_").upper()
             side = model.network.frame[1]
             published = nn.CONFIGURATIONS[name].multipliers(side) if name in nn.CONFIGURATIONS else [1.0] * len(sets)
-            weights = [one.positions * m for one, m in zip(sets, published, strict=True)]
+            weights = [masked.positions * m for masked, m in zip(sets, published, strict=True)]
         own = s.multipliers or [1.0] * len(sets)
-        self.gamma = {one.name: w * m for one, w, m in zip(sets, weights, own, strict=True)}
+        self.gamma = {masked.name: w * m for masked, w, m in zip(sets, weights, own, strict=True)}
 
-    def _relief(self, model, alive, one):
+    def _relief(self, model, alive, masked):
         """Limit -> the share of it that removing one unit of a set saves; a limit that is met counts a tenth."""
-        labels = [label for label in one.labels if alive[label]]
+        labels = [label for label in masked.labels if alive[label]]
         if not labels:
             return dict.fromkeys(self.limits, 0.0)
         without = alive.copy()
@@ -186,7 +186,7 @@ class VIBNet(MaskedMethod):
         if progress < ramp or all(limit == inf for limit in self.limits.values()):
             return
         alive = self._alive(model)
-        alpha = {one.name: model.masks[one.name].alpha().cpu().tolist() for one in model.sets}
+        alpha = {masked.name: model.masks[masked.name].alpha().cpu().tolist() for masked in model.sets}
 
         def over(wanted):
             sizes = nn.track_sizes(model).sizes(alive)
@@ -209,14 +209,16 @@ class VIBNet(MaskedMethod):
 
     def _carrying(self, model, alive, limit):
         """(set, unit, label) of every unit that may go for `limit`; the last unit of a layer stays."""
-        left = {one.name: [k for k, label in enumerate(one.labels) if alive[label]] for one in model.sets}
-        saves = {one.name: self._relief(model, alive, one)[limit] * len(left[one.name]) for one in model.sets}
+        left = {s.name: [k for k, label in enumerate(s.labels) if alive[label]] for s in model.sets}
+        saves = {
+            s.name: self._relief(model, alive, s)[limit] * len(left[s.name]) for s in model.sets
+        }
         least = CARRIES * max((saves[name] for name in saves if len(left[name]) > 1), default=inf)
         return [
-            (one.name, k, one.labels[k])
-            for one in model.sets
-            if len(left[one.name]) > 1 and saves[one.name] >= least
-            for k in left[one.name]
+            (s.name, k, s.labels[k])
+            for s in model.sets
+            if len(left[s.name]) > 1 and saves[s.name] >= least
+            for k in left[s.name]
         ]
 
     @without_gradients

@@ -252,14 +252,14 @@ class _Run:
         reference = None
         if isinstance(spec.model, RecurrentSettings) and cell_of(spec.model.cell).torch_module:
             reference = DenseReference(info.inputs, spec.model.hidden, spec.model.layers, info.classes, spec.model.cell)
-        found, labels = predict(compact, task, "test", device), task.labels("test")
+        predicted, labels = predict(compact, task, "test", device), task.labels("test")
         confusion = np.zeros((info.classes, info.classes), dtype=int)
-        np.add.at(confusion, (labels, found), 1)
+        np.add.at(confusion, (labels, predicted), 1)
         return {
             "accuracy": Accuracy(
                 train=accuracy(compact, task, "train", device),
                 validation=accuracy(compact, task, "validation", device),
-                test=float((found == labels).mean()),
+                test=float((predicted == labels).mean()),
                 test_final_epoch=final,
             ),
             "shape": Shape(inputs=info.inputs, steps=info.steps, classes=info.classes, has_lengths=info.has_lengths),
@@ -278,7 +278,7 @@ class _Run:
                 info.inputs,
                 info.steps,
                 score=self._score(task),
-                test=float((found == labels).mean()),
+                test=float((predicted == labels).mean()),
             ),
         }
 

@@ -27,9 +27,9 @@ def find_methods(plugins: Iterable[str | Path] = ()) -> dict[str, MethodFile]:
     return base.find("methods", METHODS, plugins)
 
 
-def pick(found: Mapping[str, MethodFile], name: str) -> MethodFile:
+def pick(methods: Mapping[str, MethodFile], name: str) -> MethodFile:
     """The method file called `name`. Raises InputError, with the names that are near, if there is none."""
-    return base.pick(found, name, "method")
+    return base.pick(methods, name, "method")
 
 
 @cache

@@ -85,7 +85,7 @@ def precisions(model: nn.Module, score: Score | None, test: float | None = None)
 
     What is scored is what was read back; in float32 it has the bits of `model`, whose accuracy is `test`.
     """
-    found, contents = {}, {}
+    stored, contents = {}, {}
     copied = copy.deepcopy(model)
     for precision in PRECISIONS:
         contents[precision] = serialise(model, precision)
@@ -93,8 +93,8 @@ def precisions(model: nn.Module, score: Score | None, test: float | None = None)
         if precision != "float32":
             copied.load_state_dict(deserialise(contents[precision]))
             accuracy = None if score is None else score(copied)
-        found[precision] = StoredAs(bytes=len(contents[precision]), test=accuracy)
-    return found, contents["float32"]
+        stored[precision] = StoredAs(bytes=len(contents[precision]), test=accuracy)
+    return stored, contents["float32"]
 
 
 def _medians(by_batch: dict[str, Timing]) -> dict[str, float]:

@@ -128,5 +128,5 @@ def latency(
     models: dict[str, nn.Module], inputs: int, steps: int, batches: tuple[int, ...] = BATCHES, seconds: float = 0.05
 ) -> dict[str, dict[str, float]]:
     """Median milliseconds of a forward pass, one thread, the models interleaved: {model: {batch size: ms}}."""
-    found = timings({name: forward_of(model) for name, model in models.items()}, inputs, steps, batches, seconds)
-    return {name: {batch: t.median for batch, t in by_batch.items()} for name, by_batch in found.items()}
+    times = timings({name: forward_of(model) for name, model in models.items()}, inputs, steps, batches, seconds)
+    return {name: {batch: t.median for batch, t in by_batch.items()} for name, by_batch in times.items()}

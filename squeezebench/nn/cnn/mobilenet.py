@@ -81,11 +81,11 @@ class MobileNetV2(nn.Module):
     ):
         super().__init__()
         self.stem = nn.Sequential(Conv2d(channels, stem, 3, 1, 1, bias=False), BatchNorm2d(stem), nn.ReLU6())
-        made, width = [], stem
+        built, width = [], stem
         for block in blocks:
-            made.append(InvertedResidual(width, **block))
+            built.append(InvertedResidual(width, **block))
             width = block["out"]
-        self.blocks = nn.Sequential(*made)
+        self.blocks = nn.Sequential(*built)
         self.last = nn.Sequential(Conv2d(width, last, 1, bias=False), BatchNorm2d(last), nn.ReLU6())
         self.avgpool = GlobalAverage()
         self.fc = None if classes is None else Linear(last, classes)

@@ -94,13 +94,13 @@ class Configuration:
 
     def multipliers(self, side: int = 32) -> list[float]:
         """VIBNet's KL multipliers, one for each masked layer in the network's order."""
-        found = []
+        multipliers = []
         for layer in self.layers:
             if isinstance(layer, int):
-                found.append(1.0 / side**self.power)
+                multipliers.append(1.0 / side**self.power)
             else:
                 side //= 2
-        return found + [1.0] * len(self.head)
+        return multipliers + [1.0] * len(self.head)
 
 
 CONFIGURATIONS = {

@@ -108,7 +108,7 @@ class _Follower(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule):
         super().__init__(module, garbage_collect_values=False)
-        self.found, self.count = DependencyGraph(), 0
+        self.result, self.count = DependencyGraph(), 0
         self.ties: list[tuple[np.ndarray, np.ndarray]] = []
         self.parents: list[np.ndarray] = []
         self.fixed: list[np.ndarray] = []
@@ -147,39 +147,39 @@ class _Follower(fx.Interpreter):
         raise InputError(f"coupled channels: operation {n.target!r} ({n.name}) is not one whose channels are known")
 
     def _module(self, n: fx.Node, value) -> np.ndarray | None:
-        module, path, found = self.fetch_attr(n.target), n.target, self.found
+        module, path, result = self.fetch_attr(n.target), n.target, self.result
         source, given = self.numbers.get(n.args[0]), self.env[n.args[0]]
         if isinstance(module, nn.Conv2d) and _depthwise(module):
             if source is None:
                 raise InputError(f"coupled channels: {path} is depthwise on the network's input; that is not known")
-            found.positions[path] = value.shape[2:].numel()
-            return self._note(found.depthwise, path, source)
+            result.positions[path] = value.shape[2:].numel()
+            return self._note(result.depthwise, path, source)
         if isinstance(module, nn.Conv2d | nn.Linear | RecurrentClassifier):
             if getattr(module, "groups", 1) > 1:
                 raise InputError(f"coupled channels: {path} is a grouped convolution; only depthwise ones are known")
-            self._note(found.reads, path, source)
-            found.positions[path] = value.shape[2:].numel()
-            return self._note(found.makes, path, self.new(value.shape[1]))
+            self._note(result.reads, path, source)
+            result.positions[path] = value.shape[2:].numel()
+            return self._note(result.makes, path, self.new(value.shape[1]))
         if isinstance(module, Select):
             features = None if source is None else _spread(source, given[0].numel())
             index = np.arange(module.size) if module.index is None else module.index.cpu().numpy()
             out = self.new(len(index), None if features is None else features[index])
-            self._note(found.selects, path, (features, out))
-            found.positions[path] = 1
+            self._note(result.selects, path, (features, out))
+            result.positions[path] = 1
             return out
         if source is None:
             return None
         if isinstance(module, PaddedShortcut):
             out = np.concatenate([self.new(module.front), source, self.new(module.back)])
-            self._note(found.pads, path, (source, out))
+            self._note(result.pads, path, (source, out))
             return out
         if isinstance(module, nn.Flatten):
             return self._reshaped(n, source, given, value)
         if isinstance(module, nn.MaxPool2d):
-            found.pools[n.name], found.pooled_positions[n.name] = source, value.shape[2:].numel()
+            result.pools[n.name], result.pooled_positions[n.name] = source, value.shape[2:].numel()
             return source
         if isinstance(module, _CHANNELWISE_MODULES):
-            return self._note(found.carries, path, source) if module.state_dict() else source
+            return self._note(result.carries, path, source) if module.state_dict() else source
         raise InputError(f"coupled channels: {path} is a {type(module).__name__}, which is not one of the known layers")
 
     def _note(self, table: dict, path: str, value):
@@ -213,16 +213,16 @@ class _Follower(fx.Interpreter):
         return np.concatenate(parts)
 
     def dependencies(self) -> DependencyGraph:
-        found = self.found
-        found.parent = np.concatenate([*self.parents, np.zeros(0, int)]).astype(int)
+        result = self.result
+        result.parent = np.concatenate([*self.parents, np.zeros(0, int)]).astype(int)
         rows, columns = (np.concatenate([*(t[k] for t in self.ties), np.zeros(0, int)]) for k in (0, 1))
         graph = coo_matrix((np.ones(len(rows)), (rows.astype(int), columns.astype(int))), (self.count, self.count))
-        count, found.label = connected_components(graph, directed=False)
-        found.fixed = np.zeros(count, bool)
+        count, result.label = connected_components(graph, directed=False)
+        result.fixed = np.zeros(count, bool)
         for numbers in self.fixed:
-            found.fixed[found.label[numbers]] = True
-        found.sets = _sets(found)
-        return found
+            result.fixed[result.label[numbers]] = True
+        result.sets = _sets(result)
+        return result
 
 
 def _depthwise(conv: nn.Conv2d) -> bool:
@@ -234,16 +234,16 @@ def _spread(numbers: np.ndarray, features: int) -> np.ndarray:
     return np.repeat(numbers, features // len(numbers)) if len(numbers) else numbers
 
 
-def _sets(found: DependencyGraph) -> list[CoupledSet]:
+def _sets(result: DependencyGraph) -> list[CoupledSet]:
     """Sets that live in the same layers, side by side; in the order in which the network makes them."""
     members: dict[int, list[tuple[str, int]]] = {}
-    for path in found.positions:  # in the order of the forward pass
-        numbers = found.selects[path][1] if path in found.selects else (found.makes | found.depthwise)[path]
-        for channel, label in enumerate(found.label[numbers].tolist()):
+    for path in result.positions:  # in the order of the forward pass
+        numbers = result.selects[path][1] if path in result.selects else (result.makes | result.depthwise)[path]
+        for channel, label in enumerate(result.label[numbers].tolist()):
             members.setdefault(label, []).append((path, channel))
     groups: dict[tuple[str, ...], list[int]] = {}
     for label, places in members.items():
-        if not found.fixed[label]:
+        if not result.fixed[label]:
             groups.setdefault(tuple(path for path, _ in places), []).append(label)
     names: dict[str, int] = {}
     sets = []
@@ -251,7 +251,7 @@ def _sets(found: DependencyGraph) -> list[CoupledSet]:
         names[paths[0]] = names.get(paths[0], 0) + 1
         name = paths[0].replace(".", "_") + (f"_part{names[paths[0]]}" if names[paths[0]] > 1 else "")
         places = tuple(Member(path, tuple(members[v][k][1] for v in labels)) for k, path in enumerate(paths))
-        sets.append(CoupledSet(name, len(labels), len(paths), found.positions[paths[0]], places, tuple(labels)))
+        sets.append(CoupledSet(name, len(labels), len(paths), result.positions[paths[0]], places, tuple(labels)))
     return sets
 
 

@@ -97,13 +97,13 @@ class MaskedNetwork(nn.Module):
 
 def _as_slices(chain: list[np.ndarray], total: int) -> list[slice | Tensor]:
     """Columns of z for each feature: a slice where they are neighbours (no copy), indices otherwise."""
-    found: list[slice | Tensor] = []
+    slices: list[slice | Tensor] = []
     for columns in chain:
         if (columns == total).all():
             continue
         run = len(columns) > 0 and (np.diff(columns) == 1).all()
-        found.append(slice(int(columns[0]), int(columns[-1]) + 1) if run else torch.from_numpy(columns))
-    return found
+        slices.append(slice(int(columns[0]), int(columns[-1]) + 1) if run else torch.from_numpy(columns))
+    return slices
 
 
 class _Reading:

@@ -36,9 +36,9 @@ class SizeTracker:
         A flattened element goes with its channel, and a channel that nobody reads any more goes as well.
         """
         alive = np.ones(len(self.graph.fixed) + 1, bool)
-        for one in self.sets:
-            if one.name in kept:
-                alive[np.array(one.labels, int)] = kept[one.name].cpu().numpy()
+        for units in self.sets:
+            if units.name in kept:
+                alive[np.array(units.labels, int)] = kept[units.name].cpu().numpy()
         for _, out in self.graph.selects.values():
             chain = self.graph.ancestry(out)
             if len(chain) > 1:
@@ -48,7 +48,7 @@ class SizeTracker:
 
     def kept(self, alive: np.ndarray) -> Kept:
         """The same by set."""
-        return {one.name: torch.from_numpy(alive[np.array(one.labels, int)]) for one in self.sets}
+        return {units.name: torch.from_numpy(alive[np.array(units.labels, int)]) for units in self.sets}
 
     def sizes(self, alive: np.ndarray) -> Sizes:
         """Of the network that is left."""
@@ -90,7 +90,7 @@ def narrowed(masked: MaskedNetwork, kept: Mapping[str, Tensor], example: Tensor)
     )
     small = MaskedNetwork(network, example, **masked.mask_settings)
     widths = {name: int(stays.sum()) for name, stays in kept.items()}
-    if {one.name: one.width for one in small.sets} != widths:
+    if {units.name: units.width for units in small.sets} != widths:
         return masked
     with torch.no_grad():
         for name, stays in kept.items():

@@ -58,17 +58,17 @@ class SidewaysNet(nn.Module):
         frames = self.frames(x, length)
         batch, steps = frames.shape[:2]
         table = self.timetable(steps)
-        made = [frames.flatten(0, 1)]
+        outputs = [frames.flatten(0, 1)]
         for unit, module in enumerate(self.units, 1):
             direct, *shortcut = table.sources(unit)
-            inputs = [made[direct], *(self._newer(made[source], batch, steps) for source in shortcut)]
-            made.append(module(*inputs))
-        return made[-1].unflatten(0, (batch, steps))[:, : table.losses]
+            inputs = [outputs[direct], *(self._newer(outputs[source], batch, steps) for source in shortcut)]
+            outputs.append(module(*inputs))
+        return outputs[-1].unflatten(0, (batch, steps))[:, : table.losses]
 
-    def _newer(self, made: Tensor, batch: int, steps: int) -> Tensor:
+    def _newer(self, outputs: Tensor, batch: int, steps: int) -> Tensor:
         """(B * T, ...) the same unit's activations span - 1 frames later, the last frame held."""
-        index = torch.arange(steps, device=made.device) + (self.span - 1)
-        return made.unflatten(0, (batch, steps))[:, index.clamp(max=steps - 1)].flatten(0, 1)
+        index = torch.arange(steps, device=outputs.device) + (self.span - 1)
+        return outputs.unflatten(0, (batch, steps))[:, index.clamp(max=steps - 1)].flatten(0, 1)
 
     def forward(self, x: Tensor, length: Tensor | None = None) -> Tensor:
         """x (B, T, D) float, length (B,) int or None -> logits (B, classes), the mean over the valid frames."""

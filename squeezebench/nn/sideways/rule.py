@@ -76,11 +76,11 @@ class Worker:
                 self.loss += scalar.item()
         named = {name: p for name, p in self.unit.named_parameters() if p.requires_grad}
         wanted = [h for h in inputs if h.requires_grad] + list(named.values())
-        found = iter(
+        gradients = iter(
             torch.autograd.grad(output if scalar is None else scalar, wanted, grad_outputs=gradient, allow_unused=True)
         )
-        down = [next(found) if h.requires_grad else None for h in inputs]
-        for name, update in zip(named, found, strict=True):
+        down = [next(gradients) if h.requires_grad else None for h in inputs]
+        for name, update in zip(named, gradients, strict=True):
             if update is not None:
                 self.sums[name] = self.sums[name].add_(update) if name in self.sums else update.clone()
         return output.detach(), down
@@ -107,10 +107,10 @@ def sideways_gradients(net: SidewaysNet, x: Tensor, labels: Tensor, length: Tens
     table = net.timetable(frames.shape[1])
     weights = frame_weights(table.losses, len(x), length, frames)
     workers = {number: Worker(unit) for number, unit in enumerate(net.units, 1)}
-    made: dict[int, Tensor] = {}  # h_l of the tick before
+    outputs: dict[int, Tensor] = {}  # h_l of the tick before
     mail: dict[tuple[int, int], Tensor] = {}  # pseudo-gradients of the tick before, by (reader, source)
     for tick in range(table.ticks):
-        made[0] = frames[:, table.frame(tick)]
+        outputs[0] = frames[:, table.frame(tick)]
         new: dict[int, Tensor] = {}
         sent: dict[tuple[int, int], Tensor] = {}
         for number, worker in workers.items():
@@ -119,10 +119,10 @@ def sideways_gradients(net: SidewaysNet, x: Tensor, labels: Tensor, length: Tens
             sources, senders = table.sources(number), table.senders(number, tick)
             gradient = total([mail[sender, number] for sender in senders]) if senders else None
             target = target_at(table, tick, labels, weights) if number == net.depth else None
-            inputs = [made[source] for source in sources]
+            inputs = [outputs[source] for source in sources]
             new[number], down = worker.tick(inputs, [source > 0 for source in sources], gradient, target)
             sent |= {(number, source): part for source, part in zip(sources, down, strict=True) if part is not None}
-        made, mail = new, sent
+        outputs, mail = new, sent
     for number, worker in workers.items():
         worker.finish(share_of(table, number, weights))
     return workers[net.depth].loss

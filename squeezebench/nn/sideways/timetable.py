@@ -98,9 +98,9 @@ class Timetable:
     @cached_property
     def _learning(self) -> dict[int, frozenset[int]]:
         """By module, the ticks at which it learns; by induction from the top."""
-        found = {self.depth: frozenset(range(self.depth - 1, self.depth - 1 + self.losses))}
+        learning = {self.depth: frozenset(range(self.depth - 1, self.depth - 1 + self.losses))}
         combine = frozenset.union if self.flush == "hold" else frozenset.intersection
         for module in range(self.depth - 1, 0, -1):
-            arrivals = [frozenset(tick + 1 for tick in found[reader]) for reader in self.readers(module)]
-            found[module] = combine(*arrivals) & frozenset(self.working(module))
-        return found
+            arrivals = [frozenset(tick + 1 for tick in learning[reader]) for reader in self.readers(module)]
+            learning[module] = combine(*arrivals) & frozenset(self.working(module))
+        return learning

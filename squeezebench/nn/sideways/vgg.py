@@ -150,8 +150,8 @@ class VideoVGG(SidewaysNet):
         height, width = (side // self._spec["unshuffle"] for side in self.shape[1:])
         total = 0
         for unit in self.units:
-            found = (module for module in unit.modules() if isinstance(module, nn.Conv2d))
-            total += height * width * sum(convolution.weight.numel() for convolution in found)
+            convolutions = (module for module in unit.modules() if isinstance(module, nn.Conv2d))
+            total += height * width * sum(convolution.weight.numel() for convolution in convolutions)
             height, width = (side // 2 if unit.pool else side for side in (height, width))
         return steps * (total + unit.head.weight.numel())
 
@@ -180,13 +180,13 @@ def video_vgg_weights(
     layers: int = 1,
 ) -> int:  # fmt: skip
     """Weights of its convolutions and its linear layer, by formula: neither biases nor norms."""
-    made = [channels, *(width * factor for factor in FORMS[name][0])]
-    total = made[-1] * classes
-    for number in range(1, len(made)):
-        reads = made[number - 1] * (unshuffle**2 if number == 1 else 1)
+    channels_of = [channels, *(width * factor for factor in FORMS[name][0])]
+    total = channels_of[-1] * classes
+    for number in range(1, len(channels_of)):
+        reads = channels_of[number - 1] * (unshuffle**2 if number == 1 else 1)
         if shortcut != "none" and number > span:  # the frames themselves are no start of a shortcut
-            beside = made[number - span]
+            beside = channels_of[number - span]
             total += beside * reads if shortcut == "sum" and beside != reads else 0
             reads += beside if shortcut == "concat" else 0
-        total += 9 * (reads + (layers - 1) * made[number]) * made[number]
+        total += 9 * (reads + (layers - 1) * channels_of[number]) * channels_of[number]
     return total
