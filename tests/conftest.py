@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
 # No example depends on the day, an earlier call or the load of the machine. `pytest -m long` draws others each time.
 COMMON = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("default", COMMON, derandomize=True)
-settings.register_profile("long", COMMON)
+settings.register_profile("default", COMMON, derandomize=True, max_examples=50)
+settings.register_profile("long", COMMON, max_examples=500)
 
 
 def pytest_configure(config: pytest.Config) -> None:

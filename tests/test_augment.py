@@ -66,7 +66,7 @@ def moved(raw: np.ndarray, down: int, across: int, mirrored: bool) -> np.ndarray
     steps=st.integers(1, 3),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_each_image_is_a_moved_one_as_if_it_had_been_moved_before_it_was_normalised(
     shift, flip, normalise, steps, seed
 ):

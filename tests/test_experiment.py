@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from squeezebench.base.errors import InputError
@@ -396,13 +396,11 @@ JSON = st.recursive(
 KEYS = st.sampled_from([*sorted(set(Experiment.model_fields) - {"plugins"}), "extra"])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(KEYS, JSON, max_size=3))
 def test_any_mapping_is_planned_or_refused_in_one_line(content):
     check(BASE | content)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(["source", "options", "training", "model", "frames", "split", "name"]),

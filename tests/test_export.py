@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -86,7 +87,13 @@ def in_onnxruntime(path, x, length=None):
 # ---------------------------------------------------------------------- every method, on digits
 
 
-@pytest.fixture(scope="module", params=METHODS)
+OTHERS = {"small_dense", "random_units", "low_rank", "tr_lstm", "bt_lstm", "ht_lstm", "fdht_lstm"}
+
+
+# The others leave the same module as one of these: a dense network, or one whose factorized layer is multiplied out.
+@pytest.fixture(
+    scope="module", params=[pytest.param(n, marks=pytest.mark.long if n in OTHERS else ()) for n in METHODS]
+)
 def run(request, tmp_path_factory):
     """A short real run of each method on digits."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -228,11 +235,23 @@ def test_where_the_data_are_not_there_int8_is_not_scored_and_says_why(tmp_path, 
 # ---------------------------------------------------------------------- parts
 
 
+FORMS = ({}, {"front": True}, {"front": False, "head": "two_layers"})
+
+
+def shapes() -> list:
+    """(layers, lengths, options): one layer as it is, two with the rest; the full product in the long form."""
+    every = itertools.product((1, 2), (False, True), FORMS)
+    return [
+        pytest.param(
+            *one, marks=() if one in ((1, False, {}), *((2, True, form) for form in FORMS)) else pytest.mark.long
+        )
+        for one in every
+    ]
+
+
 @pytest.mark.parametrize("cell", GATES)
-@pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("keep_factors", [False, True], ids=["standard", "vectors"])
-@pytest.mark.parametrize("lengths", [False, True], ids=["full", "lengths"])
-@pytest.mark.parametrize("options", [{}, {"front": True}, {"front": False, "head": "two_layers"}], ids=str)
+@pytest.mark.parametrize(("layers", "lengths", "options"), shapes())
 def test_batch_time_and_lengths_are_free(tmp_path, cell, layers, keep_factors, lengths, options):
     if "front" in options:
         options = options | {"front": TemporalSegments(6, 3, pool=options["front"])}

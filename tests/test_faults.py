@@ -29,6 +29,8 @@ RUDE = {  # name -> what it does on the way to a sound result
     "copies": "import os; os.fork()",
     "moves": "import os; os.chdir('/'); os.environ.clear(); os.environ['OMP_NUM_THREADS'] = 'no'",
     "reseeds": "import torch, numpy; torch.set_num_threads(2); numpy.random.seed(self.settings.hidden)",
+    "dies_once": "import os, pathlib, signal\nif not pathlib.Path('died').exists():\n"
+    "    pathlib.Path('died').touch()\n    os.kill(os.getpid(), signal.SIGKILL)",
     "quiet": "import os, sys; sys.stdout.close(); sys.stderr.close(); os.close(1)",
 }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from faults import bits, called, command, differing, records, write
 
+from squeezebench.cli.main import main
 from squeezebench.schema.record import RecordError, read_record
 
 SQUEEZEBENCH = [sys.executable, "-m", "squeezebench"]
@@ -31,6 +32,11 @@ def copy(undisturbed, tmp_path):
     """The finished experiment, with Snakemake's memory of it, to be damaged."""
     shutil.copytree(undisturbed, tmp_path / "copy")
     return tmp_path / "copy"
+
+
+def plan(folder: Path) -> None:
+    """`squeezebench plan`, in this process."""
+    assert main(["plan", str(folder / "tiny.yaml"), "--results", str(folder / "results")]) == 0
 
 
 def states(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -76,7 +82,7 @@ def test_a_disk_that_fills_up_loses_nothing_that_was_finished(undisturbed, small
     assert called(folder, [*SQUEEZEBENCH, "plan", "tiny.yaml"]).returncode == 0
     refused, kept = 0, {}
     used = sum(-(-path.stat().st_size // 4096) * 4 for path in (folder / "results").rglob("*"))
-    for room in (4, 16, 30, 60, 1000):  # KiB, where all of it takes about 130: a log, a start, a model, a record ...
+    for room in (4, 30, 1000):  # KiB; all of it takes about 130: a log, a start, a model, a record ...
         resize(f"size={used + room}k")
         for job in jobs(folder):
             done = called(folder, [*SQUEEZEBENCH, "job", PLAN, job])
@@ -88,7 +94,7 @@ def test_a_disk_that_fills_up_loses_nothing_that_was_finished(undisturbed, small
                 one_line(done, "No space left on device")
                 refused += 1
                 break
-    assert refused >= 3
+    assert refused == 2
     assert differing(bits(folder), bits(undisturbed)) == []
     resize("size=16m")
     done = called(folder, command())
@@ -99,7 +105,7 @@ def test_a_disk_that_fills_up_loses_nothing_that_was_finished(undisturbed, small
 def test_a_file_that_may_not_grow_is_no_failed_run(undisturbed, tmp_path):
     """RLIMIT_FSIZE, as a quota does: the record (12 KB and more) does not fit, and is made when it does."""
     folder = write(tmp_path, methods={"dense": {}}, seeds=[0])
-    assert called(folder, [*SQUEEZEBENCH, "plan", "tiny.yaml"]).returncode == 0
+    plan(folder)
     (job,) = jobs(folder)
     words = [*SQUEEZEBENCH, "job", PLAN, job]
     one_line(called(folder, ["bash", "-c", 'ulimit -f 2; exec "$@"', "bash", *words]), "File too large")
@@ -130,18 +136,18 @@ def test_a_file_in_the_way_of_the_results_is_one_line(tmp_path):
 # ---------------------------------------------------------------------- damaged
 
 
-@pytest.mark.parametrize("damage", ["empty", "half", "bit"])
-def test_a_damaged_record_is_made_again_and_no_other(undisturbed, copy, damage):
+def test_damaged_records_are_made_again_and_no_other(undisturbed, copy):
     before = states(copy)
-    name, path = min(records(copy).items())
-    content = bytearray(path.read_bytes())
-    if damage == "bit":
-        content[content.index(b'"test": 0.') + 10] ^= 1
-    path.write_bytes(content if damage == "bit" else content[: {"empty": 0, "half": len(content) // 2}[damage]])
+    empty, half, bit, _ = sorted(records(copy).items())
+    empty[1].write_bytes(b"")
+    half[1].write_bytes(half[1].read_bytes()[: half[1].stat().st_size // 2])
+    content = bytearray(bit[1].read_bytes())
+    content[content.index(b'"test": 0.') + 10] ^= 1
+    bit[1].write_bytes(content)
     done = called(copy, command())
     assert done.returncode == 0, done.stdout
     after = states(copy)
-    assert {one for one in before if before[one] != after[one]} == {name}
+    assert {name for name in before if before[name] != after[name]} == {empty[0], half[0], bit[0]}
     assert differing(bits(copy), bits(undisturbed)) == []
 
 
@@ -160,19 +166,17 @@ def test_no_flipped_bit_of_a_record_changes_what_is_read(undisturbed, tmp_path):
     assert refused > 290
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "history.csv"])
-def test_a_flipped_bit_beside_the_record_is_found_by_verify(copy, name):
-    sound = called(copy, [*SQUEEZEBENCH, "report", "results/tiny", "--verify"])
-    assert sound.returncode == 0, sound.stdout
-    place, path = min(records(copy).items())
-    file = path.with_name(name)
-    content = bytearray(file.read_bytes())
-    content[-3] ^= 4
-    file.write_bytes(content)
-    done = called(copy, [*SQUEEZEBENCH, "report", "results/tiny", "--verify"])
-    assert done.returncode == 1
-    assert any(place in line and {"model.safetensors": "model", "history.csv": name}[name] in line
-               for line in done.stdout.splitlines()), done.stdout  # fmt: skip
+def test_a_flipped_bit_beside_a_record_is_found_by_verify(copy, capsys):
+    (first, path), *_, (last, other) = sorted(records(copy).items())
+    for file in (path.with_name("model.safetensors"), other.with_name("history.csv")):
+        content = bytearray(file.read_bytes())
+        content[-3] ^= 4
+        file.write_bytes(content)
+    assert main(["report", str(copy / "results/tiny"), "--verify"]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if "/seed-" in line]
+    assert any(first in line and "model" in line for line in lines), lines
+    assert any(last in line and "history.csv" in line for line in lines), lines
+    assert all(first in line or last in line for line in lines), lines
 
 
 # ---------------------------------------------------------------------- clocks

@@ -6,7 +6,7 @@ from math import prod
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -95,7 +95,6 @@ def test_published_counts(name):
 
 
 @given(maps(), st.integers(1, 40), st.sampled_from([torch.float64, torch.float32]))
-@settings(max_examples=150, deadline=None)
 def test_forward_is_the_dense_matrix(module, rows, dtype):
     module = module.to(dtype)
     x = torch.randn(rows, module.in_features, dtype=dtype)
@@ -105,7 +104,6 @@ def test_forward_is_the_dense_matrix(module, rows, dtype):
 
 
 @given(maps())
-@settings(max_examples=60, deadline=None)
 def test_count_and_spec_describe_the_module(module):
     assert type(module).count(**module.settings()) == sum(p.numel() for p in module.parameters())
     again = module_from_spec(json.loads(json.dumps(module.spec())))
@@ -114,7 +112,6 @@ def test_count_and_spec_describe_the_module(module):
 
 
 @given(maps(), st.integers(1, 20))
-@settings(max_examples=60, deadline=None)
 def test_gradients_are_those_of_the_dense_matrix(module, rows):
     module = module.double()
     x = torch.randn(rows, module.in_features, dtype=torch.float64, requires_grad=True)

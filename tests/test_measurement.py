@@ -39,7 +39,7 @@ CELLS = known_cells()
 # ---------------------------------------------------------------------- parameters
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.sampled_from(["lstm", "gru"]),
     st.integers(1, 20),
@@ -240,7 +240,6 @@ def test_float16_halves_the_numbers_and_int8_quarters_the_matrices():
     assert sizes["float32"] - sizes["int8"] == pytest.approx(3 * matrices - scales, abs=300)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(0, 2**31), st.sampled_from([1e-3, 1.0, 1e3]))
 def test_rounding_to_int8_is_within_half_a_step(shape, seed, size):
     weight = size * torch.randn(shape, generator=torch.Generator().manual_seed(seed))

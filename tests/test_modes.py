@@ -3,7 +3,7 @@
 from math import prod
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from squeezebench.nn.factorized.modes import balanced_modes, check_modes, gate_modes, rank_for_budget
@@ -11,7 +11,6 @@ from squeezebench.nn.factorized.tensor_train import TensorTrainMap
 
 
 @given(st.integers(1, 60_000), st.integers(1, 6))
-@settings(max_examples=60, deadline=None)
 def test_balanced_modes_multiply_to_the_size(size, order):
     modes = balanced_modes(size, order)
     assert prod(modes) == size
@@ -20,7 +19,6 @@ def test_balanced_modes_multiply_to_the_size(size, order):
 
 
 @given(st.integers(1, 400))
-@settings(max_examples=60, deadline=None)
 def test_balanced_modes_have_the_least_sum(size):
     triples = [(a, b, size // a // b) for a in range(1, size + 1) for b in range(1, size + 1) if size % (a * b) == 0]
     assert sum(balanced_modes(size, 3)) == min(map(sum, triples))
@@ -50,7 +48,6 @@ def test_modes_must_be_positive_integers(modes):
 
 
 @given(st.integers(100, 200_000))
-@settings(max_examples=60, deadline=None)
 def test_rank_for_budget_is_the_largest_that_fits(budget):
     def count(rank):
         return TensorTrainMap.count((8, 8, 8), (16, 4, 4), rank)

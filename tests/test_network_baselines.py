@@ -163,7 +163,7 @@ def test_shrinking_cuts_whole_groups_and_the_network_without_them_is_the_same(na
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in groups.network.parameters())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(NESTED), st.floats(0.0, 0.3), st.integers(0, 99))
 def test_the_proximal_step_minimises_what_it_should(name, step, seed):
     """step * sum_g sqrt(|g|) ||w_g|| + ||w - v||^2 / 2, which is convex: no neighbour of the result is lower."""

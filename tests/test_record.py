@@ -65,7 +65,7 @@ def test_every_cut_is_noticed(tmp_path):
             read_record(path)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=ONE_FOLDER)
+@settings(suppress_health_check=ONE_FOLDER)
 @given(data=st.data())
 def test_a_flipped_bit_never_changes_what_is_read(tmp_path, data):
     """Either it is noticed, or the record is the same: white space, and 1.0 for 1.0000 are no damage."""
@@ -138,7 +138,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=ONE_FOLDER)
+@settings(suppress_health_check=ONE_FOLDER)
 @given(content=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_reading_anything_gives_a_record_or_says_why_not(tmp_path, content):
     path = tmp_path / RECORD_NAME
@@ -147,7 +147,7 @@ def test_reading_anything_gives_a_record_or_says_why_not(tmp_path, content):
         read_record(path)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=ONE_FOLDER)
+@settings(suppress_health_check=ONE_FOLDER)
 @given(changed=st.dictionaries(st.sampled_from([*Record.model_fields, "extra"]), JSON, min_size=1, max_size=3))
 def test_reading_a_signed_file_of_any_values_gives_a_record_or_says_why_not(tmp_path, changed):
     path = tmp_path / RECORD_NAME

@@ -166,7 +166,7 @@ def test_float32_gradients_are_those_of_plain_autograd(function, inputs, shape):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     steps=st.integers(1, 4),
     batch=st.integers(1, 4),

@@ -55,7 +55,7 @@ from squeezebench.schema.tuning import Tuning
 from squeezebench.schema.tuning_result import Axis, Trial, TuningResult, read_result
 from squeezebench.tools.export import read_module
 
-FUZZ = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 SLOW = settings(FUZZ, max_examples=10)
 
 

@@ -55,7 +55,6 @@ def assert_partition(split, rows):
     assert all(len(part) and (np.diff(part) > 0).all() for part in parts(split))
 
 
-@settings(max_examples=60, deadline=None)
 @given(labelled(), SHARES, SHARES, st.integers(0, 5), st.integers(0, 5))
 def test_random_split_is_a_stratified_partition(y, test_share, validation_share, split_seed, seed):
     split = make_split(
@@ -74,7 +73,7 @@ def test_random_split_is_a_stratified_partition(y, test_share, validation_share,
         assert abs(in_test - test_share * of_class) <= 1 + 1e-9  # one example of rounding
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(labelled(), st.integers(0, 3), st.integers(0, 50), st.integers(0, 50))
 def test_the_test_part_does_not_depend_on_the_runs_seed(y, split_seed, one, other):
     data = dataset(y)
@@ -86,7 +85,6 @@ def test_the_test_part_does_not_depend_on_the_runs_seed(y, split_seed, one, othe
     assert same == (first.digest == second.digest)
 
 
-@settings(max_examples=60, deadline=None)
 @given(grouped(), SHARES, st.integers(0, 5), st.integers(0, 20))
 def test_no_group_is_on_two_sides(made, share, split_seed, seed):
     y, group = made
@@ -125,7 +123,7 @@ def test_validation_rotates_over_few_groups_too():
     assert len(held) >= 4
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(labelled(), st.integers(0, 5))
 def test_official_split_keeps_the_given_test_part(y, seed):
     subset = np.where(np.arange(len(y)) % 3 == 2, "test", "train")
@@ -158,7 +156,7 @@ def test_a_class_with_one_training_example_stays_in_train():
     assert 6 in split.train
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(grouped(), SHARES, st.integers(0, 20))
 def test_each_group_is_left_out_exactly_once(made, share, seed):
     y, group = made
