@@ -6,7 +6,6 @@ It is there while a run is being made and after its process died, is locked by w
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from squeezebench.base.reading import without_link
 NAME = "unfinished"
 MOST_DEATHS = 2  # that somebody saw, without a checkpoint in between
 MOST_LOST = 10  # that nobody was left to tell of: Snakemake was killed, the machine stopped
-LOOK = 0.2  # seconds
 
 
 class Unfinished:
@@ -38,7 +36,6 @@ class Unfinished:
             print(f"{self._lock.path.parent}: {who} makes this run; waiting for it", file=sys.stderr, flush=True)
             self._said = True
         self._waiting()
-        time.sleep(LOOK)
 
     def begin(self) -> None:
         """One more process begins the run. Raises InputError where too many have died of it; OSError (a full disk)."""

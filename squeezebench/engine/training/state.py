@@ -190,11 +190,11 @@ def holds_tensors(content: Any) -> bool:
         return True
     if isinstance(content, dict):
         return any(map(holds_tensors, content.values()))
-    return isinstance(content, Tensor) or isinstance(content, list | tuple) and any(map(holds_tensors, content))
+    return isinstance(content, Tensor) or (isinstance(content, list | tuple) and any(map(holds_tensors, content)))
 
 
 def _constant(value: Any) -> bool:
-    """Whether a value cannot change and its repr describes all of it: a TaskInfo, a Stage, a method's Settings, a path."""
+    """Whether a value cannot change and its repr says all of it: a TaskInfo, a Stage, a method's Settings, a path."""
     if dataclasses.is_dataclass(value):
         return value.__dataclass_params__.frozen
     if isinstance(value, BaseModel):

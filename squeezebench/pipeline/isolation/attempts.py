@@ -76,7 +76,10 @@ class Supervisor:
 
     def _attempts(self, spec, method, folder, starts, resources, unfinished) -> Record:
         started = time.perf_counter()
-        work = lambda: make(spec, method, folder, starts, unfinished).status
+
+        def work() -> str:
+            return make(spec, method, folder, starts, unfinished).status
+
         ending = self.do(work, resources, spec.training.device)
         while ending.killed:
             unfinished.died()

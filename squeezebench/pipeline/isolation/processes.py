@@ -13,8 +13,6 @@ from pathlib import Path
 
 import psutil
 
-from squeezebench.base.locks import close_inherited
-
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
 PATIENCE = 5.0  # seconds for killed processes to disappear
@@ -34,7 +32,7 @@ def end_with(parent: int) -> None:
 
 
 def bind_children() -> None:
-    """What this process forks from now on holds no lock of ours, and ends with it.
+    """What this process forks from now on ends with it.
 
     The kernel counts the *thread* that forked as the parent, so only what the main thread forks is bound.
     """
@@ -44,7 +42,6 @@ def bind_children() -> None:
         state["parent"] = os.getpid() if threading.current_thread() is threading.main_thread() else 0
 
     def after() -> None:
-        close_inherited()
         if state["parent"]:
             end_with(state["parent"])
 
