@@ -9,12 +9,13 @@ from torch import nn
 from squeezebench.base.errors import InputError
 
 Class = TypeVar("Class", bound=type[nn.Module])
-_CLASSES: dict[str, type[nn.Module]] = {}
+_CLASSES: dict[str, dict[str, type[nn.Module]]] = {"class": {}, "map": {}}
 
 
 def register(cls: Class) -> Class:
-    """Class decorator: `module_from_spec` finds the class by its attribute `name`, or else by its own name."""
-    _CLASSES[getattr(cls, "name", cls.__name__)] = cls
+    """Class decorator: the class is found by its own name, a factorized layer by its attribute `name`."""
+    key, name = ("map", cls.name) if hasattr(cls, "name") else ("class", cls.__name__)
+    _CLASSES[key][name] = cls
     return cls
 
 
@@ -25,21 +26,20 @@ def module_from_spec(spec: dict[str, Any]) -> nn.Module:
     Raises InputError if no registered class has the name in `spec`.
     """
     key = "map" if "map" in spec else "class"
-    cls = _class_named(spec.get(key))
+    cls = _class_named(key, spec.get(key))
     if cls is None:
-        known = sorted(name for name, cls in _CLASSES.items() if (name != cls.__name__) == (key == "map"))
-        raise InputError(f"no {key} {spec.get(key)!r} is registered; there are {', '.join(known)}")
+        raise InputError(f"no {key} {spec.get(key)!r} is registered; there are {', '.join(sorted(_CLASSES[key]))}")
     if hasattr(cls, "from_spec"):
         return cls.from_spec(spec)
     return cls(**{name: value for name, value in spec.items() if name != key})
 
 
-def _class_named(name: object) -> type[nn.Module] | None:
+def _class_named(key: str, name: object) -> type[nn.Module] | None:
     """The registered class, whose module `squeezebench.nn` imports if nothing has done so before."""
     if not isinstance(name, str):
         return None
-    if name not in _CLASSES:
+    if name not in _CLASSES[key]:
         from squeezebench import nn as modules
 
         getattr(modules, name, None)
-    return _CLASSES.get(name)
+    return _CLASSES[key].get(name)

@@ -1,9 +1,10 @@
 """The decompositions of a trained matrix, all in float64.
 
-They are ours, and not tensorly's (0.10.0): with one thread and rank 16 tensorly gives the same errors, but takes for the
-matrices of 320 x 256 and 1280 x 8192 1.4 and 22 times as long for a truncated SVD, 2.7 and 13 times for a tensor train,
-and 1.7 and 8 times for a Tucker decomposition. Its tensor ring needs a first rank times a second one of at most the
-first mode, which the published ranks break, and it has no hierarchical Tucker (benchmarks/decomposition.py).
+They are ours and not tensorly's (0.10.0), which gives the same errors but takes longer: at rank 16, one thread, for
+matrices of 320 x 256, 1280 x 8192 and 4096 x 2048, a truncated SVD takes 1.4, 22 and 1.8 times as long, a tensor train
+2.7, 13 and 16 times, and a Tucker decomposition 1.7, 8 and 11 times. tensorly's tensor ring needs the product of two
+ranks to be at most the first mode, which the published ranks are not, and it has no hierarchical Tucker form. Figures:
+benchmarks/decomposition.py.
 """
 
 from __future__ import annotations
