@@ -210,9 +210,7 @@ class VIBNet(MaskedMethod):
     def _carrying(self, model, alive, limit):
         """(set, unit, label) of every unit that may go for `limit`; the last unit of a layer stays."""
         left = {s.name: [k for k, label in enumerate(s.labels) if alive[label]] for s in model.sets}
-        saves = {
-            s.name: self._relief(model, alive, s)[limit] * len(left[s.name]) for s in model.sets
-        }
+        saves = {s.name: self._relief(model, alive, s)[limit] * len(left[s.name]) for s in model.sets}
         least = CARRIES * max((saves[name] for name in saves if len(left[name]) > 1), default=inf)
         return [
             (s.name, k, s.labels[k])
