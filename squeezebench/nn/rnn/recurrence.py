@@ -44,7 +44,8 @@ def recurrence(
     _check(cell, gates, weight_hh, masks)
     low = autocast_dtype(gates)
     if low is not None:
-        gates, bias, *states = (None if t is None else t.float() for t in (gates, bias, *states))
+        gates = gates.float()
+        bias, *states = (None if t is None else t.float() for t in (bias, *states))
     z = _stack(masks, gates, weight_hh.shape[1])
     if not fast_path(*tensors):
         return cell.sequence(gates, weight_hh, bias, z, states)

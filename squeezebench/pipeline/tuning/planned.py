@@ -33,8 +33,8 @@ def plan_tuning(
 ) -> PlannedTuning:  # fmt: skip
     """Raises InputError in one line where an entry or a search space cannot be tuned.
 
-    place: (task, method). given: the method's entry; a value fixes its setting, a list is what is drawn from instead of
-    the declared search. elsewhere: settings that `model:`, `defaults:` or the protocol set. shared: what all runs of the
+    place: (task, method). given: the method's entry; a value fixes its setting, a list replaces the declared search.
+    elsewhere: settings that `model:`, `defaults:` or the protocol set. shared: what all runs of the
     task share, for the name of the job.
     """
     here = f"{where}: methods: {place[1]}"

@@ -59,7 +59,7 @@ class Study:
 
     @property
     def first(self) -> dict[str, Any] | None:
-        """The point to begin with: the method's own settings, at the ratio asked for where it has a setting for that."""
+        """The first point: the settings of the method itself, at the wanted ratio if it has a setting for that."""
         aimed = load(self.method).initial_trial(self.tuning.objective.ratio)
         settings = self.spec.settings
         return own_point(self.space, settings | aimed) or own_point(self.space, settings)

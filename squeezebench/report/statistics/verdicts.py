@@ -35,7 +35,7 @@ def headlines(task: str, groups: pd.DataFrame, chosen: pd.DataFrame) -> list[Hea
     here = leading_protocol(groups[(groups["task"] == task) & (groups["ok"] > 0)])
     rule = rule_of(here)
     words = captions(rule.name)["headlines"]
-    chosen = chosen[chosen.index.isin(here.index)]
+    chosen = chosen.loc[chosen.index.isin(here.index)]
     if here.empty:
         return [Headline("reference", words["nothing"], settled=False)]
     found = []
