@@ -159,7 +159,7 @@ def test_the_file_is_checked(folder, tmp_path):
     for text, says in [
         (content[:-20], "not a complete JSON file"),
         (json.dumps(changed), "does not match its digest"),
-        ("[]", "does not match its digest"),
+        ("[]", "a JSON object is expected"),
     ]:
         (tmp_path / "inference.json").write_text(text)
         with pytest.raises(InputError, match=says):

@@ -374,7 +374,7 @@ def test_a_damaged_start_is_trained_again(run, trainings, tmp_path, damage):
     before = run("iss")
     (path,) = (tmp_path / "starts").glob("*.safetensors")
     content = path.read_bytes()
-    other = content.replace(b"dense pretraining", b"dense smart")  # still a safetensors file; its words do not matter
+    other = content.replace(b"dense pretraining", b"dense pretrained!")  # its words do not matter
     path.write_bytes({"cut": content[:-9], "empty": b"", "noise": b"\x00" * 99, "other": other}[damage])
     after = run("iss", folder="again")
     assert len(trainings) == (1 if damage == "other" else 2)
