@@ -119,6 +119,6 @@ def test_another_version_of_the_executor_is_left_alone(monkeypatch, caplog):
 
     before = plugin.Executor.run_jobs
     assert before.__module__ != "squeezebench.pipeline.slurm.slurm_arrays"
-    monkeypatch.setattr(slurm_arrays, "MENDED", "0.0.0")
-    slurm_arrays.mend()
+    monkeypatch.setattr(slurm_arrays, "PATCHED", "0.0.0")
+    slurm_arrays.patch()
     assert plugin.Executor.run_jobs is before and "job arrays were tested with 0.0.0 only" in caplog.text

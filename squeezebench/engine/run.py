@@ -84,7 +84,7 @@ def execute(spec: RunSpec, method: MethodFile, folder: Path, starts: Path, progr
         return kept
     unfinished, finished = Unfinished(folder), False
     try:
-        record = kept_record(spec, method, folder)  # of whom we waited for
+        record = kept_record(spec, method, folder)  # written by the process that held the lock
         record = record or make(spec, method, folder, starts, unfinished, progress)
         finished = True
     except KeyboardInterrupt:

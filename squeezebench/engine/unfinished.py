@@ -47,7 +47,7 @@ class Unfinished:
         self._lock.note(deaths=deaths, lost=lost + 1)
 
     def got_on(self) -> None:
-        """A checkpoint was written: a death that comes is no death in vain, and the first one again."""
+        """A checkpoint was written, so that the count of interruptions without progress starts again at 0."""
         self._lock.note(deaths=0, lost=1)
 
     def died(self) -> None:

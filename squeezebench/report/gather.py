@@ -73,7 +73,7 @@ def gather(folder: Path, plan: Path | None = None) -> Gathered:
             problems.append(_problem("damaged", promised or _guess(place), reason, place))
         else:
             if by_path and promised is None and record.status != "ok":
-                continue  # a failure that the plan no longer asks for, of a method that was mended since
+                continue  # a failure that the plan no longer asks for, of a method that has been corrected since
             rows.append(_row(record, place, promised is not None, planned))
     present = {row["path"] for row in rows} | {problem["path"] for problem in problems}
     for place, run in by_path.items():

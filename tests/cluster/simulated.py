@@ -42,7 +42,7 @@ FATES = {  # state that Slurm shows -> share of the tasks that meet it, in their
 HALF_WRITTEN = 0.3  # of those: share that leaves a truncated record behind
 UNSEEN = 0.05  # share of the tasks that `squeue` does not show for their first seconds
 SILENT_CALLS = 7  # each so-manieth call of `squeue` finds no controller
-MOST_FAILURES = 2  # of one job: what `retries` of profiles/default mends
+MOST_FAILURES = 2  # for one job: as many as `retries` of profiles/default makes good
 CLIENT = """\
 #!{python} -S
 import json, socket, sys

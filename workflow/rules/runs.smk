@@ -5,7 +5,7 @@ from squeezebench.pipeline.slurm import slurm_arrays
 from squeezebench.pipeline.slurm.allocation import LONGEST_MINUTES
 from squeezebench.pipeline.slurm.allocation import Allocation
 
-slurm_arrays.mend()
+slurm_arrays.patch()
 ASKED = Allocation(PLAN)
 # The Python that runs Snakemake; with `--sdm conda` or `--sdm apptainer` the environment's own, on this source.
 DEPLOYED = ["env", f"PYTHONPATH={workflow.basedir}", "python"]

@@ -64,7 +64,7 @@ class Supervisor:
             return kept
         unfinished, finished = Unfinished(folder, self.check), False
         try:
-            record = kept_record(spec, method, folder)  # of whom we waited for
+            record = kept_record(spec, method, folder)  # written by the process that held the lock
             record = record or self._attempts(spec, method, folder, starts, resources, unfinished)
             finished = True
         except (KeyboardInterrupt, SystemExit):

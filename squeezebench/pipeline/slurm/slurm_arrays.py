@@ -1,4 +1,4 @@
-"""Job arrays that hold: a mend of snakemake-executor-plugin-slurm 2.6.1, for as long as it needs one.
+"""A patch of the job arrays of snakemake-executor-plugin-slurm 2.6.1, until the plugin has a better form.
 
 Its arrays do not stand up to runs of unequal length. Each task checks the *first* task's output after its own work, so
 that whoever finishes earlier is called a failure and its output is removed (issue 447 of the plugin); jobs beyond
@@ -21,18 +21,18 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-PLUGIN, MENDED = "snakemake-executor-plugin-slurm", "2.6.1"
+PLUGIN, PATCHED = "snakemake-executor-plugin-slurm", "2.6.1"
 log = logging.getLogger("squeezebench")
 
 
-def mend() -> None:
+def patch() -> None:
     """Put `run_jobs` and `sacct` into the plugin; nothing happens where the plugin is not installed."""
     try:
         found = version(PLUGIN)
     except PackageNotFoundError:
         return
-    if found != MENDED:
-        log.warning("%s %s: job arrays were tested with %s only; the plugin's own are used", PLUGIN, found, MENDED)
+    if found != PATCHED:
+        log.warning("%s %s: job arrays were tested with %s only; the plugin's own are used", PLUGIN, found, PATCHED)
         return
     plugin = import_module("snakemake_executor_plugin_slurm")
     plugin.Executor.run_jobs = run_jobs
