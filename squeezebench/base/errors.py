@@ -39,7 +39,7 @@ def printable(text: str) -> str:
 
 
 def of_machine(error: BaseException) -> bool:
-    """Whether a disk is full, damaged or read-only. It says nothing of a run, which is made again when there is room."""
+    """Whether a disk is full, damaged or read-only. It says nothing of a run, which is made again if there is room."""
     known = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
     return isinstance(error, OSError) and error.errno in known
 
