@@ -63,6 +63,14 @@ class BottleneckMask(nn.Module):
             return self.chosen.to(self.mu.device)
         return self.alpha().detach() > self.threshold
 
+    def expected(self) -> Tensor:
+        """How likely each unit is to stay, in (0, 1), (units,): alpha / (alpha + threshold), 1/2 at the threshold.
+
+        With a threshold of 1 it is the signal's part of the unit's power, mu^2 / (mu^2 + sigma^2).
+        """
+        alpha = self.alpha().detach()
+        return alpha / (alpha + self.threshold)
+
     def kl(self) -> Tensor:
         """sum_j log(1 + mu_j^2 / sigma_j^2), the KL term of Eq. 6 without beta (and without the dropped 1/2)."""
         return torch.log1p(self.alpha()).sum()

@@ -1,0 +1,146 @@
+"""Sizes that are given: how a method ends at a size of dense / ratio, whatever it compresses with.
+
+A ratio becomes a budget, a number of parameters by the counting rule of the task (`budget_of`). A method whose size
+follows from its settings (widths, ranks, parts that are kept) looks for the largest size within the budget and says
+in its `skip` if even its smallest one is larger (`unreachable`). A method whose penalty decides what goes does two
+things:
+
+1. While it compresses, `SizeController` moves the weight of the penalty so that the expected size follows a schedule
+   from dense to the budget: dual ascent, as in constrained optimisation.
+2. At the end `within_budget` lets its own criterion choose what stays: one threshold over everything that may go,
+   as high as the budget asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import exp, log
+from typing import TYPE_CHECKING, Any
+
+from pydantic import PositiveFloat
+
+from squeezebench.method.base import Clock
+from squeezebench.schema.models import TaskInfo
+from squeezebench.schema.settings import Settings, setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CLOSE = 0.98  # part of the budget from which `within_budget` no longer looks for something that still fits
+TRIES = 64  # how many of the candidates it asks for
+
+
+class TargetSettings(Settings):
+    """Joined with the settings of a method that can end at a given size."""
+
+    ratio: PositiveFloat | None = setting(
+        None, "end at the dense size divided by this, or as little below it as units allow; none: not given", ge=1
+    )
+
+
+def budget_of(dense: int, ratio: float) -> int:
+    """The largest size that is at least `ratio` times smaller than `dense`."""
+    return int(dense / ratio + 1e-9)
+
+
+def unreachable(
+    task: TaskInfo, ratio: float, dense: int, least: int, holds: str, noun: str = "LSTM parameters"
+) -> str | None:
+    """Why a method cannot reach the ratio, in one line, or None if its smallest size `least` is within the budget.
+
+    holds: what the smallest form consists of, as the subject of "hold": "hidden-to-hidden and biases alone".
+    """
+    if least <= budget_of(dense, ratio):
+        return None
+    return (
+        f"cannot reach {ratio:g}x on {task.name}: {holds} hold {least:,} of {dense:,} {noun}; "
+        f"at most {int(10 * dense / least) / 10:g}x"
+    )
+
+
+class SizeController:
+    """Dual ascent on the logarithm of a penalty's weight, so that an expected size follows a falling target.
+
+    Minimise the loss subject to size <= target: the weight of the penalty is the constraint's multiplier, and each
+    step raises or lowers it by what the constraint is violated (GECO, Rezende and Viola, "Taming VAEs", 2018),
+
+        log weight += gain / steps * clip(log(size / target), -1, 1),
+
+    in logarithms because sizes and useful weights both span decades. The target falls from `dense` to `budget` on a
+    log scale while the first `settled` part of the stage passes, and stays there.
+
+    The object keeps all that changes in `state_dict`, so that a method may hold it in an attribute (see Method).
+    """
+
+    def __init__(
+        self, dense: float, budget: float, weight: float, gain: float = 40.0, settled: float = 0.8, span: float = 12.0
+    ) -> None:
+        """weight: the first one. gain: by how much log weight rises in a stage whose size is e times its target.
+
+        span: log weight stays so near to its first value, so that a target out of reach does not wind it up.
+        """
+        self.dense, self.budget = float(dense), float(max(1.0, budget))
+        self.first, self.gain, self.settled, self.span = weight, gain, settled, span
+        self.weight, self.size, self.target = weight, self.dense, self.dense
+
+    def update(self, size: float, clock: Clock) -> None:
+        """After a step of the stage that compresses, at which `size` is expected of the masks as they are."""
+        done = min(1.0, (clock.step + 1) / max(1, clock.steps) / self.settled)
+        self.size, self.target = float(size), self.dense * (self.budget / self.dense) ** done
+        excess = log(max(self.size, 1.0) / self.target)
+        moved = log(self.weight / self.first) + self.gain / max(1, clock.steps) * min(1.0, max(-1.0, excess))
+        self.weight = self.first * exp(min(self.span, max(-self.span, moved)))
+
+    def columns(self) -> dict[str, float]:
+        """Its trajectory, for `Method.observe`."""
+        return {"penalty_weight": self.weight, "expected_size": self.size, "target_size": self.target}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weight": self.weight, "size": self.size, "target": self.target}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.weight, self.size, self.target = state["weight"], state["size"], state["target"]
+
+
+def within_budget(
+    scores: Sequence[Tensor], size: Callable[[list[Tensor]], int], budget: int, least: int = 1
+) -> list[Tensor]:
+    """Which units of each group stay so that the size is within the budget: those of the highest scores.
+
+    scores: one tensor (n,) for each group (the inputs, the units of a layer), comparable across groups.
+    size: the size of what the given choice, bool (n,) for each group, would keep; it never falls as more is kept.
+    One threshold on the scores of all groups is raised until the size fits; then units below it join, best first, that
+    still fit, because one unit may be a large step. A group never loses its `least` best units. The smallest choice
+    is returned if even that is larger than the budget.
+    """
+    import torch
+
+    flat = torch.cat([score.detach().cpu().double().flatten() for score in scores])
+    spared = torch.cat([_best(score, least) for score in scores])
+    order = torch.argsort(flat, stable=True)
+    order = order[~spared[order]]  # what may go, the least first
+
+    def stays(gone: Tensor) -> list[Tensor]:
+        keep = torch.ones(len(flat), dtype=torch.bool)
+        keep[gone] = False
+        return list(keep.split([score.numel() for score in scores]))
+
+    low, high = 0, len(order)  # how many go; with `high` of them the size fits, or nothing fits
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if size(stays(order[:middle])) <= budget else (middle + 1, high)
+    gone = order[:low]
+    for unit in gone.flip(0)[1 : 1 + TRIES].tolist():  # the last one that went does not fit
+        if size(stays(gone)) >= CLOSE * budget:
+            break
+        fewer = gone[gone != unit]
+        gone = fewer if size(stays(fewer)) <= budget else gone
+    return stays(gone)
+
+
+def _best(score: Tensor, count: int) -> Tensor:
+    import torch
+
+    best = torch.zeros(score.numel(), dtype=torch.bool)
+    best[score.detach().cpu().double().flatten().topk(min(count, score.numel())).indices] = True
+    return best
