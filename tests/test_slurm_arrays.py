@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from squeezebench.pipeline.slurm import slurm_arrays
+from squeezebench.pipeline.slurm import arrays
 
 ROOT = Path(__file__).resolve().parents[1]
 SBATCH = """#!/bin/sh
@@ -98,7 +98,7 @@ def test_what_sbatch_refuses_is_reported_for_each_job_and_ends(tmp_path):
 def test_a_task_runs_its_own_command_whatever_characters_it_has(tmp_path):
     (tmp_path / "a b; $(c)").mkdir()
     commands = [f"echo {number} > 'a b; $(c)/it''s {number}'" for number in (1, 2, 3)] + ["exit 3"]
-    text = slurm_arrays.script(commands)
+    text = arrays.script(commands)
     status = [
         subprocess.run(
             ["sh"], input=text, text=True, cwd=tmp_path, check=False, env={"SLURM_ARRAY_TASK_ID": str(number)}
@@ -110,7 +110,7 @@ def test_a_task_runs_its_own_command_whatever_characters_it_has(tmp_path):
 
 
 def test_sacct_is_asked_for_the_tasks_of_an_array_by_the_numbers_that_the_executor_knows():
-    asked = slurm_arrays.sacct("run-1").split()
+    asked = arrays.sacct("run-1").split()
     assert asked[0] == "sacct" and "--format=JobId,State" in asked and "run-1" in asked
 
 
@@ -118,7 +118,7 @@ def test_another_version_of_the_executor_is_left_alone(monkeypatch, caplog):
     import snakemake_executor_plugin_slurm as plugin
 
     before = plugin.Executor.run_jobs
-    assert before.__module__ != "squeezebench.pipeline.slurm.slurm_arrays"
-    monkeypatch.setattr(slurm_arrays, "PATCHED", "0.0.0")
-    slurm_arrays.patch()
+    assert before.__module__ != "squeezebench.pipeline.slurm.arrays"
+    monkeypatch.setattr(arrays, "PATCHED", "0.0.0")
+    arrays.patch()
     assert plugin.Executor.run_jobs is before and "job arrays were tested with 0.0.0 only" in caplog.text

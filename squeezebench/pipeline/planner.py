@@ -21,11 +21,10 @@ from squeezebench.method.base import Method
 from squeezebench.method.discovery import MethodFile, find_methods, load, pick
 from squeezebench.method.settings import check_cell, settings_of
 from squeezebench.pipeline.isolation.watch import answer_of
-from squeezebench.pipeline.tuning.planned import FOLDER as TUNED
-from squeezebench.pipeline.tuning.planned import methods_to_tune, plan_tuning
+from squeezebench.pipeline.tuning.space import methods_to_tune, plan_tuning
 from squeezebench.schema.experiment import Experiment, validated
 from squeezebench.schema.models import settings_of_model
-from squeezebench.schema.plan import Plan, PlannedMethod, PlannedRun, PlannedTask, PlannedTuning
+from squeezebench.schema.plan import Plan, PlannedMethod, PlannedRun, PlannedTask
 from squeezebench.schema.printed import check_tables
 from squeezebench.schema.resources import Resources
 from squeezebench.schema.task import TaskSpec
@@ -33,74 +32,34 @@ from squeezebench.schema.training import STANDARD, TrainingSettings
 
 PLACES = ("path", "folder")  # options of data sources that name files
 CONTENTS = "contents:"  # begins the fingerprints that cover all bytes; older ones covered names, sizes and both ends
+TUNED = "tuned"  # the folder of the winner's runs, below their method's
 TASK_KEYS = ("training", "model", "resources")  # of a task's entry: over the experiment's; `methods` restricts them
 
 
 def make_plan(experiment: Experiment, where: str) -> Plan:
     """Resolve every run. Raises InputError before anything is trained; a broken method file only fails its own runs."""
-    found, own = find_methods(experiment.plugins), find_methods()
-    listed = dict(experiment.methods) | {name: {} for name in found if name not in own | experiment.methods}
+    files, own = find_methods(experiment.plugins), find_methods()
+    listed = dict(experiment.methods) | {name: {} for name in files if name not in own | experiment.methods}
     tasks = {name: _task(name, entry, experiment, where) for name, entry in experiment.task_entries().items()}
     _check_restrictions(tasks, listed, where)
     for name in experiment.defaults:
         if name not in listed:
             raise InputError(f"{where}: defaults: {name!r} is not among methods; {near_matches(name, listed)}")
-    methods: dict[str, PlannedMethod] = {}
-    setting_names: dict[str, list[str]] = {}
-    runs: list[PlannedRun] = []
-    tunings: list[PlannedTuning] = []
     to_tune = methods_to_tune(experiment.tuning, listed, where)
-    for name, given in listed.items():
-        file = pick(found, name)
-        planned, method = _method(file)
-        methods[name] = planned
-        setting_names[name] = list(method.Settings.model_fields) if method else []
-        defaults = experiment.defaults.get(name, {}) | (method.protocols.get(experiment.protocol, {}) if method else {})
-        for task_name, task in tasks.items():
-            if task.methods is not None and name not in task.methods:
-                continue
-            tuning = None
-            if name in to_tune and method:
-                shared = _shared(method, task) | defaults
-                tuning = plan_tuning(
-                    (task_name, name),
-                    method,
-                    given,
-                    shared,
-                    experiment.tuning,
-                    _decides(experiment.protocol, task),
-                    where,
-                )
-                tunings.append(tuning)
-                points = [(tuning.settings, tuning.varied)]
-            else:
-                grid = list(_grid(given, f"{where}: methods: {name}"))
-                points = (
-                    [_point(p, defaults, method, task, f"{where}: methods") for p in grid] if method else [({}, {})]
-                )
-            cells = [(*point, seed) for point in _unique(points) for seed in experiment.seeds]
-            # auto: cluster/chunks.py divides them later
-            size = len(cells) if experiment.runs_per_job == "auto" else experiment.runs_per_job
-            for number, (settings, varied, seed) in enumerate(cells):
-                folder = TUNED if tuning else _slug(varied, settings)
-                runs.append(
-                    PlannedRun(
-                        task=task_name,
-                        method=name,
-                        settings=settings,
-                        varied=varied,
-                        seed=seed,
-                        path=f"runs/{task_name}/{name}/{folder}/seed-{seed}",
-                        job=f"{task_name}/{name}/{number // size}",  # a digest takes its place below
-                        tuned=tuning.job if tuning else None,
-                    )
-                )
-    check_tables(experiment.tables, setting_names, tasks, where)
+    methods, classes = {}, {}
+    for name in listed:
+        methods[name], classes[name] = _method(pick(files, name))
+    cells = [
+        _Cell(experiment, task, name, classes[name], given, name in to_tune, where)
+        for name, given in listed.items()
+        for task in tasks.values()
+        if task.methods is None or name in task.methods
+    ]
+    names = {name: list(method.Settings.model_fields) if method else [] for name, method in classes.items()}
+    check_tables(experiment.tables, names, tasks, where)
+    runs = named_jobs([run for cell in cells for run in cell.runs()], tasks, experiment.protocol)
     if not runs:
         raise InputError(f"{where}: no runs: give at least one task, one method and one seed")
-    runs = named_jobs(runs, tasks, experiment.protocol)
-    ran = {run.task for run in runs}
-    needing = {run.task for run in runs if methods[run.method].needs_start}
     return Plan(
         experiment=experiment.name,
         description=experiment.description,
@@ -113,11 +72,52 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
         methods=methods,
         runs=runs,
         tuning=experiment.tuning,
-        tunings=tunings,
-        start_jobs=sorted(needing),
-        data_jobs=sorted(name for name in ran if tasks[name].prepared),
+        tunings=[cell.tuning for cell in cells if cell.tuning],
+        start_jobs=sorted({run.task for run in runs if methods[run.method].needs_start}),
+        data_jobs=sorted(name for name in {run.task for run in runs} if tasks[name].prepared),
         jobs=list(dict.fromkeys(run.job for run in runs)),
     )
+
+
+class _Cell:
+    """One method on one task: its points, or the tuning that finds one. `method` is None if its file is broken."""
+
+    def __init__(
+        self, experiment: Experiment, task: PlannedTask, name: str, method: type[Method] | None, given: Any,
+        tuned: bool, where: str,
+    ) -> None:  # fmt: skip
+        self.experiment, self.place, self.tuning = experiment, (task.spec.name, name), None
+        self.points: list[tuple[dict, dict]] = [({}, {})]
+        grid = [] if tuned and method else list(_grid(given, f"{where}: methods: {name}"))
+        if method is None:
+            return
+        shared = _shared(method, task) | experiment.defaults.get(name, {})
+        shared |= method.protocols.get(experiment.protocol, {})
+        if tuned:
+            decides = _decides(experiment.protocol, task)
+            self.tuning = plan_tuning(self.place, method, given, shared, experiment.tuning, decides, where)
+            self.points = [(self.tuning.settings, self.tuning.varied)]
+        else:
+            self.points = _unique([_point(point, shared, method, f"{where}: methods") for point in grid])
+
+    def runs(self) -> Iterator[PlannedRun]:
+        """Yield a run for each point and seed, with the number of its job; a digest takes the number's place later."""
+        cells = [(*point, seed) for point in self.points for seed in self.experiment.seeds]
+        size = self.experiment.runs_per_job
+        size = len(cells) if size == "auto" else size  # slurm/chunks.py divides those of `auto`
+        task, method = self.place
+        for number, (settings, varied, seed) in enumerate(cells):
+            folder = TUNED if self.tuning else _slug(varied, settings)
+            yield PlannedRun(
+                task=task,
+                method=method,
+                settings=settings,
+                varied=varied,
+                seed=seed,
+                path=f"runs/{task}/{method}/{folder}/seed-{seed}",
+                job=f"{task}/{method}/{number // size}",
+                tuned=self.tuning.job if self.tuning else None,
+            )
 
 
 def named_jobs(runs: list[PlannedRun], tasks: dict[str, PlannedTask], protocol: str) -> list[PlannedRun]:
@@ -126,12 +126,10 @@ def named_jobs(runs: list[PlannedRun], tasks: dict[str, PlannedTask], protocol: 
     for run in runs:
         members.setdefault(run.job, []).append(run)
     shared = {name: _decides(protocol, task) for name, task in tasks.items()}
-    points = {
-        job: [(r.settings, r.seed, *([r.tuned] if r.tuned else [])) for r in some] for job, some in members.items()
-    }
+    points = {job: [(r.settings, r.seed, *([r.tuned] if r.tuned else [])) for r in own] for job, own in members.items()}
     names = {
-        job: f"{job.rpartition('/')[0]}/{digest_of([shared[some[0].task], points[job]])[:12]}"
-        for job, some in members.items()
+        job: f"{job.rpartition('/')[0]}/{digest_of([shared[own[0].task], points[job]])[:12]}"
+        for job, own in members.items()
     }
     return [run.model_copy(update={"job": names[run.job]}) for run in runs]
 
@@ -243,13 +241,9 @@ def _grid(given: Any, where: str) -> Iterator[dict[str, Any]]:
             yield dict(point)
 
 
-def _point(
-    given: dict[str, Any], defaults: dict[str, Any], method: type[Method], task: PlannedTask, where: str
-) -> tuple[dict, dict]:
-    """(resolved settings, the varied ones): `model:` fills what the method shares with the dense model, `defaults:`
-    what the point leaves open."""
-    settings = settings_of(method, _shared(method, task) | defaults | given, where)
-    return settings.model_dump(mode="json"), given
+def _point(given: dict[str, Any], shared: dict[str, Any], method: type[Method], where: str) -> tuple[dict, dict]:
+    """Return (resolved settings, the varied ones); `shared` fills what the point leaves open."""
+    return settings_of(method, shared | given, where).model_dump(mode="json"), given
 
 
 def _shared(method: type[Method], task: PlannedTask) -> dict[str, Any]:

@@ -1,16 +1,14 @@
-# Data, dense starts, tuning and runs. A job is the runs of one method on one task (or a chunk of them, `runs_per_job`).
+# Data, dense pretrainings, tuning and runs. A job is the runs of one method on one task (or a chunk of them, `runs_per_job`).
 import sys
 
-from squeezebench.pipeline.slurm import slurm_arrays
-from squeezebench.pipeline.slurm.allocation import LONGEST_MINUTES
-from squeezebench.pipeline.slurm.allocation import Allocation
+from squeezebench.pipeline.slurm import arrays
+from squeezebench.pipeline.slurm.allocation import LONGEST_MINUTES, Allocation
 
-slurm_arrays.patch()
+arrays.patch()
 ASKED = Allocation(PLAN)
 # The Python that runs Snakemake; with `--sdm conda` or `--sdm apptainer` the environment's own, on this source.
 DEPLOYED = ["env", f"PYTHONPATH={workflow.basedir}", "python"]
 PYTHON = DEPLOYED if workflow.deployment_settings.deployment_method else sys.executable
-
 
 
 container: f"{workflow.basedir}/workflow/envs/squeezebench.sif"  # with `--sdm apptainer` only; built from squeezebench.def

@@ -26,13 +26,15 @@ log = logging.getLogger("squeezebench")
 
 
 def patch() -> None:
-    """Put `run_jobs` and `sacct` into the plugin; nothing happens where the plugin is not installed."""
+    """Put `run_jobs` and `sacct` into the plugin; nothing happens if the plugin is not installed."""
     try:
-        found = version(PLUGIN)
+        installed = version(PLUGIN)
     except PackageNotFoundError:
         return
-    if found != PATCHED:
-        log.warning("%s %s: job arrays were tested with %s only; the plugin's own are used", PLUGIN, found, PATCHED)
+    if installed != PATCHED:
+        log.warning(
+            "%s %s: job arrays were tested with %s only; the plugin's own are used", PLUGIN, installed, PATCHED
+        )
         return
     plugin = import_module("snakemake_executor_plugin_slurm")
     plugin.Executor.run_jobs = run_jobs
