@@ -7,11 +7,11 @@ from squeezebench.pipeline.slurm.allocation import LONGEST_MINUTES, Allocation
 arrays.patch()
 ASKED = Allocation(PLAN)
 # The Python that runs Snakemake; with `--sdm conda` or `--sdm apptainer` the environment's own, on this source.
-DEPLOYED = ["env", f"PYTHONPATH={workflow.basedir}", "python"]
+DEPLOYED = ["env", f"PYTHONPATH={ROOT}", "python"]
 PYTHON = DEPLOYED if workflow.deployment_settings.deployment_method else sys.executable
 
 
-container: f"{workflow.basedir}/workflow/envs/squeezebench.sif"  # with `--sdm apptainer` only; built from squeezebench.def
+container: f"{ROOT}/workflow/envs/squeezebench.sif"  # with `--sdm apptainer` only; built from squeezebench.def
 
 
 STARTS = {task: f"{RESULTS}/jobs/starts/{task}.json" for task in PLAN["start_jobs"]}
