@@ -32,9 +32,7 @@ def patch() -> None:
     except PackageNotFoundError:
         return
     if installed != PATCHED:
-        log.warning(
-            "%s %s: job arrays were tested with %s only; the plugin's own are used", PLUGIN, installed, PATCHED
-        )
+        log.warning("%s %s: job arrays were tested with %s only; the plugin's own are used", PLUGIN, installed, PATCHED)
         return
     plugin = import_module("snakemake_executor_plugin_slurm")
     plugin.Executor.run_jobs = run_jobs
