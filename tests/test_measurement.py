@@ -311,6 +311,12 @@ def test_peak_memory_is_the_same_every_time_and_falls_with_the_units():
     assert peak_activation_bytes(large, 6, steps, batch=3) > 2 * products
 
 
+def test_nothing_is_kept_beside_the_contraction_of_a_tensor_map():
+    tensor_train = load(find_methods()["tt_lstm"])
+    model = tensor_train(tensor_train.Settings(rank=4, hidden=64)).build(TaskInfo("t", "sequence", 8, 8, 10, False, 9))
+    assert peak_activation_bytes(model, 8, 8) == 17_920  # the sum of the biases (1,024) is made after it
+
+
 def test_weights_and_input_are_not_activations():
     assert peak_activation_bytes(nn.Sequential(nn.Flatten(), nn.Linear(600, 2)), 60, 10) == 2 * 4
 

@@ -104,8 +104,9 @@ class RecurrentLayer(nn.Module):
         """As `forward`, from the given states (zeros if there are none), with the states after the last step."""
         masks = self.gate_factors(x.shape[1], x.shape[0], drawn)
         weight_hh = self.hidden_map.dense()
+        gates = self.input_map(x)  # before the biases: what a contraction holds is the peak of a small network
         outside, inside = self.cell.biases(self.bias_ih, self.bias_hh)
-        gates = self.input_map(x) + outside
+        gates = gates + outside
         if masks is None or all(z is None or z.dim() < 3 for z in masks):
             return recurrence(self.cell, gates, weight_hh, inside, masks, states)
         hidden = []
