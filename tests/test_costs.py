@@ -166,10 +166,10 @@ def files(tmp_path):
     return [tmp_path / name for name in ("a.npz", "b.npz", "c", "d.parquet")]
 
 
-def delivered(source: str, options: dict) -> None:
+def delivered(source: str, options: dict, split: str | None = None) -> None:
     module = source_module(source)
     sizes = module.expected(module.Options(**options))
-    task = load_task(TaskSpec(name="t", source=source, options=options))
+    task = load_task(TaskSpec(name="t", source=source, options=options, split=split))
     counts = [task.size(part) for part in PARTS]
     assert (sizes.sequences, sizes.steps, sizes.inputs, sizes.classes) == (
         sum(counts),
@@ -182,9 +182,12 @@ def delivered(source: str, options: dict) -> None:
     assert sizes.download_bytes == 0
 
 
-@pytest.mark.parametrize("source", ["digits", "basic_motions", "japanese_vowels"])
-def test_what_an_embedded_source_expects_is_what_it_delivers(source):
-    delivered(source, {})
+@pytest.mark.parametrize(
+    ("source", "split"),
+    [("digits", None), ("basic_motions", None), ("japanese_vowels", None), ("spoken_digits", "official")],
+)
+def test_what_an_embedded_source_expects_is_what_it_delivers(source, split):
+    delivered(source, {}, split)
 
 
 def test_what_a_file_promises_in_its_headers_is_what_it_delivers(files):

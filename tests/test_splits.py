@@ -143,6 +143,15 @@ def test_official_split_carves_validation_by_group_where_there_are_groups():
     assert not set(group[split.train]) & set(group[split.validation])
 
 
+def test_official_validation_is_drawn_at_random_if_every_group_of_train_is_in_test():
+    y = np.tile([0, 1], 40)
+    group = np.repeat(np.arange(4), 20)
+    data = dataset(y, group, np.where(np.arange(80) % 20 < 4, "test", "train"))
+    split = make_split(data, "official")
+    assert_partition(split, np.arange(80))
+    assert set(group[split.validation]) == set(group[split.train]) == set(range(4))
+
+
 def test_official_validation_part_is_kept_for_every_seed():
     y = np.tile([0, 1], 6)
     data = dataset(y, subset=np.array(["train"] * 4 + ["validation"] * 4 + ["test"] * 4))

@@ -26,6 +26,7 @@ EMBEDDED = {
     "digits": (8, 8, 10, (1797,), False),
     "basic_motions": (6, 100, 4, (40, 40), False),
     "japanese_vowels": (12, 29, 9, (270, 370), True),
+    "spoken_digits": (320, 16, 10, (3000,), True),
 }
 
 
@@ -319,7 +320,7 @@ def test_the_prepared_arrays_survive_damage(tmp_path, monkeypatch):
 
 def test_sources_are_files_and_listing_them_is_light():
     sources = available()
-    assert {"digits", "basic_motions", "japanese_vowels", "ucr", "file"} <= set(sources)
+    assert {*EMBEDDED, "ucr", "file"} <= set(sources)
     for info in sources.values():
         assert info.summary.endswith(".") and info.options["type"] == "object"
     program = (

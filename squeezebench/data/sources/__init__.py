@@ -13,7 +13,8 @@ It may define
 - `MAIN_OPTION`: the name of the option that `--task SOURCE:VALUE` sets;
 - `expected(options) -> Expected`: the sizes that are known without the data, for `squeezebench plan`;
 - `stamp(options) -> str`: a text that changes when the files behind the data do;
-- `fingerprint(options) -> str`: identifies the data if their files are too many for the plan to read a part of each.
+- `fingerprint(options) -> str`: identifies the data if no option names their files, or if these are too many for the
+  plan to read.
 
 Heavy imports belong inside `load`, so that listing the sources stays fast. Files that start with `_` are helpers.
 """
