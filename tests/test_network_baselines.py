@@ -8,7 +8,7 @@ from math import exp, log, sqrt
 import numpy as np
 import pytest
 import torch
-from feedforward_networks import MAKERS, network
+from feedforward_networks import MAKERS, images, network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
@@ -17,13 +17,15 @@ from torch import nn
 from squeezebench.data.task import task_spec
 from squeezebench.engine.measurement.counts import count
 from squeezebench.engine.run import execute
-from squeezebench.method import NetworkSettings, TaskInfo, dense_classifier
+from squeezebench.method import Clock, NetworkSettings, TaskInfo, dense_classifier
 from squeezebench.method.discovery import find_methods, load
+from squeezebench.method.unit_pruning import kept_count
 from squeezebench.nn.cnn.lenet import LeNet5, LeNet300
 from squeezebench.nn.masks.hard_concrete import HardConcreteGate, LogUniformMask, log_uniform_kl
 from squeezebench.nn.pruning.compact import compact_network, select_channels
 from squeezebench.nn.pruning.dependency_graph import follow
 from squeezebench.nn.pruning.masked_network import MaskedNetwork
+from squeezebench.nn.pruning.observed_network import ObservedNetwork
 from squeezebench.nn.pruning.unit_groups import UnitGroups
 from squeezebench.schema.run import RunSpec
 from squeezebench.schema.training import TrainingSettings
@@ -215,24 +217,88 @@ def test_what_gates_leave_is_a_smaller_network_with_the_same_output(name, mask):
     assert 0 < sum(int(one.keep().sum()) for one in masked.masks.values()) < sum(o.units for o in masked.masks.values())
 
 
-# ---------------------------------------------------------------------- chosen at once
+# ---------------------------------------------------------------------- chosen by a score
 
 
-def test_magnitude_keeps_the_largest_units():
-    chosen = method("magnitude_network", keep=0.4, keep_inputs=0.5, width=0.05)
+@pytest.mark.parametrize("name", ["lenet300", "lenet5", "resnet_a"])
+def test_an_observed_network_gives_the_variance_of_what_is_read(name):
+    batches = [images(name, 5), 3 * images(name, 4).flip(0)]
+    net, graph = network(name).train(), follow(network(name), batches[0])
+    observed = ObservedNetwork(net, batches[0][:1]).train()
+    read: dict[int, list[torch.Tensor]] = {}
+
+    def note(path):
+        def hook(_module, args):
+            values = args[0].detach().flatten(2) if args[0].dim() == 4 else args[0].detach()[:, :, None]
+            for labels in graph.ancestry(graph.reads[path]):
+                for k, label in enumerate(labels.tolist()):
+                    read.setdefault(label, []).append(values[:, k].flatten())
+
+        return hook
+
+    for path in [path for path, numbers in graph.reads.items() if numbers is not None]:
+        net.get_submodule(path).register_forward_pre_hook(note(path))
+    for batch in batches:
+        assert torch.equal(observed(batch), net(batch)) or name == "resnet_a"  # whose statistics move
+    found = observed.variances()
+    expected = {label: torch.cat(values).var(correction=0) for label, values in read.items() if label >= 0}
+    assert len(expected) > 10
+    for label, variance in expected.items():
+        assert found[label].item() == pytest.approx(variance.item(), rel=1e-6, abs=1e-12), label
+    before = [p.clone() for p in (observed.seen, observed.total)]
+    observed.eval()(batches[0])
+    assert torch.equal(observed.seen, before[0])
+    observed.fade(0.25)
+    assert torch.allclose(observed.total, before[1] / 4) and torch.allclose(observed.variances(), found)
+
+
+def pruned_by_magnitude(x: torch.Tensor, keep: float, steps: int, weights: dict[str, torch.Tensor]):
+    """A LeNet-300-100 of 16-15-5 units on images x (B, 1, 16), its columns scaled; nothing trains but what is removed.
+
+    Yields the method and its module after each step of the stage `prune`.
+    """
+    chosen = method("magnitude_network", keep=keep, keep_inputs=keep, width=0.05, every=2)
     info = TaskInfo("t", "image", 16, 1, 3, False, 10, (1, 4, 4))
-    dense = dense_classifier(info, NetworkSettings(width=0.05))
-    large = {"pixels": [1, 2, 5, 8, 9, 11, 12, 15], "fc1": [0, 3, 4, 7, 11, 14], "fc2": [1, 3]}
+    model = chosen.load_dense(chosen.build(info), dense_classifier(info, NetworkSettings(width=0.05)))
     with torch.no_grad():
-        for layer, read in (("fc1", "pixels"), ("fc2", "fc1"), ("fc3", "fc2")):
-            getattr(dense.network, layer).weight[:, large[read]] += 2.0
-    small = chosen.load_dense(None, dense)
-    assert small.structure().widths == [8, 6, 2]
-    assert small.network.pixels.index.tolist() == large["pixels"]
-    for layer, rows, columns in (("fc2", "fc2", "fc1"), ("fc3", None, "fc2")):
-        whole = getattr(dense.network, layer).weight
-        whole = whole if rows is None else whole[large[rows]]
-        assert torch.equal(getattr(small.network, layer).weight, whole[:, large[columns]])
+        for layer, factor in weights.items():
+            getattr(model.network.network, layer).weight.mul_(factor)
+    chosen.clock = Clock("prune", 0, 0, steps, 10)
+    for chosen.clock.step in range(steps):
+        model.train()(x)
+        chosen.after_step(model)
+        yield chosen, model
+
+
+def test_magnitude_keeps_what_varies_and_is_read_by_large_weights():
+    """Pixels 0 to 3 have the largest columns and hardly vary, 4 to 7 vary most and nothing reads them."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(64, 1, 16, generator=generator)
+    x[..., :4] = 5 + 1e-3 * x[..., :4]
+    x[..., 4:8] *= 10
+    columns = torch.ones(16)
+    columns[:4], columns[4:8] = 100, 1e-3
+    *_, (chosen, model) = pruned_by_magnitude(x, 0.5, 8, {"fc1": columns})
+    small = chosen.end_stage(model, chosen.stages()[0])
+    assert small.network.pixels.index.tolist() == list(range(8, 16)) and small.structure().widths == [8, 8, 2]
+    rows = chosen.stays[list(model.graph.sets[1].labels)]
+    assert torch.equal(small.network.fc1.weight, model.network.network.fc1.weight[rows][:, 8:])
+    assert torch.allclose(small.eval()(x), model.eval()(x), atol=1e-6)  # what reads a removed unit was 0 before it went
+
+
+def test_magnitude_removes_by_the_cubic_schedule_and_nothing_returns():
+    x = torch.rand(32, 1, 16, generator=torch.Generator().manual_seed(1))
+    counts, before = [], None
+    for chosen, model in pruned_by_magnitude(x, 0.25, 8, {}):
+        stays = chosen.stays[list(model.graph.sets[0].labels)]
+        assert before is None or not (stays & ~before).any()
+        columns = model.network.network.fc1.weight.square().sum(0)
+        assert torch.equal(columns > 0, stays)
+        with torch.no_grad():
+            model.network.network.fc1.weight[:, ~stays] = 9.0  # what an optimiser's moments may do to removed units
+        counts, before = [*counts, int(stays.sum())], stays
+    after = [kept_count(16, 0.25 + 0.75 * (1 - done / 8) ** 3) for done in (2, 4, 6, 8)]
+    assert counts == [16, after[0], after[0], after[1], after[1], after[2], after[2], after[3]] and after[3] == 4
 
 
 @pytest.mark.parametrize("name", ["magnitude_network", "random_network"])

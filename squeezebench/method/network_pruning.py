@@ -1,21 +1,22 @@
 """What the baselines that remove channels of a feed-forward network share. Each of them is a file in `methods/`.
 
-OneShotMethod: channels are chosen once, in the trained dense network. GatedMethod: masks decide while they are trained.
-Both cut sets of coupled channels (units, pixels, channels tied by additions) and fine-tune the smaller plain network.
+PartMethod: a given part of each layer stays. OneShotMethod: that part is chosen once, in the trained dense network.
+GatedMethod: masks decide while they are trained. All of them cut sets of coupled channels (units, pixels, channels tied
+by additions) and fine-tune the smaller plain network.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from squeezebench import nn
 from squeezebench.method.base import Stage
 from squeezebench.method.dense import dense_classifier, dense_closed_form
-from squeezebench.method.masked import MaskedMethod, MaskedSettings, example
+from squeezebench.method.masked import DecaySettings, MaskedMethod, MaskedSettings, decayed_groups, example
 from squeezebench.method.start import DenseMethod, FromDense
 from squeezebench.method.unit_pruning import kept_count
 from squeezebench.schema.kind import Kind
-from squeezebench.schema.models import NetworkSettings, TaskInfo
+from squeezebench.schema.models import TaskInfo
 from squeezebench.schema.settings import setting
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def example_of(network: Module) -> Tensor:
     return example(network.inputs).to(next(network.parameters()).device)
 
 
-class OneShotSettings(NetworkSettings):
+class PartSettings(DecaySettings):
     """How much of each set of coupled channels stays."""
 
     keep: float = setting(
@@ -38,24 +39,46 @@ class OneShotSettings(NetworkSettings):
     start_share: float = setting(0.3, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
 
 
-class OneShotMethod(FromDense, DenseMethod):
-    """Base of the methods that choose once: a subclass scores the units of the trained dense network.
+class PartMethod(FromDense, DenseMethod):
+    """Base of the methods that keep the settings `keep` of the units of each layer, and `keep_inputs` of the pixels.
 
     Elements of a flattened map are not chosen by themselves; they go with their channel.
     """
 
     kinds: ClassVar[tuple[Kind, ...]] = ("image",)
 
-    class Settings(OneShotSettings):
+    class Settings(PartSettings):
         pass
 
-    def scores(self, groups: nn.UnitGroups) -> Tensor:
-        """One number for each set of the network's graph, (S + 1,) as in nn.UnitGroups; the nn.largest stay."""
-        raise TypeError(f"{type(self).__name__} does not define scores(groups)")
-
     @classmethod
-    def inactive_settings(cls, settings: OneShotSettings) -> tuple[str, ...]:
+    def inactive_settings(cls, settings: PartSettings) -> tuple[str, ...]:
         return () if settings.network == "lenet_300_100" else ("keep_inputs",)
+
+    def parameter_groups(self, model: Module) -> list[dict[str, Any]]:
+        return decayed_groups(list(model.parameters()), self.settings.weight_decay)
+
+    def closed_form(self, task: TaskInfo) -> dict[str, int]:
+        masked = nn.MaskedNetwork(dense_classifier(task, self.settings), example(task.inputs))
+        count = self.counts(nn.UnitGroups(masked.network, masked.graph))
+        first = {one.name: nn.chosen(slice(count.get(one.name, one.width)), one.width) for one in masked.sets}
+        left = nn.track_sizes(masked).sizes(nn.track_sizes(masked).alive(first))
+        return dense_closed_form(task, self.settings) | {"weights": left.weights}
+
+    def counts(self, groups: nn.UnitGroups, left: float = 0.0) -> dict[str, int]:
+        """How many channels of each set stay, at least one; `left`: part of the removal that is still to come."""
+        pixels, elements = groups.inputs(), groups.elements()
+        s = self.settings
+        keep, keep_inputs = (part + (1 - part) * left for part in (s.keep, s.keep_inputs))
+        chosen = [units for units in groups.graph.sets if units.name not in elements]
+        return {units.name: kept_count(units.width, keep_inputs if units.name in pixels else keep) for units in chosen}
+
+
+class OneShotMethod(PartMethod):
+    """Base of the methods that choose once: a subclass scores the units of the trained dense network."""
+
+    def scores(self, groups: nn.UnitGroups) -> Tensor:
+        """One number for each set of the network's graph, (S + 1,) as in nn.UnitGroups; the largest stay."""
+        raise TypeError(f"{type(self).__name__} does not define scores(groups)")
 
     def stages(self) -> list[Stage]:
         return [Stage("fine-tune", 1.0)]
@@ -63,24 +86,8 @@ class OneShotMethod(FromDense, DenseMethod):
     def load_dense(self, model: Module, dense: Module) -> Module:
         one = example_of(dense)
         groups = nn.UnitGroups(dense, nn.follow(dense, one))
-        scores, count = groups.of(self.scores(groups)), self._counts(groups)
+        scores, count = groups.of(self.scores(groups)), self.counts(groups)
         return nn.select_channels(dense, {name: nn.largest(scores[name], kept) for name, kept in count.items()}, one)
-
-    def closed_form(self, task: TaskInfo) -> dict[str, int]:
-        masked = nn.MaskedNetwork(dense_classifier(task, self.settings), example(task.inputs))
-        count = self._counts(nn.UnitGroups(masked.network, masked.graph))
-        first = {one.name: nn.chosen(slice(count.get(one.name, one.width)), one.width) for one in masked.sets}
-        left = nn.track_sizes(masked).sizes(nn.track_sizes(masked).alive(first))
-        return dense_closed_form(task, self.settings) | {"weights": left.weights}
-
-    def _counts(self, groups: nn.UnitGroups) -> dict[str, int]:
-        """How many channels of each set stay; at least one."""
-        pixels, elements = groups.inputs(), groups.elements()
-        s = self.settings
-        chosen = [units for units in groups.graph.sets if units.name not in elements]
-        return {
-            units.name: kept_count(units.width, s.keep_inputs if units.name in pixels else s.keep) for units in chosen
-        }
 
 
 class GatedSettings(MaskedSettings):

@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pruning.groups": ["above", "chosen", "input_square_norms", "largest", "unit_group_lasso", "unit_square_norms"],
         "pruning.information": ["itpcc_kl"],
         "pruning.masked_network": ["MaskedNetwork"],
+        "pruning.observed_network": ["ObservedNetwork"],
         "pruning.shrink": [
             "compact_masked",
             "keep_largest",

@@ -36,7 +36,7 @@ class SizeTracker:
         A flattened element goes with its channel, and a channel that nobody reads any more goes as well.
         """
         alive = np.ones(len(self.graph.fixed) + 1, bool)
-        for units in self.sets:
+        for units in self.graph.sets:
             if units.name in kept:
                 alive[np.array(units.labels, int)] = kept[units.name].cpu().numpy()
         for _, out in self.graph.selects.values():

@@ -76,11 +76,15 @@ class UnitGroups:
             here = self.free & torch.from_numpy(self.depth == depth)
             norms = self.square_norms().sqrt()
             factor = (1 - step * self.read_sizes.sqrt().to(norms) / norms).clamp(min=0).nan_to_num(0.0)
-            factor = torch.where(here.to(norms.device), factor, 1.0)
-            for path, chain in self.read.items():
-                weight = self._weight(path)
-                columns = torch.stack([factor[labels.to(factor.device)] for labels in chain]).prod(0)
-                weight.mul_(columns.view(1, -1, *[1] * (weight.dim() - 2)))
+            self.scale(torch.where(here.to(norms.device), factor, 1.0))
+
+    @torch.no_grad()
+    def scale(self, factor: Tensor) -> None:
+        """Multiply, in place, the weights that read each unit by its `factor`, (S + 1,); 1 for 'no set'."""
+        for path, chain in self.read.items():
+            weight = self._weight(path)
+            columns = torch.stack([factor.to(weight)[labels.to(weight.device)] for labels in chain]).prod(0)
+            weight.mul_(columns.view(1, -1, *[1] * (weight.dim() - 2)))
 
     def of(self, values: Tensor) -> dict[str, Tensor]:
         """What `values` say of each set of coupled channels, name -> (width,), on the CPU."""
