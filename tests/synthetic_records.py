@@ -176,7 +176,7 @@ def history(folder: Path, one: Record) -> None:
         for epoch in range(1, epochs + 1):
             rise = 1 - math.exp(-epoch / 4)
             accuracy = one.accuracy.validation * (rise if stage == "compress" else 0.97 + 0.03 * rise)
-            lines.append(f"{stage},{epoch},{20 * epoch},{1.2 - rise:.4f},0.1,{accuracy:.4f},,")
+            lines.append(f"{stage},{epoch - 1},{20 * epoch},{1.2 - rise:.4f},0.1,{accuracy:.4f},,")
     (folder / "history.csv").write_text("\n".join(lines) + "\n")
 
 

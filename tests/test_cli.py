@@ -188,12 +188,12 @@ def test_run_of_the_users_own_features(call, tmp_path):
     """`run --task file:PATH` leaves a record that says what was made, and the module that was scored."""
     out = tmp_path / "out"
     arguments = ["--task", f"file:{save(tmp_path / 'mine.npz')}", "--method", "vib_lstm", "--set", "hidden=6"]
-    status, said, _ = call("run", *arguments, "--set", "beta=0.5", "--seed", 3, "--out", out, "--train", "epochs=4")
+    status, said, _ = call("run", *arguments, "--set", "beta=0.5", "--seed", 3, "--out", out, "--steps", 8)
     record = read_record(out / "record.json")
     assert status == 0 and "test " in said and "recurrent parameters" in said
     assert (record.status, record.task, record.method, record.seed) == ("ok", "mine", "vib_lstm", 3)
     assert record.settings["beta"] == 0.5 and record.varied == {"hidden": 6, "beta": 0.5}
-    assert record.training["epochs"] == 4 and sum(stage.epochs for stage in record.stages) == 4
+    assert record.training["steps"] == 8 and [stage.steps for stage in record.stages] == [2, 4, 2]
     assert record.cost.bytes == (out / "model.safetensors").stat().st_size
     assert (out / "history.csv").read_text().startswith("stage,epoch,step,loss")
     assert record.baseline.counts.lstm_total == 4 * 6 * (3 + 6 + 2)

@@ -55,6 +55,14 @@ def test_dense_runs_by_hand():
     assert found.total("model_bytes") == 2 * 4 * (4 * 16 * (8 + 16 + 2) + 16 * 10 + 10)
 
 
+def test_steps_count_as_the_epochs_that_they_fill():
+    of = {unit: costs(training={unit: n, "batch_size": 64}, methods={"vib_lstm": {"start_share": 0.25}})
+          for unit, n in (("epochs", 16), ("steps", 16 * 16))}  # fmt: skip
+    names = ("gradient_steps", "training_flops", "cpu_core_hours")
+    assert [of["steps"].total(name) for name in names] == pytest.approx([of["epochs"].total(name) for name in names])
+    assert costs(training={"steps": 37, "batch_size": 64}).total("gradient_steps") == 2 * 37
+
+
 def test_a_dense_start_counts_once_for_all_that_share_it():
     alone, both = costs(methods={"vib_lstm": {}}), costs(methods={"vib_lstm": {"beta": [1, 2]}, "iss": {}})
     per_epoch = 16

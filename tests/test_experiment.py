@@ -77,6 +77,9 @@ def settings_in(plan, method):
         ({"tasks": "digits"}, ["e.yaml", "tasks", "list"]),
         ({"training": {"lr": 3}}, ["e.yaml: training", "unknown key 'lr'", "learning_rate"]),
         ({"training": {"epochs": 0}}, ["e.yaml: training: epochs", "greater than 0", "got 0"]),
+        ({"training": {"steps": 0}}, ["e.yaml: training: steps", "greater than 0", "got 0"]),
+        ({"training": {"epochs": 3, "steps": 9}}, ["e.yaml: training: give `epochs` or `steps`, not both"]),
+        ({"tuning": {"epochs": 3, "steps": 9}}, ["e.yaml: tuning: give `epochs` or `steps`, not both"]),
         ({"training": {"schedule": "linear"}}, ["training: schedule", "'cosine' or 'constant'", "'linear'"]),
         ({"training": {"learning_rate": float("inf")}}, ["training: learning_rate", "finite"]),
         ({"methods": {"vib_lstm": {"beta": float("inf")}}}, ["beta", "finite"]),
@@ -213,6 +216,7 @@ def test_a_task_overrides_the_experiment():
         tasks={
             "digits": {},
             "small": {"source": "digits", "training": {"epochs": 3}, "model": {"hidden": 4}},
+            "long": {"source": "digits", "training": {"steps": 900}},
         },
         training={"epochs": 7, "batch_size": 16},
         model={"hidden": 32, "cell": "gru"},
@@ -220,6 +224,7 @@ def test_a_task_overrides_the_experiment():
     )
     assert plan.tasks["digits"].training == TrainingSettings(epochs=7, batch_size=16)
     assert plan.tasks["small"].training == TrainingSettings(epochs=3, batch_size=16)
+    assert plan.tasks["long"].training == TrainingSettings(steps=900, batch_size=16)
     assert plan.tasks["small"].model == RecurrentSettings(hidden=4, cell="gru")
     found = {(run.task, run.method): (run.settings["hidden"], run.settings["cell"]) for run in plan.runs}
     assert found[("digits", "dense")] == (32, "gru") and found[("small", "dense")] == (4, "gru")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 import math
 
 import numpy as np
@@ -17,7 +18,7 @@ from squeezebench.engine import start as starts
 from squeezebench.engine.measurement.files import load_model
 from squeezebench.engine.run import execute
 from squeezebench.engine.training.evaluation import accuracy
-from squeezebench.engine.training.loop import Trainer, describe, divide_epochs
+from squeezebench.engine.training.loop import MOST_ROWS, Trainer, describe, divide_length
 from squeezebench.method import RecurrentSettings, Stage, dense_classifier
 from squeezebench.method.discovery import MethodFile, find_methods
 from squeezebench.schema.record import RECORD_NAME, read_record
@@ -93,10 +94,10 @@ def run(task, tmp_path):
 def test_epochs_are_divided_by_share_and_none_is_lost(shares, epochs):
     stages = [Stage(str(k), share) for k, share in enumerate(shares)]
     if epochs < len(stages):
-        with pytest.raises(ValueError, match="give at least one to each"):
-            divide_epochs(stages, epochs)
+        with pytest.raises(ValueError, match=f"^{epochs} epochs .* give at least one to each"):
+            divide_length(stages, epochs, "epochs")
         return
-    counts = divide_epochs(stages, epochs)
+    counts = divide_length(stages, epochs, "epochs")
     assert sum(counts) == epochs and min(counts) >= 1
     for share, count in zip(shares, counts, strict=True):
         exact = share / sum(shares) * epochs
@@ -108,7 +109,44 @@ def test_epochs_are_divided_by_share_and_none_is_lost(shares, epochs):
     [([1.0], 7, [7]), ([0.6, 0.4], 10, [6, 4]), ([0.5, 0.5], 3, [2, 1]), ([99, 1], 3, [2, 1])],
 )  # fmt: skip
 def test_examples_of_divided_epochs(shares, epochs, expected):
-    assert divide_epochs([Stage("s", share) for share in shares], epochs) == expected
+    assert divide_length([Stage("s", share) for share in shares], epochs, "epochs") == expected
+
+
+TRAIN = 39  # 70 sequences less 30 % for test, less 20 % of the rest for validation
+PASS = math.ceil(TRAIN / 16)  # gradient steps
+
+
+@pytest.mark.parametrize("method", ["dense", "vib_lstm"])
+def test_steps_that_fill_whole_epochs_train_as_those_epochs(run, tmp_path, method):
+    """10 epochs are 3 of dense pretraining, 4 and 3; 10 times their steps are divided as evenly."""
+    epochs = run(method, epochs=10)
+    steps = run(
+        method,
+        epochs=None,
+        steps=10 * PASS,
+        settings={"compress_share": 4 / 7} if method == "vib_lstm" else {},
+        folder="steps",
+    )
+    assert steps.model_digest == epochs.model_digest and steps.history_digest == epochs.history_digest
+    assert [stage.steps for stage in steps.stages] == [stage.steps for stage in epochs.stages]
+    assert steps.training == {name: v for name, v in epochs.training.items() if name != "epochs"} | {"steps": 30}
+
+
+def test_a_stage_may_end_inside_a_pass_over_the_data(run, tmp_path):
+    """Of 20 steps 6 train the start, 8 (of 14) are under masks and 6 fine-tune: 2 and 2/3 passes, then 2."""
+    record = run("vib_lstm", epochs=None, steps=20)
+    assert [(stage.steps, stage.epochs) for stage in record.stages] == [(6, 2), (8, 3), (6, 2)]
+    rows = list(csv.DictReader((tmp_path / "vib_lstm-0" / "history.csv").open()))
+    assert [(row["epoch"], row["step"]) for row in rows] == [("0", "3"), ("1", "6"), ("2", "8"), ("0", "3"), ("1", "6")]
+
+
+def test_many_passes_in_steps_are_scored_a_hundred_times_and_at_the_end(run, tmp_path, events):
+    """Each epoch of a budget in epochs has a row; 2.5 * 100 passes over 39 sequences have one in two, and the last."""
+    record = run("dense", {"hidden": 2}, epochs=None, steps=251 * PASS - 1)
+    assert record.stages[0].epochs == 251 == events.count(("epoch",))
+    rows = list(csv.DictReader((tmp_path / "dense-0" / "history.csv").open()))
+    assert [int(row["epoch"]) for row in rows] == [*range(1, 251, 2), 250] and len(rows) < 2 * MOST_ROWS
+    assert int(rows[-1]["step"]) == 251 * PASS - 1
 
 
 def test_every_method_takes_the_same_number_of_gradient_steps(run):
@@ -124,8 +162,7 @@ def test_every_method_takes_the_same_number_of_gradient_steps(run):
             sum(stage.epochs for stage in record.stages),
             sum(stage.steps for stage in record.stages),
         )
-    size = 39  # 70 sequences less 30 % for test, less 20 % of the rest for validation
-    assert set(found.values()) == {(6, 6 * math.ceil(size / 16))}, found
+    assert set(found.values()) == {(6, 6 * PASS)}, found
     assert {"dense", "small_dense", "pooled_linear", "vib_lstm", "iss", "magnitude", "random_units"} <= set(found)
 
 

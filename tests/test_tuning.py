@@ -201,11 +201,14 @@ def test_a_run_before_its_tuning_says_what_to_call(tmp_path):
         tune_job(path, "digits/small_dens", None)
 
 
-def test_epochs_and_seed_of_trials_can_differ_from_those_of_runs(tmp_path):
+@pytest.mark.parametrize("length", [{"epochs": 1}, {"steps": 5}], ids=str)
+def test_length_and_seed_of_trials_can_differ_from_those_of_runs(tmp_path, length):
     methods = {"small_dense": {"ratio": [2, 40]}}
-    path = planned(tmp_path, methods=methods, tuning={"trials": 2, "epochs": 1, "seed": 5})
+    path = planned(tmp_path, methods=methods, tuning={"trials": 2, "seed": 5} | length)
     tune_job(path, "digits/small_dense", None)
-    assert tuned(tmp_path).epochs == 1 and tuned(tmp_path).tuning.seed == 5
+    result = tuned(tmp_path)
+    assert {unit: n for unit in ("epochs", "steps") if (n := getattr(result, unit))} == length
+    assert result.tuning.seed == 5
     (job,) = json.loads(path.read_bytes())["jobs"]
     run_job(path, job, None)
     (record,) = [read_record(file) for file in tmp_path.rglob(RECORD_NAME)]

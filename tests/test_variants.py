@@ -74,6 +74,11 @@ def test_tiny_comes_last_and_combines_with_a_protocol():
     assert len(plan.runs) == 2 and {run.seed for run in plan.runs} == {0}
 
 
+def test_steps_of_a_variant_replace_the_epochs_of_the_experiment():
+    training = plan_of(scale="tiny", tiny={"training": {"steps": 50}}).tasks["digits"].training
+    assert training.model_dump(include={"epochs", "steps"}) == {"steps": 50} and training.batch_size == 32
+
+
 def test_a_task_may_run_some_methods_only():
     tasks = {"digits": {"methods": ["dense"]}, "again": {"source": "digits"}}
     plan = plan_of(tasks=tasks)

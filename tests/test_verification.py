@@ -263,6 +263,7 @@ def test_a_model_that_does_not_fit_its_spec(of_one):
         ("dense", None, {"test_size": 1}, "test_size"),
         ("dense", None, {"class_names": ["a", "b"]}, "confusion"),
         ("dense", None, {"training": {"epochs": 30}}, "stages (epochs in all)"),
+        ("dense", None, {"training": {"steps": 30}}, "stages (steps in all)"),
     ],
 )
 def test_without_its_model_a_record_still_has_to_agree_with_itself(own, name, part, changed, named):

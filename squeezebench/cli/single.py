@@ -20,6 +20,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     run.add_argument("--method", required=True)
     run.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="a setting of the method")
     run.add_argument("--train", action="append", default=[], metavar="KEY=VALUE", help="a training setting")
+    run.add_argument("--steps", type=int, metavar="N", help="gradient steps; as --train steps=N, instead of epochs=N")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--out", type=Path, required=True, help="folder for record.json, model.safetensors, ...")
     run.add_argument("--threads", type=int, default=1)
@@ -69,7 +70,9 @@ def _run(options: argparse.Namespace) -> int:
         raise InputError(f"--threads {options.threads}: give at least 1")
     torch.set_num_threads(options.threads)
     file = pick(find_methods(options.plugins), options.method)
-    varied = assignments(options.set, "--set")
+    varied, training = assignments(options.set, "--set"), assignments(options.train, "--train")
+    if options.steps is not None:
+        training["steps"] = options.steps
     settings = settings_of(load(file), varied, "--set")
     shared = settings.shared().model_dump(mode="json") if isinstance(settings, ModelSettings) else {}
     task = task_spec(options.task, options.plugins)
@@ -81,7 +84,7 @@ def _run(options: argparse.Namespace) -> int:
         settings=settings.model_dump(mode="json"),
         varied=varied,
         seed=options.seed,
-        training=validated(TrainingSettings, assignments(options.train, "--train"), "--train"),
+        training=validated(TrainingSettings, training, "--train"),
         model=shared,
         plugins=options.plugins,
     )

@@ -177,14 +177,13 @@ def train(
     checkpoint: the file of the training's own checkpoints, and the digest of what is trained. written: called after
     each checkpoint, those of the start included.
     """
-    start, epochs, share = None, spec.training.epochs, method.start_share()
-    if share:
-        first = max(1, round(share * epochs))
+    start, length = None, spec.training.length
+    if first := spec.training.pretraining(method.start_share()):
         start = dense_start(starts, spec, method.settings, task, info, first, progress, written)
-        epochs -= first
+        length -= first
     checkpoints = Checkpoints.wanted(*checkpoint, written) if checkpoint else None
     trainer = Trainer(method, task, spec.training, spec.seed, progress, per_epoch=per_epoch, checkpoints=checkpoints)
-    return trainer.run(start.model if start else None, epochs), trainer, start
+    return trainer.run(start.model if start else None, length), trainer, start
 
 
 @dataclass

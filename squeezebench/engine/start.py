@@ -1,6 +1,6 @@
 """The dense pretraining: the dense model of a task, cell, width and seed, trained once and shared by every method.
 
-Its epochs are counted in the budget of each run that uses it. It is a file under `starts/`, named by the digest of
+Its length is counted in the budget of each run that uses it. It is a file under `starts/`, named by the digest of
 all that decides it; whoever needs it first trains it, the others wait for the lock and read it.
 """
 
@@ -49,7 +49,7 @@ class DenseStart(Method):
         return dense_classifier(task, self.settings)
 
 
-def start_digest(spec: RunSpec, settings: ModelSettings, epochs: int) -> str:
+def start_digest(spec: RunSpec, settings: ModelSettings, length: int) -> str:
     """Names the start of a run: runs with equal digests share it."""
     return digest_of(
         {
@@ -57,7 +57,7 @@ def start_digest(spec: RunSpec, settings: ModelSettings, epochs: int) -> str:
             "fingerprint": spec.fingerprint,
             "seed": spec.seed,
             "engine": provenance.engine_digest(),
-            "training": spec.training.model_dump(mode="json") | {"epochs": epochs},
+            "training": spec.training.lasting(length).model_dump(mode="json"),
             "model": settings.shared().model_dump(mode="json"),
         }
     )
@@ -69,12 +69,12 @@ def dense_start(
     settings: ModelSettings,
     task: Task,
     info: TaskInfo,
-    epochs: int,
+    length: int,
     progress: bool,
     written: Callable[[], None] | None = None,
 ) -> Start:
-    """The start of a run, found in `folder` or trained now; `written` as in Checkpoints."""
-    digest = start_digest(spec, settings, epochs)
+    """The start of a run, found in `folder` or trained now; length: its epochs or steps; written: as in Checkpoints."""
+    digest = start_digest(spec, settings, length)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{digest[:20]}.safetensors"
     with FileLock(path.with_suffix(".lock")):
@@ -82,7 +82,7 @@ def dense_start(
         found = _read(path, info, settings)
         if found is None:
             checkpoints = Checkpoints.wanted(path.with_suffix(f".{CHECKPOINT}"), digest, written)
-            found = _train(path, spec, settings, task, epochs, progress, checkpoints)
+            found = _train(path, spec, settings, task, length, progress, checkpoints)
         clear(path.with_suffix(f".{CHECKPOINT}"))
     return Start(found[0], digest, found[1].model_copy(update={"shared": True}))
 
@@ -106,10 +106,10 @@ def _read(path: Path, info: TaskInfo, settings: ModelSettings) -> tuple[nn.Modul
     return model, stage
 
 
-def _train(path, spec, settings, task, epochs, progress, checkpoints) -> tuple[nn.Module, Stage]:
+def _train(path, spec, settings, task, length, progress, checkpoints) -> tuple[nn.Module, Stage]:
     method = DenseStart(settings.shared())
     trainer = Trainer(method, task, spec.training, spec.seed, progress, checkpoints=checkpoints)
-    model = trainer.run(None, epochs).cpu()
+    model = trainer.run(None, length).cpu()
     stage = trainer.stages[0].model_copy(update={"name": "dense pretraining"})
     state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     metadata = {"stage": json.dumps(stage.model_dump()), "digest": model_digest(state)}

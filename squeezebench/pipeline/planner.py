@@ -28,7 +28,7 @@ from squeezebench.schema.plan import Plan, PlannedMethod, PlannedRun, PlannedTas
 from squeezebench.schema.printed import check_tables
 from squeezebench.schema.resources import Resources
 from squeezebench.schema.task import TaskSpec
-from squeezebench.schema.training import STANDARD, TrainingSettings
+from squeezebench.schema.training import STANDARD, TrainingSettings, overlaid
 
 PLACES = ("path", "folder")  # options of data sources that name files
 CONTENTS = "contents:"  # begins the fingerprints that cover all bytes; older ones covered names, sizes and both ends
@@ -159,7 +159,7 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
         data = fingerprint(spec, plugins)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    training = validated(TrainingSettings, experiment.training | own["training"], f"{where}: training")
+    training = validated(TrainingSettings, overlaid(experiment.training, own["training"]), f"{where}: training")
     if training.augment and spec.normalise == "standard":
         raise InputError(f"{here}: {STANDARD}")
     given = experiment.model | own["model"]

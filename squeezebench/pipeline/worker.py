@@ -52,9 +52,9 @@ def spec_of(plan: Plan, run: PlannedRun | PlannedTuning, **changed: Any) -> RunS
 
 
 def study_of(plan: Plan, planned: PlannedTuning, method: MethodFile) -> Study:
-    """What a tuner needs: the trials are runs with the seed and the epochs that `tuning:` asks for."""
-    tuning, training = plan.tuning, plan.tasks[planned.task].training
-    training = training.model_copy(update={"epochs": tuning.epochs or training.epochs})
+    """What a tuner needs: the trials are runs with the seed and the length that `tuning:` asks for."""
+    tuning = plan.tuning
+    training = tuning.of_trial(plan.tasks[planned.task].training)
     spec = spec_of(plan, planned, seed=tuning.seed, training=training)
     return Study(spec, method, planned.space, tuning)
 
@@ -144,8 +144,8 @@ def train_starts(path: Path, task_name: str, receipt: Path | None, threads: int 
     made = []
     with supervisor() as watch:
         wanted = watch.again(partial(_wanted_starts, plan, runs, methods)).result or []
-        for run, epochs in wanted:
-            work = partial(_train_start, plan, runs[run], methods, starts, epochs)
+        for run, length in wanted:
+            work = partial(_train_start, plan, runs[run], methods, starts, length)
             ending = watch.again(work, resources, plan.tasks[task_name].training.device)
             made += [run] if ending.reason is None else []
             if ending.reason:  # its runs try it again, and say in their records why they cannot be made
@@ -155,23 +155,23 @@ def train_starts(path: Path, task_name: str, receipt: Path | None, threads: int 
 
 
 def _wanted_starts(plan: Plan, runs: list[PlannedRun], methods: dict[str, MethodFile]) -> list[tuple[int, int]]:
-    """(number of a run, epochs) of each start that `runs` need; several of them share one."""
+    """(number of a run, length) of each start that `runs` need; several of them share one."""
     found: dict[tuple, tuple[int, int]] = {}
     for number, run in enumerate(runs):
         spec, method = spec_of(plan, run), _method_of(plan, run, methods)
         if share := method.start_share():
-            epochs = max(1, round(share * spec.training.epochs))
+            length = spec.training.pretraining(share)
             shared = method.settings.shared().model_dump_json()
-            found.setdefault((run.seed, epochs, shared), (number, epochs))
+            found.setdefault((run.seed, length, shared), (number, length))
     return list(found.values())
 
 
-def _train_start(plan: Plan, run: PlannedRun, methods: dict[str, MethodFile], starts: Path, epochs: int) -> None:
+def _train_start(plan: Plan, run: PlannedRun, methods: dict[str, MethodFile], starts: Path, length: int) -> None:
     spec = spec_of(plan, run)
     task = load_task(spec.task, spec.seed, plugins=spec.plugins)
     method, info = _method_of(plan, run, methods), describe(task)
     if method.skip(info) is None:
-        dense_start(starts, spec, method.settings, task, info, epochs, False)
+        dense_start(starts, spec, method.settings, task, info, length, False)
 
 
 def _method_of(plan: Plan, run: PlannedRun, methods: dict[str, MethodFile]) -> Method:

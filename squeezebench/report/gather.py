@@ -179,5 +179,7 @@ def number(value: float | None) -> float:
 
 
 def _stages(record: Record) -> Iterator[str]:
+    in_steps = "steps" in record.training
     for stage in record.stages:
-        yield f"{stage.name} {stage.epochs}" + (" (shared)" if stage.shared else "")
+        length = f"{stage.steps} steps" if in_steps else str(stage.epochs)
+        yield f"{stage.name} {length}" + (" (shared)" if stage.shared else "")

@@ -27,6 +27,7 @@ from squeezebench.base.yaml_file import load_yaml
 from squeezebench.schema.printed import PublishedTable
 from squeezebench.schema.record import Protocol
 from squeezebench.schema.stored import Part
+from squeezebench.schema.training import overlaid
 from squeezebench.schema.tuning import Tuning
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of an experiment, and so of its folder of results
@@ -115,10 +116,10 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
 
 
 def _overlaid(below: Any, above: Any) -> Any:
-    """Mappings are merged key by key; everything else, lists too, is replaced."""
+    """Mappings are merged key by key; everything else, lists too, is replaced, and `steps` replaces `epochs`."""
     if not (isinstance(below, dict) and isinstance(above, dict)):
         return above
-    return below | {key: _overlaid(below[key], value) if key in below else value for key, value in above.items()}
+    return overlaid(below, {k: _overlaid(below[k], value) if k in below else value for k, value in above.items()})
 
 
 def read_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Experiment:
@@ -152,7 +153,8 @@ def validated(model: type[BaseModel], content: dict[str, Any], where: str) -> An
         if first["type"] == "extra_forbidden":
             allowed = near_matches(place.rsplit(".", 1)[-1], _fields_at(model, first["loc"][:-1]))
             raise InputError(f"{where}: unknown key {place!r}; {allowed}") from None
-        raise InputError(f"{where}: {place}: {first['msg'].removeprefix('Value error, ')}{given}") from None
+        place = f"{place}: " if place else ""  # without: several keys do not go together
+        raise InputError(f"{where}: {place}{first['msg'].removeprefix('Value error, ')}{given}") from None
 
 
 def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> dict[str, Any]:

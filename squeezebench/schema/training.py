@@ -10,10 +10,14 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     model_serializer,
+    model_validator,
 )
 
 from squeezebench.schema.stored import Part
 
+Unit = Literal["epochs", "steps"]  # in which the length of a training is given
+UNITS: tuple[Unit, ...] = ("epochs", "steps")
+EPOCHS = 60  # if neither is given
 STANDARD = (
     "training: augment: moves pixels, and `normalise: standard` scales each by statistics of its own; "
     "give normalise: channel, std or none"
@@ -30,10 +34,28 @@ class Augment(Part):
         return self.flip or self.shift > 0
 
 
-class TrainingSettings(Part, allow_inf_nan=False):
-    """How the engine trains; the same for every method of an experiment."""
+def one_unit(value: Any) -> Any:
+    """Raise ValueError if the mapping `value` gives a length in both units."""
+    if isinstance(value, dict) and all(value.get(unit) is not None for unit in UNITS):
+        raise ValueError("give `epochs` or `steps`, not both")
+    return value
 
-    epochs: PositiveInt = 60  # in all: dense pretraining + stages
+
+def overlaid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """The keys of `above` over those of `below`; a length in one unit replaces a length in the other."""
+    if any(above.get(unit) is not None for unit in UNITS):
+        below = {key: value for key, value in below.items() if key not in UNITS}
+    return below | above
+
+
+class TrainingSettings(Part, allow_inf_nan=False):
+    """How the engine trains; the same for every method of an experiment.
+
+    The length counts everything: dense pretraining and stages. An epoch is one pass over the training part.
+    """
+
+    epochs: PositiveInt | None = None  # 60 if neither this nor `steps` is given
+    steps: PositiveInt | None = None  # gradient steps, instead of `epochs`
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 2e-3
     schedule: Literal["cosine", "constant"] = "cosine"  # within each stage
@@ -46,10 +68,36 @@ class TrainingSettings(Part, allow_inf_nan=False):
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     augment: Augment = Augment()  # of images and videos
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_length(cls, value: Any) -> Any:
+        value = one_unit(value)
+        if isinstance(value, dict) and all(value.get(unit) is None for unit in UNITS):
+            return value | {"epochs": EPOCHS}
+        return value
+
     @model_serializer(mode="wrap")
-    def _as_before_augmentation(self, handler: Any) -> dict[str, Any]:
-        """Without `augment` where nothing is: records of before it have the digests that they had."""
+    def _without_what_is_off(self, handler: Any) -> dict[str, Any]:
+        """Leave out settings that are off: records written before these existed keep their digests."""
         content = handler(self)
-        if not self.augment:
-            content.pop("augment", None)
+        for name in ("augment", *UNITS):
+            if not getattr(self, name):
+                content.pop(name, None)
         return content
+
+    @property
+    def unit(self) -> Unit:
+        return "epochs" if self.steps is None else "steps"
+
+    @property
+    def length(self) -> int:
+        """The length in its unit."""
+        return self.steps or self.epochs or EPOCHS
+
+    def lasting(self, length: int, unit: Unit | None = None) -> TrainingSettings:
+        """The same training of another length; `unit` None: in the same unit."""
+        return self.model_copy(update=dict.fromkeys(UNITS) | {unit or self.unit: length})
+
+    def pretraining(self, share: float) -> int:
+        """The length of the dense pretraining, `share` of the whole; 0 if there is none."""
+        return max(1, round(share * self.length)) if share else 0

@@ -73,7 +73,8 @@ class TuningResult(Part):
     method_title: str
     control: bool
     tuning: Tuning
-    epochs: int  # of each trial, dense pretraining included
+    epochs: int | None = None  # of each trial, dense pretraining included
+    steps: int | None = None  # the same, if the length is given in steps
     space: dict[str, Axis]
     enumerated: bool  # the space has no more points than trials: each was tried once
     fixed: dict[str, Any]  # resolved: every setting, before anything is drawn

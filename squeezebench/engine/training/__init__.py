@@ -6,7 +6,7 @@ from it. as_released: the best test epoch.
 """
 
 from squeezebench.engine.training.evaluation import Diverged, accuracy, batches, predict
-from squeezebench.engine.training.loop import History, Trainer, describe, divide_epochs, pick_device, seed_everything
+from squeezebench.engine.training.loop import History, Trainer, describe, divide_length, pick_device, seed_everything
 from squeezebench.schema.training import Augment, TrainingSettings
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "accuracy",
     "batches",
     "describe",
-    "divide_epochs",
+    "divide_length",
     "pick_device",
     "predict",
     "seed_everything",

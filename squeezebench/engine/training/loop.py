@@ -28,12 +28,14 @@ from squeezebench.engine.training.stages import Epoch, Running, Watch
 from squeezebench.method.base import Method, Stage
 from squeezebench.schema import record
 from squeezebench.schema.models import TaskInfo
-from squeezebench.schema.training import TrainingSettings
+from squeezebench.schema.training import TrainingSettings, Unit
+
+MOST_ROWS = 100  # of the history of a stage whose length is given in steps; twice as many at most
 
 
 @dataclass
 class History:
-    """Rows of history.csv, one an epoch."""
+    """Rows of history.csv: one an epoch; in stages of many steps on few data, one in several epochs."""
 
     rows: list[dict[str, float | int | str]] = field(default_factory=list)
 
@@ -78,14 +80,14 @@ def pick_device(settings: TrainingSettings) -> torch.device:
     return torch.device(wanted)
 
 
-def divide_epochs(stages: list[Stage], epochs: int) -> list[int]:
-    """`epochs` divided by the stages' shares; whole numbers that sum to `epochs`, at least one for each stage."""
+def divide_length(stages: list[Stage], length: int, unit: Unit) -> list[int]:
+    """`length` divided by the stages' shares; whole numbers that sum to `length`, at least one for each stage."""
     if not stages:
         raise ValueError("stages() gives no stage: give at least one")
-    if epochs < len(stages):
-        raise ValueError(f"{epochs} epochs cannot be divided among {len(stages)} stages: give at least one to each")
+    if length < len(stages):
+        raise ValueError(f"{length} {unit} cannot be divided among {len(stages)} stages: give at least one to each")
     total = sum(stage.share for stage in stages)
-    edges = np.cumsum([0.0] + [stage.share / total * epochs for stage in stages])
+    edges = np.cumsum([0.0] + [stage.share / total * length for stage in stages])
     counts = np.diff(np.round(edges)).astype(int)
     while (counts < 1).any():
         counts[counts.argmax()] -= 1
@@ -123,11 +125,14 @@ class Trainer:
         self.finished: list[dict] = []  # the snapshot at the end of each finished stage, for checkpoints
         self.resumed, self.earlier = 0, 0.0  # how often training went on from a checkpoint; seconds until then
 
-    def run(self, start: nn.Module | None, epochs: int) -> nn.Module:
-        """Build the module, adopt the dense pretraining where there is one, and train all stages in `epochs` epochs."""
-        found = resuming.resume(self, start, epochs) if self.checkpoints else None
+    def run(self, start: nn.Module | None, length: int) -> nn.Module:
+        """Build the module, load the dense pretraining if there is one, and train all stages.
+
+        length: of the stages together, in the unit of the settings.
+        """
+        found = resuming.resume(self, start, length) if self.checkpoints else None
         model, running = found or (self.build(start), None)
-        plan = self.plan(epochs)
+        plan = self.plan(length)
         for number in range(len(self.stages), len(plan)):
             model = self._stage(model, running or self.open(model, plan, number))
             running = None
@@ -142,18 +147,23 @@ class Trainer:
             model = self.method.load_dense(model, start)
         return model.to(self.device)
 
-    def plan(self, epochs: int) -> list[tuple[Stage, int]]:
-        """The stages with their epochs."""
-        stages = self.method.stages()
-        return list(zip(stages, divide_epochs(stages, epochs), strict=True))
+    @property
+    def per_pass(self) -> int:
+        """Gradient steps of one epoch."""
+        return -(-self.task.size("train") // self.settings.batch_size)
+
+    def plan(self, length: int) -> list[tuple[Stage, int]]:
+        """The stages with their gradient steps."""
+        stages, unit = self.method.stages(), self.settings.unit
+        each = self.per_pass if unit == "epochs" else 1
+        return [(stage, part * each) for stage, part in zip(stages, divide_length(stages, length, unit), strict=True)]
 
     def open(self, model: nn.Module, plan: list[tuple[Stage, int]], number: int) -> Running:
         """Begin stage `number`: its optimiser, its schedule, the clock."""
         settings, clock = self.settings, self.method.clock
-        stage, epochs = plan[number]
-        per_epoch = -(-self.task.size("train") // settings.batch_size)
+        stage, steps = plan[number]
         clock.stage, clock.epoch, clock.step = stage.name, 0, 0
-        clock.steps, clock.examples = per_epoch * epochs, self.task.size("train")
+        clock.steps, clock.examples = steps, self.task.size("train")
         base = settings.learning_rate * stage.learning_rate
         wanted = self.method.parameter_groups(model)
         groups = [
@@ -169,40 +179,21 @@ class Trainer:
         shapes = {"cosine": self._cosine, "constant": lambda step: 1.0}
         of_groups = [shapes[g.get("schedule") or stage.schedule or settings.schedule] for g in wanted]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, of_groups)
-        return Running(stage, epochs, number == len(plan) - 1, optimiser, schedule)
+        epochs = -(-steps // self.per_pass)
+        every = 1 if settings.unit == "epochs" else max(1, epochs // MOST_ROWS)
+        return Running(stage, epochs, every, number == len(plan) - 1, optimiser, schedule)
 
     def _stage(self, model: nn.Module, running: Running) -> nn.Module:
-        stage, last, clock = running.stage, running.last, self.method.clock
-        bar = tqdm(
-            range(clock.epoch, running.epochs),
-            f"{self.task.name} {self.method.name} seed {self.seed} {stage.name}",
-            initial=clock.epoch,
-            total=running.epochs,
-            leave=False,
-            disable=not self.progress,
-            file=sys.stderr,
-        )
-        for clock.epoch in bar:
-            with self.checkpoints.heeding() if self.checkpoints else nullcontext():
-                loss, penalty = self._epoch(model, running)
-                validation = self._validation(model, running)
-            row = {
-                "stage": stage.name,
-                "epoch": clock.epoch,
-                "step": clock.step,
-                "loss": loss,
-                "penalty": penalty,
-                "validation_accuracy": validation,
-            }
-            row |= self.method.observe(model)
-            row |= self.per_epoch(model, last) if self.per_epoch else {}
-            self.history.rows.append(row)
-            bar.set_postfix(loss=f"{loss:.3g}", validation=f"{validation:.3f}")
-            if last and self.settings.select == "validation" and (running.best is None or validation > running.best[0]):
-                running.best = validation, copy.deepcopy(model.state_dict())
+        stage, clock = running.stage, self.method.clock
+        name = f"{self.task.name} {self.method.name} seed {self.seed} {stage.name}"
+        shown = {"leave": False, "disable": not self.progress, "file": sys.stderr, "unit": "step"}
+        with tqdm(desc=name, initial=clock.step, total=clock.steps, **shown) as bar:
+            for epoch in range(clock.epoch, running.epochs):
+                clock.epoch = epoch
+                self._pass(model, running, bar)
         if running.best is not None:
             model.load_state_dict(running.best[1])
-        if self.checkpoints and not last:
+        if self.checkpoints and not running.last:
             resuming.finish(self, model)
         model = self.method.end_stage(model, stage)
         self.stages.append(
@@ -210,15 +201,42 @@ class Trainer:
         )
         return model.to(self.device)
 
+    def _pass(self, model: nn.Module, running: Running, bar: tqdm) -> None:
+        """One epoch, with the validation and the row of the history that follow it."""
+        clock, last = self.method.clock, running.last
+        with self.checkpoints.heeding() if self.checkpoints else nullcontext():
+            loss, penalty = self._epoch(model, running)
+            looks = (clock.epoch + 1) % running.every == 0 or clock.epoch + 1 == running.epochs
+            validation = self._validation(model, running) if looks else 0.0
+            running.epoch, running.drawn = Epoch(), None
+        bar.update(clock.step - bar.n)
+        if not looks:
+            return
+        row = {
+            "stage": running.stage.name,
+            "epoch": clock.epoch,
+            "step": clock.step,
+            "loss": loss,
+            "penalty": penalty,
+            "validation_accuracy": validation,
+        }
+        row |= self.method.observe(model)
+        row |= self.per_epoch(model, last) if self.per_epoch else {}
+        self.history.rows.append(row)
+        bar.set_postfix(loss=f"{loss:.3g}", validation=f"{validation:.3f}")
+        if last and self.settings.select == "validation" and (running.best is None or validation > running.best[0]):
+            running.best = validation, copy.deepcopy(model.state_dict())
+
     def _cosine(self, step: int) -> float:
         return 0.5 * (1 + np.cos(np.pi * min(1.0, step / self.method.clock.steps))) + 1e-3
 
     def _epoch(self, model: nn.Module, running: Running) -> tuple[float, float]:
-        """One pass over the training part, or what is left of it; mean cross-entropy and last penalty."""
+        """What is not done of a pass over the training part; its mean cross-entropy and last penalty."""
         epoch, stage, size = running.epoch, running.stage, self.settings.batch_size
         if not epoch.batches:
             model.train()
-            epoch.order = self.order.permutation(self.task.size("train"))
+            steps = self.method.clock.steps - self.method.clock.step  # a stage may end inside a pass
+            epoch.order = self.order.permutation(self.task.size("train"))[: steps * size]
         rest = epoch.order[epoch.batches * size :]
         for x, length, y in batches(self.task, "train", size, self.device, rest, self.order):
             if self.augmentation is not None:
@@ -250,7 +268,6 @@ class Trainer:
 
             found = accuracy(model, self.task, "validation", self.device, between)
             between()
-        running.epoch, running.drawn = Epoch(), None
         return found
 
     def _step(self, model, stage, optimiser, x, length, y) -> tuple[float, float]:

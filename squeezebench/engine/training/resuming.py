@@ -64,7 +64,7 @@ def finish(trainer: Trainer, model: nn.Module) -> None:
     trainer.finished.append(content)
 
 
-def resume(trainer: Trainer, start: nn.Module | None, epochs: int) -> tuple[nn.Module, Running] | None:
+def resume(trainer: Trainer, start: nn.Module | None, length: int) -> tuple[nn.Module, Running] | None:
     """The module and its stage where the checkpoint left them; None where there is none that can be used.
 
     A checkpoint that does not fit (a method that builds otherwise each time) is logged; all is then as before.
@@ -74,7 +74,7 @@ def resume(trainer: Trainer, start: nn.Module | None, epochs: int) -> tuple[nn.M
         return None
     fresh = copy.deepcopy(vars(trainer.method))
     try:
-        return _replay(trainer, copy.deepcopy(start), epochs, kept)
+        return _replay(trainer, copy.deepcopy(start), length, kept)
     except MISFITS as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         trainer.checkpoints.reject(reason)
@@ -85,10 +85,10 @@ def resume(trainer: Trainer, start: nn.Module | None, epochs: int) -> tuple[nn.M
 
 
 def _replay(
-    trainer: Trainer, start: nn.Module | None, epochs: int, content: dict[str, Any]
+    trainer: Trainer, start: nn.Module | None, length: int, content: dict[str, Any]
 ) -> tuple[nn.Module, Running]:
     model, method = trainer.build(start), trainer.method
-    plan = trainer.plan(epochs)
+    plan = trainer.plan(length)
     for number, part in enumerate(content["finished"]):
         trainer.open(model, plan, number)
         put(part, model, method)

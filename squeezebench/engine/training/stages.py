@@ -29,7 +29,8 @@ class Running:
     """A stage while it is trained."""
 
     stage: Stage
-    epochs: int
+    epochs: int  # passes over the training part, of which the last one may be cut short
+    every: int  # epochs between two rows of the history
     last: bool
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler

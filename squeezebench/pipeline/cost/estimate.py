@@ -27,6 +27,8 @@ from squeezebench.pipeline.tuning.space import all_points
 from squeezebench.schema.kind import kind_of
 from squeezebench.schema.models import TaskInfo
 from squeezebench.schema.plan import Plan, PlannedRun, PlannedTask
+from squeezebench.schema.training import TrainingSettings
+from squeezebench.schema.tuning import Tuning
 
 GPU_TFLOPS = 5.0  # sustained float32 of products with hundreds of rows: a third of a V100's peak of 15.7, a quarter of
 # an A100's 19.5 (NVIDIA's data sheets; PyTorch leaves TF32 off). A recurrence never fills a GPU.
@@ -151,7 +153,7 @@ def estimate(plan: Plan, gpu_tflops: float = GPU_TFLOPS, cpu: Throughput | None 
         sizes = expected(task, plan.plugins)
         first = _add_data(costs, task, sizes, seen)
         runs = [run for run in plan.runs if run.task == name]
-        trials = [(run, _shorter(task, plan.tuning.epochs), True) for run in _trials(plan, name)] if plan.tuning else []
+        trials = [(run, _shorter(task, plan.tuning), True) for run in _trials(plan, name)] if plan.tuning else []
         trained = [(run, task, False) for run in runs] + trials
         costs.tasks[name] = _task(costs, task, sizes, first, trained, methods, plan)
         costs.tasks[name].runs = len(runs)
@@ -176,10 +178,9 @@ def _trials(plan: Plan, task: str) -> list[PlannedRun]:
     ]
 
 
-def _shorter(task: PlannedTask, epochs: int | None) -> PlannedTask:
+def _shorter(task: PlannedTask, tuning: Tuning) -> PlannedTask:
     """The task as trials train on it."""
-    update = {} if epochs is None else {"epochs": epochs}
-    return task.model_copy(update={"training": task.training.model_copy(update=update)})
+    return task.model_copy(update={"training": tuning.of_trial(task.training)})
 
 
 def expected(task: PlannedTask, plugins: list[str]) -> Expected:
@@ -268,6 +269,11 @@ def epoch_seconds(on: Throughput, network: Network, batch_size: int, train: int,
     return steps * network.seconds(on, min(batch_size, train)) + network.forward_seconds(on, watched)
 
 
+def epochs_of(training: TrainingSettings, length: int, train: int) -> float:
+    """Epochs over `train` sequences in a training of `length`, in the unit of `training`; steps may end inside one."""
+    return length if training.unit == "epochs" else length / -(-train // training.batch_size)
+
+
 def _add_run(costs, cost: TaskCost, task, run, method, net: Network, info, parts, protocol, starts, trial) -> None:
     """Add a run's training, and its dense pretraining unless another run has brought it.
 
@@ -275,15 +281,15 @@ def _add_run(costs, cost: TaskCost, task, run, method, net: Network, info, parts
     """
     training, share = task.training, method.start_share()
     batch = min(training.batch_size, parts[0])
-    first = max(1, round(share * training.epochs)) if share else 0
-    trained = [(net, max(0, training.epochs - first))]
+    first = training.pretraining(share)
+    trained = [(net, epochs_of(training, max(0, training.length - first), parts[0]))]
     if share:
         settings = method.settings.shared()
-        key = (run.seed, first, settings.model_dump_json())
+        key = (run.seed, training.unit, first, settings.model_dump_json())
         if key not in starts:
             starts.add(key)
             dense = dense_network(settings, info)
-            trained.append((dense, first))
+            trained.append((dense, epochs_of(training, first, parts[0])))
             cost.start_bytes += 4 * dense.parameters
     watched = parts[1] + (parts[2] if protocol == "as_released" and not trial else 0)
     measuring, scored = (0.0, parts[1]) if trial else (MEASURING_SECONDS, sum(parts))
@@ -292,7 +298,7 @@ def _add_run(costs, cost: TaskCost, task, run, method, net: Network, info, parts
     for on in (costs.cpu, costs.gpu):
         seconds = sum(n * epoch_seconds(on, w, training.batch_size, parts[0], watched) for w, n in trained)
         hours[on.about] = (seconds + measuring + net.forward_seconds(on, scored)) / 3600
-    cost.gradient_steps += per_epoch * sum(epochs for _, epochs in trained)
+    cost.gradient_steps += round(per_epoch * sum(epochs for _, epochs in trained))
     cost.training_flops += sum(6.0 * w.macs * parts[0] * epochs for w, epochs in trained)
     cost.cpu_core_hours += hours[costs.cpu.about]
     cost.gpu_hours += hours[costs.gpu.about]

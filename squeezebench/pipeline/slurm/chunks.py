@@ -16,6 +16,7 @@ from squeezebench.method.discovery import find_methods
 from squeezebench.pipeline.cost.estimate import (
     MEASURING_SECONDS,
     epoch_seconds,
+    epochs_of,
     expected,
     planned_network,
     shares,
@@ -100,8 +101,8 @@ def _run_seconds(plan: Plan, run: PlannedRun, methods: dict) -> float | None:
     if planned is None:  # skips the task
         return None
     method, network = planned
-    first = max(1, round(method.start_share() * task.training.epochs)) if method.start_share() else 0
-    epochs = max(0, task.training.epochs - first)
+    training = task.training
+    rest = max(0, training.length - training.pretraining(method.start_share()))
     watched = parts[1] + (parts[2] if plan.protocol == "as_released" else 0)
-    each = epoch_seconds(NOMINAL, network, task.training.batch_size, parts[0], watched)
-    return epochs * each + MEASURING_SECONDS + network.forward_seconds(NOMINAL, sum(parts))
+    each = epoch_seconds(NOMINAL, network, training.batch_size, parts[0], watched)
+    return epochs_of(training, rest, parts[0]) * each + MEASURING_SECONDS + network.forward_seconds(NOMINAL, sum(parts))

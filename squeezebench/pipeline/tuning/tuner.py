@@ -50,7 +50,7 @@ log = logging.getLogger("squeezebench")
 @dataclass(frozen=True)
 class Study:
     """One method on one task. `spec` is its run with the settings that are there before anything is drawn; its seed
-    and its epochs are those of the trials."""
+    and its length are those of the trials."""
 
     spec: RunSpec
     method: MethodFile
@@ -240,6 +240,7 @@ def _result(study: Study, trials: list[Trial]) -> TuningResult:
         control=method.control,
         tuning=study.tuning,
         epochs=spec.training.epochs,
+        steps=spec.training.steps,
         space=study.space,
         enumerated=study.points is not None,
         fixed=spec.settings,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -40,7 +39,9 @@ def read_history(gathered: Gathered, place: str, more: tuple[str, ...] = ()) -> 
         return None  # optional, and never worth losing the report for
     if history.empty:
         return None
-    history["epoch"] = np.arange(1, len(history) + 1)  # one row per epoch with a validation
+    stage = (history["stage"] != history["stage"].shift()).cumsum()  # two stages may share a name
+    lengths = history.groupby(stage)["epoch"].max() + 1
+    history["epoch"] += 1 + stage.map(lengths.cumsum() - lengths)
     return history[["stage", "epoch", "validation_accuracy", *more]]
 
 

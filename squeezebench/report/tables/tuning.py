@@ -12,6 +12,7 @@ from squeezebench.report.results import Results
 from squeezebench.report.sizes import rule_of
 from squeezebench.report.tabular.table import Cell, Column, Table, number_column, text_column
 from squeezebench.report.tuned import Tuned
+from squeezebench.schema.training import UNITS
 from squeezebench.schema.tuning_result import Axis
 
 SECTION, WHEN = "tuning", "tuned"
@@ -29,13 +30,13 @@ def build(results: Results) -> Table | None:
         text_column("Drawn from", "space_words", tex=False),
         Column("Trials", _trials, numeric=True),
         number_column("Met the ratio", "trials_that_meet_the_ratio", lambda n: f"{n:.0f}"),
-        number_column("Epochs each", "epochs", lambda n: f"{n:.0f}"),
+        text_column("Length of each", "length"),
         number_column("Seconds in all", "seconds", formats.amount, tex=False),
         Column("Picked", _picked),
         number_column("Validation", "validation_accuracy", formats.percent),
         number_column(f"Ratio ({rule.noun})", "ratio", formats.ratio),
     ]
-    raw = [name for name in frame if name not in ("space_words", "drawn_words", "title", "problem_words")]
+    raw = [name for name in frame if name not in ("space_words", "drawn_words", "title", "problem_words", "length")]
     return Table(columns, frame, {name: name for name in raw})
 
 
@@ -59,7 +60,8 @@ def _line(one: Tuned, gathered: Gathered) -> dict[str, Any]:
         **{kind: number(sum(t.status == kind for t in trials) if result else None) for kind in ("failed", "skipped")},
         "repeated": number(sum(t.repeats is not None for t in trials) if result else None),
         "trials_that_meet_the_ratio": number(len(meets) if result else None),
-        "epochs": number(result and result.epochs),
+        **{unit: number(result and getattr(result, unit)) for unit in UNITS},
+        "length": next((f"{n} {unit}" for unit in UNITS if result and (n := getattr(result, unit))), ""),
         "seed": number(result and result.tuning.seed),
         "seconds": number(round(sum(t.seconds for t in trials), 3) if result else None),
         "space": canonical({name: axis.model_dump() for name, axis in result.space.items()} if result else {}),

@@ -15,6 +15,7 @@ from squeezebench.nn.rnn.cells import known_cells
 from squeezebench.nn.rnn.closed_form import closed_form
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.record import Counts, Record
+from squeezebench.schema.training import UNITS
 from squeezebench.tools.verify.comparison import differences
 
 PARTS = ("input_to_hidden", "hidden_to_hidden", "bias", "mask_vectors")
@@ -29,10 +30,10 @@ def inconsistencies(record: Record) -> Iterator[Difference]:
     yield from _ratios(record)
     yield from _limits(record)
     yield from differences(record, _by_formula(record))
-    epochs = record.training.get("epochs")
-    trained = sum(stage.epochs for stage in record.stages)
-    if epochs is not None and record.stages and trained != epochs:
-        yield Difference("stages (epochs in all)", trained, epochs)
+    for unit in UNITS:
+        length, trained = record.training.get(unit), sum(getattr(stage, unit) for stage in record.stages)
+        if length is not None and record.stages and trained != length:
+            yield Difference(f"stages ({unit} in all)", trained, length)
 
 
 def _test_part(record: Record) -> Iterator[Difference]:
