@@ -198,6 +198,7 @@ KINDS = {
     "best validation epoch": {"select": "validation", "learning_rate": 0.05, "schedule": "constant"},
     "best test epoch": {"protocol": "as_released", "learning_rate": 0.05},
     "random frames": {"frames": 5},
+    "SGD": {"optimiser": "sgd", "schedule": "thirds", "learning_rate": 0.05, "nesterov": True},
     "steps that end inside a pass": {"epochs": None, "steps": 10 * STEPS, "settings": {"compress_share": 0.5}},
     "bfloat16": {"precision": "bfloat16", "weight_decay": 0.01},
     "dropout and batch norm": {"settings": {"dropout": 0.3, "front": "segments"}},

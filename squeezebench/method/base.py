@@ -10,11 +10,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from squeezebench import nn
 from squeezebench.schema.kind import Kind
 from squeezebench.schema.models import ModelSettings, RecurrentSettings, TaskInfo
+from squeezebench.schema.training import Optimiser, Schedule
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,14 +28,15 @@ class Stage:
 
     share: part of the run's epochs (after a dense pretraining, where there is one); shares are normalised to sum to 1.
     penalised: whether the method's penalty is added. learning_rate: factor on the experiment's learning rate.
-    schedule: of the learning rate; None: the experiment's.
+    schedule: of the learning rate; optimiser: adam or sgd; None: the experiment's.
     """
 
     name: str
     share: float
     penalised: bool = True
     learning_rate: float = 1.0
-    schedule: Literal["cosine", "constant"] | None = None
+    schedule: Schedule | None = None
+    optimiser: Optimiser | None = None
 
 
 @dataclass
@@ -149,9 +151,9 @@ class Method:
         return model
 
     def parameter_groups(self, model: Module) -> list[dict[str, Any]]:
-        """Optimiser groups; `lr`, `schedule` (see Stage) and `weight_decay` in a group replace the stage's and the
-        experiment's. `decoupled_weight_decay: True` takes the decay off the weights themselves (AdamW), not through the
-        gradient's moments."""
+        """Optimiser groups; `lr`, `schedule` (see Stage), `weight_decay` and `momentum` (SGD) in a group replace the
+        stage's and the experiment's. `decoupled_weight_decay: True` (Adam) takes the decay off the weights themselves
+        (AdamW), not through the gradient's moments."""
         return [{"params": list(model.parameters())}]
 
     def penalty(self, model: Module) -> Tensor | float:

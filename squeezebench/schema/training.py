@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import (
+    Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -15,9 +16,12 @@ from pydantic import (
 
 from squeezebench.schema.stored import Part
 
+Optimiser = Literal["adam", "sgd"]
+Schedule = Literal["cosine", "constant", "thirds"]
 Unit = Literal["epochs", "steps"]  # in which the length of a training is given
 UNITS: tuple[Unit, ...] = ("epochs", "steps")
 EPOCHS = 60  # if neither is given
+COSINE_END = 1e-3
 STANDARD = (
     "training: augment: moves pixels, and `normalise: standard` scales each by statistics of its own; "
     "give normalise: channel, std or none"
@@ -58,7 +62,11 @@ class TrainingSettings(Part, allow_inf_nan=False):
     steps: PositiveInt | None = None  # gradient steps, instead of `epochs`
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 2e-3
-    schedule: Literal["cosine", "constant"] = "cosine"  # within each stage
+    schedule: Schedule = "cosine"  # within each stage; thirds: 1, 0.1 and 0.01 of the learning rate
+    cosine_end: float = Field(default=COSINE_END, ge=0, le=1)  # part of the learning rate at which a cosine ends
+    optimiser: Optimiser = "adam"
+    momentum: float = Field(default=0.9, ge=0, lt=1)  # of SGD
+    nesterov: bool = False  # of SGD
     weight_decay: NonNegativeFloat = 0.0
     clip: NonNegativeFloat = 5.0  # global gradient norm; 0: no clipping
     label_smoothing: NonNegativeFloat = 0.0
@@ -76,14 +84,19 @@ class TrainingSettings(Part, allow_inf_nan=False):
             return value | {"epochs": EPOCHS}
         return value
 
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> TrainingSettings:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
     @model_serializer(mode="wrap")
     def _without_what_is_off(self, handler: Any) -> dict[str, Any]:
         """Leave out settings that are off: records written before these existed keep their digests."""
-        content = handler(self)
-        for name in ("augment", *UNITS):
-            if not getattr(self, name):
-                content.pop(name, None)
-        return content
+        off = [name for name in ("augment", *UNITS) if not getattr(self, name)]
+        off += ["optimiser", "momentum", "nesterov"] if self.optimiser == "adam" else []
+        off += ["cosine_end"] if self.cosine_end == COSINE_END else []
+        return {name: value for name, value in handler(self).items() if name not in off}
 
     @property
     def unit(self) -> Unit:

@@ -23,6 +23,7 @@ from squeezebench.engine.training import resuming
 from squeezebench.engine.training.augment import Augmentation
 from squeezebench.engine.training.checkpoint import Checkpoints
 from squeezebench.engine.training.evaluation import Diverged, accuracy, batches
+from squeezebench.engine.training.optimisers import optimiser_of, schedule_of
 from squeezebench.engine.training.snapshot import generators
 from squeezebench.engine.training.stages import Epoch, Running, Watch
 from squeezebench.method.base import Method, Stage
@@ -164,21 +165,9 @@ class Trainer:
         stage, steps = plan[number]
         clock.stage, clock.epoch, clock.step = stage.name, 0, 0
         clock.steps, clock.examples = steps, self.task.size("train")
-        base = settings.learning_rate * stage.learning_rate
-        wanted = self.method.parameter_groups(model)
-        groups = [
-            {
-                "params": g["params"],
-                "lr": g.get("lr", base),
-                "weight_decay": g.get("weight_decay", settings.weight_decay),
-                "decoupled_weight_decay": g.get("decoupled_weight_decay", False),
-            }
-            for g in wanted
-        ]
-        optimiser = torch.optim.Adam(groups, foreach=True)
-        shapes = {"cosine": self._cosine, "constant": lambda step: 1.0}
-        of_groups = [shapes[g.get("schedule") or stage.schedule or settings.schedule] for g in wanted]
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, of_groups)
+        groups = self.method.parameter_groups(model)
+        optimiser = optimiser_of(settings, stage, groups)
+        schedule = schedule_of(optimiser, settings, stage, groups, steps)
         epochs = -(-steps // self.per_pass)
         every = 1 if settings.unit == "epochs" else max(1, epochs // MOST_ROWS)
         return Running(stage, epochs, every, number == len(plan) - 1, optimiser, schedule)
@@ -226,9 +215,6 @@ class Trainer:
         bar.set_postfix(loss=f"{loss:.3g}", validation=f"{validation:.3f}")
         if last and self.settings.select == "validation" and (running.best is None or validation > running.best[0]):
             running.best = validation, copy.deepcopy(model.state_dict())
-
-    def _cosine(self, step: int) -> float:
-        return 0.5 * (1 + np.cos(np.pi * min(1.0, step / self.method.clock.steps))) + 1e-3
 
     def _epoch(self, model: nn.Module, running: Running) -> tuple[float, float]:
         """What is not done of a pass over the training part; its mean cross-entropy and last penalty."""

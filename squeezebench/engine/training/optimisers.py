@@ -1,0 +1,54 @@
+"""The optimiser of a stage and the course of its learning rate, from the experiment's settings and the method's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from squeezebench.method.base import Stage
+from squeezebench.schema.training import TrainingSettings
+
+
+def optimiser_of(settings: TrainingSettings, stage: Stage, wanted: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """The optimiser of `stage` for the parameter groups `wanted`, whose own keys come before the experiment's.
+
+    Raises ValueError if a group asks SGD for decoupled weight decay, which torch's SGD does not have.
+    """
+    adam = (stage.optimiser or settings.optimiser) == "adam"
+    common = {
+        "lr": settings.learning_rate * stage.learning_rate,
+        "weight_decay": settings.weight_decay,
+        **({"decoupled_weight_decay": False} if adam else {"momentum": settings.momentum}),
+    }
+    groups = [common | {key: group[key] for key in ("params", *common) if key in group} for group in wanted]
+    if adam:
+        return torch.optim.Adam(groups, foreach=True)
+    if any(group.get("decoupled_weight_decay") for group in wanted):
+        raise ValueError("decoupled weight decay is for optimiser: adam; SGD decays through its gradients")
+    return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=settings.nesterov, foreach=True)
+
+
+def schedule_of(
+    optimiser: torch.optim.Optimizer, settings: TrainingSettings, stage: Stage, wanted: list[dict[str, Any]], steps: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """The factors on the learning rates of the parameter groups over a stage of `steps` gradient steps."""
+    shapes = factors(steps, settings.cosine_end)
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimiser, [shapes[group.get("schedule") or stage.schedule or settings.schedule] for group in wanted]
+    )
+
+
+def factors(steps: int, cosine_end: float) -> dict[str, Callable[[int], float]]:
+    """Schedule -> its factor at a step of `steps`.
+
+    cosine: 1/2 (1 + cos(pi t)) + cosine_end at the part t of the stage. thirds: 1, 0.1 and 0.01, a third of the stage
+    each (the schedule with which ISS was published).
+    """
+    return {
+        "cosine": lambda step: 0.5 * (1 + np.cos(np.pi * min(1.0, step / steps))) + cosine_end,
+        "constant": lambda step: 1.0,
+        "thirds": lambda step: 0.1 ** min(2, 3 * step // steps),
+    }

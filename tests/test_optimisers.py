@@ -1,0 +1,67 @@
+"""Optimisers and schedules of the engine: which a stage and a parameter group get, and what they do to the weights."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from squeezebench.engine.training.optimisers import factors, optimiser_of, schedule_of
+from squeezebench.method import Stage
+from squeezebench.schema.training import TrainingSettings
+
+
+@pytest.mark.parametrize(
+    ("nesterov", "expected"), [(False, 1 - 0.1 * 2 - 0.1 * 3.8), (True, 1 - 0.1 * 3.8 - 0.1 * 5.42)]
+)
+def test_sgd_with_momentum(nesterov, expected):
+    """v <- 0.9 v + g twice with g = 2: v is 2, then 3.8. w falls by lr v, or with Nesterov by lr (g + 0.9 v)."""
+    settings = TrainingSettings(optimiser="sgd", learning_rate=0.1, nesterov=nesterov)
+    weight = nn.Parameter(torch.ones(3))
+    optimiser = optimiser_of(settings, Stage("train", 1.0), [{"params": [weight]}])
+    for _ in range(2):
+        weight.grad = torch.full_like(weight, 2.0)
+        optimiser.step()
+    assert weight.tolist() == pytest.approx([expected] * 3)
+
+
+def test_a_stage_and_a_group_choose_before_the_experiment():
+    settings = TrainingSettings(learning_rate=0.1, weight_decay=0.5)
+    stage = Stage("train", 1.0, learning_rate=3.0, optimiser="sgd", schedule="constant")
+    weights = [nn.Parameter(torch.ones(1)) for _ in range(2)]
+    wanted = [
+        {"params": weights[:1]},
+        {"params": weights[1:], "lr": 0.02, "momentum": 0.0, "weight_decay": 0.0, "schedule": "thirds"},
+    ]
+    optimiser = optimiser_of(settings, stage, wanted)
+    assert isinstance(optimiser, torch.optim.SGD)
+    names = ("lr", "momentum", "weight_decay")
+    found = [[group[name] for name in names] for group in optimiser.param_groups]
+    assert found == [[pytest.approx(0.3), 0.9, 0.5], [0.02, 0.0, 0.0]]
+    schedule = schedule_of(optimiser, settings, stage, wanted, steps=3)
+    rates = []
+    for _ in range(3):
+        rates.append([group["lr"] for group in optimiser.param_groups])
+        optimiser.step()
+        schedule.step()
+    assert rates == [pytest.approx([0.3, 0.02 * part]) for part in (1, 0.1, 0.01)]
+    with pytest.raises(ValueError, match="decoupled weight decay is for optimiser: adam"):
+        optimiser_of(settings, stage, [{"params": weights, "decoupled_weight_decay": True}])
+
+
+@pytest.mark.parametrize("end", [0.0, 1e-3, 0.2])
+def test_a_cosine_ends_at_the_part_that_is_asked_for(end):
+    cosine = factors(100, end)["cosine"]
+    assert [cosine(step) for step in (0, 50, 100)] == pytest.approx([1 + end, 0.5 + end, end])
+    assert all(cosine(step) > cosine(step + 1) for step in range(100)) and math.isclose(cosine(200), end)
+
+
+def test_settings_that_are_off_leave_no_trace_in_digests():
+    plain = TrainingSettings().model_dump()
+    assert not {"steps", "augment", "optimiser", "momentum", "nesterov", "cosine_end"} & set(plain)
+    assert TrainingSettings(momentum=0.5, cosine_end=0.001).model_dump() == plain  # Adam has no momentum of that kind
+    sgd = TrainingSettings(optimiser="sgd", cosine_end=0)
+    assert {"optimiser": "sgd", "momentum": 0.9, "nesterov": False, "cosine_end": 0}.items() <= sgd.model_dump().items()
+    assert TrainingSettings.model_validate(sgd.model_dump()) == sgd
