@@ -8,9 +8,15 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from squeezebench.base.errors import InputError
 from squeezebench.cli.arguments import assignments
+
+if TYPE_CHECKING:
+    from squeezebench.method.discovery import MethodFile
+    from squeezebench.schema.record import Record
+    from squeezebench.schema.run import RunSpec
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -51,17 +57,10 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _run(options: argparse.Namespace) -> int:
     import torch
 
-    from squeezebench.data.task import load_task, task_spec
+    from squeezebench.data.task import load_task
     from squeezebench.engine.run import execute
     from squeezebench.engine.training.checkpoint import SECONDS, interval
-    from squeezebench.method.discovery import find_methods, load, pick
-    from squeezebench.method.settings import settings_of
-    from squeezebench.pipeline.planner import fingerprint
-    from squeezebench.schema.experiment import validated
-    from squeezebench.schema.models import ModelSettings
-    from squeezebench.schema.record import size_words
-    from squeezebench.schema.run import RunSpec
-    from squeezebench.schema.training import TrainingSettings
+    from squeezebench.method.discovery import find_methods, pick
 
     if options.checkpoint_seconds is not None:
         os.environ[SECONDS] = options.checkpoint_seconds
@@ -70,13 +69,30 @@ def _run(options: argparse.Namespace) -> int:
         raise InputError(f"--threads {options.threads}: give at least 1")
     torch.set_num_threads(options.threads)
     file = pick(find_methods(options.plugins), options.method)
+    spec = _spec(options, file)
+    # Wrong data are a mistake of the user's, not a failed run: they are read before the run begins.
+    load_task(spec.task, options.seed, plugins=options.plugins)
+    record = execute(spec, file, options.out, options.out / "starts", progress=sys.stderr.isatty())
+    return _print_result(record, options.out)
+
+
+def _spec(options: argparse.Namespace, file: MethodFile) -> RunSpec:
+    from squeezebench.data.task import task_spec
+    from squeezebench.method.discovery import load
+    from squeezebench.method.settings import settings_of
+    from squeezebench.pipeline.planner import fingerprint
+    from squeezebench.schema.experiment import validated
+    from squeezebench.schema.models import ModelSettings
+    from squeezebench.schema.run import RunSpec
+    from squeezebench.schema.training import TrainingSettings
+
     varied, training = assignments(options.set, "--set"), assignments(options.train, "--train")
     if options.steps is not None:
         training["steps"] = options.steps
     settings = settings_of(load(file), varied, "--set")
     shared = settings.shared().model_dump(mode="json") if isinstance(settings, ModelSettings) else {}
     task = task_spec(options.task, options.plugins)
-    spec = RunSpec(
+    return RunSpec(
         experiment=options.out.name,
         task=task,
         fingerprint=fingerprint(task, options.plugins),
@@ -88,19 +104,20 @@ def _run(options: argparse.Namespace) -> int:
         model=shared,
         plugins=options.plugins,
     )
-    load_task(
-        task, options.seed, plugins=options.plugins
-    )  # what is wrong with the data is the user's to know, not a failed run
-    record = execute(spec, file, options.out, options.out / "starts", progress=sys.stderr.isatty())
-    if record.status == "ok":
-        print(
-            f"{record.task} {record.method} seed {record.seed}: test {record.accuracy.test:.1%}, "
-            f"{record.counts.size:,} {size_words(record.counts)} "
-            f"({getattr(record.ratio, record.counts.rule) or '-'}x); {options.out}"
-        )
-        return 0
-    print(f"{record.task} {record.method} seed {record.seed}: {record.status}: {record.reason}", file=sys.stderr)
-    return 0 if record.status == "skipped" else 1
+
+
+def _print_result(record: Record, out: Path) -> int:
+    """Print one line about a run; return the command's status."""
+    from squeezebench.schema.record import size_words
+
+    name = f"{record.task} {record.method} seed {record.seed}"
+    if record.status != "ok":
+        print(f"{name}: {record.status}: {record.reason}", file=sys.stderr)
+        return 0 if record.status == "skipped" else 1
+    size = f"{record.counts.size:,} {size_words(record.counts)}"
+    ratio = getattr(record.ratio, record.counts.rule) or "-"
+    print(f"{name}: test {record.accuracy.test:.1%}, {size} ({ratio}x); {out}")
+    return 0
 
 
 def _methods(options: argparse.Namespace) -> None:

@@ -61,24 +61,13 @@ def fetch(
     bar = sys.stderr.isatty() if progress is None else progress
     with FileLock(beside(target, ".lock")):
         expected = _recorded(target) or digest
-        if target.exists():
-            if expected is not None and not matches(target, expected, bar):
-                raise InputError(
-                    f"{target}: its content is not what is expected ({expected}); remove it to download it again, "
-                    f"or accept it: sha256sum {target.name} > {target.name}.sha256"
-                )
-        else:
-            part = beside(target, ".part")
-            source = mirrored(address, mirror)
-            _download(source, part, bar)
-            if expected is not None and not matches(part, expected, bar):
-                part.replace(beside(target, ".bad"))
-                beside(part, ".tag").unlink(missing_ok=True)
-                raise InputError(
-                    f"{source}: what arrived is not what is expected ({expected}); it was kept as {target}.bad"
-                )
-            part.replace(target)
-            beside(part, ".tag").unlink(missing_ok=True)
+        if not target.exists():
+            _download_checked(mirrored(address, mirror), target, expected, bar)
+        elif expected is not None and not matches(target, expected, bar):
+            raise InputError(
+                f"{target}: its content is not what is expected ({expected}); remove it to download it again, "
+                f"or accept it: sha256sum {target.name} > {target.name}.sha256"
+            )
         if expected is None:
             value = digest_of_file(target, "sha256", bar)
             write_atomically(beside(target, ".sha256"), f"{value}  {target.name}\n".encode())
@@ -86,6 +75,17 @@ def fetch(
                 "%s: no checksum is published for this file; recorded sha256 %s... for later", target.name, value[:16]
             )
     return target
+
+
+def _download_checked(source: str, target: Path, expected: str | None, bar: bool) -> None:
+    """Download to `NAME.part`, which becomes `target` if its digest is `expected` and `NAME.bad` otherwise."""
+    part = beside(target, ".part")
+    _download(source, part, bar)
+    sound = expected is None or matches(part, expected, bar)
+    part.replace(target if sound else beside(target, ".bad"))
+    beside(part, ".tag").unlink(missing_ok=True)
+    if not sound:
+        raise InputError(f"{source}: what arrived is not what is expected ({expected}); it was kept as {target}.bad")
 
 
 def mirrored(address: str, mirror: str | None = None) -> str:

@@ -41,10 +41,7 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
     files, own = find_methods(experiment.plugins), find_methods()
     listed = dict(experiment.methods) | {name: {} for name in files if name not in own | experiment.methods}
     tasks = {name: _task(name, entry, experiment, where) for name, entry in experiment.task_entries().items()}
-    _check_restrictions(tasks, listed, where)
-    for name in experiment.defaults:
-        if name not in listed:
-            raise InputError(f"{where}: defaults: {name!r} is not among methods; {near_matches(name, listed)}")
+    _check_names(experiment, tasks, listed, where)
     to_tune = methods_to_tune(experiment.tuning, listed, where)
     methods, classes = {}, {}
     for name in listed:
@@ -179,12 +176,12 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
     )
 
 
-def _check_restrictions(tasks: dict[str, PlannedTask], listed: dict[str, Any], where: str) -> None:
-    for task_name, task in tasks.items():
-        for name in task.methods or []:
-            if name not in listed:
-                hint = near_matches(name, listed)
-                raise InputError(f"{where}: tasks: {task_name}: methods: {name!r} is not among methods; {hint}")
+def _check_names(experiment: Experiment, tasks: dict[str, PlannedTask], listed: dict[str, Any], where: str) -> None:
+    """Raises InputError if `defaults`, or the `methods` of a task, name a method that the experiment does not list."""
+    named = [(f"tasks: {task}: methods", name) for task, planned in tasks.items() for name in planned.methods or []]
+    for key, name in [*named, *(("defaults", name) for name in experiment.defaults)]:
+        if name not in listed:
+            raise InputError(f"{where}: {key}: {name!r} is not among methods; {near_matches(name, listed)}")
 
 
 def _source(name: str, plugins: list[str]) -> ModuleType:

@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -46,11 +47,7 @@ def cost(
     variants = {"compact": forward_of(model)} | _dense_runtimes(base, reference)
     times = timings(variants, inputs, steps, seconds=seconds)
     compact, dense, *_ = times.values()
-    runtimes = {name: by_batch for name, by_batch in times.items() if name != "compact"}
-    fastest = {batch: min(runtimes, key=lambda name: runtimes[name][batch].median) for batch in compact}
-    counted, formula = macs(model, inputs, steps), closed_form_macs(model, steps)
-    if formula is not None and formula != counted:
-        log.warning("multiply-accumulates: torch counted %s, the formula gives %s", f"{counted:,}", f"{formula:,}")
+    counted, formula = _checked_macs(model, inputs, steps)
     return Cost(
         bytes=path.stat().st_size,
         stored_as=stored,
@@ -63,8 +60,7 @@ def cost(
         latency_quartiles_ms=_quartiles(compact),
         dense_latency_ms=_medians(dense),
         dense_latency_quartiles_ms=_quartiles(dense),
-        fastest_dense_latency_ms={batch: runtimes[name][batch].median for batch, name in fastest.items()},
-        fastest_dense_runtime=fastest,
+        **_fastest_dense(times),
     )
 
 
@@ -77,6 +73,24 @@ def _dense_runtimes(base: nn.Module, reference: DenseReference | None) -> dict[s
         f"nn.{reference.recurrence.mode}": forward_of(reference.eval()),
         "oneDNN off": without_onednn(reference),
         "squeezebench": forward_of(base),
+    }
+
+
+def _checked_macs(model: nn.Module, inputs: int, steps: int) -> tuple[int, int | None]:
+    """(counted, by formula). A warning says if the two differ."""
+    counted, formula = macs(model, inputs, steps), closed_form_macs(model, steps)
+    if formula is not None and formula != counted:
+        log.warning("multiply-accumulates: torch counted %s, the formula gives %s", f"{counted:,}", f"{formula:,}")
+    return counted, formula
+
+
+def _fastest_dense(times: dict[str, dict[str, Timing]]) -> dict[str, dict[str, Any]]:
+    """The fields of `Cost` on the dense runtime that is fastest at each batch size."""
+    runtimes = {name: by_batch for name, by_batch in times.items() if name != "compact"}
+    fastest = {batch: min(runtimes, key=lambda name: runtimes[name][batch].median) for batch in times["compact"]}
+    return {
+        "fastest_dense_latency_ms": {batch: runtimes[name][batch].median for batch, name in fastest.items()},
+        "fastest_dense_runtime": fastest,
     }
 
 

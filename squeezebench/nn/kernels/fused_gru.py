@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from squeezebench.nn.kernels.fused_lstm import recurrent_gradient, second_derivative, sigmoid_slope, tanh_slope
 from squeezebench.nn.kernels.gemm import step_product
@@ -90,31 +91,9 @@ class MaskedGRU(torch.autograd.Function):
         tanh_slope(1 - z, s_n, grad_input=J_n)
         if m is not None:
             J.mul_(m)
-        dh, du = torch.empty_like(hidden), torch.empty_like(s)
-        carry, total = torch.zeros_like(dh[0]), torch.empty_like(dh[0])
-
         add_product = step_product(U, s.shape[1], len(s), ctx.low, transposed=True)
-        du_next = None
-        steps = zip(
-            dhidden.unbind(0), dh.unbind(0), dh.unsqueeze(2).unbind(0), z.unbind(0), r.unbind(0),
-            J_r.unbind(0), J_n.unbind(0), J[:, :, H:].unflatten(2, (2, H)).unbind(0),
-            J[:, :, : 2 * H].unbind(0), du.unbind(0), du[:, :, : 2 * H].unbind(0),
-            du[:, :, 2 * H :].unbind(0), strict=True,
-        )  # fmt: skip
-        for step in reversed(list(steps)):
-            dhidden_t, dh_t, dh_t_as_1, z_t, r_t, da_r, da_n, da_zn, da_rz, du_t, du_rz, du_n = step
-            if du_next is None:
-                dh_t.copy_(dhidden_t)
-            else:
-                torch.add(dhidden_t, carry, out=total)
-                add_product(total, du_next, dh_t)
-            da_zn.mul_(dh_t_as_1)  # (B, 2, H), (B, 1, H)
-            da_r.mul_(da_n)
-            du_rz.copy_(da_rz)
-            torch.mul(r_t, da_n, out=du_n)
-            torch.mul(dh_t, z_t, out=carry)
-            du_next = du_t
-        da, (da_r, _, da_n) = J, (J_r, J_z, J_n)
+        dh, du, carry = _backward_steps(dhidden, z, r, J, add_product)
+        da, da_n = J, J_n
 
         dU = db = dm = dh0 = None
         if need[1]:
@@ -128,3 +107,34 @@ class MaskedGRU(torch.autograd.Function):
             dh0 = torch.empty_like(h0)
             add_product(carry, du[0], dh0)
         return da if need[0] else None, dU, db, dm, dh0, None, None
+
+
+def _backward_steps(
+    dhidden: Tensor, z: Tensor, r: Tensor, J: Tensor, add_product: Callable
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return dh (T, B, H), du (T, B, 3H) and the part of dh_0 (B, H) that enters through z. J becomes da."""
+    H = z.shape[2]
+    J_r, _, J_n = J.chunk(3, 2)
+    dh, du = dhidden.new_empty(dhidden.shape), torch.empty_like(J)
+    carry, total = torch.zeros_like(dh[0]), torch.empty_like(dh[0])
+    du_next = None
+    steps = zip(
+        dhidden.unbind(0), dh.unbind(0), dh.unsqueeze(2).unbind(0), z.unbind(0), r.unbind(0),
+        J_r.unbind(0), J_n.unbind(0), J[:, :, H:].unflatten(2, (2, H)).unbind(0),
+        J[:, :, : 2 * H].unbind(0), du.unbind(0), du[:, :, : 2 * H].unbind(0),
+        du[:, :, 2 * H :].unbind(0), strict=True,
+    )  # fmt: skip
+    for step in reversed(list(steps)):
+        dhidden_t, dh_t, dh_t_as_1, z_t, r_t, da_r, da_n, da_zn, da_rz, du_t, du_rz, du_n = step
+        if du_next is None:
+            dh_t.copy_(dhidden_t)
+        else:
+            torch.add(dhidden_t, carry, out=total)
+            add_product(total, du_next, dh_t)
+        da_zn.mul_(dh_t_as_1)  # (B, 2, H), (B, 1, H)
+        da_r.mul_(da_n)
+        du_rz.copy_(da_rz)
+        torch.mul(r_t, da_n, out=du_n)
+        torch.mul(dh_t, z_t, out=carry)
+        du_next = du_t
+    return dh, du, carry

@@ -18,7 +18,7 @@ masks are sums over the steps, computed after it. Where native/ is turned on, it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -81,19 +81,13 @@ def _forward_steps(
     s: Tensor, c: Tensor, tanh_c: Tensor, hidden: Tensor,
 ) -> None:  # fmt: skip
     """Fills s (T, B, 4H), c[1:], tanh_c and hidden (T, B, H)."""
-    (T, B, _), H = gates.shape, hidden.shape[2]
+    (_, B, _), H = gates.shape, hidden.shape[2]
     a, ig = gates.new_empty(B, 4 * H), gates.new_empty(B, H)
     a_g = a[:, 2 * H : 3 * H]
-    if z is None:
-        masked_gates = zip(*(k.unbind(0) for k in s.chunk(4, 2)), strict=True)
-    else:
-        zs = gates.new_empty(B, 4 * H)
-        masked_gates = (zs.chunk(4, 1),) * T
-
+    masked_gates, zs = _masked_gates(s, z)
     # tanh(x) = 2σ(2x) - 1, to 1e-7: on a CPU, PyTorch's tanh costs as much as four of its sigmoids
     by_sigmoid = gates.device.type == "cpu" and gates.dtype == torch.float32
     minus_one = gates.new_tensor(-1.0)
-
     h = h0
     steps = zip(
         gates.unbind(0), s.unbind(0), s[:, :, 2 * H : 3 * H].unbind(0), masked_gates,
@@ -122,6 +116,14 @@ def _forward_steps(
             torch.tanh(c_t, out=tanh_c_t)
         torch.mul(o, tanh_c_t, out=h_t)
         h = h_t
+
+
+def _masked_gates(s: Tensor, z: Tensor | None) -> tuple[Iterable[tuple[Tensor, ...]], Tensor | None]:
+    """The masked i, f, g, o (B, H) of each step, and the tensor (B, 4H) that holds them (None: they lie in s)."""
+    if z is None:
+        return zip(*(k.unbind(0) for k in s.chunk(4, 2)), strict=True), None
+    zs = torch.empty_like(s[0])
+    return (zs.chunk(4, 1),) * len(s), zs
 
 
 def _backward_steps(

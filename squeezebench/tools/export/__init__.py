@@ -102,14 +102,7 @@ def export(
     made = standard(model, shape.inputs if shape else record.kept.of_inputs)
     if lengths is None:
         lengths = bool(shape and shape.has_lengths)
-    about = {
-        "task": record.task,
-        "method": record.method,
-        "seed": str(record.seed),
-        "inputs_digest": record.provenance.inputs_digest,
-        "classes": "\n".join(record.class_names),
-        "input": "(batch, time, features) float32, normalised as the task's training part says",
-    }
+    about = _about(record)
     if precision == "int8":
         return _int8(place, record, model, made, lengths, about, out)
     if kind == "onnx":
@@ -122,6 +115,18 @@ def export(
         raise InputError(f"{out}: the {kind} form differs from the module by {gap:.2g}, more than {TOLERANCE:g}")
     write_atomically(out, content)
     return Exported(out, len(content), gap, notes=made.notes)
+
+
+def _about(record: Record) -> dict[str, str]:
+    """The metadata of the written file."""
+    return {
+        "task": record.task,
+        "method": record.method,
+        "seed": str(record.seed),
+        "inputs_digest": record.provenance.inputs_digest,
+        "classes": "\n".join(record.class_names),
+        "input": "(batch, time, features) float32, normalised as the task's training part says",
+    }
 
 
 def _int8(

@@ -177,26 +177,12 @@ def _compared(pair: Pair, speeds: dict[int, float], rate: float, seconds: float)
     int8 = {side: in_int8(m, pair.inputs, pair.steps, pair.lengths, pair.weights[side]) for side, m in models.items()}
     dense[INT8], compact[INT8] = (int8[side].variant for side in ("dense", "compact"))
     nothing[INT8] = in_int8(empty, 1, pair.steps, pair.lengths, Weights()).variant
-    variants = {("dense", name): variant for name, variant in dense.items()}
-    variants |= {("compact", name): variant for name, variant in compact.items()}
-    variants |= {("empty", name): on_first_inputs(variant, 1) for name, variant in nothing.items()}
+    nothing = {name: on_first_inputs(variant, 1) for name, variant in nothing.items()}
+    sides = {"dense": dense, "compact": compact, "empty": nothing}
+    variants = {(side, name): variant for side, own in sides.items() for name, variant in own.items()}
     times = timings(variants, pair.inputs, pair.steps, seconds=seconds, row_seconds=ROW_SECONDS)
     counts = {side: count(model) for side, model in models.items()}
     macs = {side: closed_form_macs(model, pair.steps) for side, model in models.items()}
-    comparisons = []
-    for batch in BATCHES:
-        ms = {key: by_batch[str(batch)] for key, by_batch in times.items()}
-        sides = {
-            side: Side(
-                ms={name: _time(t) for (of, name), t in ms.items() if of == side and name != INT8},
-                int8_ms=_time(ms[side, INT8]),
-                memory_ms=_rounded(1e3 * memory_seconds(*_traffic(model, pair.steps), speeds)),
-                arithmetic_ms=_rounded(1e3 * batch * (macs[side] or 0) / rate),
-            )
-            for side, model in models.items()
-        }
-        overhead = {name: t.median for (of, name), t in ms.items() if of == "empty"}
-        comparisons.append(comparison(batch, **sides, overhead=overhead))
     return Model(
         **pair.about,
         steps=pair.steps,
@@ -206,10 +192,29 @@ def _compared(pair: Pair, speeds: dict[int, float], rate: float, seconds: float)
         dense_parameters=counts["dense"].lstm_total,
         macs=macs["compact"],
         dense_macs=macs["dense"],
-        int8={side: made.about for side, made in int8.items()},
+        int8={side: quantised.about for side, quantised in int8.items()},
         notes=notes + int8["compact"].notes,
-        comparisons=comparisons,
+        comparisons=[_at_batch(batch, times, models, macs, pair.steps, speeds, rate) for batch in BATCHES],
     )
+
+
+def _at_batch(
+    batch: int, times: dict[tuple[str, str], dict[str, Timing]], models: dict[str, RecurrentClassifier],
+    macs: dict[str, int | None], steps: int, speeds: dict[int, float], rate: float,
+) -> Comparison:  # fmt: skip
+    """What was timed at one batch size, beside what memory and arithmetic alone would take."""
+    ms = {key: by_batch[str(batch)] for key, by_batch in times.items()}
+    sides = {
+        side: Side(
+            ms={name: _time(t) for (of, name), t in ms.items() if of == side and name != INT8},
+            int8_ms=_time(ms[side, INT8]),
+            memory_ms=_rounded(1e3 * memory_seconds(*_traffic(model, steps), speeds)),
+            arithmetic_ms=_rounded(1e3 * batch * (macs[side] or 0) / rate),
+        )
+        for side, model in models.items()
+    }
+    overhead = {name: t.median for (of, name), t in ms.items() if of == "empty"}
+    return comparison(batch, **sides, overhead=overhead)
 
 
 def _traffic(model: RecurrentClassifier, steps: int) -> tuple[int, int, int]:
