@@ -41,8 +41,9 @@ def main() -> None:
     torch.set_num_threads(1)
     print(measured().about)
     for hidden in (64, 256):
-        predicted, found = estimated_and_measured(hidden)
-        print(f"LSTM 8-{hidden}: estimated {predicted:.2f} s, measured {found:.2f} s, ratio {predicted / found:.2f}")
+        predicted, seconds = estimated_and_measured(hidden)
+        ratio = f"{predicted / seconds:.2f}"
+        print(f"LSTM 8-{hidden}: estimated {predicted:.2f} s, measured {seconds:.2f} s, ratio {ratio}")
 
 
 if __name__ == "__main__":

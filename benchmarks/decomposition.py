@@ -55,7 +55,7 @@ def low_rank(weight: Tensor, rank: int, svd: str) -> tuple[Decompose, Decompose,
         left, values, right = svd_interface(weight, svd, n_eigenvecs=rank)
         return left * values, right
 
-    return ours, theirs, lambda made: made[0] @ made[1], lambda made: made[0] @ made[1]
+    return ours, theirs, lambda factors: factors[0] @ factors[1], lambda factors: factors[0] @ factors[1]
 
 
 def trains(tensor: Tensor, ranks: list[int], svd: str) -> tuple[Decompose, Decompose, Callable, Callable]:
@@ -87,7 +87,7 @@ def rings(weight: Tensor, inputs, outputs, rank: int, svd: str) -> tuple[Decompo
     def theirs():
         return tensor_ring(tensor, [rank] * (tensor.dim() + 1), svd=svd)
 
-    return ours, theirs, lambda made: made.dense().reshape(tensor.shape), tensorly.tr_to_tensor
+    return ours, theirs, lambda factors: factors.dense().reshape(tensor.shape), tensorly.tr_to_tensor
 
 
 def cases(weight: Tensor, order: int, rank: int, svd: str):
@@ -104,7 +104,7 @@ def cases(weight: Tensor, order: int, rank: int, svd: str):
     def tree():
         return HierarchicalTuckerMap.from_dense(weight, inputs, outputs, rank, rank)
 
-    yield "HT", weight, tree, None, lambda made: made.dense(), None
+    yield "HT", weight, tree, None, lambda factors: factors.dense(), None
 
 
 def measured(name: str, tensor: Tensor, ours, theirs, of_ours, of_theirs, repeats: int) -> dict[str, object]:

@@ -231,14 +231,14 @@ def whole_runs(bench: Bench) -> None:
     scale = bench.scale
     bench.table(
         f"Runs on {scale.sequences} synthetic sequences, T {scale.steps}, D {scale.inputs}, H {scale.hidden}, batch 16",
-        [_run_row(method, device, record) for (method, device), made in records.items() for record in made],
+        [_run_row(method, device, record) for (method, device), runs in records.items() for record in runs],
     )
-    for (method, device), made in records.items():
-        if len(made) > 1:
-            same = len({record.model_digest for record in made}) == 1
+    for (method, device), runs in records.items():
+        if len(runs) > 1:
+            same = len({record.model_digest for record in runs}) == 1
             bench.note(f"{method} twice on {device} with one seed: {'the same bits' if same else 'different bits'}")
         if device != "cpu" and (other := records.get((method, "cpu"))):
-            agree = made[0].counts == other[0].counts
+            agree = runs[0].counts == other[0].counts
             bench.note(f"{method}: counts on {device} and on the CPU {'agree' if agree else 'DIFFER'}")
 
 

@@ -43,12 +43,12 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=2000)
     parser.add_argument("--json", type=Path)
     wanted = parser.parse_args()
-    found = measured(wanted.records)
-    seconds = f"{found['seconds']:.1f} s ({found['processor_seconds']:.1f} s of one core)"
-    sizes = f"page {found['page_megabytes']:.2f} MB, tables and figures {found['megabytes_beside']:.2f} MB"
-    print(f"{found['records']:,.0f} records: {seconds}, {sizes}")
+    measurement = measured(wanted.records)
+    seconds = f"{measurement['seconds']:.1f} s ({measurement['processor_seconds']:.1f} s of one core)"
+    sizes = f"page {measurement['page_megabytes']:.2f} MB, tables and figures {measurement['megabytes_beside']:.2f} MB"
+    print(f"{measurement['records']:,.0f} records: {seconds}, {sizes}")
     if wanted.json:
-        wanted.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        wanted.json.write_text(json.dumps(measurement, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

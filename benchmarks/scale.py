@@ -114,10 +114,10 @@ def make_results(results: Path, receipts: bool) -> None:
     """A record for each planned run, and the receipts of the jobs."""
     plan = json.loads((results / "plan.json").read_bytes())
     for run in plan["runs"]:
-        made = of_run(run, plan)
-        path = write(results, made, run["path"])
+        record = of_run(run, plan)
+        path = write(results, record, run["path"])
         if run["seed"] == 0:
-            history(path.parent, made)
+            history(path.parent, record)
     for job in [f"starts/{task}" for task in plan["start_jobs"]] + plan["jobs"] if receipts else []:
         receipt = results / "jobs" / f"{job}.json"
         receipt.parent.mkdir(parents=True, exist_ok=True)
@@ -151,15 +151,15 @@ def exponent(runs: list[int], seconds: list[float]) -> float | None:
     return float(np.polyfit(np.log(np.array(runs[1:]) - runs[0]), np.log(more), 1)[0])
 
 
-def table(found: dict[int, dict[str, Cost]]) -> str:
+def table(costs_of: dict[int, dict[str, Cost]]) -> str:
     """A row for each step, a column for each size."""
-    sizes = sorted(found)
+    sizes = sorted(costs_of)
     unfitted = "flat" if len(sizes) > 2 else "-"  # a line through one difference says nothing
     lines = [
         f"{'seconds / of a core (peak MB)':42}" + "".join(f"{size:>{WIDTH},}" for size in sizes) + f"{'exponent':>10}"
     ]
-    for name in found[sizes[0]]:
-        costs = [found[size][name] for size in sizes]
+    for name in costs_of[sizes[0]]:
+        costs = [costs_of[size][name] for size in sizes]
         cells = "".join(
             f"{f'{c.seconds:.1f} / {c.processor_seconds:.1f} ({c.megabytes:,.0f})':>{WIDTH}}" for c in costs
         )
@@ -173,17 +173,17 @@ def main() -> None:
     parser.add_argument("--runs", type=int, nargs="+", default=[500, 2500, 5000, 10000, 20000])
     parser.add_argument("--json", type=Path)
     wanted = parser.parse_args()
-    found: dict[int, dict[str, Cost]] = {}
+    costs_of: dict[int, dict[str, Cost]] = {}
     with tempfile.TemporaryDirectory() as place:
         for runs in sorted(wanted.runs):
-            found[runs] = {}
+            costs_of[runs] = {}
             for name, cost in steps(runs, Path(place)):
-                found[runs][name] = cost
+                costs_of[runs][name] = cost
                 print(f"{runs:,} {name}: {cost.seconds:.1f} s", file=sys.stderr, flush=True)
-        print(table(found))  # before 100,000 files are deleted, which may take minutes
+        print(table(costs_of))  # before 100,000 files are deleted, which may take minutes
     print(f"load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     if wanted.json:
-        costs = {runs: {name: asdict(cost) for name, cost in some.items()} for runs, some in found.items()}
+        costs = {runs: {name: asdict(cost) for name, cost in by_step.items()} for runs, by_step in costs_of.items()}
         write_json(wanted.json, {"machine": machine(), "costs": costs})
 
 

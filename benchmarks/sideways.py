@@ -96,10 +96,10 @@ def speed(name: str, net: SidewaysNet, batch: int, steps: int, repeats: int) -> 
             seconds["each"].append(time.perf_counter() - started)
             busy.append([report.busy / report.ticks for report in reports])
     modules = [statistics.median(times) for times in zip(*busy, strict=True)]
-    one, each = (ticks / statistics.median(times) for times in seconds.values())
-    return {"pipeline": name, "modules": net.depth, "one_process": one, "process_each": each, "speed_up": each / one,
-            "model_sum": 1 / sum(modules), "model_max": 1 / max(modules), "model_speed_up": sum(modules) / max(modules),
-            "of_max": each * max(modules)}  # fmt: skip
+    single, each = (ticks / statistics.median(times) for times in seconds.values())
+    return {"pipeline": name, "modules": net.depth, "one_process": single, "process_each": each,
+            "speed_up": each / single, "model_sum": 1 / sum(modules), "model_max": 1 / max(modules),
+            "model_speed_up": sum(modules) / max(modules), "of_max": each * max(modules)}  # fmt: skip
 
 
 def print_memory(rows: list[dict[str, object]], frames: list[int]) -> None:

@@ -83,7 +83,7 @@ def summary(rows: Sequence[Row]) -> tuple[list[int], list[float], list[float], l
         cell = tuple(value for name, value in row.items() if name not in ("epoch", "loss", "accuracy"))
         settings.setdefault(cell, {})[row["epoch"]] = 100 * row["accuracy"]
     epochs = range(max(row["epoch"] for row in rows) + 1)
-    columns = [[found.get(epoch, 0.0) for found in settings.values()] for epoch in epochs]
+    columns = [[accuracies.get(epoch, 0.0) for accuracies in settings.values()] for epoch in epochs]
     return (
         [epoch + 1 for epoch in epochs],
         [min(column) for column in columns],

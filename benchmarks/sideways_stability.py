@@ -75,7 +75,7 @@ def recognise(epochs: int, every: int, groups: int, rate: float) -> list[dict[st
 def study(epochs: int, groups: int, labels: str) -> list[dict[str, object]]:
     """Every setting once from seed 0 (SGD, batches of 16), on the training clips."""
     classes = groups if labels == "shapes" else 8
-    made = {name: partial(network, shortcut, classes) for name, shortcut in NETWORKS.items()}
+    networks = {name: partial(network, shortcut, classes) for name, shortcut in NETWORKS.items()}
     clips_of = {"shapes": lambda every: shapes(every, groups), "motions": lambda every: videos(every, groups, "train")}
     plain = grid(["Sideways", "Skip-Sideways"])
     cuts = [
@@ -86,12 +86,12 @@ def study(epochs: int, groups: int, labels: str) -> list[dict[str, object]]:
     ]
     rows = []
     for setting in [*plain, *cuts]:
-        found = stability([setting], made, clips_of[labels], epochs, batch=16)
-        last = found[-1]
+        measured = stability([setting], networks, clips_of[labels], epochs, batch=16)
+        last = measured[-1]
         print(f"{setting.network:14} lr {setting.learning_rate:<5} every {setting.every} clips {setting.clips} "
               f"{'interleaved' if setting.interleaved else '':11} loss {last['loss']:.3f} "
               f"accuracy {last['accuracy']:.3f}", flush=True)  # fmt: skip
-        rows += found
+        rows += measured
     return rows
 
 

@@ -24,13 +24,13 @@ PROBLEMS = 3  # of each rank and weight
 def counts(rank: int, weight: float, size: int, starts: int) -> dict[str, object]:
     """Masks at each minimum that are not 0, and how many of them VIBNet would keep (alpha > 1)."""
     rng = np.random.default_rng([rank, round(1000 * weight)])
-    found, kept = [], []
+    nonzero, kept = [], []
     for _ in range(PROBLEMS):
         bound = random_bound(rng, rank, size, weight)
         minima = bound.minima(rng.normal(0, 2, (starts // PROBLEMS, size)))
-        found += (minima != 0).sum(axis=1).tolist()
+        nonzero += (minima != 0).sum(axis=1).tolist()
         kept += (bound.alpha(minima) > 1).sum(axis=1).tolist()
-    return {"rank": rank, "weight": weight, "size": size, "nonzero": found, "kept": kept}
+    return {"rank": rank, "weight": weight, "size": size, "nonzero": nonzero, "kept": kept}
 
 
 def draw(rows: list[dict[str, object]], path: Path) -> None:
@@ -45,9 +45,9 @@ def draw(rows: list[dict[str, object]], path: Path) -> None:
         axes.plot(ends, ends + 1, color=SOFT, lw=0.9, ls=(0, (6, 3)), label="rank + 1 (poster)")
         axes.plot(ends, ends, color=INK, lw=0.9, label="rank")
         for number, (weight, colour) in enumerate(zip(WEIGHTS, ("#0072b2", "#d55e00", "#009e73"), strict=True)):
-            some = [row for row in rows if row["weight"] == weight]
-            x = np.concatenate([np.full(len(row["nonzero"]), row["rank"] + 0.18 * (number - 1)) for row in some])
-            y = np.concatenate([row["nonzero"] for row in some])
+            own = [row for row in rows if row["weight"] == weight]
+            x = np.concatenate([np.full(len(row["nonzero"]), row["rank"] + 0.18 * (number - 1)) for row in own])
+            y = np.concatenate([row["nonzero"] for row in own])
             axes.plot(x + rng.uniform(-0.07, 0.07, len(x)), y + rng.uniform(-0.12, 0.12, len(y)), marker="o", ms=1.8,
                       ls="none", color=colour, alpha=0.5, label=f"gamma {weight:g}")  # fmt: skip
         axes.set_title("Masks that are not 0 at a local minimum", loc="left", fontsize=8)

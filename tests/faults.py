@@ -21,9 +21,11 @@ from typing import Any
 
 import psutil
 import yaml
+from forked import Forked
 
 from squeezebench.schema.record import RECORD_NAME, read_record
 
+Process = subprocess.Popen | Forked
 ROOT = Path(__file__).resolve().parents[1]
 SNAKEFILE = ROOT / "Snakefile"
 PLUGIN = '''"""A dense network, and what its setting says."""
@@ -158,7 +160,7 @@ def targets(folder: Path) -> dict[str, psutil.Process]:
             words = process.cmdline()
             if "snakemake" in words[:4]:
                 kinds.setdefault("snakemake", process)
-            elif "squeezebench" in words[:4]:
+            elif process.name() not in ("bash", "sh"):
                 jobs[process.pid] = process
     for process in jobs.values():
         with suppress(psutil.Error):
@@ -189,9 +191,7 @@ class Trials:
     resumed: int = 0
     equal: int = 0
 
-    def trial(
-        self, folder: Path, start: Callable[[], subprocess.Popen], kind: str, seconds: float, calls: int = 4
-    ) -> None:
+    def trial(self, folder: Path, start: Callable[[], Process], kind: str, seconds: float, calls: int = 4) -> None:
         """`start()` makes the experiment in `folder`; after at most `seconds`, kill its `kind`, and call it again until
         it ends well. Raises AssertionError where the end is not the undisturbed one."""
         process = start()
@@ -213,7 +213,7 @@ class Trials:
         finally:
             end(folder)
 
-    def _kill(self, folder: Path, process: subprocess.Popen, kind: str, seconds: float) -> None:
+    def _kill(self, folder: Path, process: Process, kind: str, seconds: float) -> None:
         until = time.monotonic() + seconds
         while process.poll() is None:
             target = targets(folder).get(kind)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from forked import Forked
 
 from squeezebench.engine.training.checkpoint import SECONDS
 from squeezebench.schema.record import RECORD_NAME, Record, read_record
@@ -29,14 +27,13 @@ def noisy(path: Path) -> Path:
 
 
 def command(folder: Path, task: str, method: str, *more: str) -> list[str]:
-    """`squeezebench run` into `folder`; more: further options, as `--set hidden=4`."""
-    call = [sys.executable, "-m", "squeezebench", "run", "--task", task, "--method", method, "--out", str(folder)]
-    return [*call, *more]
+    """The words after `squeezebench` of a run into `folder`; more: further options, as `--set hidden=4`."""
+    return ["run", "--task", task, "--method", method, "--out", str(folder), *more]
 
 
-def start(call: list[str], seconds: float) -> subprocess.Popen:
-    """The process, writing a checkpoint each `seconds` of training."""
-    return subprocess.Popen(call, env=os.environ | {SECONDS: str(seconds)}, stderr=subprocess.PIPE, text=True)
+def start(words: list[str], folder: Path, seconds: float) -> Forked:
+    """A process that runs the command and writes a checkpoint each `seconds` of training."""
+    return Forked(words, folder.parent, folder.parent / "log", **{SECONDS: str(seconds)})
 
 
 def checkpoints(folder: Path) -> dict[Path, int]:
@@ -50,7 +47,7 @@ def checkpoints(folder: Path) -> dict[Path, int]:
     return found
 
 
-def wait_for_checkpoint(process: subprocess.Popen, folder: Path) -> bool:
+def wait_for_checkpoint(process: Forked, folder: Path) -> bool:
     """Until `process` has written a checkpoint; False where it ended first."""
     before, end = checkpoints(folder), time.monotonic() + LIMIT
     while process.poll() is None:
@@ -62,21 +59,18 @@ def wait_for_checkpoint(process: subprocess.Popen, folder: Path) -> bool:
     return False
 
 
-def kill_until_done(
-    call: list[str], folder: Path, kills: int, seed: int, seconds: float = 0.1, number: int = signal.SIGKILL
-) -> tuple[Record, int]:
+def kill_until_done(words: list[str], folder: Path, kills: int, seed: int, seconds: float = 0.1) -> tuple[Record, int]:
     """Call it again and again, killing it at a random moment up to 0.2 seconds after a checkpoint, `kills` times at
     most; then let it end. The record, and how many kills there were."""
     rng, done = random.Random(seed), 0
     while True:
-        process = start(call, seconds)
+        process = start(words, folder, seconds)
         if done < kills and wait_for_checkpoint(process, folder):
             time.sleep(rng.uniform(0, 0.2))
-            process.send_signal(number)
-        _, words = process.communicate(timeout=LIMIT)
-        if process.returncode == 0:
+            process.kill()
+        if (status := process.wait(LIMIT)) == 0:
             return read_record(folder / RECORD_NAME), done
-        assert process.returncode == -number, words
+        assert status == -signal.SIGKILL, (folder.parent / "log").read_text()
         done += 1
 
 

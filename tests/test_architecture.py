@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
+LINES, FUNCTION_LINES = 350, 40
+LONG = {"select_units", "run_groups", "_summary"}  # functions that are still longer
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +54,17 @@ def test_no_module_imports_itself_by_way_of_others(modules):
 
 def test_the_root_of_the_package_holds_no_loose_modules():
     assert {path.name for path in (ROOT / "squeezebench").glob("*.py")} == {"__init__.py", "__main__.py"}
+
+
+def test_files_and_functions_stay_short():
+    files = [path for folder in ("squeezebench", "methods", "workflow") for path in (ROOT / folder).rglob("*.py")]
+    texts = {path: path.read_text("utf-8") for path in files}
+    assert not [path for path, text in texts.items() if len(text.splitlines()) > LINES]
+    functions = [
+        node
+        for text in texts.values()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert len(functions) > 1000
+    assert {node.name for node in functions if node.end_lineno - node.lineno >= FUNCTION_LINES} <= LONG

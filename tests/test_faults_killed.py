@@ -7,10 +7,10 @@ import os
 import random
 import shutil
 import signal
-import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 from faults import (
     HANGS,
@@ -29,6 +29,7 @@ from faults import (
     wait_for,
     write,
 )
+from forked import Forked
 
 from squeezebench.schema.record import read_record
 
@@ -38,20 +39,31 @@ TRAINING = {
     "training": {"epochs": 30, "batch_size": 64},
     "model": {"hidden": 32},
 }
+PLAN = "results/tiny/plan.json"
 OFTEN = {"SQUEEZEBENCH_CHECKPOINT_SECONDS": "0.1"}
 LONG = 60  # kills
 KINDS = ("worker", "supervisor", "snakemake", "group")
 SLOW = "import os, time; time.sleep(float(os.environ.get('SLOW', '0')))"
 
 
+def make(folder: Path, *words: str) -> None:
+    done = forked.call(list(words), folder, folder / "log")
+    assert done.returncode == 0, done.stdout
+
+
+def job(folder: Path, **environment: str) -> Forked:
+    """A process that makes the only job of the experiment in `folder`, as Snakemake calls it."""
+    (name,) = json.loads((folder / PLAN).read_bytes())["jobs"]
+    return Forked(["job", PLAN, name], folder, folder / "log", **environment)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """A finished experiment: (folder, its bits, seconds)."""
+    """The folder of a finished experiment."""
     folder = write(tmp_path_factory.mktemp("undisturbed"), **TRAINING)
-    began = time.monotonic()
-    done = called(folder, command())
-    assert done.returncode == 0, done.stdout
-    return folder, bits(folder), time.monotonic() - began
+    make(folder, "plan", "tiny.yaml")
+    assert job(folder).wait(HANGS) == 0, (folder / "log").read_text()
+    return folder
 
 
 @pytest.fixture
@@ -60,24 +72,12 @@ def folder(tmp_path):
     end(tmp_path)
 
 
-def planned(undisturbed: Path, folder: Path) -> list[str]:
-    """The plan and the starts of the experiment without its runs; the commands that make them, without Snakemake."""
-    shutil.copytree(undisturbed, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".snakemake", "log"))
-    for what in ("runs", "jobs", "starts"):
-        shutil.rmtree(folder / "results" / "tiny" / what)
-    base = f"{sys.executable} -m squeezebench"
-    jobs = [path.relative_to(undisturbed / "results/tiny/jobs").with_suffix("") for path in sorted(
-        (undisturbed / "results" / "tiny" / "jobs" / "digits").rglob("*.json"))]  # fmt: skip
-    return ["bash", "-ec", "; ".join(f"{base} job results/tiny/plan.json {job}" for job in jobs)]
-
-
 def test_random_kills_of_training_processes_and_their_supervisors(undisturbed, tmp_path):
-    whole, reference, _ = undisturbed
-    trials = Trials(reference, random.Random(1))
-    for number, kind in enumerate(["worker", "supervisor", "group"]):
-        place = tmp_path / str(number)
-        jobs = planned(whole, place)
-        trials.trial(place, lambda place=place, jobs=jobs: started(place, jobs, **OFTEN), kind, 10.0)
+    trials = Trials(bits(undisturbed), random.Random(1))
+    for kind in ("worker", "supervisor", "group"):
+        place = write(tmp_path / kind, **TRAINING)
+        make(place, "plan", "tiny.yaml")
+        trials.trial(place, lambda place=place: job(place, **OFTEN), kind, 4.0)
     assert trials.equal == 3, trials.summary()
 
 
@@ -90,7 +90,7 @@ def test_snakemake_is_killed_alone_and_the_same_command_at_once_goes_on(undistur
     process.wait()
     done = called(folder, command(), **OFTEN)
     assert done.returncode == 0, done.stdout
-    assert differing(bits(folder), undisturbed[1]) == []
+    assert differing(bits(folder), bits(undisturbed)) == []
     wait_for(lambda: not processes_in(folder))
     assert not left_over(folder)
 
@@ -110,37 +110,34 @@ def test_a_second_call_on_one_folder_of_results_is_refused_in_one_line(folder):
 
 def test_two_processes_never_make_one_run(undisturbed, folder):
     """The same job twice at once: the second waits, then accepts the records of the first."""
-    jobs = planned(undisturbed[0], folder)
-    both = [started(folder, jobs), started(folder, jobs)]
+    write(folder, **TRAINING)
+    make(folder, "plan", "tiny.yaml")
+    both = [job(folder), job(folder)]
     assert [process.wait(HANGS) for process in both] == [0, 0]
-    log = (folder / "log").read_text()
-    assert "makes this run; waiting for it" in log
-    assert differing(bits(folder), undisturbed[1]) == [] and not left_over(folder)
+    assert "makes this run; waiting for it" in (folder / "log").read_text()
+    assert differing(bits(folder), bits(undisturbed)) == [] and not left_over(folder)
 
 
 def test_a_job_that_is_told_to_end_takes_its_worker_with_it(folder):
     write(folder, lines={"slow": SLOW}, methods={"odd": {"what": "slow"}}, seeds=[0])
-    assert called(folder, [sys.executable, "-m", "squeezebench", "plan", "tiny.yaml"]).returncode == 0
-    plan = folder / "results" / "tiny" / "plan.json"
-    (job,) = json.loads(plan.read_text())["jobs"]
-    words = [sys.executable, "-m", "squeezebench", "job", str(plan), job]
+    make(folder, "plan", "tiny.yaml")
     for number in (signal.SIGTERM, signal.SIGINT):
-        process = started(folder, words, SLOW="1000")
+        process = job(folder, SLOW="1000")
         wait_for(lambda: "worker" in targets(folder))
         os.kill(process.pid, number)
         assert process.wait(HANGS) != 0
         wait_for(lambda: not processes_in(folder))
         assert not records(folder)
-    done = called(folder, words)
-    assert read_record(odd(folder, "slow")).status == "ok", done.stdout
+    assert job(folder).wait(HANGS) == 0
+    assert read_record(odd(folder, "slow")).status == "ok"
 
 
 @pytest.mark.long
 def test_many_random_kills(undisturbed, tmp_path):
-    _, reference, seconds = undisturbed
-    seed = time.time_ns()
-    trials = Trials(reference, random.Random(seed))
-    done = 0
+    began = time.monotonic()
+    assert called(write(tmp_path / "whole", **TRAINING), command()).returncode == 0
+    seconds, seed, done = time.monotonic() - began, time.time_ns(), 0
+    trials = Trials(bits(undisturbed), random.Random(seed))
     while trials.killed.total() < LONG:
         place, kind = tmp_path / str(done), KINDS[done % len(KINDS)]
         write(place, **TRAINING)

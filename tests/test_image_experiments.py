@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_paper_experiments import check, run_tiny
+from test_paper_experiments import check, step_by_step
 
 from squeezebench.base.yaml_file import load_yaml
 from squeezebench.pipeline.planner import make_plan
@@ -48,4 +48,4 @@ def test_beta_is_that_of_the_published_code(path):
     ids=lambda path: path.stem,
 )
 def test_the_tiny_form_goes_through_every_step(path, tmp_path):
-    check(run_tiny(path, tmp_path, tmp_path / "data"))
+    check(step_by_step(path, tmp_path, {"SQUEEZEBENCH_DATA": str(tmp_path / "data")}))

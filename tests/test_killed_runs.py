@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -28,16 +29,15 @@ def test_a_run_that_is_ended_again_and_again_is_finished_with_the_results_of_an_
     """SIGTERM and Ctrl-C leave a checkpoint and end the process as they always do; then it is killed."""
     monkeypatch.setenv(SECONDS, "300")  # what the command sets is taken back after the test
     whole, folder = tmp_path / "whole", tmp_path / "ended"
-    assert main([*long_run(data, whole)[3:], "--checkpoint-seconds", "0"]) == 0
-    call = long_run(data, folder)
+    assert main([*long_run(data, whole), "--checkpoint-seconds", "0"]) == 0
+    words = long_run(data, folder)
     for number, status in ((signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)):
-        process = start(call, seconds=0.3)
+        process = start(words, folder, seconds=0.3)
         assert wait_for_checkpoint(process, folder)
-        process.send_signal(number)
-        process.communicate(timeout=LIMIT)
-        assert process.returncode == status and not (folder / RECORD_NAME).exists()
+        os.kill(process.pid, number)
+        assert process.wait(LIMIT) == status and not (folder / RECORD_NAME).exists()
         assert checkpoints(folder)
-    record, kills = kill_until_done(call, folder, kills=3, seed=1)
+    record, kills = kill_until_done(words, folder, kills=3, seed=1)
     assert kills == 3  # more than the deaths in vain after which a run is given up
     assert results(folder) == results(whole) and record.status == "ok"
     assert not (folder / NAME).exists()

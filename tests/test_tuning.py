@@ -1,19 +1,18 @@
-"""Equal tuning: the same trials for every method, on validation alone, through kills and restarts, to the report."""
+"""Equal tuning: the same trials for every method, on validation alone, through kills and restarts, to the report.
+
+test_workflow has a tuned method in a call of Snakemake.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
-import yaml
+from forked import Forked
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +31,6 @@ from squeezebench.schema.tuning_result import Trial, TuningError, TuningResult, 
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
-SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
 TRIALS = 3
 BASE = {
     "name": "t",
@@ -92,47 +90,50 @@ def telling(result: TuningResult) -> list[dict]:
 # ---------------------------------------------------------------------- end to end
 
 
+METHODS = ("small_dense", "vib_lstm", "pooled_linear")
+
+
+def make_all(path: Path) -> Path:
+    """The trials and then the runs of every method; the folder of results."""
+    for method in METHODS:
+        tune_job(path, f"digits/{method}", None)
+    for job in json.loads(path.read_bytes())["jobs"]:
+        run_job(path, job, None)
+    return path.parent
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """(folder of results, how to call Snakemake, its first output)."""
-    folder = tmp_path_factory.mktemp("tuned")
+    """The folder of finished results."""
     methods = {"small_dense": {}, "vib_lstm": {"beta": [0.5, 2, 8], "threshold": 2.0}, "pooled_linear": {}}
-    (folder / "t.yaml").write_text(yaml.safe_dump(BASE | {"methods": methods}))
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "-s", str(SNAKEFILE), "--configfile", "t.yaml"]
-
-    def call() -> str:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    return folder / "results" / "t", call, call()
+    return make_all(planned(tmp_path_factory.mktemp("tuned"), methods=methods))
 
 
 def test_every_method_has_the_same_budget_and_the_winner_runs_as_any_other_point(finished):
-    folder, _, _ = finished
-    found = {name: tuned(folder, name) for name in ("small_dense", "vib_lstm", "pooled_linear")}
-    assert {name: len(result.trials) for name, result in found.items()} == {
+    results = {name: tuned(finished, name) for name in METHODS}
+    assert {name: len(result.trials) for name, result in results.items()} == {
         "small_dense": TRIALS,
         "vib_lstm": TRIALS,
         "pooled_linear": 1,  # it has no setting to draw
     }
-    assert {result.epochs for result in found.values()} == {3}
-    assert {result.tuning.seed for result in found.values()} == {0}
-    for name, result in found.items():
-        record = read_record(folder / "runs" / "digits" / name / "tuned" / "seed-0" / RECORD_NAME)
+    assert {result.epochs for result in results.values()} == {3}
+    assert {result.tuning.seed for result in results.values()} == {0}
+    for name, result in results.items():
+        record = read_record(finished / "runs" / "digits" / name / "tuned" / "seed-0" / RECORD_NAME)
         assert record.status == "ok" and record.settings == result.settings
         assert record.provenance.tuning_digest == result.study
         assert record.accuracy.validation == result.best.validation  # the same seed: the same bits
         assert record.counts.lstm_total == result.best.lstm_total
-    vib = found["vib_lstm"]
+    vib = results["vib_lstm"]
     assert vib.settings == vib.fixed | vib.best.drawn and vib.settings["threshold"] == 2.0
     assert {trial.drawn["beta"] for trial in vib.trials} <= {0.5, 2, 8} and "threshold" not in vib.space
-    starts = list((folder / "starts").glob("*.safetensors"))
+    starts = list((finished / "starts").glob("*.safetensors"))
     assert len(starts) == 1  # the trials and the run share one dense pretraining
 
 
 def test_the_report_shows_budgets_and_curves_and_the_plan_alone_names_its_files(finished):
-    folder, _, _ = finished
+    folder = finished
+    build_report(folder)
     names = outputs(folder / "plan.json")
     assert {"figures/tuning_digits.svg", "figures/tuning_digits.csv", "tables/tuning.csv"} <= {*names}
     assert all((folder / name).is_file() for name in names)
@@ -151,20 +152,18 @@ def test_the_report_shows_budgets_and_curves_and_the_plan_alone_names_its_files(
     assert {*problems["kind"]} <= {"stale"}  # each tuned run has its record in the place that the plan promised
 
 
-def test_a_damaged_result_is_made_again_from_the_journal_and_a_second_call_does_nothing(finished):
-    folder, call, _ = finished
-    assert "Nothing to be done" in call()
-    before, journal = telling(tuned(folder)), folder / "tuning" / "digits" / "small_dense.journal"
-    path, made = folder / "tuning" / "digits" / "small_dense.json", journal.read_text().count('"trial":{')
+def test_a_damaged_result_is_made_again_from_the_journal_and_a_second_call_trains_nothing(finished):
+    place = finished / "tuning" / "digits"
+    path, journal = place / "small_dense.json", place / "small_dense.journal"
+    before = telling(tuned(finished))
     path.write_bytes(path.read_bytes().replace(b'"winner": ', b'"winner": 1'))
     with pytest.raises(TuningError, match="does not match its digest"):
         read_result(path)
-    run = folder / "runs" / "digits" / "small_dense" / "tuned" / "seed-0" / RECORD_NAME
-    stamp = run.stat().st_mtime_ns
-    call()
-    assert telling(tuned(folder)) == before  # the seconds aside, which the journal has as well
-    assert journal.read_text().count('"trial":{') == made == TRIALS  # nothing was trained
-    assert run.stat().st_mtime_ns == stamp  # the settings are the same: the record was kept
+    stamps = {path: path.stat().st_mtime_ns for path in finished.rglob(RECORD_NAME)}
+    make_all(finished / "plan.json")
+    assert telling(tuned(finished)) == before  # the seconds aside, which the journal has as well
+    assert journal.read_text().count('"trial":{') == TRIALS  # no trial was made again
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob(RECORD_NAME)} == stamps
 
 
 # ---------------------------------------------------------------------- what is read, and what decides
@@ -273,20 +272,25 @@ def noted(tmp_path, monkeypatch):
     return make, lambda: len(list((tmp_path / "notes").glob("*")))
 
 
-def tuner(path: Path, **environment) -> subprocess.Popen:
-    command = [sys.executable, "-m", "squeezebench", "tune", str(path), "digits/noted"]
-    return subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE, text=True)
+def tuner(path: Path, **environment: str) -> Forked:
+    """`squeezebench tune` in a process of its own."""
+    return Forked(["tune", str(path), "digits/noted"], path.parent, path.parent / "log", **environment)
+
+
+def wait_for_training(process: Forked, trainings, number: int) -> None:
+    """Wait until the training that is noted as `number` has begun."""
+    until = time.monotonic() + 600
+    while trainings() <= number and time.monotonic() < until and process.poll() is None:
+        time.sleep(0.02)
 
 
 def kill_at(path: Path, trainings, number: int) -> None:
     """SIGKILL a tuner in the middle of the training that is noted as `number`."""
     process = tuner(path, WAIT_AT=str(number))
-    until = time.monotonic() + 600
-    while trainings() <= number and time.monotonic() < until and process.poll() is None:
-        time.sleep(0.05)
-    assert process.poll() is None, process.stderr.read()
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    wait_for_training(process, trainings, number)
+    assert process.poll() is None, (path.parent / "log").read_text()
+    process.kill()
+    process.wait()
 
 
 def test_a_killed_tuner_goes_on_and_ends_as_if_it_had_not_been_killed(noted):
@@ -308,12 +312,10 @@ def test_a_trial_that_always_kills_its_process_fails_and_the_others_are_made(not
     path = make()
     process = tuner(path, WAIT_AT="0 1")
     for number in (0, 1):
-        until = time.monotonic() + 600
-        while trainings() <= number and time.monotonic() < until and process.poll() is None:
-            time.sleep(0.05)
+        wait_for_training(process, trainings, number)
         for worker in psutil.Process(process.pid).children():
             worker.kill()
-    assert process.wait(600) == 0, process.stderr.read()
+    assert process.wait(600) == 0, (path.parent / "log").read_text()
     result = tuned(path.parent, "noted")
     assert [trial.status for trial in result.trials] == ["failed", "ok", "ok"]
     assert "killed 2 times" in result.trials[0].reason and result.winner in (1, 2)
@@ -323,8 +325,7 @@ def test_two_tuners_at_once_make_each_trial_once(noted):
     make, trainings = noted
     path = make()
     both = [tuner(path), tuner(path)]
-    errors = [process.communicate()[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], errors
+    assert [process.wait(600) for process in both] == [0, 0], (path.parent / "log").read_text()
     assert trainings() == TRIALS == len(tuned(path.parent, "noted").trials)
 
 

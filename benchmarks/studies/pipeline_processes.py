@@ -162,12 +162,12 @@ def _shapes(net: SidewaysNet, batch: int) -> tuple[dict[int, torch.Size], torch.
     training = net.training
     net.eval()
     dtype = next((p.dtype for p in net.parameters()), torch.get_default_dtype())
-    made = {0: torch.zeros(batch, *net.shape, dtype=dtype)}
+    outputs = {0: torch.zeros(batch, *net.shape, dtype=dtype)}
     table = net.timetable(net.depth)
     for number, unit in enumerate(net.units, 1):
-        made[number] = unit(*(made[source] for source in table.sources(number)))
+        outputs[number] = unit(*(outputs[source] for source in table.sources(number)))
     net.train(training)
-    return {number: h.shape for number, h in made.items()}, dtype
+    return {number: h.shape for number, h in outputs.items()}, dtype
 
 
 def _serve(number, unit, table, clip, up, down, make_optimiser, pipe) -> None:

@@ -88,7 +88,7 @@ def accuracy(net: nn.Module, x: Tensor, y: Tensor, batch: int = 256) -> float:
     """Top-1 accuracy of the clips' logits, a fraction."""
     net.eval()
     pairs = zip(x.split(batch), y.split(batch), strict=True)
-    right = sum(int((net(some).argmax(-1) == label).sum()) for some, label in pairs)
+    right = sum(int((net(clips).argmax(-1) == label).sum()) for clips, label in pairs)
     return right / len(x)
 
 
@@ -131,7 +131,7 @@ def stability(
         net = networks[setting.network]()
         x, y = videos(setting.every)
         run = partial(train, rule=setting.rule, batch=batch, seed=seed)
-        found = run(net, x, y, optimiser(net.parameters(), lr=setting.learning_rate), epochs,
+        history = run(net, x, y, optimiser(net.parameters(), lr=setting.learning_rate), epochs,
                     clips=setting.clips, interleaved=setting.interleaved)  # fmt: skip
-        rows += [{**asdict(setting), **row} for row in found]
+        rows += [{**asdict(setting), **row} for row in history]
     return rows

@@ -119,16 +119,16 @@ class QuadraticBound:
         moving = np.arange(len(mu))
         for _ in range(ROUNDS):
             mu[moving] = self._sweep(mu[moving])
-            for one in moving:
-                there, hessian = self.hessian(mu[one])
+            for start in moving:
+                there, hessian = self.hessian(mu[start])
                 values, vectors = np.linalg.eigh(hessian) if len(there) else (np.ones(1), None)
                 if values[0] < -STRAIGHT * np.diag(self.gram).max():
-                    direction = np.zeros_like(mu[one])
+                    direction = np.zeros_like(mu[start])
                     direction[there] = vectors[:, 0]
-                    mu[one] = self._down(mu[one], direction)
+                    mu[start] = self._down(mu[start], direction)
                 else:
-                    mu[one] = self._newton(mu[one])
-            moving = np.array([one for one in moving if not self.is_minimum(mu[one])], dtype=int)
+                    mu[start] = self._newton(mu[start])
+            moving = np.array([start for start in moving if not self.is_minimum(mu[start])], dtype=int)
             if not len(moving):
                 return mu
         raise RuntimeError(f"{len(moving)} of {len(mu)} descents have not arrived after {ROUNDS * SWEEPS} sweeps")
@@ -143,12 +143,12 @@ class QuadraticBound:
         """mu (d,) after the Newton steps that bring it closer to first-order conditions and keep its signs."""
         for _ in range(NEWTON):
             there, hessian = self.hessian(mu)
-            found = mu.copy()
-            found[there] -= np.linalg.lstsq(hessian, self.gradient(mu)[there], rcond=None)[0]
-            up = self.profile(found) - self.profile(mu) > STILL * abs(self.profile(mu))
-            if up or (np.sign(found) != np.sign(mu)).any() or self.slack(found) >= self.slack(mu):
+            newer = mu.copy()
+            newer[there] -= np.linalg.lstsq(hessian, self.gradient(mu)[there], rcond=None)[0]
+            up = self.profile(newer) - self.profile(mu) > STILL * abs(self.profile(mu))
+            if up or (np.sign(newer) != np.sign(mu)).any() or self.slack(newer) >= self.slack(mu):
                 return mu
-            mu = found
+            mu = newer
         return mu
 
     def _sweep(self, mu: np.ndarray) -> np.ndarray:
@@ -175,7 +175,7 @@ class QuadraticBound:
             if np.isfinite(until[first]):
                 tried += [mu + part * until[first] * way for part in (1e-3, 1e-2, 0.1, 0.5)]
                 tried.append(np.where(np.arange(len(mu)) == first, 0.0, mu + until[first] * way))
-        return tried[int(np.argmin([self.profile(one) for one in tried]))]
+        return tried[int(np.argmin([self.profile(candidate) for candidate in tried]))]
 
 
 def random_bound(rng: np.random.Generator, rank: int, size: int, weight: float) -> QuadraticBound:

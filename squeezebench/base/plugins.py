@@ -58,12 +58,12 @@ def find(kind: str, own: Path, plugins: Iterable[str | Path] = ()) -> dict[str, 
 
     Raises InputError for a path that does not exist, a name that is no identifier, and a name that is given twice.
     """
-    found = {path.stem: Plugin(path.stem, path, kind=kind) for path in sorted(own.glob(FILES))}
+    plugins_by_name = {path.stem: Plugin(path.stem, path, kind=kind) for path in sorted(own.glob(FILES))}
     for entry in _entry_points(kind, tuple(sys.path)):
-        _add(found, Plugin(entry.name, None, entry, kind))
+        _add(plugins_by_name, Plugin(entry.name, None, entry, kind))
     for path in files_of(kind, plugins):
-        _add(found, Plugin(path.stem, path.resolve(), kind=kind))
-    return found
+        _add(plugins_by_name, Plugin(path.stem, path.resolve(), kind=kind))
+    return plugins_by_name
 
 
 @cache
@@ -102,20 +102,20 @@ def _defined(path: Path) -> set[str]:
     return names | {alias.asname or alias.name for node in imports for alias in node.names}
 
 
-def _add(found: dict[str, Plugin], plugin: Plugin) -> None:
+def _add(known: dict[str, Plugin], plugin: Plugin) -> None:
     noun = plugin.kind.removesuffix("s")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", plugin.name):
         raise InputError(f"{plugin.where}: {plugin.name!r} cannot name a {noun}; use letters, digits, _ and -")
-    if plugin.name in found and found[plugin.name] != plugin:
+    if plugin.name in known and known[plugin.name] != plugin:
         raise InputError(f"{plugin.where}: a {noun} named {plugin.name!r} exists already; rename the file")
-    found[plugin.name] = plugin
+    known[plugin.name] = plugin
 
 
-def pick(found: Mapping[str, Plugin], name: str, noun: str) -> Plugin:
+def pick(known: Mapping[str, Plugin], name: str, noun: str) -> Plugin:
     """The plugin called `name`. Raises InputError, with the names that are near, if there is none."""
-    if name not in found:
-        raise InputError(f"unknown {noun} {name!r}; {near_matches(name, found)}")
-    return found[name]
+    if name not in known:
+        raise InputError(f"unknown {noun} {name!r}; {near_matches(name, known)}")
+    return known[name]
 
 
 def load(plugin: Plugin) -> Any:

@@ -67,7 +67,7 @@ def memory_bytes() -> int:
 
 
 def check_memory(what: str, size: int) -> None:
-    """Raises ValueError where something that a file describes (in bytes) cannot fit: said before it is tried, as a
+    """Raises ValueError if something that a file describes (in bytes) cannot fit: said before it is tried, as a
     system that gives out more memory than it has would end the process instead."""
     if size > (there := memory_bytes()):
         raise ValueError(f"{what} needs {size / 1e9:,.1f} GB of memory; this machine has {there / 1e9:,.1f} GB")
@@ -100,15 +100,15 @@ def _finite(text: str) -> float:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         keys = [key for key, _ in pairs]
         raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} is given twice")
-    return found
+    return content
 
 
 def planned_path(text: str) -> str:
-    """A path of a plan, below the folder of its experiment. Raises ValueError where it could lead elsewhere."""
+    """A path of a plan, below the folder of its experiment. Raises ValueError if it could lead elsewhere."""
     if _PLAIN.fullmatch(text):  # as all that we write: a plan of 20,000 runs has 60,000, and each job reads them
         return text
     parts = text.split("/")

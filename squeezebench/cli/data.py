@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from squeezebench.base.errors import InputError
 from squeezebench.cli.arguments import assignments
+from squeezebench.cli.log_file import add_log
 from squeezebench.data.video.fetch import fetch_dataset
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def _add_prepare(subparsers) -> None:
     command.add_argument("task", nargs="?", help="a task of the plan")
     command.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the source")
     command.add_argument("--receipt", type=Path, help="write the summary there as JSON")
+    add_log(command)
     command.add_argument("--workers", type=int, help="threads that decode and compute flow (default: all cores)")
     command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
 

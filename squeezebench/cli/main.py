@@ -12,6 +12,7 @@ from squeezebench import __version__
 from squeezebench.base.errors import InputError, of_machine, printable, shortened
 from squeezebench.cli import pipeline, results, single
 from squeezebench.cli.data import add_commands as add_data_commands
+from squeezebench.cli.log_file import copied_to
 
 BAD_INPUT = 2
 
@@ -19,8 +20,14 @@ BAD_INPUT = 2
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Wrong input prints one line and returns 2."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: huge pages for large tensors; before its import
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
     options = _parser().parse_args(arguments)
+    with copied_to(getattr(options, "log", None)):
+        logging.basicConfig(format="%(message)s", level=logging.WARNING)
+        return _status(options)
+
+
+def _status(options: argparse.Namespace) -> int:
+    """Run the command; an error is one line and a status."""
     try:
         status = options.command(options) or 0
         sys.stdout.flush()

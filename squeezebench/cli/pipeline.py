@@ -10,6 +10,7 @@ from pathlib import Path
 
 from squeezebench.base.errors import InputError
 from squeezebench.cli.arguments import assignments
+from squeezebench.cli.log_file import add_log
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -31,9 +32,11 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
         step.add_argument("plan", type=Path)
         step.add_argument("id")
         step.add_argument("--receipt", type=Path)
+        add_log(step)
         step.add_argument("--threads", type=int, default=1)
     report = add("report", _report, "build report.html from a folder of records")
     report.add_argument("folder", type=Path)
+    add_log(report)
     report.add_argument("--verify", action="store_true", help="measure the saved models again; status 1 on a problem")
     report.add_argument("--sample", type=int, metavar="N", help="with --verify: measure N models, drawn at random")
     report.add_argument(
@@ -95,13 +98,13 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _verified(options: argparse.Namespace) -> bool:
-    """Verify the folder of a report where that is asked for; False where a problem was found."""
+    """Verify the folder of a report where that is asked for; False if a problem was found."""
     if not options.verify:
         if options.sample is not None:
             raise InputError("--sample goes with --verify")
         return True
     from squeezebench.tools.verify.saved import as_text, verify
 
-    found = verify(options.folder, options.sample, options.plugins, progress=sys.stderr.isatty())
-    print(as_text(found))
-    return not found.problems
+    verified = verify(options.folder, options.sample, options.plugins, progress=sys.stderr.isatty())
+    print(as_text(verified))
+    return not verified.problems

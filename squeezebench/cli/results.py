@@ -45,17 +45,17 @@ def _compare(options: argparse.Namespace) -> int:
     from squeezebench.report.compare.differences import compare_folders
     from squeezebench.report.compare.text import as_json, as_text
 
-    found = compare_folders(options.first, options.second)
-    print(json.dumps(as_json(found), indent=1, allow_nan=False) if options.json else as_text(found))
-    return 1 if options.fail and not found.unchanged else 0
+    comparison = compare_folders(options.first, options.second)
+    print(json.dumps(as_json(comparison), indent=1, allow_nan=False) if options.json else as_text(comparison))
+    return 1 if options.fail and not comparison.unchanged else 0
 
 
 def _reproduce(options: argparse.Namespace) -> int:
     from squeezebench.tools.reproduce import as_json, as_text, reproduce
 
-    made = reproduce(options.record, options.out, options.plugins, progress=sys.stderr.isatty())
-    print(json.dumps(as_json(made), indent=1) if options.json else as_text(made))
-    return 0 if made.matched else 1
+    outcome = reproduce(options.record, options.out, options.plugins, progress=sys.stderr.isatty())
+    print(json.dumps(as_json(outcome), indent=1) if options.json else as_text(outcome))
+    return 0 if outcome.matched else 1
 
 
 def _inference(options: argparse.Namespace) -> None:
@@ -76,14 +76,15 @@ def _inference(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from squeezebench.tools.export import export
 
-    made = export(options.record, options.format, options.out, options.lengths, options.precision)
-    print(f"wrote {made.path}: {made.bytes:,} bytes; logits differ from the module's by at most {made.gap:.1e}")
-    if made.test is not None:
-        own = "not recorded" if made.float32_test is None else f"{made.float32_test:.2%}"
-        print(f"  test accuracy {made.test:.2%}, one sequence at a time; the module's own {own}")
-    elif made.not_scored:
-        print(f"  not scored: {made.not_scored}")
-    for note in made.notes:
+    exported = export(options.record, options.format, options.out, options.lengths, options.precision)
+    size = f"{exported.bytes:,} bytes"
+    print(f"wrote {exported.path}: {size}; logits differ from the module's by at most {exported.gap:.1e}")
+    if exported.test is not None:
+        own = "not recorded" if exported.float32_test is None else f"{exported.float32_test:.2%}"
+        print(f"  test accuracy {exported.test:.2%}, one sequence at a time; the module's own {own}")
+    elif exported.not_scored:
+        print(f"  not scored: {exported.not_scored}")
+    for note in exported.notes:
         print(f"  {note}")
 
 

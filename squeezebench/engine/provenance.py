@@ -25,13 +25,13 @@ def engine_digest() -> str:
 @cache
 def packages() -> dict[str, str]:
     """Versions of the packages that results depend on."""
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 @cache

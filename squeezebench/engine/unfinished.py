@@ -21,7 +21,7 @@ MOST_LOST = 10  # that nobody was left to tell of: Snakemake was killed, the mac
 class Unfinished:
     """The run of `folder`, which nobody else makes until `close`; waits for who makes it now.
 
-    waiting: called now and then meanwhile; may raise. Raises OSError where the folder cannot be written.
+    waiting: called now and then meanwhile; may raise. Raises OSError if the folder cannot be written.
     """
 
     def __init__(self, folder: Path, waiting: Callable[[], None] = lambda: None) -> None:
@@ -38,7 +38,7 @@ class Unfinished:
         self._waiting()
 
     def begin(self) -> None:
-        """One more process begins the run. Raises InputError where too many have died of it; OSError (a full disk)."""
+        """One more process begins the run. Raises InputError if too many have died of it; OSError (a full disk)."""
         deaths, lost = self._counts()
         if deaths >= MOST_DEATHS:
             raise InputError(f"the process was killed {deaths} times while making this run (out of memory?)")

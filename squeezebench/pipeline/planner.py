@@ -144,7 +144,7 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
             raise InputError(f"{here}: {key}: give a mapping (got {value!r})")
     own = {key: own.get(key, {}) for key in TASK_KEYS}
     only = entry.pop("methods", None)
-    if only is not None and not (isinstance(only, list) and only and all(isinstance(one, str) for one in only)):
+    if only is not None and not (isinstance(only, list) and only and all(isinstance(method, str) for method in only)):
         raise InputError(f"{here}: methods: give a list of names (got {only!r})")
     if "name" in entry:
         raise InputError(f"{here}: unknown key 'name'; a task is named by its key under `tasks`, its data by `source`")

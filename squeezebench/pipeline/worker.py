@@ -63,12 +63,11 @@ def tune_job(path: Path, job: str, receipt: Path | None, threads: int = 1) -> No
     """Make the trials of one method on one task (`TASK/METHOD`, or the job's full name), then write the receipt."""
     torch.set_num_threads(threads)
     plan, folder = read_plan(path), path.parent
-    planned = next((one for one in plan.tunings if job in (one.job, f"{one.task}/{one.method}")), None)
+    planned = next((tuning for tuning in plan.tunings if job in (tuning.job, f"{tuning.task}/{tuning.method}")), None)
     if planned is None:
-        known = (
-            near_matches(job, [f"{one.task}/{one.method}" for one in plan.tunings]) if plan.tunings else "it has none"
-        )
-        raise InputError(f"{path}: no tuning {job!r}; {known}")
+        names = [f"{tuning.task}/{tuning.method}" for tuning in plan.tunings]
+        hint = near_matches(job, names) if names else "it has none"
+        raise InputError(f"{path}: no tuning {job!r}; {hint}")
     for ending in (".json", ".journal"):
         inside(folder, (folder / planned.path).with_suffix(ending))
     inside(folder, folder / "starts")
@@ -82,8 +81,8 @@ def tune_job(path: Path, job: str, receipt: Path | None, threads: int = 1) -> No
 
 
 def _tuned_settings(plan: Plan, run: PlannedRun, method: MethodFile, folder: Path) -> dict[str, Any]:
-    """The winner's settings, as fields of the run's spec. Raises InputError where its tuning has not been finished."""
-    planned = next(one for one in plan.tunings if one.job == run.tuned)
+    """The winner's settings, as fields of the run's spec. Raises InputError if its tuning has not been finished."""
+    planned = next(tuning for tuning in plan.tunings if tuning.job == run.tuned)
     result = kept_result(study_of(plan, planned, method), folder / planned.path)
     if result is None:
         what = f"`squeezebench tune {folder / 'plan.json'} {run.task}/{run.method}`"
@@ -109,10 +108,10 @@ def run_job(path: Path, job: str, receipt: Path | None, threads: int = 1) -> Non
         for number, run in enumerate(runs, 1):
             method, changed = methods[run.method], {}
             if run.tuned:  # by a worker: it imports the method
-                found = watch.again(partial(_tuned_settings, plan, run, method, folder))
-                if found.reason:
-                    raise InputError(f"{path}: {run.task}/{run.method}: its tuning cannot be read: {found.reason}")
-                changed = found.result
+                answer = watch.again(partial(_tuned_settings, plan, run, method, folder))
+                if answer.reason:
+                    raise InputError(f"{path}: {run.task}/{run.method}: its tuning cannot be read: {answer.reason}")
+                changed = answer.result
             resources = plan.tasks[run.task].resources
             spec = spec_of(plan, run, **changed)
             record = watch.run(spec, method, inside(folder, folder / run.path), starts, resources)
@@ -141,29 +140,29 @@ def train_starts(path: Path, task_name: str, receipt: Path | None, threads: int 
         if run.task == task_name and plan.methods[run.method].needs_start and only in ("", str(run.seed))
     ]
     starts, resources = inside(folder, folder / "starts"), plan.tasks[task_name].resources if runs else None
-    made = []
+    trained = []
     with supervisor() as watch:
         wanted = watch.again(partial(_wanted_starts, plan, runs, methods)).result or []
         for run, length in wanted:
             work = partial(_train_start, plan, runs[run], methods, starts, length)
             ending = watch.again(work, resources, plan.tasks[task_name].training.device)
-            made += [run] if ending.reason is None else []
+            trained += [run] if ending.reason is None else []
             if ending.reason:  # its runs try it again, and say in their records why they cannot be made
                 _say(f"dense pretraining of {task_name}, seed {runs[run].seed}: {ending.reason}")
     if receipt:
-        write_atomically(receipt, json.dumps({"task": task_name, "starts": len(made)}).encode())
+        write_atomically(receipt, json.dumps({"task": task_name, "starts": len(trained)}).encode())
 
 
 def _wanted_starts(plan: Plan, runs: list[PlannedRun], methods: dict[str, MethodFile]) -> list[tuple[int, int]]:
     """(number of a run, length) of each start that `runs` need; several of them share one."""
-    found: dict[tuple, tuple[int, int]] = {}
+    wanted: dict[tuple, tuple[int, int]] = {}
     for number, run in enumerate(runs):
         spec, method = spec_of(plan, run), _method_of(plan, run, methods)
         if share := method.start_share():
             length = spec.training.pretraining(share)
             shared = method.settings.shared().model_dump_json()
-            found.setdefault((run.seed, length, shared), (number, length))
-    return list(found.values())
+            wanted.setdefault((run.seed, length, shared), (number, length))
+    return list(wanted.values())
 
 
 def _train_start(plan: Plan, run: PlannedRun, methods: dict[str, MethodFile], starts: Path, length: int) -> None:

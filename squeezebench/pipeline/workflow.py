@@ -50,19 +50,19 @@ def load_plan(config: dict[str, Any], where: str, results: Path = Path("results"
     if re.fullmatch(NAME, name):
         occupy(path.parent, writing=True)  # a call that looks does not pull the plan away from one that runs
     command = [sys.executable, "-m", "squeezebench", "plan", where, "--config-from-stdin", "--key", key]
-    made = subprocess.run(
+    done = subprocess.run(
         [*command, "--results", str(results)], input=json.dumps(config), capture_output=True, text=True, check=False
     )
-    if made.returncode:
+    if done.returncode:
         leave(path.parent)
-        raise InputError(made.stderr.strip() or f"squeezebench plan failed with exit code {made.returncode}")
+        raise InputError(done.stderr.strip() or f"squeezebench plan failed with exit code {done.returncode}")
     if looks_only(sys.argv[1:]):
         leave(path.parent)
     return _without_false_receipts(_read(path), path.parent)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The plan, or nothing where there is none that can be read."""
+    """The plan, or nothing if there is none that can be read."""
     try:
         plan = read_json(path)
     except (OSError, ValueError):  # half written or damaged: made anew

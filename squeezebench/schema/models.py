@@ -36,7 +36,7 @@ class ModelSettings(Settings):
         raise TypeError(f"{type(self).__name__} does not define label()")
 
     def incompatibility(self, task: TaskInfo) -> str | None:
-        """Why such a model cannot read the task's steps, in words; None where it can."""
+        """Why such a model cannot read the task's steps, in words; None if it can."""
         return None
 
     def shared(self) -> ModelSettings:

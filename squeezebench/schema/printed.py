@@ -89,7 +89,7 @@ class PublishedTable(Part):
         return self
 
     def tasks_of(self, row: OurRow, tasks: Collection[str]) -> list[str]:
-        """The tasks whose runs a row shows: one, two for `splits`; none where it is left open and cannot be told."""
+        """The tasks whose runs a row shows: one, two for `splits`; none if it is left open and cannot be told."""
         if self.layout == "splits":
             return [self.left, self.right]
         named = row.task or self.task
@@ -115,11 +115,11 @@ class Block:
             return [f"{line['input']} x {line['hidden']}" for line in self.lines]
         names = ("method", "model", "network", "variant", "claim")
         named = next((name for name in names if name in columns), columns[0])
-        found = [line[named] for line in self.lines]
+        texts = [line[named] for line in self.lines]
         if "group" not in columns:
-            return found
-        return [name if found.count(name) == 1 else f"{name} ({line['group']})"
-                for name, line in zip(found, self.lines, strict=True)]  # fmt: skip
+            return texts
+        return [name if texts.count(name) == 1 else f"{name} ({line['group']})"
+                for name, line in zip(texts, self.lines, strict=True)]  # fmt: skip
 
     def accuracy(self, line: Mapping[str, str]) -> float | None:
         """Printed accuracy as a fraction."""
@@ -145,7 +145,7 @@ class Block:
         return value * 1e6 if millions else value
 
     def size_text(self, line: Mapping[str, str], what: Literal["lstm", "total"] = "lstm") -> str:
-        """Printed parameters as printed: `33.57M`, `2052`; empty where the paper prints none."""
+        """Printed parameters as printed: `33.57M`, `2052`; empty if the paper prints none."""
         column, text = self.size_cell(line, what)
         return "" if plain_number(text) is None else text + ("M" if "_M" in column and "M" not in text else "")
 
@@ -164,12 +164,12 @@ class Block:
 
 def plain_number(text: str) -> float | None:
     """The number that a printed cell begins with (`3.14M4` is a misprint of the appendix); None for `-` and nothing."""
-    found = re.match(r"\s*(\d+(?:\.\d*)?|\.\d+)", text)
-    return float(found[1]) if found else None
+    match = re.match(r"\s*(\d+(?:\.\d*)?|\.\d+)", text)
+    return float(match[1]) if match else None
 
 
 def read_block(name: str) -> Block:
-    """A printed table by name. Raises InputError where there is none."""
+    """A printed table by name. Raises InputError if there is none."""
     sources = {line["block"]: line for line in _lines(REFERENCE / "sources.csv")}
     if name not in sources:
         raise InputError(f"unknown block {name!r} of printed figures; {near_matches(name, sources)}")

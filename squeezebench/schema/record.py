@@ -115,7 +115,7 @@ class Cost(Part):
     bytes: int  # of model.safetensors (float32)
     stored_as: dict[str, StoredAs] = {}  # float32, float16, int8 (weight-only)
     macs: int  # multiply-accumulates of one sequence of the task's full length, by torch's flop counter
-    macs_closed_form: int | None = None  # by formula; None where a module of a method's own gives none
+    macs_closed_form: int | None = None  # by formula; None if a module of a method's own gives none
     dense_macs: int | None = None  # by formula
     peak_activation_bytes: int | None = None  # of a forward pass at batch 1, beside its input and the weights
     dense_peak_activation_bytes: int | None = None

@@ -26,7 +26,7 @@ class Objective(Part, allow_inf_nan=False):
     ratio: float | None = Field(default=None, ge=1)
 
     def met(self, ratio: float | None) -> bool:
-        """Whether a trial is small enough. `ratio`: of LSTM parameters; None where there is no LSTM left to count."""
+        """Whether a trial is small enough. `ratio`: of LSTM parameters; None if there is no LSTM left to count."""
         return self.ratio is None or ratio is None or ratio >= self.ratio
 
     def value(self, accuracy: float, ratio: float | None) -> float:

@@ -1,7 +1,7 @@
-"""The contract every method keeps, plugins included: `squeezebench check NAME_OR_FILE`, and tests/contract.
+"""The contract that every method fulfils, plugins included: `squeezebench check NAME_OR_FILE`, and tests/contract.
 
-Each check is one function that raises AssertionError with what is wrong. All of them look at one small synthetic task
-of variable length, trained for a few epochs.
+Each check is a function. It raises AssertionError if the method breaks the contract, and says how. All checks share one
+small synthetic task, on which the method is trained for a few epochs.
 """
 
 from __future__ import annotations
@@ -38,14 +38,17 @@ from squeezebench.schema.training import TrainingSettings
 from squeezebench.tools.counting import construct, keys_of
 
 TRAINING = TrainingSettings(epochs=12, batch_size=8, learning_rate=5e-3)
-START_EPOCHS = 4  # of them
+START_EPOCHS = 4  # of the dense pretraining, if the method has one; they are taken from those of TRAINING
 INPUTS, STEPS, CLASSES, HIDDEN = 6, 7, 3, 8
-SIDE, WIDTH = 8, 0.04  # of images; factor on a network's widths
+SIDE, WIDTH = 8, 0.04  # pixels of a side of an image; factor on the widths of a network
 
 
 def tiny_task(kind: Kind = "sequence") -> Task:
-    """60 examples of 3 classes: sequences (up to 7, 6) that differ in the direction of a drift, of variable length;
-    images (1, 8, 8) that differ in where they are bright; videos of 7 such frames."""
+    """Return a task of 60 examples in 3 classes.
+
+    The classes of sequences (T <= 7, D = 6, of variable length) differ in the direction of a drift. Those of images
+    (1, 8, 8) differ in the pixels that are bright. A video is 7 such images.
+    """
     return _tiny_sequences() if kind == "sequence" else _tiny_images(1 if kind == "image" else STEPS)
 
 
@@ -73,7 +76,7 @@ def _split(data: Dataset) -> Task:
 
 @dataclass
 class Case:
-    """One method, built and trained once, for all checks to look at."""
+    """One method with its settings. It is trained once, and all checks look at the result."""
 
     method_class: type[Method]
     settings: dict[str, Any]
@@ -84,6 +87,7 @@ class Case:
         self.info = describe(self.task)
 
     def new(self) -> Method:
+        """A fresh instance of the method."""
         setting_names = self.method_class.Settings.model_fields
         given = (
             {"hidden": HIDDEN} if "hidden" in setting_names else {"width": WIDTH} if "network" in setting_names else {}
@@ -91,12 +95,12 @@ class Case:
         return self.method_class(self.method_class.Settings(**(given | self.settings)))
 
     def train(self, seed: int = 0) -> tuple[Method, nn.Module]:
-        """A method and its trained module (not compacted)."""
+        """Train from the beginning: (method, trained module before it is made compact)."""
         trainer, model = self.run(Trainer(self.new(), self.task, TRAINING, seed))
         return trainer.method, model
 
     def run(self, trainer: Trainer) -> tuple[Trainer, nn.Module]:
-        """Train to the end."""
+        """Train a fresh or a resumed trainer to the end, the dense pretraining included."""
         method, start = trainer.method, None
         share = method.start_share()
         if share:
@@ -106,20 +110,23 @@ class Case:
 
     @cached_property
     def undisturbed(self) -> tuple[Trainer, nn.Module]:
+        """The trainer and the module of a training that nothing interrupted."""
         return self.run(Trainer(self.new(), self.task, TRAINING, 0))
 
     @cached_property
     def trained(self) -> tuple[Method, nn.Module, nn.Module]:
+        """(method, trained module, compact module) of that training."""
         method, model = self.undisturbed[0].method, self.undisturbed[1]
         return method, model, method.compact(model).eval()
 
     def batch(self) -> tuple[Tensor, Tensor | None]:
+        """8 examples of the test part: x (8, T, D) and their lengths (8,), or None if all are equally long."""
         batch = self.task.batch("test", np.arange(8))
         return torch.from_numpy(batch.x), None if batch.length is None else torch.from_numpy(batch.length)
 
 
 def describes_itself(case: Case) -> None:
-    """Title, docstring and source are given; every setting is described and its default is valid."""
+    """The class has a title, a docstring and a source, and every setting has a description."""
     method = case.method_class
     assert method.title and method.__doc__, "give the class a docstring and a title"
     assert method.paper, "give the source in `paper`"
@@ -128,7 +135,7 @@ def describes_itself(case: Case) -> None:
 
 
 def builds(case: Case) -> None:
-    """build gives a module that maps (B, T, D) to finite logits (B, classes)."""
+    """`build` returns a module that maps (B, T, D) to finite logits (B, classes)."""
     logits = case.new().build(case.info)(*case.batch())
     assert logits.shape == (8, CLASSES), f"logits have shape {tuple(logits.shape)}, not {(8, CLASSES)}"
     assert torch.isfinite(logits).all(), "logits of a fresh module are not finite"
@@ -150,14 +157,14 @@ def penalty_is_differentiable(case: Case) -> None:
         value = method.penalty(model) if stage.penalised else 0.0
         if isinstance(value, Tensor) and value.requires_grad:
             value.backward()
-        found = value.item() if isinstance(value, Tensor) else value
-        assert np.isfinite(found), f"penalty of stage {stage.name} is {found}"
+        number = value.item() if isinstance(value, Tensor) else value
+        assert np.isfinite(number), f"penalty of stage {stage.name} is {number}"
     for name, parameter in model.named_parameters():
         assert parameter.grad is None or torch.isfinite(parameter.grad).all(), f"gradient of {name} is not finite"
 
 
 def compact_is_what_was_trained(case: Case) -> None:
-    """The compact module gives the trained module's evaluation output."""
+    """The compact module gives the same logits as the trained module in evaluation mode."""
     method, model, compact = case.trained
     with torch.no_grad():
         gap = (compact(*case.batch()) - model.eval()(*case.batch())).abs().max().item()
@@ -165,7 +172,7 @@ def compact_is_what_was_trained(case: Case) -> None:
 
 
 def _uncounted(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Buffers outside the counts, but for running statistics and the indices of what is read."""
+    """Buffers that no count includes. Running statistics and the indices of selected inputs need none."""
     for place, module in model.named_modules():
         if not isinstance(module, nn.modules.batchnorm._NormBase | Select):
             for name, buffer in module.named_buffers(recurse=False):
@@ -174,7 +181,7 @@ def _uncounted(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def counts_agree(case: Case) -> None:
-    """Counted = stored: every parameter is counted once; the closed form, if any, gives the same counts."""
+    """Every stored number is counted once, and the closed form, if the method has one, gives the same counts."""
     _, _, compact = case.trained
     counts = count(compact)
     parameters = sum(p.numel() for p in compact.parameters())
@@ -183,13 +190,13 @@ def counts_agree(case: Case) -> None:
     for name, buffer in _uncounted(compact):
         raise AssertionError(f"buffer {name} holds {buffer.numel()} numbers that nobody counts; see counted_buffers")
     method = case.new()
-    formula, made = method.closed_form(case.info), count(construct(method, case.info)).model_dump()
-    for key in keys_of(made) if formula is not None else ():
-        assert formula[key] == made[key], f"{key}: closed form {formula[key]}, constructed {made[key]}"
+    formula, constructed = method.closed_form(case.info), count(construct(method, case.info)).model_dump()
+    for key in keys_of(constructed) if formula is not None else ():
+        assert formula[key] == constructed[key], f"{key}: closed form {formula[key]}, constructed {constructed[key]}"
 
 
 def survives_saving(case: Case) -> None:
-    """Saved and loaded, the compact module gives the same bits."""
+    """After it has been saved and loaded, the compact module gives the same bits."""
     method, _, compact = case.trained
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
@@ -201,7 +208,7 @@ def survives_saving(case: Case) -> None:
 
 
 def same_seed_same_bits(case: Case) -> None:
-    """Training twice from one seed gives identical parameters; another seed gives others."""
+    """Two trainings from one seed give identical parameters, and another seed gives different ones."""
     first = case.trained[1].state_dict()
     again = case.train()[1].state_dict()
     for name, value in first.items():
@@ -212,9 +219,9 @@ def same_seed_same_bits(case: Case) -> None:
 
 
 def honours_lengths(case: Case) -> None:
-    """What follows the last valid step cannot change the logits, in the trained and in the compact module.
+    """Steps after the last valid one change the logits neither of the trained nor of the compact module.
 
-    Images have one step, and the synthetic videos all have as many: nothing follows theirs.
+    Images have one step and all synthetic videos are equally long, so that they have no such steps.
     """
     x, length = case.batch()
     if length is None:
@@ -232,7 +239,10 @@ class Interrupted(Exception):
 
 
 class Interrupting(Checkpoints):
-    """Stops training in the middle of an epoch of each stage, once, right after a checkpoint. `stopped`: where."""
+    """Stops each stage of a training once, in the middle of an epoch, right after a checkpoint.
+
+    stopped: the numbers of the stages that have been stopped, shared by all trainers of one training.
+    """
 
     def __init__(self, path: Path, trainer: Trainer, stopped: set[int]) -> None:
         super().__init__(path, "contract", seconds=math.inf)
@@ -253,14 +263,14 @@ class Interrupting(Checkpoints):
         raise AssertionError(f"training cannot be interrupted: {reason}")
 
     def reject(self, reason: str) -> None:
-        raise AssertionError(f"the state of an interrupted training cannot be taken up: {reason}")
+        raise AssertionError(f"the state of an interrupted training cannot be resumed: {reason}")
 
 
 KEEP = "what changes in training belongs in the module's parameters and buffers or in attributes of the method"
 
 
 def resumes(case: Case) -> None:
-    """Training that is interrupted in every stage and goes on in another process gives the same bits."""
+    """A training that is interrupted in every stage and resumed by a new trainer gives the same bits."""
     stopped: set[int] = set()
     with tempfile.TemporaryDirectory() as folder:
         while True:
@@ -274,7 +284,7 @@ def resumes(case: Case) -> None:
     assert trainer.resumed == len(stopped) == len(trainer.stages), "a stage was not interrupted and resumed"
     whole, first = case.undisturbed
     for name, value in first.state_dict().items():
-        same = name in (found := model.state_dict()) and torch.equal(value, found[name])
+        same = name in (state := model.state_dict()) and torch.equal(value, state[name])
         assert same, f"after an interruption {name} is another: {KEEP}"
     assert repr(trainer.history.rows) == repr(whole.history.rows), f"after an interruption history differs: {KEEP}"
     assert trainer.method.notes == whole.method.notes, f"after an interruption the notes differ: {KEEP}"
@@ -297,7 +307,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
 
 
 def case_of(name_or_file: str, plugins: list[str | Path] = (), settings: dict[str, Any] | None = None) -> Case:
-    """The case of a method given by name or by file. Raises InputError where it cannot be loaded."""
+    """Return the case of a method that is given by its name or its file. Raises InputError if it cannot be loaded."""
     path = Path(name_or_file)
     known = find_methods(plugins)
     if path.suffix == ".py":
@@ -311,7 +321,10 @@ def case_of(name_or_file: str, plugins: list[str | Path] = (), settings: dict[st
 
 
 def check_method(name_or_file: str, plugins: list[str | Path] = ()) -> Iterator[tuple[str, str | None]]:
-    """(check, None or what is wrong), one after the other. A method that skips the task yields one line."""
+    """Run the checks one after the other and yield (check, None or the problem).
+
+    If the method skips the task, a single pair says so.
+    """
     case = case_of(name_or_file, plugins)
     if reason := case.new().skip(case.info):
         yield f"skips the contract's task ({reason})", None

@@ -43,7 +43,7 @@ class Recorded:
         return self.path.parent
 
     def spec(self) -> RunSpec:
-        """Everything that decided the run. Raises InputError where the record does not hold it.
+        """Everything that decided the run. Raises InputError if the record does not hold it.
 
         Records of before `task_spec` take it from their plan, if that is of the very inputs the record was made from.
         """
@@ -74,18 +74,18 @@ class Recorded:
         runs = [run for run in self.plan.runs if run.path == place and run.task in self.plan.tasks]
         return spec_of(self.plan, runs[0], plugins=self.plugins) if runs else None
 
-    def method(self, found: dict[str, MethodFile]) -> MethodFile:
-        """The file of the record's method, among `found`. Raises InputError where it is not there."""
-        if self.record.method not in found:
-            raise InputError(f"{self.path}: its method {self.record.method!r} is not there; {self._hint(found)}")
-        return found[self.record.method]
+    def method(self, known: dict[str, MethodFile]) -> MethodFile:
+        """The file of the record's method, among `known`. Raises InputError if it is not there."""
+        if self.record.method not in known:
+            raise InputError(f"{self.path}: its method {self.record.method!r} is not there; {self._hint(known)}")
+        return known[self.record.method]
 
-    def _hint(self, found: dict[str, MethodFile]) -> str:
+    def _hint(self, known: dict[str, MethodFile]) -> str:
         """Where the method may be. A plugin is code, so it is never taken from where a plan says it lies."""
         if self.plan and self.plan.plugins:
             given = " ".join(f"--plugins {shlex.quote(plugin)}" for plugin in self.plan.plugins)
             return f"its experiment had plugins, which are code: if you trust them, give {given}"
-        return f"{near_matches(self.record.method, found)} (a plugin's file: --plugins)"
+        return f"{near_matches(self.record.method, known)} (a plugin's file: --plugins)"
 
 
 def read_recorded(place: Path, plan: Plan | None = None, plugins: Iterable[str | Path] = ()) -> Recorded:
@@ -97,7 +97,7 @@ def read_recorded(place: Path, plan: Plan | None = None, plugins: Iterable[str |
 
 
 def plan_in(folder: Path) -> Plan | None:
-    """The plan of an experiment's folder; None where there is none, or one of another version: records do without."""
+    """The plan of an experiment's folder; None if there is none, or one of another version: records do without."""
     try:
         return read_plan(folder / "plan.json")
     except InputError:

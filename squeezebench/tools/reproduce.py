@@ -97,7 +97,7 @@ def _results(recorded: Recorded, again: Record, folder: Path) -> tuple[list[Diff
 
 
 def _digest(path: Path) -> str | None:
-    """Of a saved model; None where there is none that can be read."""
+    """Of a saved model; None if there is none that can be read."""
     try:
         return model_digest(load_file(path)) if path.is_file() else None
     except (SafetensorError, OSError, TypeError):  # TypeError: numbers of a type that no run leaves
@@ -119,7 +119,7 @@ def _histories(first: Path, again: Path) -> Iterator[Difference]:
 
 
 def _read(path: Path) -> list[dict[str, str]]:
-    """The rows; none where there is no such file, or it is none that a run left."""
+    """The rows; none if there is no such file, or it is none that a run left."""
     if not path.is_file():
         return []
     try:

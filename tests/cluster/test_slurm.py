@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forked
 import pytest
 import slurm
 import yaml
@@ -125,7 +126,11 @@ def results(folder: Path) -> Found:
 def local(tmp_path_factory) -> Found:
     """The results of the same experiment without Slurm."""
     folder = write(tmp_path_factory.mktemp("local"))
-    finish(folder, call(folder, "--cores", 2))
+    plan = "results/tiny/plan.json"
+    assert forked.call(["plan", "tiny.yaml"], folder, folder / "output").returncode == 0
+    for job in json.loads((folder / plan).read_text())["jobs"]:
+        done = forked.call(["job", plan, job], folder, folder / "output")
+        assert done.returncode == 0, done.stdout
     return results(folder)
 
 

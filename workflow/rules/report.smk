@@ -5,28 +5,29 @@ from squeezebench.report import outputs
 FILES = [f"{RESULTS}/{name}" for name in outputs(PLAN)]
 
 
-def receipts(wildcards):
-    """Of all jobs. A function, so that the Snakemake inside each job of a cluster, which makes neither `report` nor
-    `all`, does not list 20,000 files."""
-    return [f"{RESULTS}/jobs/{job}.json" for job in PLAN["jobs"]]
-
-
 rule report:
     input:
         receipts,
-        [f"{path}" for kind in ("figures", "tables") for path in files_of(kind, PLAN["plugins"])],
+        [
+            f"{path}"
+            for kind in ("figures", "tables")
+            for path in files_of(kind, PLAN["plugins"])
+        ],
     output:
         report(f"{RESULTS}/report.html", category="report"),
         report([name for name in FILES if name.endswith(".svg")], category="figures"),
         [name for name in FILES if not name.endswith((".svg", "report.html"))],
-    params:
-        python=PYTHON,
-        folder=RESULTS,
-        plugins=[f"--plugins={place}" for place in PLAN["plugins"]],
+    log:
+        f"{RESULTS}/logs/report.log",
+    conda:
+        "../envs/squeezebench.yaml"
     resources:
         mem_mb=4000,
         runtime=120,
-    conda:
-        "../envs/squeezebench.yaml"
+    params:
+        python=PYTHON,
+        folder=results_of,
+        plugins=[f"--plugins={place}" for place in PLAN["plugins"]],
     shell:
-        "{params.python:q} -m squeezebench report {params.folder:q} {params.plugins:q}"
+        "{params.python:q} -m squeezebench report {params.folder:q}"
+        " --log {log:q} {params.plugins:q}"

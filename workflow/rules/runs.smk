@@ -14,43 +14,23 @@ PYTHON = DEPLOYED if workflow.deployment_settings.deployment_method else sys.exe
 container: f"{ROOT}/workflow/envs/squeezebench.sif"  # with `--sdm apptainer` only; built from squeezebench.def
 
 
-STARTS = {task: f"{RESULTS}/jobs/starts/{task}.json" for task in PLAN["start_jobs"]}
-TUNINGS = {f"{one['task']}/{one['method']}": f"{RESULTS}/jobs/tuning/{one['job']}.json" for one in PLAN["tunings"]}
-DATA = {task: f"{RESULTS}/jobs/data/{task}.json" for task in PLAN["data_jobs"]}
-
-
-def data_of(wildcards):
-    return DATA.get(wildcards.task, [])
-
-
-def method_file(wildcards):
-    """Editing a method's file reruns that method's runs, and those alone."""
-    return PLAN["methods"][wildcards.method]["path"] or []
-
-
-def start_of(wildcards):
-    return STARTS[wildcards.task] if PLAN["methods"][wildcards.method]["needs_start"] else []
-
-
-def tuning_of(wildcards):
-    """The trials that pick the settings of a method's runs on a task."""
-    return TUNINGS.get(f"{wildcards.task}/{wildcards.method}", [])
-
-
 rule data:
     output:
         f"{RESULTS}/jobs/data/{{task}}.json",
-    params:
-        plan=PLAN_FILE,
-        python=PYTHON,
+    log:
+        f"{RESULTS}/logs/data/{{task}}.log",
+    conda:
+        "../envs/squeezebench.yaml"
+    threads: workflow.resource_settings.cores or 8  # one data set after the other, on all cores; on 8 of a cluster
     resources:
         mem_mb=lambda wildcards: ASKED.memory(wildcards.task),
         runtime=LONGEST_MINUTES,
-    threads: workflow.resource_settings.cores or 8  # one data set after the other, on all cores; on 8 of a cluster
-    conda:
-        "../envs/squeezebench.yaml"
+    params:
+        plan=PLAN_FILE,
+        python=PYTHON,
     shell:
-        "{params.python:q} -m squeezebench data prepare {params.plan:q} {wildcards.task:q} --receipt {output:q} --workers {threads}"
+        "{params.python:q} -m squeezebench data prepare {params.plan:q} {wildcards.task:q}"
+        " --receipt {output:q} --log {log:q} --workers {threads}"
 
 
 rule starts:
@@ -58,18 +38,21 @@ rule starts:
         data=data_of,
     output:
         f"{RESULTS}/jobs/starts/{{task}}.json",
-    params:
-        plan=PLAN_FILE,
-        python=PYTHON,
+    log:
+        f"{RESULTS}/logs/starts/{{task}}.log",
+    conda:
+        "../envs/squeezebench.yaml"
+    threads: 1
     resources:
         mem_mb=lambda wildcards: ASKED.memory(wildcards.task),
         runtime=lambda wildcards: ASKED.start_minutes(wildcards.task),
         gpu=lambda wildcards: ASKED.gpus(wildcards.task),
-    threads: 1
-    conda:
-        "../envs/squeezebench.yaml"
+    params:
+        plan=PLAN_FILE,
+        python=PYTHON,
     shell:
-        "{params.python:q} -m squeezebench starts {params.plan:q} {wildcards.task:q} --receipt {output:q} --threads {threads}"
+        "{params.python:q} -m squeezebench starts {params.plan:q} {wildcards.task:q}"
+        " --receipt {output:q} --log {log:q} --threads {threads}"
 
 
 rule tune:
@@ -79,19 +62,22 @@ rule tune:
         data=data_of,
     output:
         f"{RESULTS}/jobs/tuning/{{task}}/{{method}}/{{study}}.json",
-    params:
-        plan=PLAN_FILE,
-        python=PYTHON,
-        job="{task}/{method}/{study}",
+    log:
+        f"{RESULTS}/logs/tuning/{{task}}/{{method}}/{{study}}.log",
+    conda:
+        "../envs/squeezebench.yaml"
+    threads: 1
     resources:
         mem_mb=lambda wildcards: ASKED.memory(wildcards.task),
         runtime=lambda wildcards: ASKED.tune_minutes(wildcards.task),
         gpu=lambda wildcards: ASKED.gpus(wildcards.task),
-    threads: 1
-    conda:
-        "../envs/squeezebench.yaml"
+    params:
+        plan=PLAN_FILE,
+        python=PYTHON,
+        job="{task}/{method}/{study}",
     shell:
-        "{params.python:q} -m squeezebench tune {params.plan:q} {params.job:q} --receipt {output:q} --threads {threads}"
+        "{params.python:q} -m squeezebench tune {params.plan:q} {params.job:q}"
+        " --receipt {output:q} --log {log:q} --threads {threads}"
 
 
 rule runs:
@@ -102,20 +88,23 @@ rule runs:
         tuning=tuning_of,
     output:
         f"{RESULTS}/jobs/{{task}}/{{method}}/{{chunk}}.json",
-    params:
-        plan=PLAN_FILE,
-        python=PYTHON,
-        job="{task}/{method}/{chunk}",
+    log:
+        f"{RESULTS}/logs/{{task}}/{{method}}/{{chunk}}.log",
     wildcard_constraints:
         task="(?!(starts|data)/)[^/]+",
         method="[^/]+",
         chunk="[^/]+",
+    conda:
+        "../envs/squeezebench.yaml"
+    threads: 1
     resources:
         mem_mb=lambda wildcards: ASKED.memory(wildcards.task),
         runtime=lambda wildcards: ASKED.run_minutes(wildcards.task, "/".join(wildcards)),
         gpu=lambda wildcards: ASKED.gpus(wildcards.task),
-    threads: 1
-    conda:
-        "../envs/squeezebench.yaml"
+    params:
+        plan=PLAN_FILE,
+        python=PYTHON,
+        job="{task}/{method}/{chunk}",
     shell:
-        "{params.python:q} -m squeezebench job {params.plan:q} {params.job:q} --receipt {output:q} --threads {threads}"
+        "{params.python:q} -m squeezebench job {params.plan:q} {params.job:q}"
+        " --receipt {output:q} --log {log:q} --threads {threads}"

@@ -67,8 +67,8 @@ def clip_flow(path: Path, indices: np.ndarray, total: int, bound: float) -> np.n
 def cached_flow(path: Path, indices: np.ndarray, total: int, bound: float, image: Path) -> np.ndarray:
     """`clip_flow`, from `image` (a lossless grey PNG: frames below each other, the two planes side by side) where
     it is there and whole; else computed and written there, whole or not at all."""
-    if (found := _read(image, len(indices))) is not None:
-        return found
+    if (stored := _read(image, len(indices))) is not None:
+        return stored
     planes = clip_flow(path, indices, total, bound)
     sheet = np.concatenate([planes[..., 0], planes[..., 1]], axis=2)  # (F, H, 2W)
     _, data = cv2.imencode(".png", sheet.reshape(-1, sheet.shape[2]), [cv2.IMWRITE_PNG_COMPRESSION, 6])

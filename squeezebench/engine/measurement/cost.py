@@ -20,7 +20,7 @@ from squeezebench.schema.record import Cost, StoredAs
 
 log = logging.getLogger("squeezebench")
 
-Score = Callable[[nn.Module], float | None]  # test accuracy of a module, None where its outputs are not finite
+Score = Callable[[nn.Module], float | None]  # test accuracy of a module, None if its outputs are not finite
 
 
 def cost(

@@ -68,14 +68,14 @@ def deserialise(content: bytes) -> dict[str, Tensor]:
 
 
 def _decoded(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    found = {}
+    decoded = {}
     for name, value in state.items():
         if value.dtype == torch.int8:
             scale = state[name + SCALE]
-            found[name] = (value.reshape(len(scale), -1).float() * scale[:, None]).reshape(value.shape)
+            decoded[name] = (value.reshape(len(scale), -1).float() * scale[:, None]).reshape(value.shape)
         elif not (name.endswith(SCALE) and state.get(name.removesuffix(SCALE), value).dtype == torch.int8):
-            found[name] = value.float() if value.dtype == torch.float16 else value
-    return found
+            decoded[name] = value.float() if value.dtype == torch.float16 else value
+    return decoded
 
 
 def save_model(path: Path, model: nn.Module) -> int:
@@ -85,7 +85,7 @@ def save_model(path: Path, model: nn.Module) -> int:
 
 
 def read_spec(path: Path) -> dict:
-    """The spec in a model file. Raises InputError where the file is none."""
+    """The spec in a model file. Raises InputError if the file is none."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -100,7 +100,7 @@ def read_spec(path: Path) -> dict:
 def load_model(path: Path, restore: Callable[[dict], nn.Module]) -> nn.Module:
     """The module saved at `path`; `restore` is the method's. No code is read from the file.
 
-    Raises InputError where the file is none, ValueError or whatever `restore` raises where its spec does not fit it.
+    Raises InputError if the file is none, ValueError or whatever `restore` raises where its spec does not fit it.
     """
     spec = read_spec(path)
     state = _decoded(load_file(path))
@@ -111,7 +111,7 @@ def load_model(path: Path, restore: Callable[[dict], nn.Module]) -> nn.Module:
 
 
 def _check_spec(spec: dict, restore: Callable[[dict], nn.Module], state: dict[str, Tensor]) -> None:
-    """Raises ValueError where the spec describes other tensors than `state` has, or matrices that fit no memory."""
+    """Raises ValueError if the spec describes other tensors than `state` has, or matrices that fit no memory."""
     for number in _numbers(spec):
         if number > MOST:
             raise ValueError(f"its spec has a size of {number:,}; at most {MOST:,} is possible")
@@ -133,7 +133,7 @@ def _check_spec(spec: dict, restore: Callable[[dict], nn.Module], state: dict[st
 
 def _numbers(value: object) -> Iterator[int]:
     if isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _numbers(one)
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(item)
     elif isinstance(value, int):
         yield value

@@ -12,8 +12,8 @@ Backward, with dh and dc the running gradients and a the sums that enter the non
     da_t = J_t ⊙ (dc_t, dc_t, dc_t, dh_t)            J = the local slopes of the gates i, f, g, o
 
 F, K and J do not depend on dh and dc, so they are computed before the loop; the gradients of U and of the
-masks are sums over the steps, computed after it. Where native/ is turned on, its ``forward_steps`` and
-``backward_steps`` take the place of the two functions of that name below.
+masks are sums over the steps, computed after it. If the kernel of native/ is turned on, its ``forward_steps`` and
+``backward_steps`` replace the two functions of that name below.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class MaskedLSTM(torch.autograd.Function):
     """gates (T, B, 4H), U (4H, H), z (B, 4H) or None, h0, c0 (B, H) or None -> hidden (T, B, H), c_T (B, H).
 
     ``low`` is the dtype of the products with U (autocast), ``reference`` the same recurrence under plain
-    autograd, used where second derivatives are asked for.
+    autograd, used if second derivatives are asked for.
     """
 
     @staticmethod
@@ -80,7 +80,7 @@ def _forward_steps(
     gates: Tensor, z: Tensor | None, h0: Tensor | None, add_product: Callable,
     s: Tensor, c: Tensor, tanh_c: Tensor, hidden: Tensor,
 ) -> None:  # fmt: skip
-    """Fills s (T, B, 4H), c[1:], tanh_c and hidden (T, B, H)."""
+    """Fill s (T, B, 4H), c[1:], tanh_c and hidden (T, B, H)."""
     (_, B, _), H = gates.shape, hidden.shape[2]
     a, ig = gates.new_empty(B, 4 * H), gates.new_empty(B, H)
     a_g = a[:, 2 * H : 3 * H]
@@ -130,7 +130,7 @@ def _backward_steps(
     dhidden: Tensor, carry: Tensor, z: Tensor | None, add_product: Callable,
     s: Tensor, c: Tensor, tanh_c: Tensor, need_dz: bool,
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-    """Returns da (T, B, 4H) and dz (B, 4H); carry (B, H) enters as dc_T and leaves as dc_0."""
+    """Return da (T, B, 4H) and dz (B, 4H). carry (B, H) enters as dc_T and leaves as dc_0."""
     H = carry.shape[1]
     F, K, J = _slopes(s, c, tanh_c, z)
     dh, dc = torch.empty_like(tanh_c), torch.empty_like(tanh_c)
@@ -196,5 +196,5 @@ def second_derivative(reference: Callable, inputs: list, need: tuple, upstream: 
     outputs = reference(*inputs)
     ys, dys = zip(*((y, dy) for y, dy in zip(outputs, upstream, strict=True) if dy is not None), strict=True)
     wanted = [x for x, needed in zip(inputs, need, strict=False) if needed]
-    found = iter(torch.autograd.grad(ys, wanted, dys, create_graph=True, allow_unused=True))
-    return [next(found) if needed else None for _, needed in zip(inputs, need, strict=False)]
+    gradients = iter(torch.autograd.grad(ys, wanted, dys, create_graph=True, allow_unused=True))
+    return [next(gradients) if needed else None for _, needed in zip(inputs, need, strict=False)]

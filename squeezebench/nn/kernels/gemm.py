@@ -1,15 +1,15 @@
 """Dense products on the CPU, as fast as PyTorch allows: ``linear`` for all steps, ``step_product`` for one.
 
-Three facts, measured, make up the gain over ``F.linear`` in float32 on one thread:
+Three measured facts explain the gain over ``F.linear`` in float32 on one thread:
 
-* oneDNN's product, reached through the private operator ``mkldnn._linear_pointwise``, outruns the default
-  BLAS on large matrices. It reorders its *second* operand first, so for few rows we compute ``(W x^T)^T``:
+* oneDNN's product, called through the private operator ``mkldnn._linear_pointwise``, is faster than the default
+  BLAS on large matrices. It reorders its *second* operand first. For few rows we therefore compute ``(W x^T)^T``:
   the few rows are reordered and the large weight is read in place (2x at 16 x 2048 x 8192).
-* Fresh memory for a gradient of hundreds of megabytes costs almost as much, in page faults, as its
-  arithmetic. We keep the memory from one step to the next, and use it again once nobody else does.
-* The BLAS prefers wide results: a tall, small gradient is computed transposed.
+* The page faults of fresh memory for a gradient of hundreds of megabytes cost almost as much as its arithmetic.
+  We keep the memory from one step to the next, and reuse it as soon as no tensor refers to it.
+* The BLAS is faster with wide results, so a small, tall gradient is computed transposed.
 
-Everything is guarded (device, dtype, build, :func:`plain`); behind it stands ``F.linear``.
+Each fast path checks device, dtype, build and :func:`plain`, and falls back to ``F.linear``.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _LOCK = Lock()
 
 @contextmanager
 def plain() -> Iterator[None]:
-    """Inside, ``linear`` and the recurrences use public operators and plain autograd only.
+    """In this context, ``linear`` and the recurrences use public operators and plain autograd only.
 
-    For counting, export, ``torch.func``, or to compare with. The choice is made in the forward pass.
+    Counting, export and ``torch.func`` need it, and tests compare with it. The forward pass makes the choice.
     """
     token = _PLAIN.set(True)
     try:
@@ -74,7 +74,7 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear``, ``x W^T + b``: x (..., D), weight (K, D), bias (K,) or None -> (..., K).
 
-    The gradient of x is computed only where something needs it, and second derivatives work.
+    The gradient of x is computed only if something needs it, and second derivatives work.
     """
     if autocast_dtype(x) is not None or not fast_path(x, weight, bias):
         return F.linear(x, weight, bias)
@@ -136,7 +136,7 @@ def step_product(
     """A function ``(a, x, out)`` that writes ``a + x W^T`` (transposed: ``a + x W``), for ``steps`` calls.
 
     weight (K, D), x (rows, D), a and out (rows, K); transposed: x (rows, K), a and out (rows, D).
-    ``low`` is the dtype of the product where it is not that of x.
+    ``low`` is the dtype of the product if it is not that of x.
     """
     if low is not None:
         right = weight.to(low) if transposed else weight.to(low).t()
@@ -194,9 +194,10 @@ def _onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
 
 
 def _kept(owner: Tensor, role: str, rows: int, columns: int) -> Tensor:
-    """An uninitialised (rows, columns) matrix, from the memory this role had last time if nobody uses it.
+    """An uninitialised (rows, columns) matrix, in the memory that this role had last time if no tensor uses it.
 
-    The memory lives as long as the owner. Somebody is any tensor or view, ``.grad`` included: we hold none.
+    The memory lives as long as the owner. It counts as used while any tensor or view refers to it, ``.grad`` included;
+    this module keeps only the storage.
     """
     size = rows * columns * owner.element_size()
     count = getattr(torch._C, "_storage_Use_Count", None)

@@ -37,7 +37,7 @@ from squeezebench.nn.sideways.timetable import Timetable
 
 @dataclass
 class Target:
-    """What the top compares its output with in one tick."""
+    """The labels of the frame that leaves the top in one tick, and their weights."""
 
     labels: Tensor  # (B,) int64
     weights: Tensor  # (B,) what each clip's frame counts in the loss of the batch
@@ -45,7 +45,7 @@ class Target:
 
 @dataclass
 class Worker:
-    """One module at work: its own parameters, the sums of their pseudo-gradients, and nothing of other modules."""
+    """One module of the pipeline with the sums of its parameters' pseudo-gradients. It reads no other module."""
 
     unit: nn.Module
     sums: dict[str, Tensor] = field(default_factory=dict)  # by parameter
@@ -86,7 +86,7 @@ class Worker:
         return output.detach(), down
 
     def finish(self, share: float) -> None:
-        """Add the averages to the parameters' `.grad`; nothing where no pseudo-gradient has arrived.
+        """Add the averages to the parameters' `.grad`. A parameter without a pseudo-gradient keeps what it has.
 
         share: the part of the batch's loss that has arrived here, 1 for all of it.
         """
@@ -100,7 +100,7 @@ class Worker:
 def sideways_gradients(net: SidewaysNet, x: Tensor, labels: Tensor, length: Tensor | None = None) -> float:
     """Add the averaged pseudo-gradients of a batch of clips to every parameter's `.grad`; returns the mean loss.
 
-    x (B, T, D); labels (B,), or (B, T) where frames have their own; length (B,) or None. All modules work in this
+    x (B, T, D); labels (B,), or (B, T) if frames have their own; length (B,) or None. All modules work in this
     process, one after the other within a tick; `PipelineProcesses` gives each its own.
     """
     frames = net.frames(x, length)

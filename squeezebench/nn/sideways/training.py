@@ -1,7 +1,7 @@
 """One training step by each learning rule, in the form of a method's `train_step` hook: (..., optimiser) -> loss.
 
 clip: the largest norm that the gradients of all units together may have, 0 for any; longer ones are scaled down to it.
-The steps raise nothing where gradients are not finite: the loss of the next step says so.
+The steps raise no error if gradients are not finite: the loss of the next step shows it.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class VGGUnit(nn.Module):
     linear].
 
     h (B, C, H, W), shortcut (B, C', H', W') of an earlier unit, averaged down to H x W
-        `sum`: added, through a 1 x 1 convolution without bias where C' differs from C.
+        `sum`: added, through a 1 x 1 convolution without bias if C' differs from C.
         `concat`: beside h as further input channels of the convolution.
     classes: the top unit's head, (B, classes) instead of (B, width, H, W).
     unshuffle: r > 1 turns h, the frame, into (B, r * r * C, H / r, W / r) first ("space-to-depth", section 4).
@@ -89,9 +89,9 @@ class VideoVGG(SidewaysNet):
     """A VGG of D = len(widths) units on frames (C, H, W); unit l has widths[l - 1] channels.
 
     pools: the units (from 1) that end in 2 x 2 pooling. layers: convolutions of a unit. unshuffle: the first unit's
-    space-to-depth. shortcut, span: see SidewaysNet; span counts where there are shortcuts. The top unit ends in the
+    space-to-depth. shortcut, span: see SidewaysNet; span matters only if there are shortcuts. The top unit ends in the
     mean over space and a linear layer.
-    Raises InputError where the frame is too small for so many poolings.
+    Raises InputError if the frame is too small for so many poolings.
     """
 
     def __init__(

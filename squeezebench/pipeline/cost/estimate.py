@@ -43,7 +43,7 @@ RECORD_BYTES = 16_000  # record.json, history.csv, log.txt: mean of results/refe
 
 @dataclass
 class TaskCost:
-    """Sums over the runs on one task; sizes are None where only the data can tell them."""
+    """Sums over the runs on one task; sizes are None if only the data can tell them."""
 
     sequences: int | None = None
     steps: int | None = None
@@ -203,8 +203,8 @@ def _add_data(costs: Costs, task: PlannedTask, sizes: Expected, seen: set[str]) 
     if key in seen:
         return False
     seen.add(key)
-    for what, found in {"download": sizes.download_bytes, "disk": sizes.disk_bytes}.items():
-        if found is None:
+    for what, size in {"download": sizes.download_bytes, "disk": sizes.disk_bytes}.items():
+        if size is None:
             costs.unknown.append(f"{task.spec.name}: {what} size is not known before the data are there")
     costs.download_bytes += sizes.download_bytes or 0
     costs.prepared_bytes += sizes.disk_bytes or 0
@@ -258,7 +258,7 @@ def shares(task: PlannedTask, sizes: Expected, plugins: list[str]) -> tuple[int,
 
 
 def planned_network(method_class: type[Method], run: PlannedRun, info: TaskInfo) -> tuple[Method, Network] | None:
-    """The method with its settings and the network it starts from; None where it skips the task."""
+    """The method with its settings and the network it starts from; None if it skips the task."""
     method = method_class(method_class.Settings(**run.settings))
     return None if method.skip(info) else (method, network(method, info))
 
@@ -319,10 +319,10 @@ def words(costs: Costs) -> list[str]:
         ("disk", ", ".join(f"{name.replace('_', ' ')} {_short(size)}B" for name, size in disk.items())),
     ]
     for name, task in costs.tasks.items():
-        if (made := task.prepare) is not None:
-            cores = f"decoding {_hours(made.decode_core_hours)} and flow {_hours(made.flow_core_hours)} core hours"
-            network = f"{_hours(made.backbone_core_hours)} core hours or {_hours(made.backbone_gpu_hours)} GPU hours"
-            rows.append((f"prepare {name}", f"{made.clips:,} clips: {cores}, backbone {network}"))
+        if (p := task.prepare) is not None:
+            cores = f"decoding {_hours(p.decode_core_hours)} and flow {_hours(p.flow_core_hours)} core hours"
+            network = f"{_hours(p.backbone_core_hours)} core hours or {_hours(p.backbone_gpu_hours)} GPU hours"
+            rows.append((f"prepare {name}", f"{p.clips:,} clips: {cores}, backbone {network}"))
     rows += [("not counted", reason) for reason in costs.unknown]
     width = max(len(name) for name, _ in rows)
     return [f"{name:{width}}  {text}" for name, text in rows]

@@ -1,4 +1,4 @@
-"""Runs and trials in processes of their own, held to their task's `resources:`, tried again where they were killed."""
+"""Runs and trials in processes of their own, within the limits of `resources:`; a killed one is tried again."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from squeezebench.schema.run import RunSpec
 
 @dataclass
 class Supervisor:
-    """Does pieces of work one after the other, as long as somebody waits for them."""
+    """Does pieces of work one after the other, until the Snakemake that asked for them is gone."""
 
     orphaned: Callable[[], bool]
     _warm: bool = False
 
     def check(self) -> None:
-        """Raises Orphaned where nobody waits any more."""
+        """Raises Orphaned if the Snakemake that started this job is gone."""
         if self.orphaned():
             raise Orphaned
 
     def do(self, work: Callable[[], Any], resources: Resources | None = None, device: str = "cpu") -> Ending:
-        """See supervision.supervised. device: where the work computes."""
+        """Call `watch.supervised` with the limits of `resources`. device: the one on which the work computes."""
         if not self._warm:
             warm_up()
             self._warm = True
@@ -49,7 +49,7 @@ class Supervisor:
         return supervised(work, limits, self.orphaned)
 
     def again(self, work: Callable[[], Any], resources: Resources | None = None, device: str = "cpu") -> Ending:
-        """`do`, once more where the worker was killed."""
+        """Call `do`, and call it again if the worker was killed."""
         for _ in range(MOST_DEATHS):
             ending = self.do(work, resources, device)
             if not ending.killed:
@@ -58,7 +58,7 @@ class Supervisor:
         return ending
 
     def run(self, spec: RunSpec, method: MethodFile, folder: Path, starts: Path, resources: Resources) -> Record:
-        """`run.execute`, whatever the method does to its process."""
+        """Make a run as `run.execute` does, but in processes of its own, which the method may crash, fill or hang."""
         if (kept := kept_record(spec, method, folder)) is not None:
             clear(folder / CHECKPOINT)
             return kept
@@ -83,7 +83,7 @@ class Supervisor:
         ending = self.do(work, resources, spec.training.device)
         while ending.killed:
             unfinished.died()
-            ending = self.do(work, resources, spec.training.device)  # the last one says that it has died too often
+            ending = self.do(work, resources, spec.training.device)  # after too many deaths it fails with that reason
         _append(folder / "log.txt", ending)
         reason = ending.reason
         if reason is None:
@@ -96,7 +96,7 @@ class Supervisor:
     def trial(
         self, resources: Resources, spec: RunSpec, method: type[Method], drawn: dict[str, Any], starts: Path
     ) -> dict[str, Any]:
-        """`tuning.trial.attempt`, whatever the method does to its process."""
+        """Make a trial as `tuning.trial.attempt` does, but in a process of its own."""
         started = time.perf_counter()
         ending = self.again(lambda: attempt(spec, method, drawn, starts), resources, spec.training.device)
         if ending.reason is None:
@@ -106,7 +106,7 @@ class Supervisor:
 
 @contextmanager
 def supervisor() -> Iterator[Supervisor]:
-    """The supervisor of a job. Raises SystemExit, without a word, where Snakemake, which had started it, is gone."""
+    """The supervisor of a job. If the Snakemake that started the job is gone, one line says so and the job ends."""
     with ended_by_sigterm():
         try:
             yield Supervisor(Keepers().gone)
@@ -116,7 +116,7 @@ def supervisor() -> Iterator[Supervisor]:
 
 
 def _append(path: Path, ending: Ending) -> None:
-    """What a run printed, and why it ended, into its log."""
+    """Add what a run printed, and the reason for its end, to its log."""
     words = f"\n{ending.reason}\n" if ending.reason else ""
     if ending.printed or words:
         with suppress(OSError), without_link(path).open("ab") as file:

@@ -1,5 +1,5 @@
-"""One Snakemake at a time in a folder of results. The lock is taken before the plan is read, and the kernel gives it
-back when Snakemake ends, however it ends: the same command goes on, and there is nothing to unlock.
+"""One Snakemake at a time in a folder of results. The lock is taken before the plan is read, and the kernel releases
+it when Snakemake ends, for whatever reason. The same command then resumes, and there is nothing to unlock.
 
 Snakemake's own lock is a file that a killed process leaves behind; profiles/default turns it off. Two experiments
 have two folders, and may run at once.
@@ -19,7 +19,7 @@ from squeezebench.base.errors import InputError
 from squeezebench.base.locks import Lock, holder
 
 NAME = ".lock"
-# Options of calls that make no run; they read along with the one that does.
+# Options of calls that make no run. Such a call may read while another one makes runs.
 LOOKING = {
     "--dry-run", "--dryrun", "--summary", "--detailed-summary", "--dag", "--rulegraph", "--filegraph", "--d3dag",
     "--report", "--lint", "--list", "--list-rules", "--list-target-rules", "--lt", "--list-changes", "--lc",
@@ -42,10 +42,10 @@ def inside_a_job(words: list[str]) -> bool:
 
 
 def occupy(folder: Path, writing: bool = False) -> None:
-    """Keep other Snakemake processes out of `folder` until this one ends. `writing`: also for a call that only looks,
-    which is about to write the plan.
+    """Keep other Snakemake processes out of `folder` until this one ends.
 
-    Raises InputError in one line where another one is in it, or where it cannot be written.
+    A call that only looks takes no lock, unless `writing` says that it is about to write the plan. Raises InputError,
+    in one line, if another Snakemake has the folder or if it cannot be written.
     """
     words = sys.argv[1:]
     if inside_a_job(words) or (looks_only(words) and not writing) or folder.absolute() in _held:
@@ -66,9 +66,9 @@ def occupy(folder: Path, writing: bool = False) -> None:
 
 
 def leave(folder: Path) -> None:
-    """Give it back; a folder with nothing else in it goes too."""
+    """Release the lock, and remove the folder if it is empty."""
     lock, process = _held.pop(folder.absolute(), (None, 0))
-    if lock and process == os.getpid():  # and no copy of it
+    if lock and process == os.getpid():  # not in a forked copy of the process that took the lock
         lock.release(remove=True)
         for empty in (folder, folder.parent):
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Processes below this one: how much memory they use, and that none of them outlives what it was made for."""
+"""The descendants of this process: how much memory they use, and that none of them outlives its purpose."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def _prctl(option: int, value: int) -> None:
 
 
 def end_with(parent: int) -> None:
-    """The kernel kills this process when `parent`, which has just forked it, ends; at once where it has ended."""
+    """Let the kernel kill this process when `parent`, which has just forked it, ends; at once if it has ended."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)
 
 
 def bind_children() -> None:
-    """What this process forks from now on ends with it.
+    """Let every process that this one forks from now on end with it.
 
     The kernel counts the *thread* that forked as the parent, so only what the main thread forks is bound.
     """
@@ -49,7 +49,7 @@ def bind_children() -> None:
 
 
 def adopt_orphans(on: bool) -> None:
-    """Processes below this one whose own parent ends become children of this one, so that they can be found."""
+    """Make this process the parent of descendants whose own parent ends, so that they can still be listed."""
     _prctl(PR_SET_CHILD_SUBREAPER, int(on))
 
 
@@ -59,17 +59,17 @@ def children() -> set[int]:
 
 
 def family(spared: set[int]) -> list[psutil.Process]:
-    """All processes below this one that live, but for the children in `spared` and what is below those."""
-    found = []
+    """All living descendants of this process, except the children in `spared` and their descendants."""
+    living = []
     for child in psutil.Process().children():
         if child.pid not in spared:
             with suppress(*GONE):
-                found += [child, *child.children(recursive=True)]
-    return found
+                living += [child, *child.children(recursive=True)]
+    return living
 
 
 def kill_family(spared: set[int]) -> None:
-    """Kill them all, also those that are made meanwhile, and reap the children among them."""
+    """Kill the family, including processes that start meanwhile, and reap the children in it."""
     until = time.monotonic() + PATIENCE
     while (left := family(spared)) and time.monotonic() < until:
         for process in left:
@@ -82,13 +82,14 @@ def kill_family(spared: set[int]) -> None:
 
 
 def memory(spared: set[int], limit: float = 0.0) -> float:
-    """Bytes in memory of all processes below this one: what they wrote, not the files that they map.
+    """Bytes of memory that all descendants have written; files that they map do not count.
 
-    Pages that a fork shares count for each process; only a sum above `limit` is worth the exact one.
+    The quick sum counts pages that forked processes share once for each. The exact sum is computed only if the quick
+    one is above `limit`.
     """
     processes = family(spared)
-    found = sum(_resident(process) for process in processes)
-    return found if found <= limit else sum(_own(process) for process in processes)
+    used = sum(_resident(process) for process in processes)
+    return used if used <= limit else sum(_own(process) for process in processes)
 
 
 def _resident(process: psutil.Process) -> float:
@@ -104,22 +105,22 @@ def _kilobytes(process: psutil.Process, name: str, fields: tuple[str, ...]) -> f
         lines = Path(f"/proc/{process.pid}/{name}").read_text().splitlines()
     except OSError:
         lines = []
-    found = [1024.0 * int(line.split()[1]) for line in lines if line.startswith(fields)]
-    if not found and sys.platform != "linux":
+    values = [1024.0 * int(line.split()[1]) for line in lines if line.startswith(fields)]
+    if not values and sys.platform != "linux":
         with suppress(*GONE, psutil.AccessDenied):
             return float(process.memory_info().rss)
-    return sum(found)
+    return sum(values)
 
 
 class Keepers:
-    """The Snakemake processes that (through a shell) started this one: without them nobody waits for its work."""
+    """The Snakemake processes that started this one, through a shell. Without them its work is of no use."""
 
     def __init__(self) -> None:
-        self._processes = [one for one in psutil.Process().parents() if _is_snakemake(one)]
+        self._processes = [process for process in psutil.Process().parents() if _is_snakemake(process)]
 
     def gone(self) -> bool:
         """Whether one of them has ended."""
-        return any(not _lives(one) for one in self._processes)
+        return any(not _lives(process) for process in self._processes)
 
 
 def _is_snakemake(process: psutil.Process) -> bool:

@@ -1,8 +1,8 @@
-"""Work in a process of its own, watched: it may hang, take all memory, die or print megabytes, and the rest goes on.
+"""Work in a watched process of its own. It may hang, take all memory, die or print megabytes without harm to the rest.
 
-The worker is forked from a process that has imported everything and computed nothing, so it costs about 0.1 s, and
-each piece of work finds the same fresh state: nothing that a method changed (folder, environment, threads, seeds,
-modules) reaches the next one. What it leaves running is killed.
+The worker is forked from a process that has imported everything and computed nothing. A fork takes about 0.1 s, and
+each piece of work begins in the same fresh state: nothing that a method changed (folder, environment, threads, seeds,
+modules) reaches the next one. Processes that the work leaves running are killed.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ POLL = 0.5  # seconds between two looks at memory, clock and keepers
 GRACE = 20.0  # seconds for a checkpoint, when the whole job is told to end
 KEPT = 512 << 10  # bytes of what is printed, of its beginning and of its end each
 SLACK = 1 << 30  # bytes of address space above the memory limit: stacks and arenas that are never filled
-OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}  # somebody ended it: worth another try
+OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}  # sent from outside: worth another try
 
 
 class Orphaned(SystemExit):
-    """Nobody waits for the work any more (Snakemake was killed)."""
+    """The Snakemake that asked for the work is gone."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """minutes: of one piece of work. memory_gb: of its processes together, 10^9 bytes. None: not limited."""
+    """minutes: for one piece of work. memory_gb: for all of its processes together, in 10^9 bytes. None: no limit."""
 
     minutes: float | None = None
     memory_gb: float | None = None
-    address_space: bool = True  # hold the process to it as well (not with CUDA, which reserves without end)
+    address_space: bool = True  # limit the process's address space too (not with CUDA, which reserves far more)
 
 
 ASKING = Limits(minutes=1.0, memory_gb=16.0)
@@ -60,7 +60,7 @@ ASKING = Limits(minutes=1.0, memory_gb=16.0)
 
 @dataclass
 class Ending:
-    """How a piece of work ended: with what it returned, or with the reason why it did not."""
+    """How a piece of work ended: the value that it returned, or the reason why it returned none."""
 
     result: Any = None
     reason: str | None = None
@@ -69,12 +69,13 @@ class Ending:
 
 
 def supervised(work: Callable[[], Any], limits: Limits, orphaned: Callable[[], bool] = lambda: False) -> Ending:
-    """Call `work` in a forked process; what it returns has to be JSON.
+    """Call `work` in a forked process and return its ending. The value that it returns must be JSON.
 
-    Raises again the InputError, or the OSError of the machine (a full disk), that it raises. Anything else is its
-    ending. KeyboardInterrupt and SystemExit (SIGTERM, Orphaned) pass, after the worker was told to end.
+    An InputError, or an OSError of the machine (such as a full disk), is raised again in this process; any other error
+    becomes the reason of the ending. KeyboardInterrupt and SystemExit (SIGTERM, Orphaned) pass through after the worker
+    was told to end.
     """
-    for stream in (sys.stdout, sys.stderr):  # what is buffered would be printed by the worker too
+    for stream in (sys.stdout, sys.stderr):  # the worker would print buffered text a second time
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
     spared = children()
@@ -87,8 +88,11 @@ def supervised(work: Callable[[], Any], limits: Limits, orphaned: Callable[[], b
 
 
 def answer_of(file: MethodFile, work: Callable[[], Any]) -> Ending:
-    """What `work` finds out about a method or a data source while an experiment is planned. A plugin is asked in a
-    process of its own: it may exit, crash or hang on its import already. The project's own files are asked here."""
+    """Call `work`, which asks a method or a data source something while an experiment is planned.
+
+    A plugin is asked in a process of its own, since its import alone may exit, crash or hang. The project's own files
+    are asked in this process.
+    """
     if file.path is not None and file.path.parent in (METHODS, SOURCES):
         return Ending(work())
     return supervised(work, ASKING)
@@ -96,7 +100,7 @@ def answer_of(file: MethodFile, work: Callable[[], Any]) -> Ending:
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM raises SystemExit, so that workers are told to end as well."""
+    """Let SIGTERM raise SystemExit, so that workers are told to end as well."""
 
     def end(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)
@@ -109,17 +113,17 @@ def ended_by_sigterm() -> Iterator[None]:
 
 
 def warm_up() -> None:
-    """Import what every training imports late, once for all workers."""
+    """Import, once for all workers, the modules that a training imports late."""
     import torch._dynamo  # noqa: F401 (the first optimiser's)
 
     provenance.engine_digest(), provenance.packages(), provenance.machine()
     gc.collect()
-    gc.freeze()  # pages of what is there now are not touched, so not copied, by the workers' collections
+    gc.freeze()  # collections of the workers leave the pages of present objects alone, so that none is copied
 
 
 @dataclass
 class _Kept:
-    """The beginning and the end of what is printed."""
+    """The beginning and the end of the printed text."""
 
     first: bytearray = field(default_factory=bytearray)
     last: bytearray = field(default_factory=bytearray)
@@ -175,8 +179,8 @@ class _Watch:
                     for key, _ in selector.select(POLL if ended is not None else 0.02):
                         if key.fd != ended and not self._read(key.fd):
                             selector.unregister(key.fd)
-                    found, status = os.waitpid(self.worker, os.WNOHANG)
-                    if found:
+                    ended_process, status = os.waitpid(self.worker, os.WNOHANG)
+                    if ended_process:
                         return status, None
                     if time.monotonic() >= look:
                         if reason := self._too_much():
@@ -198,7 +202,7 @@ class _Watch:
         return None
 
     def _kill(self) -> int:
-        """Kill the worker, which first writes where it is."""
+        """Kill the worker. On SIGUSR2 it first writes the line that it is at."""
         with suppress(ProcessLookupError):
             os.kill(self.worker, signal.SIGUSR2)
             time.sleep(0.1)
@@ -207,7 +211,7 @@ class _Watch:
         return os.waitpid(self.worker, 0)[1]
 
     def _tell_to_end(self, number: int) -> None:
-        """Training writes a checkpoint when it is told to end; see training/checkpoint.py."""
+        """Send a signal and wait: a training writes a checkpoint before it ends (training/checkpoint.py)."""
         with suppress(ProcessLookupError, ChildProcessError):
             os.kill(self.worker, number)
             until = time.monotonic() + GRACE
@@ -221,7 +225,7 @@ class _Watch:
                 pass
 
     def _read(self, pipe: int) -> bytes:
-        """Empty at the end, and where nothing is there."""
+        """Read once. Returns no bytes at the end of the pipe, and if nothing has arrived."""
         try:
             data = os.read(pipe, 1 << 16)
         except BlockingIOError:
@@ -255,7 +259,7 @@ class _Watch:
 
 
 def _register_end(selector: selectors.BaseSelector, process: int) -> int | None:
-    """A descriptor that becomes readable when `process` ends; None where the system has none."""
+    """Register and return a descriptor that becomes readable when `process` ends; None if the system has none."""
     try:
         ended = os.pidfd_open(process)
     except (AttributeError, OSError):
@@ -265,7 +269,7 @@ def _register_end(selector: selectors.BaseSelector, process: int) -> int | None:
 
 
 def _be_worker(work: Callable[[], Any], limits: Limits, parent: int, printing: int, answering: int) -> None:
-    """Does not return."""
+    """Do the work in the forked process, answer, and end it. Does not return."""
     code = 1
     try:
         end_with(parent)
@@ -278,7 +282,7 @@ def _be_worker(work: Callable[[], Any], limits: Limits, parent: int, printing: i
         if limits.memory_gb and limits.address_space:
             _limit_data(int(1e9 * limits.memory_gb) + SLACK)
         me, answer = os.getpid(), _answer(work)
-        if os.getpid() == me:  # and not a copy of this process that a method forked and that came back from it
+        if os.getpid() == me:  # a method may fork, and its copy of this process then arrives here as well
             os.set_blocking(answering, True)
             data = memoryview(json.dumps(answer).encode())
             while data:
@@ -288,7 +292,7 @@ def _be_worker(work: Callable[[], Any], limits: Limits, parent: int, printing: i
             with suppress(Exception):
                 stream.flush()
     finally:
-        os._exit(code)  # whatever threads there are
+        os._exit(code)  # threads that still run would keep sys.exit waiting
 
 
 def _answer(work: Callable[[], Any]) -> dict[str, Any]:
@@ -304,7 +308,7 @@ def _answer(work: Callable[[], Any]) -> dict[str, Any]:
 
 
 def _redirect(printing: int) -> None:
-    """All that the worker prints goes to its parent; it reads nothing."""
+    """Send all that the worker prints to its parent, and give it an empty input."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0), os.dup2(printing, 1), os.dup2(printing, 2)
     for number in (nothing, printing):

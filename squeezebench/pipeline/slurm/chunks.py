@@ -60,7 +60,7 @@ def chunked(plan: Plan) -> Plan:
 
 
 def _seconds(plan: Plan) -> list[float | None]:
-    """Of each run on the nominal core, its dense pretraining aside; None where only the data or the method can tell.
+    """Of each run on the nominal core, its dense pretraining aside; None if only the data or the method can tell.
 
     A method's first `MEASURED` settings on a task are estimated (milliseconds each); any more count as the shortest of
     those, so that their jobs are rather too long than too short.
@@ -71,13 +71,13 @@ def _seconds(plan: Plan) -> list[float | None]:
         runs.setdefault((run.task, run.method), {}).setdefault(_key(run), run)
     known: dict[str, float | None] = {}
     for name in methods:
-        own = [list(some.items()) for (_, method), some in runs.items() if method == name]
-        asked = [one for some in own for one in some[:MEASURED]]
+        own = [list(settings.items()) for (_, method), settings in runs.items() if method == name]
+        asked = [entry for settings in own for entry in settings[:MEASURED]]
         answer = answer_of(files[name], lambda asked=asked: [_run_seconds(plan, run, methods) for _, run in asked])
         known |= dict(zip([key for key, _ in asked], answer.result or [None] * len(asked), strict=True))
-        for some in own:
-            shortest = min((known[key] for key, _ in some[:MEASURED] if known[key] is not None), default=None)
-            known |= {key: shortest for key, _ in some[MEASURED:]}
+        for settings in own:
+            shortest = min((known[key] for key, _ in settings[:MEASURED] if known[key] is not None), default=None)
+            known |= {key: shortest for key, _ in settings[MEASURED:]}
     return [known.get(_key(run)) for run in plan.runs]
 
 

@@ -118,6 +118,6 @@ def all_points(space: dict[str, Axis], at_most: int) -> list[dict[str, Any]] | N
 
 
 def own_point(space: dict[str, Axis], settings: dict[str, Any]) -> dict[str, Any] | None:
-    """The method's own settings as a point of its space; None where the space does not hold them."""
+    """The method's own settings as a point of its space; None if the space does not hold them."""
     inside = all(axis.holds(settings[name]) for name, axis in space.items())
     return {name: settings[name] for name in space} if inside else None

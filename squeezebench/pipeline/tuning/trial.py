@@ -52,10 +52,10 @@ def attempt(spec: RunSpec, method_class: type[Method], drawn: dict[str, Any], st
     """
     started = time.perf_counter()
     try:
-        found = _score(spec, method_class, drawn, starts)
+        fields = _score(spec, method_class, drawn, starts)
     except (Exception, SystemExit) as error:
-        found = {"status": "failed", "reason": reason_of(error)}
-    return found | {"seconds": round(time.perf_counter() - started, 3)}
+        fields = {"status": "failed", "reason": reason_of(error)}
+    return fields | {"seconds": round(time.perf_counter() - started, 3)}
 
 
 def _score(spec: RunSpec, method_class: type[Method], drawn: dict[str, Any], starts: Path) -> dict[str, Any]:

@@ -140,36 +140,36 @@ def _next(study: Study, optimisation: optuna.Study, done: list[Trial], starts: P
     drawn = asked.params
     before = [trial for trial in done if trial.drawn == drawn and trial.repeats is None]
     if before:  # the same settings and seed give the same bits
-        found = before[0].model_dump(exclude={"number"}) | {"repeats": before[0].number, "seconds": 0.0}
+        fields = before[0].model_dump(exclude={"number"}) | {"repeats": before[0].number, "seconds": 0.0}
     elif _deaths(optimisation) >= MOST_LOST:
         reason = f"the process was killed {_deaths(optimisation)} times in this trial (out of memory?)"
-        found = {"status": "failed", "reason": reason}
+        fields = {"status": "failed", "reason": reason}
     else:
         try:
-            found = make(study.spec, load(study.method), drawn, starts)
-            found["engine"] = provenance.engine_digest()
+            fields = make(study.spec, load(study.method), drawn, starts)
+            fields["engine"] = provenance.engine_digest()
         except (KeyboardInterrupt, SystemExit):
             asked.set_user_attr("interrupted", True)  # no death: it is made again as often as it takes
             raise
-    value = study.tuning.objective.value(found["validation"], found["ratio"]) if found["status"] == "ok" else None
-    trial = Trial(**(found | {"number": number, "drawn": drawn, "value": value}))
+    value = study.tuning.objective.value(fields["validation"], fields["ratio"]) if fields["status"] == "ok" else None
+    trial = Trial(**(fields | {"number": number, "drawn": drawn, "value": value}))
     asked.set_user_attr("trial", trial.model_dump(mode="json"))
     optimisation.tell(asked, value, None if value is not None else TrialState.PRUNED)
     return trial
 
 
 def _finished(optimisation: optuna.Study) -> list[Trial]:
-    found = optimisation.get_trials(deepcopy=False, states=FINISHED)
-    return [Trial.model_validate(one.user_attrs["trial"]) for one in sorted(found, key=lambda one: one.number)]
+    finished = sorted(optimisation.get_trials(deepcopy=False, states=FINISHED), key=lambda trial: trial.number)
+    return [Trial.model_validate(trial.user_attrs["trial"]) for trial in finished]
 
 
 def _deaths(optimisation: optuna.Study) -> int:
     """Processes that died in the trial at hand: those since the last one that was finished."""
     died = 0
-    for one in optimisation.get_trials(deepcopy=False):
-        if one.state in FINISHED:
+    for trial in optimisation.get_trials(deepcopy=False):
+        if trial.state in FINISHED:
             died = 0
-        elif one.state == TrialState.FAIL and not one.user_attrs.get("interrupted"):
+        elif trial.state == TrialState.FAIL and not trial.user_attrs.get("interrupted"):
             died += 1
     return died
 

@@ -61,7 +61,7 @@ def read_run(place: Path) -> tuple[Record, RecurrentClassifier]:
 
 
 def read_module(path: Path) -> RecurrentClassifier:
-    """A recurrent classifier from its file. Raises InputError where it is none."""
+    """A recurrent classifier from its file. Raises InputError if it is none."""
     if not path.is_file():
         raise InputError(f"{path}: not there; a run leaves it beside its record, make the run again")
     spec = read_spec(path)
@@ -88,7 +88,7 @@ def export(
     """Write the run at `place` as `kind` to `out` (default: beside its record).
 
     lengths: whether the ONNX model takes a second input `length`; None: as the record says the task has them.
-    precision: int8 is for ONNX (see quantised.py). Raises InputError where the module has no such form, or where what
+    precision: int8 is for ONNX (see quantised.py). Raises InputError if the module has no such form, or where what
     was written in float32 does not compute the same.
     """
     if precision == "int8" and kind != "onnx":
@@ -99,22 +99,22 @@ def export(
     if out.resolve() == (folder / MODEL_NAME).resolve():
         raise InputError(f"--out {out}: is the run's own file; give another name")
     shape = record.shape
-    made = standard(model, shape.inputs if shape else record.kept.of_inputs)
+    form = standard(model, shape.inputs if shape else record.kept.of_inputs)
     if lengths is None:
         lengths = bool(shape and shape.has_lengths)
     about = _about(record)
     if precision == "int8":
-        return _int8(place, record, model, made, lengths, about, out)
+        return _int8(place, record, model, form, lengths, about, out)
     if kind == "onnx":
-        content, run = _onnx(made, lengths, about)
+        content, run = _onnx(form, lengths, about)
     else:
-        content, run = (torch_file if kind == "torch" else safetensors_file)(made, about), _in_torch(made)
+        content, run = (torch_file if kind == "torch" else safetensors_file)(form, about), _in_torch(form)
         lengths = False
-    gap = difference(model, run, made.inputs, lengths)
+    gap = difference(model, run, form.inputs, lengths)
     if gap > TOLERANCE:
         raise InputError(f"{out}: the {kind} form differs from the module by {gap:.2g}, more than {TOLERANCE:g}")
     write_atomically(out, content)
-    return Exported(out, len(content), gap, notes=made.notes)
+    return Exported(out, len(content), gap, notes=form.notes)
 
 
 def _about(record: Record) -> dict[str, str]:
@@ -130,30 +130,29 @@ def _about(record: Record) -> dict[str, str]:
 
 
 def _int8(
-    place: Path, record: Record, model: RecurrentClassifier, made: Standard, lengths: bool, about: dict[str, str],
+    place: Path, record: Record, model: RecurrentClassifier, form: Standard, lengths: bool, about: dict[str, str],
     out: Path,
 ) -> Exported:  # fmt: skip
     from squeezebench.tools.export.quantised import int8_model
     from squeezebench.tools.export.scored import compare, score, task_of
 
-    content, notes = int8_model(made, lengths, about)
+    content, notes = int8_model(form, lengths, about)
     try:
         task = task_of(read_recorded(place), Tasks())
     except InputError as error:
-        found = compare(content, model, made.inputs, record.shape.steps if record.shape else STEPS, str(error))
+        scored = compare(content, model, form.inputs, record.shape.steps if record.shape else STEPS, str(error))
     else:
-        found = score(content, model, task)
+        scored = score(content, model, task)
     write_atomically(out, content)
-    return Exported(
-        out, len(content), found.difference, found.test, record.accuracy.test, found.not_scored, made.notes + notes
-    )
+    notes = form.notes + notes
+    return Exported(out, len(content), scored.difference, scored.test, record.accuracy.test, scored.not_scored, notes)
 
 
-def _onnx(made: Standard, lengths: bool, about: dict[str, str]):
+def _onnx(form: Standard, lengths: bool, about: dict[str, str]):
     from squeezebench.tools.export.onnx_graph import onnx_model
     from squeezebench.tools.export.runtime import session
 
-    content = onnx_model(made, lengths, about).SerializeToString()
+    content = onnx_model(form, lengths, about).SerializeToString()
     running = session(content)
 
     def run(x: torch.Tensor, length: torch.Tensor | None) -> np.ndarray:
@@ -163,9 +162,9 @@ def _onnx(made: Standard, lengths: bool, about: dict[str, str]):
     return content, run
 
 
-def _in_torch(made: Standard):
+def _in_torch(form: Standard):
     """The same numbers in torch.nn.LSTM or GRU, as a reader of the file would put them together."""
-    module = StandardModule(made)
+    module = StandardModule(form)
 
     def run(x: torch.Tensor, length: None) -> np.ndarray:
         return module(x).numpy()
@@ -181,7 +180,7 @@ def difference(
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(batch, steps, inputs, generator=generator)
     length = torch.randint(1, steps + 1, (batch,), generator=generator) if lengths else None
-    expected, found = model.eval()(x, length).numpy(), run(x, length)
-    if expected.shape != found.shape:
-        raise InputError(f"the exported form gives logits {found.shape}, the module {expected.shape}")
-    return float(np.abs(expected - found).max() / max(1.0, np.abs(expected).max()))
+    expected, given = model.eval()(x, length).numpy(), run(x, length)
+    if expected.shape != given.shape:
+        raise InputError(f"the exported form gives logits {given.shape}, the module {expected.shape}")
+    return float(np.abs(expected - given).max() / max(1.0, np.abs(expected).max()))

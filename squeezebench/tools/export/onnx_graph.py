@@ -46,15 +46,15 @@ def onnx_model(model: Standard, has_lengths: bool, about: dict[str, str], writte
     inputs = [helper.make_tensor_value_info("x", FLOAT, ["batch", "time", model.inputs])]
     if has_lengths:
         inputs.append(helper.make_tensor_value_info("length", TensorProto.INT64, ["batch"]))
-    made = helper.make_model(
+    model_proto = helper.make_model(
         graph.proto("classifier", inputs, [helper.make_tensor_value_info("logits", FLOAT, ["batch", classes])]),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="squeezebench",
     )
-    helper.set_model_props(made, about)
-    onnx.checker.check_model(made, full_check=True)
-    return made
+    helper.set_model_props(model_proto, about)
+    onnx.checker.check_model(model_proto, full_check=True)
+    return model_proto
 
 
 def _blocks(value: Tensor, cell: Cell) -> np.ndarray:
@@ -74,11 +74,11 @@ def _operator(graph: Graph, layer: StandardLayer, cell: Cell, x: str, lengths: s
         graph.constant(bias, f"{name}.B"),
     ]
     outputs = ["", f"{name}.Y_h"] if last else [f"{name}.Y"]
-    found = graph.node(
+    states = graph.node(
         cell.onnx.name, x, *weights, *([lengths] if lengths else []),
         outputs=outputs, hidden_size=layer.hidden, **cell.onnx.attributes,
     )  # fmt: skip
-    return graph.node("Squeeze", found, graph.integers(0 if last else 1))
+    return graph.node("Squeeze", states, graph.integers(0 if last else 1))
 
 
 def _scan(graph: Graph, layer: StandardLayer, cell: Cell, x: str, lengths: str, number: int, last: bool) -> str:

@@ -22,10 +22,10 @@ from squeezebench.tools.export.onnx_graph import onnx_model
 from squeezebench.tools.export.standard import Standard
 
 
-def int8_model(made: Standard, has_lengths: bool, about: dict[str, str]) -> tuple[bytes, list[str]]:
+def int8_model(model: Standard, has_lengths: bool, about: dict[str, str]) -> tuple[bytes, list[str]]:
     """(the file's content, what to know about it)."""
-    written_out = made.cell.onnx is None or not made.cell.onnx.int8
-    source = onnx_model(made, has_lengths, about, written_out)
+    written_out = model.cell.onnx is None or not model.cell.onnx.int8
+    source = onnx_model(model, has_lengths, about, written_out)
     with tempfile.TemporaryDirectory() as place:
         prepared, result = Path(place, "prepared.onnx"), Path(place, "int8.onnx")
         quant_pre_process(source, prepared, skip_optimization=True, skip_symbolic_shape=True)
@@ -37,5 +37,5 @@ def int8_model(made: Standard, has_lengths: bool, about: dict[str, str]) -> tupl
     del quantised.graph.value_info[:]  # shapes of what is in between: of no use to who runs it, yet they take room
     del quantised.metadata_props[:]
     onnx.helper.set_model_props(quantised, about)
-    note = f"int8: ONNX Runtime has no {made.cell.title} in int8, so its equations are written out, which is slower"
+    note = f"int8: ONNX Runtime has no {model.cell.title} in int8, so its equations are written out, which is slower"
     return quantised.SerializeToString(), [note] * written_out

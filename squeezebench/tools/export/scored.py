@@ -29,7 +29,7 @@ class Scored:
 
 
 def task_of(recorded: Recorded, tasks: Tasks) -> Task:
-    """The record's task. Raises InputError where its data are not there, or are others than those of the record."""
+    """The record's task. Raises InputError if its data are not there, or are others than those of the record."""
     task = tasks.of(recorded.spec())
     if task.split_digest != recorded.record.provenance.split_digest:
         raise InputError("the data, or their split, are not those of the record")
@@ -44,9 +44,9 @@ def score(content: bytes, model: RecurrentClassifier, task: Task) -> Scored:
     for first in range(0, len(labels), CHUNK):
         batch = task.batch("test", np.arange(first, min(first + CHUNK, len(labels))))
         x, length = torch.from_numpy(batch.x), None if batch.length is None else torch.from_numpy(batch.length)
-        found = one_by_one(running, batch.x, batch.length)
-        gap = max(gap, float(np.abs(found - model(x, length).numpy()).max()))
-        correct += int((found.argmax(-1) == labels[first : first + CHUNK]).sum())
+        logits = one_by_one(running, batch.x, batch.length)
+        gap = max(gap, float(np.abs(logits - model(x, length).numpy()).max()))
+        correct += int((logits.argmax(-1) == labels[first : first + CHUNK]).sum())
     if not np.isfinite(gap):
         return Scored(None, gap, len(labels), "its outputs are not finite")
     return Scored(correct / len(labels), gap, len(labels))
@@ -63,9 +63,9 @@ def compare(content: bytes, model: RecurrentClassifier, inputs: int, steps: int,
 def one_by_one(running, x: np.ndarray, length: np.ndarray | None) -> np.ndarray:
     """Logits (B, classes) of x (B, T, D), each sequence by itself, without its padding."""
     has_length = "length" in {given.name for given in running.get_inputs()}
-    found = []
+    logits = []
     for number, sequence in enumerate(x):
         steps = len(sequence) if length is None else int(length[number])
         given = {"x": sequence[None, :steps]} | ({"length": np.array([steps], np.int64)} if has_length else {})
-        found.append(running.run(["logits"], given)[0])
-    return np.concatenate(found)
+        logits.append(running.run(["logits"], given)[0])
+    return np.concatenate(logits)

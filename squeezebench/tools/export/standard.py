@@ -84,23 +84,23 @@ def _standard_layer(layer: RecurrentLayer) -> StandardLayer:
 
 
 def _notes(layer: RecurrentLayer, number: int) -> list[str]:
-    found = []
+    notes = []
     for name, linear in (("input-to-hidden", layer.input_map), ("hidden-to-hidden", layer.hidden_map)):
         if not isinstance(linear, DenseMap):
             stored = sum(p.numel() for p in linear.parameters())
             numbers = linear.in_features * linear.out_features
-            found.append(
+            notes.append(
                 f"layer {number}: {name}, kept as {type(linear).__name__} with {stored:,} parameters, "
                 f"is multiplied out to a matrix of {numbers:,}; the size in the record is not that of this file"
             )
     if layer.factors:
         gates = " and ".join(sorted(layer.factors))
-        found.append(f"layer {number}: keeps mask vectors on gates {gates}, which no standard {layer.cell.title} has")
-    return found
+        notes.append(f"layer {number}: keeps mask vectors on gates {gates}, which no standard {layer.cell.title} has")
+    return notes
 
 
 def merged(layers: list[StandardLayer]) -> int:
-    """Hidden units of all layers. Raises InputError where one torch.nn module cannot hold them."""
+    """Hidden units of all layers. Raises InputError if one torch.nn module cannot hold them."""
     sizes = [layer.hidden for layer in layers]
     if len(set(sizes)) > 1:
         raise InputError(f"layers of {', '.join(map(str, sizes))} units are no single torch.nn module; --format onnx")

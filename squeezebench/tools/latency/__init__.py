@@ -82,7 +82,7 @@ def measure(
     """Measure the compact modules of `runs` (folders below `folder`) and of `sizes`; write `folder`/inference.json.
 
     seconds: for each batch size of each module, all variants together. steps: for records that do not say theirs.
-    Raises InputError where there is nothing to measure.
+    Raises InputError if there is nothing to measure.
     """
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     if load is not None and load > BUSY:
@@ -99,7 +99,7 @@ def measure(
         torch.set_num_threads(threads)
     if not models:
         raise InputError(f"{folder}: no compact recurrent module to measure ({len(left_out)} runs have none)")
-    found = Inference(
+    result = Inference(
         machine=machine(),
         packages={name: version(name) for name in ("torch", "onnxruntime")},
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -109,7 +109,7 @@ def measure(
         models=models,
         left_out=left_out,
     )
-    return write_inference(folder, found)
+    return write_inference(folder, result)
 
 
 def all_runs(folder: Path) -> list[Path]:

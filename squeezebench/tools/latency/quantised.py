@@ -43,20 +43,20 @@ class Int8:
 
 def in_int8(model: RecurrentClassifier, inputs: int, steps: int, lengths: bool, weights: Weights) -> Int8:
     """ONNX Runtime's dynamic quantisation of `model`: the very file that is timed is scored."""
-    made = standard(model.eval(), inputs)
-    content, notes = int8_model(made, lengths, {})
+    form = standard(model.eval(), inputs)
+    content, notes = int8_model(form, lengths, {})
     if weights.task is None:
-        found = compare(content, model, inputs, steps, weights.not_scored)
+        scored = compare(content, model, inputs, steps, weights.not_scored)
     else:
-        found = score(content, model, weights.task)
+        scored = score(content, model, weights.task)
     about = Quantised(
         bytes=len(content),
-        float32_bytes=onnx_model(made, lengths, {}).ByteSize(),
-        test=found.test,
+        float32_bytes=onnx_model(form, lengths, {}).ByteSize(),
+        test=scored.test,
         float32_test=weights.test,
-        sequences=found.sequences,
-        logit_difference=float(f"{found.difference:.5g}"),
-        not_scored=found.not_scored,
+        sequences=scored.sequences,
+        logit_difference=float(f"{scored.difference:.5g}"),
+        not_scored=scored.not_scored,
         weights=weights.source,
     )
     return Int8(in_onnxruntime(content, lengths), about, notes)

@@ -23,21 +23,19 @@ TOLERANCE = 1e-4  # between runtimes, of a logit; sums of thousands of terms dif
 def in_every_runtime(model: RecurrentClassifier, inputs: int, steps: int) -> tuple[dict[str, Variant], list[str]]:
     """(variants by runtime, notes). The engine runs the module as it is stored (cores as cores); PyTorch's own LSTM or
     GRU and ONNX Runtime run its standard form, where it has one. All give the same logits, which is checked."""
-    made = standard(model.eval(), inputs)
-    found, notes = (
-        {ENGINE: forward_of(model), ONNX: in_onnxruntime(onnx_model(made, False, {}).SerializeToString())},
-        [n for n in made.notes if "multiplied out" in n],
-    )
+    form = standard(model.eval(), inputs)
+    onnx = in_onnxruntime(onnx_model(form, False, {}).SerializeToString())
+    variants, notes = {ENGINE: forward_of(model), ONNX: onnx}, [n for n in form.notes if "multiplied out" in n]
     try:
-        if made.cell.torch_module is None:
-            raise InputError(f"torch.nn has no {made.cell.title}")
-        module = StandardModule(made)
+        if form.cell.torch_module is None:
+            raise InputError(f"torch.nn has no {form.cell.title}")
+        module = StandardModule(form)
     except InputError as error:
         notes.append(f"not in PyTorch's own cell: {error}")
     else:
-        found |= {PYTORCH: forward_of(module), WITHOUT: without_onednn(module)}
-    _check(model, found, inputs, steps)
-    return {name: found[name] for name in RUNTIMES if name in found}, notes
+        variants |= {PYTORCH: forward_of(module), WITHOUT: without_onednn(module)}
+    _check(model, variants, inputs, steps)
+    return {name: variants[name] for name in RUNTIMES if name in variants}, notes
 
 
 def in_onnxruntime(content: bytes, lengths: bool = False) -> Variant:

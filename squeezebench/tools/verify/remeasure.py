@@ -46,7 +46,7 @@ class Tasks:
 
 
 def read_model(path: Path, method: MethodFile) -> nn.Module:
-    """The module saved at `path` by a run of that method. Raises InputError where the two do not fit."""
+    """The module saved at `path` by a run of that method. Raises InputError if the two do not fit."""
     try:
         return load_model(path, load(method).restore)
     except InputError:

@@ -34,7 +34,7 @@ _library: ctypes.CDLL | None = None
 
 
 def enabled() -> bool:
-    """Whether the kernel is used where it can be."""
+    """Whether the kernel is turned on in this process."""
     if _on is None:
         asked = os.environ.get("SQUEEZEBENCH_NATIVE", "")
         if asked not in ("", "0", "1"):
