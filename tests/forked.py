@@ -1,6 +1,7 @@
 """Commands of squeezebench in processes that are forked from the test's own, as the runs of a job are.
 
-Such a process differs from a user's in one thing: torch has been imported already. That import takes seconds.
+Such a process differs from a user's in one thing: torch and whatever commands import late have been imported already.
+Those imports take more seconds than all that a small command does.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from collections.abc import Callable
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
+import seaborn  # noqa: F401
+import sklearn.datasets  # noqa: F401
+import torch._dynamo  # noqa: F401
+
 from squeezebench.cli.main import main
+from squeezebench.engine import provenance
+
+provenance.engine_digest(), provenance.packages()  # computed once for all processes
 
 
 def _nothing() -> None:

@@ -218,26 +218,13 @@ def test_a_second_run_keeps_the_record_and_another_setting_replaces_it(call, tmp
     assert read_record(tmp_path / "out" / "record.json").settings["hidden"] == 5
 
 
-def test_a_run_that_fails_says_why_in_one_line_and_keeps_the_traceback_in_its_log(tmp_path):
+def test_a_run_that_fails_says_why_in_one_line_and_keeps_the_traceback_in_its_log(call, tmp_path):
     (tmp_path / "raises.py").write_text(
         GOOD_METHOD.replace("return dense", "raise RuntimeError('no idea')\n        return dense")
     )
-    arguments = [
-        "run",
-        "--task",
-        "digits",
-        "--method",
-        "raises",
-        "--plugins",
-        str(tmp_path),
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    done = subprocess.run(
-        [sys.executable, "-m", "squeezebench", *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr == "digits raises seed 0: failed: RuntimeError: no idea\n"
+    out = tmp_path / "out"
+    said = call("run", "--task", "digits", "--method", "raises", "--plugins", tmp_path, "--out", out)
+    assert said == (1, "", "digits raises seed 0: failed: RuntimeError: no idea\n")
     assert read_record(tmp_path / "out" / "record.json").reason == "RuntimeError: no idea"
     assert "Traceback" in (tmp_path / "out" / "log.txt").read_text()
 
