@@ -36,8 +36,8 @@ from squeezebench.schema.record import read_record
 TRAINING = {
     "methods": {"iss": {}},  # with a dense pretraining
     "seeds": [0, 1],
-    "training": {"epochs": 30, "batch_size": 64},
-    "model": {"hidden": 32},
+    "training": {"epochs": 10, "batch_size": 64},
+    "model": {"hidden": 16},
 }
 PLAN = "results/tiny/plan.json"
 OFTEN = {"SQUEEZEBENCH_CHECKPOINT_SECONDS": "0.1"}
@@ -77,7 +77,7 @@ def test_random_kills_of_training_processes_and_their_supervisors(undisturbed, t
     for kind in ("worker", "supervisor", "group"):
         place = write(tmp_path / kind, **TRAINING)
         make(place, "plan", "tiny.yaml")
-        trials.trial(place, lambda place=place: job(place, **OFTEN), kind, 4.0)
+        trials.trial(place, lambda place=place: job(place, **OFTEN), kind, 2.0)
     assert trials.equal == 3, trials.summary()
 
 

@@ -219,7 +219,7 @@ def test_count_reads_a_square_image(method):
     found = count_method(method, 784, None, 10, {"network": "lenet_5"})
     assert found["agree"] and found["weights"] == 430_500
     assert count_method(method, 3072, None, 10, {"network": "vgg_8"})["agree"]
-    with pytest.raises(InputError, match="--input 785: a method for images reads a square one"):
+    with pytest.raises(InputError, match="--input 785: a method for images reads a square image"):
         count_method(method, 785, None, 10, {})
     with pytest.raises(InputError, match="dense: --hidden is missing"):
         count_method("dense", 784, None, 10, {})

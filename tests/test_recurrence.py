@@ -153,7 +153,7 @@ def test_a_zero_mask_removes_the_unit():
 @pytest.mark.parametrize(("function", "inputs", "shape"), CASES)
 def test_first_and_second_derivatives(function, inputs, shape):
     assert torch.autograd.gradcheck(function, inputs(shape))
-    assert torch.autograd.gradgradcheck(function, inputs(shape))
+    assert torch.autograd.gradgradcheck(function, inputs(shape), fast_mode=True)
 
 
 @pytest.mark.parametrize(("function", "inputs", "shape"), CASES)
