@@ -177,7 +177,7 @@ def wait_for(what: Callable[[], Any], seconds: float = HANGS) -> Any:
     while not (value := what()):
         if time.monotonic() > until:
             raise TimeoutError(f"waited {seconds:g} s for nothing")
-        time.sleep(0.05)
+        time.sleep(0.1)
     return value
 
 
@@ -216,8 +216,11 @@ class Trials:
     def _kill(self, folder: Path, process: Process, kind: str, seconds: float) -> None:
         until = time.monotonic() + seconds
         while process.poll() is None:
+            time.sleep(0.01)
+            if time.monotonic() < until:
+                continue  # a look at all processes takes longer than this wait
             target = targets(folder).get(kind)
-            if time.monotonic() >= until and (target or kind == "group"):
+            if target or kind == "group":
                 with suppress(psutil.NoSuchProcess, ProcessLookupError):
                     if kind == "group":
                         os.killpg(process.pid, signal.SIGKILL)
@@ -225,7 +228,6 @@ class Trials:
                         target.kill()
                     self.killed[kind] += 1
                 return
-            time.sleep(0.01)
 
     def summary(self) -> str:
         where = ", ".join(f"{number} {kind}" for kind, number in sorted(self.killed.items()))
