@@ -62,14 +62,14 @@ def repeated(call: Callable[[], object], count: int) -> Callable[[], object]:
 
 
 @torch.no_grad()
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dense", type=int, nargs=2, default=(2048, 2048), metavar=("D", "H"))
     parser.add_argument("--compact", type=int, nargs=2, default=(46, 9), metavar=("D", "H"))
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=21)
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     torch.set_num_threads(1)
     result = {"machine": machine(), "threads": 1, "dense": options.dense, "compact": options.compact, "batches": {}}
     for batch in BATCHES:

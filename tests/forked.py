@@ -31,15 +31,17 @@ def _nothing() -> None:
 class Forked(ForkProcess):
     """`squeezebench WORDS` in `folder`, the leader of a process group; what it prints is added to `log`.
 
-    prepare: called in the new process before the command. environment: added to that of the test.
+    prepare: called in the new process before the command. command: called instead of squeezebench's. environment:
+    added to that of the test.
     """
 
     def __init__(
-        self, words: list[str], folder: Path, log: Path, prepare: Callable[[], None] = _nothing, **environment: str
-    ) -> None:
+        self, words: list[str], folder: Path, log: Path, prepare: Callable[[], None] = _nothing,
+        command: Callable[[list[str]], int | None] = main, **environment: str,
+    ) -> None:  # fmt: skip
         super().__init__()
         self._words, self._folder, self._log = words, folder, log
-        self._prepare, self._environment = prepare, environment
+        self._prepare, self._command, self._environment = prepare, command, environment
         self.start()
 
     def run(self) -> None:
@@ -51,7 +53,7 @@ class Forked(ForkProcess):
         sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
         self._prepare()
-        sys.exit(main(self._words))
+        sys.exit(self._command(self._words))
 
     def poll(self) -> int | None:
         """None while it runs, then its status; negative: the signal that ended it."""
@@ -65,10 +67,8 @@ class Forked(ForkProcess):
         return self.exitcode
 
 
-def call(
-    words: list[str], folder: Path, log: Path, prepare: Callable[[], None] = _nothing, **environment: str
-) -> subprocess.CompletedProcess:
+def call(words: list[str], folder: Path, log: Path, *more: Callable, **environment: str) -> subprocess.CompletedProcess:
     """The command, ended, with all that it printed."""
     before = log.stat().st_size if log.exists() else 0
-    status = Forked(words, folder, log, prepare, **environment).wait()
+    status = Forked(words, folder, log, *more, **environment).wait()
     return subprocess.CompletedProcess(words, status, log.read_bytes()[before:].decode())

@@ -1,21 +1,25 @@
 """Benchmarks run and write what they print; how fast anything is, no test says."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import forked
 import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import on_gpu  # noqa: E402
+from benchmarks import inference, on_gpu, recurrence  # noqa: E402
 from benchmarks.timing import compare  # noqa: E402
 
-ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+
+def run(module: ModuleType, *words: str, folder: Path) -> subprocess.CompletedProcess:
+    """The script's `main` in a process of its own, as `python -m` calls it."""
+    return forked.call(list(words), folder, folder / "log", lambda: None, module.main)
 
 
 def test_variants_are_interleaved_and_warmed_up():
@@ -26,28 +30,24 @@ def test_variants_are_interleaved_and_warmed_up():
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("module", "words", "name"),
     [
-        ["benchmarks.inference", "--repeats", "1", "--dense", "32", "32", "--compact", "4", "2"],
-        ["benchmarks.recurrence", "--repeats", "1", "--only", "32x32x64x128"],
+        (inference, "--repeats 1 --dense 32 32 --compact 4 2", "PyTorch, oneDNN off"),
+        (recurrence, "--repeats 1 --only 32x32x64x128", "nn.LSTM"),
     ],
-    ids=lambda arguments: arguments[0],
+    ids=("inference", "recurrence"),
 )
-def test_a_benchmark_prints_a_table_and_writes_json(arguments, tmp_path):
-    name = "PyTorch, oneDNN off" if arguments[0] == "benchmarks.inference" else "nn.LSTM"
+def test_a_benchmark_prints_a_table_and_writes_json(module, words, name, tmp_path):
     file = tmp_path / "out.json"
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments, "--json", str(file)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    done = run(module, *words.split(), "--json", str(file), folder=tmp_path)
+    assert done.returncode == 0, done.stdout
     assert name in done.stdout and "median" in done.stdout
     assert name in json.dumps(json.loads(file.read_text()))
 
 
 def test_the_script_for_a_gpu_runs_every_section_on_the_cpu_and_writes_its_page(tmp_path):
-    command = [sys.executable, "-m", "benchmarks.on_gpu", "--device", "cpu", "--quick", "--out", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=ONE_THREAD)
-    assert done.returncode == 0, done.stderr
+    done = run(on_gpu, "--device", "cpu", "--quick", "--out", str(tmp_path), folder=tmp_path)
+    assert done.returncode == 0, done.stdout
     results = json.loads((tmp_path / "gpu.json").read_text())
     titles = " ".join(table["title"] for table in results["tables"])
     assert all(word in titles for word in ("LSTM, B", "GRU, B", "Map alone", "Whole LSTM", "Runs on", "Backbone"))
