@@ -55,6 +55,7 @@ def mine(tmp_path):
     return folder, plugins
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_figure_and_a_table_from_outside_are_in_the_report(mine):
     folder, plugins = mine
     promised = outputs(folder / "plan.json")
@@ -68,6 +69,7 @@ def test_a_figure_and_a_table_from_outside_are_in_the_report(mine):
     assert "Methods by their best accuracy." in page and 'id="more"' in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_plan_alone_runs_no_figure(mine):
     folder, plugins = mine
     page = build_report(folder).read_text(encoding="utf-8")

@@ -93,7 +93,7 @@ def on_slurm(cluster: slurm.Cluster, folder: Path, *words: object) -> subprocess
     return call(folder, "--profile", "profile", "--latency-wait", 5, *words, program=program, env=cluster.environment())
 
 
-def finish(folder: Path, process: subprocess.Popen, seconds: float = 150) -> str:
+def finish(folder: Path, process: subprocess.Popen, seconds: float = 900) -> str:
     """What it printed. Fails where it has not ended well in time; ends it where it has not ended."""
     try:
         status = process.wait(seconds)
