@@ -30,20 +30,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 LONGEST = (  # files that take longest, of many processes or many trainings: begun first, or one worker waits for them
-    "contract/test_methods.py",
-    "test_faults_killed.py",
     "test_workflow.py",
-    "test_faults_disk.py",
-    "test_faults.py",
+    "contract/test_methods.py",
     "cluster/test_slurm.py",
-    "cluster/test_simulated_slurm.py",
-    "test_tuning.py",
+    "test_faults_killed.py",
+    "test_faults_disk.py",
     "test_report.py",
+    "test_tuning.py",
+    "test_checkpoint.py",
+    "test_faults.py",
+    "test_paper_tables.py",
+    "test_environments.py",
+    "test_killed_runs.py",
+    "cluster/test_simulated_slurm.py",
     "test_browser.py",
     "test_export.py",
     "test_reproduce.py",
-    "test_checkpoint.py",
-    "test_security_workflow.py",
 )
 
 
