@@ -368,7 +368,7 @@ def test_the_diagram_is_the_same_in_every_process():
             [sys.executable, "-c", DIAGRAM], cwd=Path(__file__).parent, env=os.environ | {"PYTHONHASHSEED": seed},
             check=True, capture_output=True, text=True,
         ).stdout
-        for seed in "123"
+        for seed in "12"
     }  # fmt: skip
     (svg,) = drawn
     assert "<svg" in svg
