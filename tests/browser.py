@@ -57,7 +57,7 @@ def opened(browser: Browser, path: Path, width: int = 1280, height: int = 900) -
     seen, address = Seen(), path.resolve().as_uri()
     context = browser.new_context(viewport={"width": width, "height": height}, offline=True,
                                   reduced_motion="reduce")  # fmt: skip
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(600_000)  # ms; a busy machine is no fault of the page
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     context.add_init_script(WATCH)
 

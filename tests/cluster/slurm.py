@@ -104,7 +104,7 @@ class Cluster:
     def command(self, *words: object, check: bool = True) -> str:
         """Output of a Slurm command. Raises RuntimeError with what it said where it fails."""
         done = subprocess.run(
-            list(map(str, words)), env=self.environment(), capture_output=True, text=True, timeout=60, check=False
+            list(map(str, words)), env=self.environment(), capture_output=True, text=True, timeout=600, check=False
         )
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(map(str, words))}: {done.stderr.strip() or done.stdout.strip()}")
@@ -249,7 +249,7 @@ def _spawn(one: Cluster, name: str, *words: object) -> None:
         )
 
 
-def _wait(one: Cluster, ready, what: str, seconds: float = 120) -> None:
+def _wait(one: Cluster, ready, what: str, seconds: float = 600) -> None:
     until = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > until or any(process.poll() is not None for process in one.processes):

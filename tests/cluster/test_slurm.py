@@ -172,7 +172,7 @@ def disturb(cluster: slurm.Cluster, folder: Path, process: subprocess.Popen, see
     random_moment = random.Random(seed)
     ends, met = list(DISTURBANCES.items()), []
     seen: set[int] = set()
-    until = time.monotonic() + 60 + 20 * times
+    until = time.monotonic() + 600 + 60 * times
     while len(met) < times and process.poll() is None and time.monotonic() < until:
         for pid in cluster.processes_of("squeezebench job"):
             job = slurm.job_of(pid)
