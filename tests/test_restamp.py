@@ -91,11 +91,3 @@ def test_a_run_that_was_not_made_again_and_records_of_other_code(tmp_path, capsy
         out = capsys.readouterr().out
         assert "not covered: iss: 1 of 2 runs are not in" in out and f"{number} records with new digests" in out
     assert read_record(paths[0]).provenance.restamped_from == "c" * 64
-
-
-@pytest.mark.parametrize("name", ["without_task", "digest_rule_1"])
-def test_records_of_older_versions_stay_readable(name):
-    """Files of the repository's history: one of before `task_spec`, one of before the rule of the digest."""
-    older = read_record(Path(__file__).parent / f"records/{name}.json")
-    assert older.status == "ok" and older.provenance.digest_rule == 1 and older.provenance.restamped_from is None
-    assert (older.task_spec is None) == (name == "without_task")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "code", "codeop"}
 BUILTINS = {"eval", "exec", "compile", "__import__"}
 SYSTEM = {("os", "system"), ("os", "popen"), ("subprocess", "getoutput"), ("subprocess", "getstatusoutput")}
-SAFE_LOADERS = {"_UniqueKeys", "SafeLoader", "CSafeLoader"}
+SAFE_LOADERS = {"_Core", "SafeLoader", "CSafeLoader"}
 IMPORTERS = {"exec_module", "spec_from_file_location", "run_path", "run_module", "import_module", "CDLL"}
 ARRAYS = {("np", "load"), ("numpy", "load"), ("npy", "read_array"), ("format", "read_array")}
 

@@ -17,7 +17,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     """`add(name, function, text)` makes a command; see cli.py."""
     plan = add("plan", _plan, "check an experiment and write the list of its runs")
     plan.add_argument("experiment", type=Path)
-    plan.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's: replaces a key")
+    plan.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's: laid over the file")
     plan.add_argument("--results", type=Path, default=Path("results"))
     plan.add_argument("--gpu-tflops", type=float, help="what your GPU sustains in float32, for the cost estimate")
     plan.add_argument("--json", action="store_true", help="the estimated cost as JSON")
@@ -48,14 +48,11 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from squeezebench.base.yaml_file import load_yaml
     from squeezebench.pipeline.plan_file import write_plan
     from squeezebench.schema.experiment import check_experiment, read_experiment
 
     where, snakefile = str(options.experiment), options.config_from_stdin
     if snakefile:
-        if options.experiment.is_file():
-            load_yaml(options.experiment)  # Snakemake's reader accepts a key that is given twice
         experiment = check_experiment({"name": options.experiment.stem} | json.load(sys.stdin), where)
     else:
         experiment = read_experiment(options.experiment, assignments(options.config, "--config"))

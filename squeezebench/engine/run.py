@@ -60,13 +60,18 @@ log = logging.getLogger("squeezebench")
 
 
 def kept_record(spec: RunSpec, method: MethodFile, folder: Path) -> Record | None:
-    """The valid record that a former call left in `folder` for exactly this run, or None."""
+    """The valid record that a former call left in `folder` for exactly this run, or None.
+
+    Raises InputError if another version of squeezebench wrote the record in a schema that this one does not know.
+    """
     path = folder / RECORD_NAME
     if not path.exists():
         return None
     try:
         record = read_record(path)
     except RecordError as error:
+        if error.intact:
+            raise
         log.warning("%s; the run is made again", error)
         return None
     return record if record.provenance.inputs_digest == spec.inputs_digest(method) else None

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from squeezebench import __version__
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
@@ -23,19 +24,23 @@ from squeezebench.pipeline.isolation.watch import Limits, supervised
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.schema.experiment import Experiment
 from squeezebench.schema.plan import Plan
+from squeezebench.schema.stored import SCHEMA_VERSION, NewerError, check_replaceable, refuse_newer
 
 
 def read_plan(path: Path, job: str | None = None) -> Plan:
     """Return the plan at `path`, with the runs of one job alone if `job` names it (checking those of 20,000 others
-    would cost each job half a second). Raises InputError if it is no plan."""
+    would cost each job half a second). Raises InputError if it is no plan, or one of a newer schema."""
     try:
         content = read_json(path)
+        refuse_newer(path, content)
         content.pop("key", None)
         if job is not None:
             content["runs"] = [run for run in content["runs"] if run["job"] == job]
         return Plan.model_validate(content)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except NewerError:
+        raise
     except (ValueError, TypeError, AttributeError, KeyError):
         raise InputError(f"{path}: not a plan that `squeezebench plan` wrote") from None
 
@@ -47,14 +52,17 @@ def write_plan(
 
     where: the source of the experiment, for errors. key: kept in the file for the Snakefile. costs: estimate them; the
     Snakefile, which plans each time it is read, does without the seconds that this takes. tflops: of a GPU, in float32.
+    Raises NewerError if a newer version of squeezebench wrote the plan that is there.
     """
+    path = results / experiment.name / "plan.json"
+    check_replaceable(path)
     plan, answer = make_plan(experiment, where), {}
     if costs or experiment.runs_per_job == "auto":
         answer = sized(plan, costs, tflops)
         runs = [run.model_copy(update={"job": job}) for run, job in zip(plan.runs, answer["jobs"], strict=True)]
         plan = plan.model_copy(update={"runs": runs, "jobs": list(dict.fromkeys(answer["jobs"]))})
-    path = results / experiment.name / "plan.json"
-    write_atomically(path, json.dumps(plan.model_dump(mode="json") | {"key": key}).encode())
+    origin = {"key": key, "schema_version": SCHEMA_VERSION, "squeezebench": __version__}
+    write_atomically(path, json.dumps(plan.model_dump(mode="json") | origin).encode())
     return plan, path, answer
 
 

@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,35 @@ from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import stamp_of
 from squeezebench.base.reading import planned_path, read_json
+from squeezebench.base.yaml_file import load_yaml, parse_yaml
 from squeezebench.data.sources import find_sources
 from squeezebench.engine.provenance import engine_digest
 from squeezebench.method.discovery import find_methods
 from squeezebench.pipeline.isolation.occupied import inside_a_job, leave, looks_only, occupy
-from squeezebench.schema.experiment import NAME, suffix, variant
+from squeezebench.schema.experiment import NAME, Experiment, laid_over, suffix, variant
 from squeezebench.schema.record import RECORD_NAME, RecordError, read_record
+from squeezebench.schema.stored import StoredError, refuse_newer
 from squeezebench.schema.tuning_result import TuningError, read_result
+
+
+def read_config(files: list[str], given: Mapping[str, Any], words: list[str]) -> dict[str, Any]:
+    """What `--configfile` and `--config` of Snakemake say, read again: its own reader is of YAML 1.1, so that `yes` is
+    true and a date no text, and of two equal keys it takes the last one.
+
+    files: later ones are laid over earlier ones. given: the values of `--config` as Snakemake has read them. words: its
+    command line. Raises InputError in one line.
+    """
+    config: dict[str, Any] = {}
+    for file in files:
+        content = load_yaml(Path(file))
+        if not isinstance(content, dict):
+            raise InputError(f"{file}: an experiment is a mapping with the keys {', '.join(Experiment.model_fields)}")
+        config = laid_over(config, content)
+    for key, value in given.items():  # of a profile, if the command line does not have it
+        texts = [text for word in words if (text := word.removeprefix("--config=")).startswith(f"{key}=")]
+        value = parse_yaml(texts[-1].partition("=")[2], f"--config {key}") if texts else value
+        config = laid_over(config, {key: value})
+    return config
 
 
 def load_plan(config: dict[str, Any], where: str, results: Path = Path("results")) -> dict[str, Any]:
@@ -45,6 +68,7 @@ def load_plan(config: dict[str, Any], where: str, results: Path = Path("results"
     if re.fullmatch(NAME, name):
         occupy(path.parent)
     plan = _read(path)
+    refuse_newer(path, plan)
     if (ours or plan.get("key") == key) and _is_ours(plan, name, plugins):
         return _without_false_receipts(plan, path.parent)
     if re.fullmatch(NAME, name):
@@ -101,16 +125,23 @@ def _without_false_receipts(plan: dict[str, Any], folder: Path) -> dict[str, Any
         if receipt.exists():
             try:
                 read_record(folder / run["path"] / RECORD_NAME)
-            except RecordError:
-                receipt.unlink()
+            except RecordError as error:
+                _remove(receipt, error)
     for tuning in plan["tunings"]:
         receipt = folder / "jobs" / "tuning" / f"{tuning['job']}.json"
         if receipt.exists():
             try:
                 read_result(folder / tuning["path"])
-            except TuningError:
-                receipt.unlink()
+            except TuningError as error:
+                _remove(receipt, error)
     return plan
+
+
+def _remove(receipt: Path, error: StoredError) -> None:
+    """Remove the receipt of a damaged file; a file of another version stays, and the call stops."""
+    if error.intact:
+        raise error
+    receipt.unlink()
 
 
 def _data(config: dict[str, Any]) -> list[Any]:

@@ -15,9 +15,15 @@ def build_report(folder: Path, *, plan: Path | None = None, plugins: Iterable[st
 
     `plan` names the runs that should exist; without it, `folder/plan.json` is used if there is one. `plugins`: files
     and folders with figures and tables. They are code and run; those that a plan names do not run for that.
+    Raises NewerError, before anything is written, if a newer version of squeezebench left a file there.
     """
     from squeezebench.report.page import build
+    from squeezebench.schema.inference import INFERENCE_NAME
+    from squeezebench.schema.stored import check_replaceable
+    from squeezebench.schema.verification import VERIFICATION
 
+    for name in (VERIFICATION, INFERENCE_NAME):
+        check_replaceable(Path(folder) / name)
     return build(Path(folder), plan=plan, plugins=tuple(plugins))
 
 

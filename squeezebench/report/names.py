@@ -10,6 +10,7 @@ from pathlib import Path
 from squeezebench.base.errors import InputError
 from squeezebench.base.reading import read_json
 from squeezebench.report.declarations import Declaration, declared
+from squeezebench.schema.stored import refuse_newer
 
 PAGE = "report.html"
 AUDIT_PAGE = "audit.html"  # the papers' printed figures, recomputed: beside every report that compares with a paper
@@ -99,6 +100,7 @@ def read_plan(plan: Path | Mapping) -> dict:
             raise InputError(f"{where}: cannot be read ({error.strerror})") from None
         except ValueError:
             raise InputError(f"{where}: not a complete JSON file") from None
+        refuse_newer(where, plan)
     runs = plan.get("runs") if isinstance(plan, Mapping) else None
     if not isinstance(runs, list):
         raise InputError(f"{where}: not a plan (an object with a list `runs` is expected)")

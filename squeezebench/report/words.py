@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import yaml
-
 from squeezebench.base.errors import InputError
 from squeezebench.base.places import ASSETS
+from squeezebench.base.yaml_file import parse_yaml
 
 
 def asset(name: str) -> str:
@@ -27,7 +26,7 @@ def captions(rule: str = "lstm_total") -> dict[str, Any]:
     """`captions.yaml`: captions, explanations and the sentences of the verdicts, for tasks whose sizes are counted by
     `rule` (a name of sizes.RULES): the sentences under `sizes:` that differ from those for LSTM parameters are put in
     their places. Raises KeyError for one that would have no place."""
-    words = yaml.safe_load(asset("captions.yaml"))
+    words = parse_yaml(asset("captions.yaml"), "captions.yaml")
     return _with(words, words.pop("sizes").get(rule, {}))
 
 

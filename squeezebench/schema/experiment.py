@@ -85,8 +85,8 @@ def variant(content: dict[str, Any], where: str) -> dict[str, Any]:
     tiny = _layers({"tiny": content.pop("tiny", None) or {}}, ["tiny"], where)["tiny"]
     if content.get("scale") == "tiny" and not tiny:
         raise InputError(f"{where}: scale: tiny: the experiment has no `tiny:` that says what it is")
-    content = _overlaid(content, protocols.get(str(content.get("protocol", "sound")), {}))
-    content = _overlaid(content, tiny if content.get("scale") == "tiny" else {})
+    content = laid_over(content, protocols.get(str(content.get("protocol", "sound")), {}))
+    content = laid_over(content, tiny if content.get("scale") == "tiny" else {})
     return content | ({"name": f"{content['name']}{suffix(content)}"} if isinstance(content.get("name"), str) else {})
 
 
@@ -115,19 +115,19 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
     return value
 
 
-def _overlaid(below: Any, above: Any) -> Any:
+def laid_over(below: Any, above: Any) -> Any:
     """Mappings are merged key by key; everything else, lists too, is replaced, and `steps` replaces `epochs`."""
     if not (isinstance(below, dict) and isinstance(above, dict)):
         return above
-    return overlaid(below, {k: _overlaid(below[k], value) if k in below else value for k, value in above.items()})
+    return overlaid(below, {k: laid_over(below[k], value) if k in below else value for k, value in above.items()})
 
 
 def read_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Experiment:
-    """Read and check an experiment file; `overrides` replace top-level keys (Snakemake's --config)."""
+    """Read and check an experiment file; `overrides` are laid over it, as Snakemake's --config is."""
     content = load_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: an experiment is a mapping with the keys {', '.join(Experiment.model_fields)}")
-    return check_experiment({"name": path.stem} | content | (overrides or {}), str(path))
+    return check_experiment({"name": path.stem} | laid_over(content, overrides or {}), str(path))
 
 
 def check_experiment(content: dict[str, Any], where: str) -> Experiment:

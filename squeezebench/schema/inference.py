@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 
-from squeezebench.schema.stored import Part, read_sealed, write_sealed
+from squeezebench.schema.stored import SCHEMA_VERSION, Part, SchemaVersion, read_sealed, write_sealed
 
 INFERENCE_NAME = "inference.json"
 INT8 = "ONNX Runtime, int8"  # the one runtime that is not float32
@@ -100,7 +100,7 @@ class Model(Part):
 class Inference(Part):
     """One call of `squeezebench inference`."""
 
-    schema_version: Literal[1] = 1
+    schema_version: SchemaVersion = SCHEMA_VERSION
     machine: str
     packages: dict[str, str]
     threads: int = 1

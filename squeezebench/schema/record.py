@@ -7,10 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from squeezebench.base.errors import InputError
-from squeezebench.schema.stored import Part, read_sealed, write_sealed
+from squeezebench.schema.stored import SCHEMA_VERSION, Part, SchemaVersion, StoredError, read_sealed, write_sealed
 
-SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
 LARGEST_SEQUENCE = 1 << 30  # numbers, 4 GiB in float32
 # How a run was set up and read: `sound` (validation part, final epoch), `paper` (as the paper describes its protocol,
@@ -168,7 +166,7 @@ class Provenance(Part):
 class Record(Part):
     """One run: task x method x settings x seed."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     status: Literal["ok", "failed", "skipped"]
     reason: str | None = None  # in words, when not ok
     experiment: str = ""
@@ -207,7 +205,7 @@ def size_words(counts: Counts) -> str:
     return "recurrent parameters" if counts.rule == "lstm_total" else "weights"
 
 
-class RecordError(InputError):
+class RecordError(StoredError):
     """A record file that cannot be trusted; the message says why in one line."""
 
 
@@ -217,5 +215,6 @@ def write_record(folder: Path, record: Record) -> Path:
 
 
 def read_record(path: Path) -> Record:
-    """Read and check one record. Raises RecordError: unreadable, truncated, altered, or not of this schema."""
+    """Read and check one record. Raises RecordError: unreadable, truncated, altered, or not of this schema.
+    Raises NewerError: of a newer schema."""
     return read_sealed(path, Record, "record", RecordError)

@@ -1,19 +1,40 @@
-"""What every model that is written to disk shares, and files of one model with a digest over their content."""
+"""What every model that is written to disk shares, and files of one model with a digest over their content.
+
+Files of every older schema stay readable, and a file of a newer one is never replaced: who reads it stops.
+"""
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from squeezebench import __version__
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
 from squeezebench.base.reading import read_json
 
+SCHEMA_VERSION = 1  # of all files; raise it with every field that is added, and keep a record in tests/records
+
 Model = TypeVar("Model", bound=BaseModel)
+SchemaVersion = Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
+
+
+class StoredError(InputError):
+    """A file that cannot be trusted; the message says why in one line.
+
+    intact: nothing has damaged it, so that another version of squeezebench wrote it. It must not be replaced.
+    """
+
+    intact = False
+
+
+class NewerError(InputError):
+    """A file that a newer version of squeezebench wrote. It is neither read nor replaced."""
 
 
 class Part(BaseModel):
@@ -23,7 +44,8 @@ class Part(BaseModel):
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write `content` with sorted keys, whole or not at all."""
+    """Write `content` with sorted keys, whole or not at all. Raises NewerError instead of replacing a newer file."""
+    check_replaceable(path)
     write_atomically(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
 
 
@@ -34,11 +56,36 @@ def write_sealed(path: Path, model: BaseModel) -> Path:
     return path
 
 
-def read_sealed(path: Path, kind: type[Model], noun: str, error: type[InputError] = InputError) -> Model:
+def check_replaceable(path: Path) -> None:
+    """Raises NewerError if the JSON file at `path`, which need not exist, is of a newer schema."""
+    content = None
+    with suppress(OSError, ValueError):
+        content = read_json(path)
+    refuse_newer(path, content)
+
+
+def refuse_newer(path: Path, content: Any) -> None:
+    """Raises NewerError if `content`, read from `path`, is of a newer schema."""
+    schema = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA_VERSION:
+        raise NewerError(
+            f"{path}: written by {_writer(content)} in schema {schema}; this is squeezebench {__version__}, which "
+            f"knows schemas up to {SCHEMA_VERSION}. Nothing was changed: use that version, or another folder of results"
+        )
+
+
+def _writer(content: dict[str, Any]) -> str:
+    """`squeezebench 0.1.0`, as far as the file says it."""
+    provenance = content.get("provenance")
+    version = (provenance if isinstance(provenance, dict) else content).get("squeezebench")
+    return f"squeezebench {version}" if isinstance(version, str) and version else "another version of squeezebench"
+
+
+def read_sealed(path: Path, kind: type[Model], noun: str, error: type[StoredError] = StoredError) -> Model:
     """The `kind` that `write_sealed` wrote.
 
     Raises `error`, in a line that names the file and calls it a `noun`: it is unreadable, truncated, altered, or not
-    of this schema.
+    of this schema. Raises NewerError if its schema is newer.
     """
     try:
         content = read_json(path)
@@ -50,10 +97,14 @@ def read_sealed(path: Path, kind: type[Model], noun: str, error: type[InputError
         raise error(f"{path}: not a {noun} (a JSON object is expected)")
     if content.pop("digest", None) != digest_of(content):
         raise error(f"{path}: content does not match its digest (altered or damaged)")
+    refuse_newer(path, content)
     try:
         return kind.model_validate(content)
     except ValidationError as failure:
-        raise error(f"{path}: not a valid {noun}: {first_problem(failure)}") from None
+        origin = f"it is undamaged and {_writer(content)} wrote it: use that version, or move the file away"
+        invalid = error(f"{path}: not a valid {noun}: {first_problem(failure)}; {origin}")
+        invalid.intact = True
+        raise invalid from None
 
 
 def first_problem(failure: ValidationError) -> str:

@@ -11,9 +11,8 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from squeezebench.base.digests import digest_of
-from squeezebench.base.errors import InputError
 from squeezebench.schema.record import Provenance
-from squeezebench.schema.stored import Part, read_sealed, write_sealed
+from squeezebench.schema.stored import SCHEMA_VERSION, Part, SchemaVersion, StoredError, read_sealed, write_sealed
 from squeezebench.schema.tuning import Tuning
 
 
@@ -65,7 +64,7 @@ class Trial(Part):
 class TuningResult(Part):
     """The trials of one method on one task."""
 
-    schema_version: Literal[1] = 1
+    schema_version: SchemaVersion = SCHEMA_VERSION
     experiment: str
     protocol: str
     task: str
@@ -100,7 +99,7 @@ class TuningResult(Part):
         return self.best is not None and self.tuning.objective.met(self.best.ratio)
 
 
-class TuningError(InputError):
+class TuningError(StoredError):
     """A tuning file that cannot be trusted; the message says why in one line."""
 
 
@@ -131,5 +130,6 @@ def write_result(path: Path, result: TuningResult) -> None:
 
 
 def read_result(path: Path) -> TuningResult:
-    """Read and check one file. Raises TuningError: unreadable, truncated, altered, or not of this schema."""
+    """Read and check one file. Raises TuningError: unreadable, truncated, altered, or not of this schema.
+    Raises NewerError: of a newer schema."""
     return read_sealed(path, TuningResult, "tuning result", TuningError)

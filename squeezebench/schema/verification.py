@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel
 
 from squeezebench.base.reading import regular
 from squeezebench.schema.record import RECORD_NAME
+from squeezebench.schema.stored import SCHEMA_VERSION, SchemaVersion
 
 VERIFICATION = "verification.json"
 
@@ -26,7 +26,7 @@ class Problem(BaseModel):
 class Verification(BaseModel):
     """What was verified, and what was wrong."""
 
-    schema_version: Literal[1] = 1
+    schema_version: SchemaVersion = SCHEMA_VERSION
     records: int = 0  # ok records
     measured: int = 0  # of them: measured again from their models
     scored: int = 0  # of those: on their data

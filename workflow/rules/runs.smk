@@ -14,6 +14,14 @@ PYTHON = DEPLOYED if workflow.deployment_settings.deployment_method else sys.exe
 container: f"{ROOT}/workflow/envs/squeezebench.sif"  # with `--sdm apptainer` only; built from squeezebench.def
 
 
+# A task may be called `data`, `starts` or `tuning`: the number of folders tells the receipts apart.
+wildcard_constraints:
+    task="[^/]+",
+    method="[^/]+",
+    study="[^/]+",
+    chunk="[^/]+",
+
+
 rule data:
     output:
         f"{RESULTS}/jobs/data/{{task}}.json",
@@ -90,10 +98,6 @@ rule runs:
         f"{RESULTS}/jobs/{{task}}/{{method}}/{{chunk}}.json",
     log:
         f"{RESULTS}/logs/{{task}}/{{method}}/{{chunk}}.log",
-    wildcard_constraints:
-        task="(?!(starts|data)/)[^/]+",
-        method="[^/]+",
-        chunk="[^/]+",
     conda:
         "../envs/squeezebench.yaml"
     threads: 1

@@ -98,12 +98,17 @@ def tune(
 
 
 def kept_result(study: Study, path: Path) -> TuningResult | None:
-    """The finished result that a former call left in `path` for exactly this study, or None."""
+    """The finished result that a former call left in `path` for exactly this study, or None.
+
+    Raises InputError if another version of squeezebench wrote the result in a schema that this one does not know.
+    """
     if not path.exists():
         return None
     try:
         result = read_result(path)
     except TuningError as error:
+        if error.intact:
+            raise
         log.warning("%s; the method is tuned again from its journal", error)
         return None
     return result if result.study == study.digest and len(result.trials) == study.budget else None
@@ -125,7 +130,10 @@ def _trials(study: Study, journal: Path, starts: Path, say: Callable[[str], None
         raise
     except Exception as error:  # lines of JSON that Optuna replays as they are: a damaged one fails anywhere in it
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{journal}: damaged ({reason}); remove it, and its trials are made again") from None
+        raise InputError(
+            f"{journal}: damaged, or of another version of squeezebench ({reason}); move it away, and its trials are "
+            "made again"
+        ) from None
     for number in range(len(done), study.budget):
         trial = _next(study, optimisation, done, starts, make)
         done.append(trial)

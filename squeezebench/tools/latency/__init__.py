@@ -27,9 +27,20 @@ from squeezebench.engine.measurement.macs import closed_form_macs
 from squeezebench.engine.provenance import machine
 from squeezebench.method.dense import dense_classifier
 from squeezebench.nn.rnn.classifier import RecurrentClassifier, recurrent_classifier
-from squeezebench.schema.inference import BUSY, INT8, Comparison, Inference, Model, Side, Time, write_inference
+from squeezebench.schema.inference import (
+    BUSY,
+    INFERENCE_NAME,
+    INT8,
+    Comparison,
+    Inference,
+    Model,
+    Side,
+    Time,
+    write_inference,
+)
 from squeezebench.schema.models import RecurrentSettings, TaskInfo
 from squeezebench.schema.record import RECORD_NAME, Record
+from squeezebench.schema.stored import check_replaceable
 from squeezebench.tools.export import read_run
 from squeezebench.tools.export.scored import task_of
 from squeezebench.tools.latency.hardware import bandwidth, macs_per_second, memory_seconds, weight_bytes
@@ -82,8 +93,9 @@ def measure(
     """Measure the compact modules of `runs` (folders below `folder`) and of `sizes`; write `folder`/inference.json.
 
     seconds: for each batch size of each module, all variants together. steps: for records that do not say theirs.
-    Raises InputError if there is nothing to measure.
+    Raises InputError if there is nothing to measure, or if a newer version of squeezebench wrote the file.
     """
+    check_replaceable(folder / INFERENCE_NAME)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     if load is not None and load > BUSY:
         log.warning("load average %.1f: other programs are running, and latencies will be theirs as well", load)

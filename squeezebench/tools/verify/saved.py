@@ -29,7 +29,7 @@ from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.models import TaskInfo
 from squeezebench.schema.record import RECORD_NAME, RecordError
-from squeezebench.schema.stored import write_json
+from squeezebench.schema.stored import check_replaceable, write_json
 from squeezebench.schema.verification import VERIFICATION, Problem, Verification, records_digest
 from squeezebench.tools.counting import construct
 from squeezebench.tools.recorded import Recorded, plan_in, read_recorded, same_arithmetic
@@ -50,6 +50,7 @@ def verify(
     sample: how many models are measured again, drawn at random; None: all. Raises InputError if there are no records; a
     damaged record is a problem of its own, and the others go on.
     """
+    check_replaceable(folder / VERIFICATION)
     if sample is not None and sample < 1:
         raise InputError(f"--sample {sample}: give at least 1")
     paths = sorted((folder / "runs").rglob(RECORD_NAME))
