@@ -124,7 +124,6 @@ def test_a_missing_key_is_named(key):
         ("a: b: c", ["line 1", "not valid YAML"]),
         ("- digits", ["an experiment is a mapping", "tasks", "methods"]),
         ("", ["an experiment is a mapping"]),
-        ("tasks: [digits]\nmethods: {dense: {beta: 2024-13-45}}", ["not valid YAML"]),
         ("tasks: [digits]\nmethods: {dense: {hidden: 4}, dense: {hidden: 8}}", ["line 2", "dense", "twice"]),
         (
             "tasks: [digits]\nmethods: {dense: {}}\nseeds: [0]\nmethods: {iss: {}}",

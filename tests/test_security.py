@@ -176,7 +176,7 @@ def test_a_plan_with_the_right_key_is_not_believed_for_that(tmp_path):
     config = {"name": "e", "tasks": ["digits"], "seeds": [0], "methods": {"dense": {}}}
     (tmp_path / "important.json").write_text("precious")
     (tmp_path / "e.yaml").write_text(yaml.safe_dump(config))
-    made = load_plan(config, str(tmp_path / "e.yaml"), tmp_path / "results")
+    made = load_plan(config, [str(tmp_path / "e.yaml")], tmp_path / "results")
     changes = [
         lambda plan: plan.update(plugins=["evil.py"]),
         lambda plan: plan.update(experiment="../../elsewhere"),
@@ -197,7 +197,7 @@ def test_a_plan_with_the_right_key_is_not_believed_for_that(tmp_path):
     path = tmp_path / "results" / "e" / "plan.json"
     made["runs"][0]["job"], made["plugins"] = "../../../important", ["evil.py"]
     path.write_text(json.dumps(made))
-    again = load_plan(config, str(tmp_path / "e.yaml"), tmp_path / "results")
+    again = load_plan(config, [str(tmp_path / "e.yaml")], tmp_path / "results")
     assert again["plugins"] == [] and again["runs"][0]["job"] in again["jobs"]
     assert (tmp_path / "important.json").read_text() == "precious"
 
@@ -206,7 +206,7 @@ def test_a_job_of_a_cluster_uses_the_plan_it_was_submitted_of(tmp_path, monkeypa
     """Where the engine or a plugin was edited meanwhile, its thousand jobs would all make, and write, a new one."""
     config = {"name": "e", "tasks": ["digits"], "seeds": [0], "methods": {"dense": {}}}
     (tmp_path / "e.yaml").write_text(yaml.safe_dump(config))
-    arguments = config, str(tmp_path / "e.yaml"), tmp_path / "results"
+    arguments = config, [str(tmp_path / "e.yaml")], tmp_path / "results"
     made = load_plan(*arguments)
     monkeypatch.setattr(workflow, "engine_digest", lambda: "another")
     monkeypatch.setattr("sys.argv", ["snakemake", "--mode", "remote"])

@@ -87,7 +87,7 @@ def plan_of(folder: Path) -> None:
 
 
 def workflow_of(folder: Path) -> None:
-    load_plan({"name": "e", "tasks": ["digits"], "methods": {"dense": None}}, "e.yaml", folder.parent)
+    load_plan({"name": "e", "tasks": ["digits"], "methods": {"dense": None}}, ["e.yaml"], folder.parent)
 
 
 def run_of(folder: Path) -> None:
@@ -174,15 +174,15 @@ def test_a_damaged_record_is_still_made_again(tmp_path):
 def test_the_receipt_of_a_record_of_another_version_stays(tmp_path):
     """Snakemake's plan removes receipts of records that cannot be read, so that their jobs are made again."""
     given = {"name": "e", "tasks": ["digits"], "methods": {"dense": None}, "seeds": [0], "runs_per_job": 1}
-    plan = load_plan(given, "e.yaml", tmp_path)
+    plan = load_plan(given, ["e.yaml"], tmp_path)
     (run,) = plan["runs"]
     receipt = tmp_path / "e" / "jobs" / f"{run['job']}.json"
     receipt.parent.mkdir(parents=True)
     receipt.touch()
     newer(tmp_path / "e" / run["path"] / RECORD_NAME)
     with pytest.raises(NewerError, match=SAYS):
-        load_plan(given, "e.yaml", tmp_path)
+        load_plan(given, ["e.yaml"], tmp_path)
     assert receipt.exists()
     shutil.rmtree(tmp_path / "e" / "runs")
-    load_plan(given, "e.yaml", tmp_path)
+    load_plan(given, ["e.yaml"], tmp_path)
     assert not receipt.exists()

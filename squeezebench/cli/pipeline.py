@@ -23,6 +23,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     plan.add_argument("--json", action="store_true", help="the estimated cost as JSON")
     plan.add_argument("--config-from-stdin", action="store_true", help="the experiment as JSON (the Snakefile's)")
     plan.add_argument("--key", default="", help=argparse.SUPPRESS)
+    plan.add_argument("--files", nargs="+", default=[], help=argparse.SUPPRESS)
     for name, function, text in [
         ("starts", _starts, "train the dense starts of one task of a plan"),
         ("tune", _tune, "make the trials of one method on one task (TASK/METHOD) of a plan"),
@@ -56,7 +57,9 @@ def _plan(options: argparse.Namespace) -> None:
         experiment = check_experiment({"name": options.experiment.stem} | json.load(sys.stdin), where)
     else:
         experiment = read_experiment(options.experiment, assignments(options.config, "--config"))
-    plan, path, sizes = write_plan(experiment, where, options.results, options.key, not snakefile, options.gpu_tflops)
+    plan, path, sizes = write_plan(
+        experiment, where, options.results, options.key, not snakefile, options.gpu_tflops, options.files
+    )
     if snakefile:
         return
     if options.json:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from squeezebench.engine.provenance import machine, packages
 from squeezebench.pipeline.isolation.watch import Limits, supervised
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.schema.experiment import Experiment
-from squeezebench.schema.plan import Plan
+from squeezebench.schema.plan import Plan, check_origin
 from squeezebench.schema.stored import SCHEMA_VERSION, NewerError, check_replaceable, refuse_newer
 
 
@@ -46,22 +48,31 @@ def read_plan(path: Path, job: str | None = None) -> Plan:
 
 
 def write_plan(
-    experiment: Experiment, where: str, results: Path, key: str = "", costs: bool = True, tflops: float | None = None
+    experiment: Experiment,
+    where: str,
+    results: Path,
+    key: str = "",
+    costs: bool = True,
+    tflops: float | None = None,
+    files: Iterable[str] = (),
 ) -> tuple[Plan, Path, dict[str, Any]]:
     """Write the plan of an experiment below `results`; return it, its path, and the answer of `sized`.
 
     where: the source of the experiment, for errors. key: kept in the file for the Snakefile. costs: estimate them; the
     Snakefile, which plans each time it is read, does without the seconds that this takes. tflops: of a GPU, in float32.
-    Raises NewerError if a newer version of squeezebench wrote the plan that is there.
+    files: all files of the experiment, if `where` is not the only one. Raises InputError if the folder has the plan of
+    another experiment, NewerError if a newer version of squeezebench wrote it.
     """
-    path = results / experiment.name / "plan.json"
+    path, files = results / experiment.name / "plan.json", list(files) or [where]
     check_replaceable(path)
+    check_origin(path, files)
     plan, answer = make_plan(experiment, where), {}
     if costs or experiment.runs_per_job == "auto":
         answer = sized(plan, costs, tflops)
         runs = [run.model_copy(update={"job": job}) for run, job in zip(plan.runs, answer["jobs"], strict=True)]
         plan = plan.model_copy(update={"runs": runs, "jobs": list(dict.fromkeys(answer["jobs"]))})
     origin = {"key": key, "schema_version": SCHEMA_VERSION, "squeezebench": __version__}
+    origin["files"] = [os.path.relpath(Path(file).resolve(), path.parent.resolve()) for file in files]
     write_atomically(path, json.dumps(plan.model_dump(mode="json") | origin).encode())
     return plan, path, answer
 

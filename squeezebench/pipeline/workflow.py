@@ -25,6 +25,7 @@ from squeezebench.engine.provenance import engine_digest
 from squeezebench.method.discovery import find_methods
 from squeezebench.pipeline.isolation.occupied import inside_a_job, leave, looks_only, occupy
 from squeezebench.schema.experiment import NAME, Experiment, laid_over, suffix, variant
+from squeezebench.schema.plan import check_origin
 from squeezebench.schema.record import RECORD_NAME, RecordError, read_record
 from squeezebench.schema.stored import StoredError, refuse_newer
 from squeezebench.schema.tuning_result import TuningError, read_result
@@ -50,33 +51,35 @@ def read_config(files: list[str], given: Mapping[str, Any], words: list[str]) ->
     return config
 
 
-def load_plan(config: dict[str, Any], where: str, results: Path = Path("results")) -> dict[str, Any]:
+def load_plan(config: dict[str, Any], files: list[str], results: Path = Path("results")) -> dict[str, Any]:
     """The plan of an experiment as plain JSON, in a folder of results that is this Snakemake's until it ends.
 
-    Raises InputError with the one line that is wrong.
+    files: where `config` was read; the last one names the experiment. Raises InputError in one line.
     """
+    where = files[-1]
     plugins = _plugins(config, where)
-    files = [*find_methods(plugins).values(), *find_sources(plugins).values()]
-    for file in files:
+    code = [*find_methods(plugins).values(), *find_sources(plugins).values()]
+    for file in code:
         if "{" in str(file.path):
             raise InputError(f"plugins: {file.path}: Snakemake would fill in what is in braces; rename the folder")
     ours = inside_a_job(sys.argv)  # a job belongs to the plan that it was submitted of
     data = [] if ours else _data(config)
-    key = digest_of([config, where, engine_digest(), {f"{file.kind} {file.name}": file.digest for file in files}, data])
+    key = digest_of([config, where, engine_digest(), {f"{file.kind} {file.name}": file.digest for file in code}, data])
     name = f"{config.get('name', Path(where).stem)}{suffix(config)}"
     path = results / name / "plan.json"
     if re.fullmatch(NAME, name):
         occupy(path.parent)
     plan = _read(path)
     refuse_newer(path, plan)
+    if not ours:
+        check_origin(path, files)
     if (ours or plan.get("key") == key) and _is_ours(plan, name, plugins):
         return _without_false_receipts(plan, path.parent)
     if re.fullmatch(NAME, name):
         occupy(path.parent, writing=True)  # a call that looks does not pull the plan away from one that runs
     command = [sys.executable, "-m", "squeezebench", "plan", where, "--config-from-stdin", "--key", key]
-    done = subprocess.run(
-        [*command, "--results", str(results)], input=json.dumps(config), capture_output=True, text=True, check=False
-    )
+    command += ["--results", str(results), "--files", *files]
+    done = subprocess.run(command, input=json.dumps(config), capture_output=True, text=True, check=False)
     if done.returncode:
         leave(path.parent)
         raise InputError(done.stderr.strip() or f"squeezebench plan failed with exit code {done.returncode}")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel
 
-from squeezebench.base.reading import planned_path
+from squeezebench.base.errors import InputError
+from squeezebench.base.reading import planned_path, read_json
 from squeezebench.schema.models import AnyModel
 from squeezebench.schema.resources import Resources
 from squeezebench.schema.task import TaskSpec
@@ -77,3 +81,23 @@ class Plan(BaseModel):
     start_jobs: list[str]
     data_jobs: list[str]
     jobs: list[str]
+
+
+def check_origin(path: Path, files: Iterable[str]) -> None:
+    """Raises InputError if the plan at `path` is of other experiment files than `files`, and these are still there.
+
+    Two files of one name have one folder of results. A file that was moved, or a plan that cannot be read, is no
+    obstacle.
+    """
+    try:
+        content = read_json(path)
+        before = [(path.parent / name).resolve() for name in content["files"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+    now = [Path(file).resolve() for file in files]
+    if now != before and before and all(file.is_file() for file in before):
+        theirs, ours = (" and ".join(os.path.relpath(file) for file in group) for group in (before, now))
+        raise InputError(
+            f"{path.parent}: has the results of {theirs}. Give {ours} a folder of its own by a name (`name: NAME` in "
+            f"the file, or --config name=NAME); if both are one experiment, remove {path}"
+        )
