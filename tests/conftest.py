@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import random
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ settings.register_profile("long", COMMON, max_examples=500)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose before any test module derives its own settings from the profile."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
     settings.load_profile("long" if config.getoption("markexpr") == "long" else "default")
     if hasattr(config.option, "loadscopereorder"):  # xdist would begin with the files that have most tests
         config.option.loadscopereorder = False

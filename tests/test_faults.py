@@ -48,7 +48,8 @@ def finished(tmp_path_factory):
         seeds=[0],
         resources={"minutes": 0.3, "memory_gb": 1.5},
     )
-    assert forked.call(["plan", "tiny.yaml"], folder, folder / "log").returncode == 0
+    planned = forked.call(["plan", "tiny.yaml"], folder, folder / "log")  # asks each method for its size
+    assert planned.returncode == 0 and "cannot be estimated: the process ended with exit code 0" in planned.stdout
     done = make(folder)
     assert forked.call(["report", "results/tiny"], folder, folder / "log").returncode == 0
     return folder, done

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ from squeezebench.pipeline.planner import make_plan
 from squeezebench.schema.experiment import Experiment
 from squeezebench.schema.plan import Plan, check_origin
 from squeezebench.schema.stored import SCHEMA_VERSION, NewerError, check_replaceable, refuse_newer
+
+ESTIMATING = Limits(minutes=5.0, memory_gb=16.0)
 
 
 def read_plan(path: Path, job: str | None = None) -> Plan:
@@ -80,6 +81,8 @@ def write_plan(
 def sized(plan: Plan, costs: bool, tflops: float | None) -> dict[str, Any]:
     """Return `jobs` (the job of each run) and, if asked for, the `costs` with the `lines` that say them.
 
+    If they cannot be estimated, the runs keep the jobs that they have, and a line says why.
+
     Raises InputError if `tflops` is no rate.
     """
     here = [digest_of_package(["pipeline", "schema"]), packages(), machine()]
@@ -91,13 +94,11 @@ def sized(plan: Plan, costs: bool, tflops: float | None) -> dict[str, Any]:
             return answer
     except (OSError, ValueError, AttributeError, KeyError, TypeError):
         pass
-    if "torch" in sys.modules:
-        answer = _size(plan, costs, tflops)
-    else:
-        ending = supervised(lambda: _size(plan, costs, tflops), Limits())
-        if ending.reason:
-            raise InputError(f"the cost of {plan.experiment} cannot be estimated: {ending.reason}")
-        answer = ending.result
+    ending = supervised(lambda: _size(plan, costs, tflops), ESTIMATING)
+    if ending.reason:  # a method whose `build` ends the process, say; its runs will tell, and the others can be made
+        line = f"the cost of {plan.experiment} cannot be estimated: {ending.reason}"
+        return {"jobs": [run.job for run in plan.runs], "costs": {}, "lines": [line]}
+    answer = ending.result
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
         write_atomically(kept, json.dumps(answer | {"key": key}).encode())
     return answer

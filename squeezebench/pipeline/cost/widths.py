@@ -85,7 +85,7 @@ def network(method: Method, info: TaskInfo) -> Network:
             except Exception:  # it copies or reads numbers, and the meta device has none: any numbers will do
                 if parameters <= ADOPT_AT_MOST:
                     model = method.load_dense(model.to_empty(device="cpu"), start.to_empty(device="cpu"))
-    except Exception as error:  # a method may raise anything here; its runs will say so in full
+    except (Exception, SystemExit) as error:  # a method may raise anything here; its runs will say so in full
         log.debug("%s: not built for the estimate: %s", method.name, error)
         with torch.device("meta"):
             model = dense_classifier(info, _shared(method))
