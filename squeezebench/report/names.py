@@ -9,8 +9,8 @@ from pathlib import Path
 
 from squeezebench.base.errors import InputError
 from squeezebench.base.reading import read_json
+from squeezebench.base.versions import refuse_newer
 from squeezebench.report.declarations import Declaration, declared
-from squeezebench.schema.stored import refuse_newer
 
 PAGE = "report.html"
 AUDIT_PAGE = "audit.html"  # the papers' printed figures, recomputed: beside every report that compares with a paper

@@ -6,19 +6,18 @@ Files of every older schema stay readable, and a file of a newer one is never re
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from squeezebench import __version__
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
 from squeezebench.base.reading import read_json
-
-SCHEMA_VERSION = 1  # of all files; raise it with every field that is added, and keep a record in tests/records
+from squeezebench.base.versions import SCHEMA_VERSION as SCHEMA_VERSION
+from squeezebench.base.versions import NewerError as NewerError
+from squeezebench.base.versions import check_replaceable, refuse_newer, writer_of
 
 Model = TypeVar("Model", bound=BaseModel)
 SchemaVersion = Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
@@ -31,10 +30,6 @@ class StoredError(InputError):
     """
 
     intact = False
-
-
-class NewerError(InputError):
-    """A file that a newer version of squeezebench wrote. It is neither read nor replaced."""
 
 
 class Part(BaseModel):
@@ -54,31 +49,6 @@ def write_sealed(path: Path, model: BaseModel) -> Path:
     content = model.model_dump(mode="json")
     write_json(path, content | {"digest": digest_of(content)})
     return path
-
-
-def check_replaceable(path: Path) -> None:
-    """Raises NewerError if the JSON file at `path`, which need not exist, is of a newer schema."""
-    content = None
-    with suppress(OSError, ValueError):
-        content = read_json(path)
-    refuse_newer(path, content)
-
-
-def refuse_newer(path: Path, content: Any) -> None:
-    """Raises NewerError if `content`, read from `path`, is of a newer schema."""
-    schema = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA_VERSION:
-        raise NewerError(
-            f"{path}: written by {_writer(content)} in schema {schema}; this is squeezebench {__version__}, which "
-            f"knows schemas up to {SCHEMA_VERSION}. Nothing was changed: use that version, or another folder of results"
-        )
-
-
-def _writer(content: dict[str, Any]) -> str:
-    """`squeezebench 0.1.0`, as far as the file says it."""
-    provenance = content.get("provenance")
-    version = (provenance if isinstance(provenance, dict) else content).get("squeezebench")
-    return f"squeezebench {version}" if isinstance(version, str) and version else "another version of squeezebench"
 
 
 def read_sealed(path: Path, kind: type[Model], noun: str, error: type[StoredError] = StoredError) -> Model:
@@ -101,7 +71,7 @@ def read_sealed(path: Path, kind: type[Model], noun: str, error: type[StoredErro
     try:
         return kind.model_validate(content)
     except ValidationError as failure:
-        origin = f"it is undamaged and {_writer(content)} wrote it: use that version, or move the file away"
+        origin = f"it is undamaged and {writer_of(content)} wrote it: use that version, or move the file away"
         invalid = error(f"{path}: not a valid {noun}: {first_problem(failure)}; {origin}")
         invalid.intact = True
         raise invalid from None
