@@ -23,7 +23,7 @@ METHODS = {  # title, control, setting, points of error per factor of ten in siz
 VIB = {"method": "vibnet"}
 PAPER = [
     {"name": "vibnet_table1", "title": "Table 1", "printed": "vibnet_t1", "layout": "networks", "task": "mnist_fc",
-     "rows": {"VIBNet": VIB, "DN": VIB, "L0": {"method": "vibnet", "where": {"beta": 777.0}},
+     "rows": {"VIBNet": VIB, "DN": {**VIB, "label": "DN's size"}, "L0": {"method": "vibnet", "where": {"beta": 777.0}},
               "VD": {"method": "small_network", "pick": "smallest"}},
      "also": {"Small": {"method": "small_network"}}},
     {"name": "vibnet_table2", "title": "Table 2", "printed": "vibnet_t2", "layout": "networks", "task": "mnist_conv",

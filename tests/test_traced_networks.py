@@ -180,10 +180,13 @@ def printed_rows(root: Path, name: str) -> list[dict[str, str]]:
 def test_a_printed_table_beside_ours(built, page, results, root, table):
     rows = read_csv(built / f"tables/{table['name']}.csv")
     lines = printed_rows(root, table["printed"])
-    assert [row["row"] for row in rows] == [line["method"] for line in lines] + list(table.get("also", {}))
+    labels = {name: row.get("label", name) for name, row in table["rows"].items()}
+    names = [labels.get(line["method"], line["method"]) for line in lines] + list(table.get("also", {}))
+    assert [row["row"] for row in rows] == names
     cells = [dict(zip(page.tables[table["name"]].heads, row, strict=True)) for row in page.tables[table["name"]].rows]
     verdicts = set()
     for line, row, cell in zip(lines, rows, cells, strict=False):
+        assert cell["Method"].text == labels.get(line["method"], line["method"])
         for title, column in (("Error", "error_pct"), ("r_W", "r_W_pct"), ("r_N", "r_N_pct")):
             assert cell[f"Printed: {title}"].text == f"{line[column]} %"
         if "flop_M" in line:

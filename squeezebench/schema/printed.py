@@ -36,6 +36,7 @@ class OurRow(Part):
     method: str
     task: str | None = None  # none: the table's task, or the experiment's only one
     where: dict[str, Any] = {}  # resolved settings that have to be equal; of a list, one of them
+    label: str | None = None  # shown in place of the row's name, if ours is not quite what the printed row says
     at_least: PositiveFloat | None = None  # only settings with at least this ratio of LSTM parameters compete
     pick: Literal["best", "smallest"] = "best"  # smallest: the smallest within 1 point of the best on validation
     backbone: str | None = None  # of reference/backbones.csv, several joined by +; none: the table's, or the task's

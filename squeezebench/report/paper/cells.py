@@ -18,10 +18,11 @@ from squeezebench.schema.printed import OurRow, PublishedTable
 
 def ours(pick: Pick, row: OurRow, task: str, groups: pd.DataFrame, names: list[str]) -> Row:
     """Our part of a line: the columns `names` of the picked run group, or why there is none."""
+    named = {"row": row.label} if row.label else {}
     if pick.group is None:
-        return {"kind": "not run", "picked": pick.words, "method": row.method, "task": task}
+        return {"kind": "not run", "picked": pick.words, "method": row.method, "task": task} | named
     label = told_apart(pick.group, groups)
-    return {**{name: pick.group[name] for name in names}, "kind": "run", "picked": pick.words, "label": label}
+    return named | {**{name: pick.group[name] for name in names}, "kind": "run", "picked": pick.words, "label": label}
 
 
 def caption(table: PublishedTable) -> str:

@@ -168,7 +168,7 @@ def _class_mark(axes: Axes, y: float, line: dict, shown: Shown, hovers: dict[str
 def ratios(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Drawing:
     """VIB-LSTM's Figure 3: printed and measured compression of the LSTM."""
     frame, rule = beside(table, groups, gathered), rule_of_table(table, groups, gathered)
-    frame = frame[frame["row"].isin([*table.rows, *table.also])]
+    frame = frame[frame["row"].isin([row.label or key for key, row in (table.rows | table.also).items()])]
     again = frame["recomputed_lstm_parameters"]
     frame = frame.assign(recomputed_ratio=again.max() / again)
     columns = ["row", "kind", "printed_ratio", "recomputed_ratio", "printed_lstm_parameters", "task", "method",
