@@ -1,6 +1,6 @@
 """Intrinsic sparse structures: a group lasso that removes whole hidden units, in both published definitions."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from squeezebench import nn
 from squeezebench.method import (
@@ -12,6 +12,8 @@ from squeezebench.method import (
     setting,
     without_gradients,
 )
+from squeezebench.method.target import TargetSettings, budget_of, recurrent_size, unreachable
+from squeezebench.method.unit_lasso import UnitLasso
 
 
 class ISS(FromDense, DenseMethod):
@@ -19,44 +21,100 @@ class ISS(FromDense, DenseMethod):
 
     `element`: every weight below `threshold` is set to 0 after each step (it may regrow); a unit goes when its whole
     group is 0 (the ISS authors' definition). `group_norm`: no zeroing; a unit goes when the squared norm of its group
-    is at most `threshold` at the end (the definition used beside VIB-LSTM).
+    is at most `threshold` at the end (the definition used beside VIB-LSTM). With a `ratio` lambda is controlled, and
+    the units of largest norm stay.
+
+    `step: proximal` takes the lasso off the weights after each step of the optimiser (see UnitLasso). Under Adam the
+    gradient of a norm would be an artefact: each weight moves by about one learning rate, whatever lambda is, and from
+    some lambda on every group is exactly 0. `step: subgradient` is the published recipe, protocol `paper`: SGD without
+    momentum, whose rate falls to a tenth at each third of the stage, on the gradient of the sum; weights below 1e-4
+    become 0.
     """
 
     title = "ISS"
     paper = "Wen et al., Learning Intrinsic Sparse Structures within LSTM, ICLR 2018"
+    protocols: ClassVar = {
+        "paper": {"step": "subgradient", "definition": "element", "threshold": 1e-4, "strength": 0.003}
+    }
 
-    class Settings(StartSettings, RecurrentSettings):
+    class Settings(TargetSettings, StartSettings, RecurrentSettings):
         definition: Literal["element", "group_norm"] = setting("group_norm", "when a unit counts as removed")
-        strength: float = setting(0.003, "weight of the group lasso (lambda)", search=(1e-4, 1.0), ge=0)
-        learning_rate: float = setting(
-            1.0, "factor while sparsifying: Adam moves a weight by one rate a step", search=(0.3, 10.0), gt=0
-        )
+        step: Literal["proximal", "subgradient"] = setting("proximal", "how the lasso is applied")
+        strength: float = setting(10.0, "weight of the group lasso (lambda)", search=(1.0, 100.0), ge=0)
+        learning_rate: float = setting(1.0, "factor on the learning rate while sparsifying", search=(0.3, 10.0), gt=0)
+        sgd_learning_rate: float = setting(1.0, "the rate of step: subgradient (published: 1)", gt=0)
         threshold: float = setting(0.01, "on |w| (element) or on the squared group norm (group_norm)", gt=0)
         compress_share: float = setting(
             0.6, "part of the remaining epochs with the group lasso; the rest fine-tunes", gt=0, lt=1
         )
 
+    @classmethod
+    def inactive_settings(cls, settings):
+        rate = "learning_rate" if settings.step == "subgradient" else "sgd_learning_rate"
+        return (rate, *(("strength", "threshold") if settings.ratio else ()))
+
+    @classmethod
+    def initial_trial(cls, ratio):
+        return {} if ratio is None else {"ratio": ratio}
+
+    def skip(self, task):
+        s = self.settings
+        dense, least = recurrent_size(task.inputs, s.hidden, s), recurrent_size(task.inputs, 1, s)
+        unit = "one hidden unit" if s.layers == 1 else "one hidden unit a layer"
+        too_far = s.ratio and unreachable(task, s.ratio, dense, least, f"the weights of {unit} on {task.inputs} inputs")
+        return super().skip(task) or too_far or None
+
     def stages(self):
-        share = self.settings.compress_share
-        return [
-            Stage("sparsify", share, learning_rate=self.settings.learning_rate),
-            Stage("fine-tune", 1 - share, penalised=False),
-        ]
+        s = self.settings
+        if s.step == "subgradient":
+            sparsify = Stage("sparsify", s.compress_share, schedule="thirds", optimiser="sgd")
+        else:
+            sparsify = Stage("sparsify", s.compress_share, learning_rate=s.learning_rate)
+        return [sparsify, Stage("fine-tune", 1 - s.compress_share, penalised=False)]
+
+    def build(self, task):
+        s, inputs = self.settings, task.inputs
+        dense = recurrent_size(inputs, s.hidden, s)
+        budget = budget_of(dense, s.ratio) if s.ratio else None
+        self.lasso = UnitLasso(s.strength, lambda units: recurrent_size(inputs, units, s), dense, budget)
+        return super().build(task)
+
+    def closed_form(self, task):
+        return super().closed_form(task) if self.settings.ratio is None else None
+
+    def parameter_groups(self, model):
+        groups = super().parameter_groups(model)
+        if self.settings.step == "subgradient" and self.clock.stage == "sparsify":
+            groups[0] |= {"lr": self.settings.sgd_learning_rate, "momentum": 0.0}
+        return groups
 
     def penalty(self, model):
-        return self.settings.strength * nn.unit_group_lasso(model)
+        if self.settings.step == "proximal":
+            return 0.0
+        controller = self.lasso.controller
+        return (controller.weight if controller else self.settings.strength) * nn.unit_group_lasso(model)
 
     @without_gradients
     def after_step(self, model):
-        if self.settings.definition == "element" and self.clock.stage == "sparsify":
+        if self.clock.stage != "sparsify":
+            return
+        self.lasso.step(model, self.clock, shrinks=self.settings.step == "proximal")
+        if self.settings.definition == "element":
             for layer in model.layers:
                 for weight in (layer.input_map.weight, layer.hidden_map.weight):
                     weight.masked_fill_(weight.abs() < self.settings.threshold, 0.0)
             model.head.weight.masked_fill_(model.head.weight.abs() < self.settings.threshold, 0.0)
 
+    def observe(self, model):
+        return self.lasso.columns()
+
     def end_stage(self, model, stage):
         if stage.name != "sparsify":
             return model
+        if self.settings.ratio:
+            return nn.select_units(model, None, self.lasso.units(model))
         threshold = self.settings.threshold if self.settings.definition == "group_norm" else 0.0
         units = [nn.above(norms, threshold) for norms in nn.unit_square_norms(model)]
+        if [len(kept) for kept in units] == list(model.hidden):
+            self.notes.append("removed nothing: give a larger strength, or a ratio")
         return nn.select_units(model, None, units)

@@ -17,7 +17,8 @@ class ITPCC(MaskedMethod):
 
     What the paper leaves open, and is chosen here: N_b of Eq. 20 is the number of training examples (any other choice
     is another gamma), mu starts near 1 and sigma^2 near e^-9, a set stays iff mu^2 / sigma^2 exceeds `threshold`, and
-    at evaluation z is mu, 0 where the set goes.
+    at evaluation z is mu, 0 where the set goes. With a `ratio`, gamma' is where the controlled weight starts, and the
+    sets of largest mu^2 / sigma^2 stay.
 
     Stages: a dense pretraining; prune, where the masks have a constant learning rate of their own; fine-tune, where the
     masks are frozen without noise: mu is folded into what reads the set, and the network is the smaller plain one.
@@ -26,6 +27,8 @@ class ITPCC(MaskedMethod):
     title = "ITPCC"
     paper = "Rostami et al., Information Theoretic Pruning of Coupled Channels in Deep Neural Networks, WACV 2025"
     kinds: ClassVar = ("image", "video")
+    compressing: ClassVar = "prune"
+    weight_setting: ClassVar = "gamma"
 
     class Settings(MaskedSettings):
         gamma: float = setting(1.0, "gamma' of Eq. 20", search=(0.05, 50.0), ge=0)
@@ -42,22 +45,24 @@ class ITPCC(MaskedMethod):
             nn.mask_units(model.network.recurrent, threshold=self.settings.threshold)
         return model
 
-    def parameter_groups(self, model):
-        *weights, last = super().parameter_groups(model)
-        return [*weights, last | ({"schedule": "constant"} if isinstance(model, nn.MaskedNetwork) else {})]
+    def mask_groups(self, model):
+        return [{"schedule": "constant"} | group for group in super().mask_groups(model)]
 
     def penalty(self, model):
         units = nn.units_kl(model.network.recurrent) if isinstance(model.network, nn.FrameRecurrent) else 0.0
-        return self.settings.gamma / self.clock.examples * (nn.itpcc_kl(model) + units)
+        return self.weight / self.clock.examples * (nn.itpcc_kl(model) + units)
 
     def end_stage(self, model, stage):
-        return nn.compact_network(model) if stage.name == "prune" else model
+        if stage.name != "prune":
+            return model
+        self.choose(model)
+        return nn.compact_network(model)
 
     def observe(self, model):
         """Coupled channels that stay, sum_s |SCS_s|, and hidden units."""
         if not isinstance(model, nn.MaskedNetwork):
             return {}
-        channels = sum(units.size * int(model.masks[units.name].keep().sum()) for units in model.sets)
-        if not isinstance(model.network, nn.FrameRecurrent):
-            return {"kept_channels": channels}
-        return {"kept_channels": channels, "kept_hidden": sum(map(len, nn.surviving_units(model.network.recurrent)))}
+        kept = {"kept_channels": sum(units.size * int(model.masks[units.name].keep().sum()) for units in model.sets)}
+        if isinstance(model.network, nn.FrameRecurrent):
+            kept["kept_hidden"] = sum(map(len, nn.surviving_units(model.network.recurrent)))
+        return kept | super().observe(model)

@@ -1,14 +1,17 @@
 """ITPCC on recurrent networks: one bottleneck mask for a hidden unit and everything that must go with it."""
 
+from typing import ClassVar
+
 from pydantic import model_validator
 
 from squeezebench import nn
-from squeezebench.method import DenseMethod, FromDense, RecurrentSettings, Stage, StartSettings, setting
+from squeezebench.method import DenseMethod, RecurrentSettings, Stage, setting
+from squeezebench.method.masked_units import MaskedUnits, MaskedUnitsSettings
 
 OWN_START = "dense pretraining"  # of a residual stack, which no other method has
 
 
-class ITPCCLSTM(FromDense, DenseMethod):
+class ITPCCLSTM(MaskedUnits, DenseMethod):
     """Rostami et al., WACV 2025, read for RNNs: h_s = (mu_s + sigma_s eps) SCS_s, one (mu, sigma) for each set s.
 
     A set is a hidden unit with the rows of its four gates (GRU: three), its biases, its column of U and the column of
@@ -21,8 +24,9 @@ class ITPCCLSTM(FromDense, DenseMethod):
 
     The paper's networks are CNNs, and what it leaves open is chosen here: N_b of Eq. 20 is the number of training
     sequences (a mini-batch of B instead is gamma' = gamma B / N), mu starts near 1 and sigma^2 near e^-9, a set stays
-    iff mu^2 / sigma^2 exceeds `threshold`, and at evaluation z is mu, 0 where the set goes. After pruning, mu is
-    folded into what reads the unit, which is exact, and the smaller plain network is fine-tuned.
+    iff mu^2 / sigma^2 exceeds `threshold`, and at evaluation z is mu, 0 where the set goes. With a `ratio`, gamma' is
+    where the controlled weight starts, and the sets of largest mu^2 / sigma^2 stay. After pruning, mu is folded into
+    what reads the unit, which is exact, and the smaller plain network is fine-tuned.
 
     The dense pretraining that methods share has no additions between layers. A residual stack trains its own, as the
     first stage of the run and with the same share of the epochs.
@@ -30,21 +34,24 @@ class ITPCCLSTM(FromDense, DenseMethod):
 
     title = "ITPCC-LSTM"
     paper = "Rostami et al., Information Theoretic Pruning of Coupled Channels in Deep Neural Networks, WACV 2025"
+    compressing: ClassVar = "prune"
+    weight_setting: ClassVar = "gamma"
 
-    class Settings(StartSettings, RecurrentSettings):
+    class Settings(MaskedUnitsSettings, RecurrentSettings):
         residual: bool = setting(False, "each layer after the first adds its state to what it read")
         mask_features: bool = setting(True, "masks on the inputs too, as VIB-LSTM has them")
         gamma: float = setting(0.3, "gamma' of Eq. 20", search=(0.01, 10.0), ge=0)
-        threshold: float = setting(1.0, "a set stays iff mu^2 / sigma^2 exceeds this", gt=0)
         prune_share: float = setting(0.6, "part of the remaining epochs with masks; the rest fine-tunes", gt=0, lt=1)
-        mask_learning_rate: float = setting(0.03, "of mu and log sigma^2, constant", search=(1e-3, 0.1), gt=0)
-        fine_tune_rate: float = setting(1.0, "factor on the learning rate while fine-tuning", gt=0)
 
         @model_validator(mode="after")
         def _additions_join_layers(self):
             if self.residual and self.layers < 2:
                 raise ValueError("residual: true needs layers: 2 or more")
             return self
+
+    @classmethod
+    def inactive_settings(cls, settings):
+        return ("gamma",) if settings.ratio else ()
 
     def _own_start(self):
         """Whether the dense pretraining is a stage of the run: the one that methods share has no additions."""
@@ -62,6 +69,7 @@ class ITPCCLSTM(FromDense, DenseMethod):
         return [*start, prune, Stage("fine-tune", share, penalised=False, learning_rate=s.fine_tune_rate)]
 
     def build(self, task):
+        self.start_control(task)
         model = super().build(task)
         if self.settings.residual:
             model = nn.ResidualClassifier.of(model)
@@ -73,19 +81,21 @@ class ITPCCLSTM(FromDense, DenseMethod):
             model.input_mask = nn.BottleneckMask(model.inputs, threshold=s.threshold)
         return nn.mask_units(model, threshold=s.threshold)
 
-    def parameter_groups(self, model):
-        weights, masks = nn.split_mask_parameters(model)
-        of_masks = {"lr": self.settings.mask_learning_rate, "weight_decay": 0.0, "schedule": "constant"}
-        return [{"params": weights}, *([{"params": masks} | of_masks] if masks else [])]
+    def least(self, task):
+        s = self.settings
+        return 1 if s.mask_features else task.inputs, [1] * s.layers
+
+    def closed_form(self, task):
+        return super().closed_form(task) if self.settings.ratio is None else None
 
     def penalty(self, model):
         inputs = 0.0 if model.input_mask is None else model.input_mask.kl()
-        return self.settings.gamma / self.clock.examples * (nn.units_kl(model) + inputs)
-
-    def observe(self, model):
-        return {"kept_inputs": len(nn.surviving_inputs(model)), "kept_hidden": sum(map(len, nn.surviving_units(model)))}
+        return self.weight / self.clock.examples * (nn.units_kl(model) + inputs)
 
     def end_stage(self, model, stage):
         if stage.name == OWN_START:
             return self._masked(model)
-        return nn.compact_masked(model) if stage.name == "prune" else model
+        if stage.name != "prune":
+            return model
+        self.choose(model)
+        return nn.compact_masked(model)

@@ -1,8 +1,9 @@
 """Magnitude pruning of the trained dense network, by unit or by element, with the gradual schedule."""
 
 from squeezebench import nn
-from squeezebench.method import RecurrentSettings, Stage, closed_form, setting, without_gradients
-from squeezebench.method.unit_pruning import UnitPruning, kept_count
+from squeezebench.method import Stage, closed_form, setting, without_gradients
+from squeezebench.method.target import budget_of, largest, recurrent_size, unreachable
+from squeezebench.method.unit_pruning import UnitPruning, UnitSettings, kept_count
 
 
 class Magnitude(UnitPruning):
@@ -16,34 +17,48 @@ class Magnitude(UnitPruning):
     paper = "Zhu & Gupta, To prune, or not to prune (2017); Narang et al., Exploring Sparsity in RNNs (2017)"
     control = True
 
-    class Settings(RecurrentSettings):
+    class Settings(UnitSettings):
         structure: str = setting("unit", "what is removed", search=["unit", "element"], pattern="^(unit|element)$")
-        keep: float = setting(
-            0.25, "part of the units (or of each matrix's weights) kept", search=(0.01, 0.9), gt=0, le=1
-        )
-        keep_inputs: float = setting(1.0, "part of the inputs kept (unit)", search=(0.01, 1.0), gt=0, le=1)
         every: int = setting(10, "steps between updates of the masks", gt=0)
 
     @classmethod
     def inactive_settings(cls, settings):
-        return ("keep_inputs",) if settings.structure == "element" else ()
+        element = ("keep_inputs",) if settings.structure == "element" and not settings.ratio else ()
+        return (*super().inactive_settings(settings), *element)
+
+    def skip(self, task):
+        s = self.settings
+        if s.ratio is None or s.structure == "unit":
+            return super().skip(task)
+        dense, least = recurrent_size(task.inputs, s.hidden, s), self._sparse(task.inputs, 0.0)["lstm_total"]
+        too_far = unreachable(task, s.ratio, dense, least, "row pointers, biases and one weight of each matrix")
+        return super().skip(task) or too_far
 
     def stages(self):
-        return [Stage("prune", 0.5), Stage("fine-tune", 0.5)]
+        return [Stage("prune", 0.5), Stage("fine-tune", 0.5, learning_rate=self.settings.fine_tune_rate)]
 
     def closed_form(self, task):
-        s = self.settings
-        if s.structure == "unit":
+        if self.settings.structure == "unit":
             return super().closed_form(task)
-        whole = closed_form(task.inputs, [s.hidden] * s.layers, s.cell)
-        cell, reads = nn.cell_of(s.cell), [task.inputs] + [s.hidden] * (s.layers - 1)
-        w = sum(self._stored(len(cell.gates) * s.hidden, d) for d in reads)
-        u = s.layers * self._stored(len(cell.recurrent) * s.hidden, s.hidden)
+        return self._sparse(task.inputs, self._kept_weights(task.inputs))
+
+    def _sparse(self, inputs, keep):
+        """Counts of the sparse network that keeps the part `keep` of each matrix."""
+        s = self.settings
+        whole = closed_form(inputs, [s.hidden] * s.layers, s.cell)
+        cell, reads = nn.cell_of(s.cell), [inputs] + [s.hidden] * (s.layers - 1)
+        w = sum(_stored(len(cell.gates) * s.hidden, d, keep) for d in reads)
+        u = s.layers * _stored(len(cell.recurrent) * s.hidden, s.hidden, keep)
         return whole | {"input_to_hidden": w, "hidden_to_hidden": u, "lstm_total": w + u + whole["bias"]}
 
-    def _stored(self, rows, columns):
-        """Numbers of a sparse matrix: values, their columns, row pointers. A matrix without rows stores nothing."""
-        return 2 * kept_count(rows * columns, self.settings.keep) + rows + 1 if rows else 0
+    def _kept_weights(self, inputs):
+        """The part of each matrix's weights that stays (element)."""
+        s = self.settings
+        if s.ratio is None:
+            return s.keep
+        dense = recurrent_size(inputs, s.hidden, s)  # one in `dense` is finer than a weight of any matrix
+        budget = budget_of(dense, s.ratio)
+        return largest(lambda k: self._sparse(inputs, k / dense)["lstm_total"], budget, dense) / dense
 
     def after_step(self, model):
         if self.clock.stage == "prune" and self.clock.step % self.settings.every == 0:
@@ -77,16 +92,16 @@ class Magnitude(UnitPruning):
     @without_gradients
     def _choose(self, model, progress):
         """Masks for the present sparsity: `zeros` holds (weights, bool mask of what is removed)."""
-        s = self.settings
         left = (1 - progress) ** 3
-        keep, keep_inputs = s.keep + (1 - s.keep) * left, s.keep_inputs + (1 - s.keep_inputs) * left
-        if s.structure == "element":
+        if self.settings.structure == "element":
+            kept = self._kept_weights(model.inputs)
             matrices = [m.weight for layer in model.layers for m in (layer.input_map, layer.hidden_map)]
-            self.zeros = [(w, w.abs() < self._cut(w.abs(), keep)) for w in matrices if w.numel()]
+            self.zeros = [(w, w.abs() < self._cut(w.abs(), kept + (1 - kept) * left)) for w in matrices if w.numel()]
             return
+        inputs, units = self.kept(model.inputs)
         norms = nn.unit_square_norms(model)
-        self.units = [nn.largest(n, round(keep * len(n))) for n in norms]
-        self.inputs = nn.largest(nn.input_square_norms(model), round(keep_inputs * model.inputs))
+        self.units = [nn.largest(n, units + round((len(n) - units) * left)) for n in norms]
+        self.inputs = nn.largest(nn.input_square_norms(model), inputs + round((model.inputs - inputs) * left))
         self.zeros = []
         for layer, units in zip(model.layers, self.units, strict=True):
             gone = ~nn.chosen(units, layer.hidden)
@@ -112,3 +127,8 @@ class Magnitude(UnitPruning):
     def _apply(self, model):
         for weights, gone in getattr(self, "zeros", ()):
             weights.masked_fill_(gone, 0.0)
+
+
+def _stored(rows, columns, keep):
+    """Numbers of a sparse matrix: values, their columns, row pointers. A matrix without rows stores nothing."""
+    return 2 * kept_count(rows * columns, keep) + rows + 1 if rows else 0

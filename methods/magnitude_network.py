@@ -38,6 +38,7 @@ class MagnitudeNetwork(PartMethod):
         import torch
 
         model.network.load_state_dict(dense.state_dict())
+        self.counts_at_end = self.counts(model)
         self.stays = torch.ones(nn.unit_groups(model).count + 1, dtype=torch.bool)
         return model
 
@@ -64,12 +65,13 @@ class MagnitudeNetwork(PartMethod):
         return {"kept_weights": nn.track_sizes(model).sizes(alive).weights}
 
     def _choose(self, model, left):
-        """Decide what stays by now; a unit that was removed cannot return."""
+        """Decide what stays if the part `left` of the removal is still to come; what was removed cannot return."""
         groups = nn.unit_groups(model)
         scores = (groups.square_norms() * model.variances()).cpu().masked_fill(~self.stays, -1.0)
-        scores, counts = groups.of(scores), self.counts(groups, left)
+        scores = groups.of(scores)
         model.fade(0.5)
         for units in groups.graph.sets:
-            if units.name in counts:
-                stays = nn.chosen(nn.largest(scores[units.name], counts[units.name]), units.width)
-                self.stays[list(units.labels)] = stays
+            if units.name in self.counts_at_end:
+                last = self.counts_at_end[units.name]
+                count = last + round((units.width - last) * left)
+                self.stays[list(units.labels)] = nn.chosen(nn.largest(scores[units.name], count), units.width)

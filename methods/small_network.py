@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import PositiveFloat
 
 from squeezebench.method import Method, NetworkSettings, dense_classifier, dense_closed_form, setting
+from squeezebench.method.target import budget_of, unreachable
 
 
 class SmallNetwork(Method):
@@ -31,10 +32,11 @@ class SmallNetwork(Method):
         return {} if ratio is None else {"ratio": ratio}
 
     def skip(self, task):
-        reason = super().skip(task)
-        if reason is None and self._narrowed(task) is None:
-            reason = f"{self.settings.network} has no form of 1/{self.settings.ratio:g} of the dense network's weights"
-        return reason
+        s = self.settings
+        if (reason := super().skip(task)) or s.narrower:
+            return reason
+        least, dense = (dense_closed_form(task, self._of(factor))["weights"] for factor in (1e-9, 1.0))
+        return unreachable(task, s.ratio, dense, least, "layers of one unit", "weights")
 
     def build(self, task):
         return dense_classifier(task, self._narrowed(task))
@@ -42,24 +44,23 @@ class SmallNetwork(Method):
     def closed_form(self, task):
         return dense_closed_form(task, self._narrowed(task))
 
+    def _of(self, factor):
+        """The settings of the network whose widths are `factor` times the dense ones, at least one unit each."""
+        s = self.settings
+        units = s.recurrent and max(1, round(s.recurrent * factor))
+        return s.shared().model_copy(update={"width": s.width * factor, "recurrent": units})
+
     def _narrowed(self, task):
         """The settings of the narrower network: by halving the interval, as weights never fall with the width."""
         s = self.settings
-
-        def of(factor):
-            units = s.recurrent and max(1, round(s.recurrent * factor))
-            return s.shared().model_copy(update={"width": s.width * factor, "recurrent": units})
-
         if s.narrower is not None:
-            return of(s.narrower)
+            return self._of(s.narrower)
 
         def weights(factor):
-            return dense_closed_form(task, of(factor))["weights"]
+            return dense_closed_form(task, self._of(factor))["weights"]
 
-        budget, low, high = weights(1.0) / s.ratio, 1e-6, 1.0
-        if weights(low) > budget:
-            return None
+        budget, low, high = budget_of(weights(1.0), s.ratio), 1e-6, 1.0
         while high - low > 1e-5 * high:
             middle = (low + high) / 2
             low, high = (middle, high) if weights(middle) <= budget else (low, middle)
-        return of(low)
+        return self._of(low)

@@ -1,5 +1,6 @@
 """VIBNet: bottleneck masks on the channels, units and input pixels of a feed-forward network."""
 
+from dataclasses import replace
 from math import inf
 from typing import ClassVar, Literal
 
@@ -20,6 +21,8 @@ class VIBNet(MaskedMethod):
     `weighting`: `published`, the positions of layer i's map times the published multiplier of a VGG (else 1); `limits`,
     what removing one unit of layer i saves of the limits, scaled to a mean of 1 over the units that stay.
 
+    With a ratio, beta is where the controlled weight starts, and the units of largest mu^2 / sigma^2 stay.
+
     With limits (on r_W, r_N or multiply-accumulates) the threshold rises until they are met: from the end of the ramp
     on, each limit's excess falls geometrically to nothing at the end of compression, and the units of least
     mu^2 / sigma^2 go first, of the layers that carry the limit.
@@ -31,10 +34,11 @@ class VIBNet(MaskedMethod):
     title = "VIBNet"
     paper = "Dai, Zhu, Guo, Wipf, Compressing Neural Networks using the Variational Information Bottleneck, ICML 2018"
     kinds: ClassVar = ("image",)
+    weight_setting: ClassVar = "beta"
 
     class Settings(MaskedSettings):
         beta: float = setting(1.0, "weight of the KL terms", search=(0.05, 50.0), ge=0)
-        ramp: float = setting(0.3, "part of compression over which beta rises from 0", ge=0, lt=1)
+        ramp: float = setting(0.3, "part of compression over which beta rises from 0 (no ratio)", ge=0, lt=1)
         weighting: Literal["published", "limits"] = setting("published", "what gamma_i follows")
         multipliers: list[NonNegativeFloat] | None = setting(
             None, "gamma_i of each masked layer beside the weighting's"
@@ -53,8 +57,11 @@ class VIBNet(MaskedMethod):
         def _stages_and_limits_go_together(self):
             if self.compress_share + self.settle_share >= 1:
                 raise ValueError("compress_share and settle_share leave nothing to fine-tuning: give less than 1")
-            if self.weighting == "limits" and not (self.limit_weights or self.limit_neurons or self.limit_macs):
-                raise ValueError("weighting: limits needs limit_weights, limit_neurons or limit_macs")
+            limited = self.limit_weights or self.limit_neurons or self.limit_macs
+            if self.weighting == "limits" and not limited and not self.ratio:
+                raise ValueError("weighting: limits needs limit_weights, limit_neurons, limit_macs or ratio")
+            if limited and self.ratio:
+                raise ValueError("ratio and limits are two ways to a given size: give one of them")
             return self
 
     def stages(self):
@@ -74,8 +81,9 @@ class VIBNet(MaskedMethod):
             raise ValueError(f"{len(s.multipliers)} multipliers for the {len(model.sets)} masked layers {names}")
         self._look(model)
         dense = nn.track_sizes(model).sizes(nn.track_sizes(model).alive({}))
+        per_cent = s.limit_weights or (100 / s.ratio if s.ratio else inf)
         self.limits = {
-            "weights": inf if s.limit_weights is None else s.limit_weights / 100 * dense.weights,
+            "weights": per_cent / 100 * dense.weights,
             "neurons": inf if s.limit_neurons is None else s.limit_neurons / 100 * dense.neurons,
             "macs": s.limit_macs or inf,
         }
@@ -86,11 +94,22 @@ class VIBNet(MaskedMethod):
     def penalty(self, model):
         if not isinstance(model, nn.MaskedNetwork):
             return 0.0
-        ramp = risen(self._progress(0), self.settings.ramp)
+        s = self.settings
+        weight = self.weight if s.ratio else self.weight * risen(self._progress(0), s.ramp)
         total = sum(self.gamma[name] * mask.kl() for name, mask in model.masks.items())
-        return self.settings.beta * ramp / self.clock.examples * total
+        return weight / self.clock.examples * total
+
+    def mask_clock(self):
+        """Over all pieces of compression, for what is learned there and for the rate of the stage that follows."""
+        clock, s = self.clock, self.settings
+        if not clock.stage.startswith("compress"):
+            steps = round(clock.steps * s.compress_share / s.settle_share) if s.settle_share else clock.steps
+            return replace(clock, step=steps, steps=steps)
+        steps = clock.steps * s.pieces
+        return replace(clock, step=min(steps, round(self._progress(0) * steps)), steps=steps)
 
     def after_step(self, model):
+        super().after_step(model)
         if not isinstance(model, nn.MaskedNetwork):
             return
         clock, last = self.clock, self.clock.step + 1 == self.clock.steps
@@ -103,11 +122,17 @@ class VIBNet(MaskedMethod):
         if not isinstance(model, nn.MaskedNetwork):
             return model
         if stage.name.startswith("compress"):
+            last = stage.name == f"compress {self.settings.pieces}"
+            if last:
+                self.choose(model)
             self.kept = nn.track_sizes(model).kept(self._alive(model))
             self._hold(model)
             image = example(model.network.inputs).to(next(model.parameters()).device)
             model = nn.narrowed(model, self.kept, image)
             self._look(model)
+            if last and self.settings.ratio:
+                for name, mask in model.masks.items():
+                    mask.chosen = self.kept[name]  # no threshold on what settles
             self._weigh(model)
         return nn.compact_network(model) if stage.name == self._last_masked() else model
 
@@ -116,7 +141,7 @@ class VIBNet(MaskedMethod):
             return {}
         found = nn.track_sizes(model).sizes(self._alive(model))
         sizes = {"kept_weights": found.weights, "kept_neurons": found.neurons, "kept_macs": found.macs}
-        return sizes | {"first_layer_nats": self._first_layer_bound(model)}
+        return super().observe(model) | sizes | {"first_layer_nats": self._first_layer_bound(model)}
 
     @without_gradients
     def _first_layer_bound(self, model):
@@ -183,7 +208,7 @@ class VIBNet(MaskedMethod):
     def _shrink(self, model):
         """Remove what the limits ask for by now: units of least alpha, of the layers that carry a limit."""
         progress, ramp = self._progress(1), self.settings.ramp
-        if progress < ramp or all(limit == inf for limit in self.limits.values()):
+        if progress < ramp or self.settings.ratio or all(limit == inf for limit in self.limits.values()):
             return
         alive = self._alive(model)
         alpha = {masked.name: model.masks[masked.name].alpha().cpu().tolist() for masked in model.sets}

@@ -29,9 +29,9 @@ from squeezebench.schema.experiment import check_experiment
 from squeezebench.schema.record import read_record, write_record
 from squeezebench.schema.run import RunSpec
 from squeezebench.schema.training import TrainingSettings
-from squeezebench.tools.check_method import tiny_task
 from squeezebench.tools.counting import count_method
 from squeezebench.tools.recorded import read_recorded
+from squeezebench.tools.tiny_tasks import tiny_task
 from squeezebench.tools.verify.saved import verify
 
 RUN = "runs/digits_images/vibnet/limits/seed-0"
@@ -229,7 +229,7 @@ def test_count_reads_a_square_image(method):
     ("settings", "words"),
     [
         ({"compress_share": 0.7, "settle_share": 0.3}, "leave nothing to fine-tuning"),
-        ({"weighting": "limits"}, "weighting: limits needs limit_weights, limit_neurons or limit_macs"),
+        ({"weighting": "limits"}, "weighting: limits needs limit_weights, limit_neurons, limit_macs or ratio"),
     ],
 )
 def test_settings_of_vibnet_that_do_not_go_together(settings, words):
@@ -254,5 +254,5 @@ def test_decoupled_decay_is_on_matrices_alone():
     decays = [
         (g["weight_decay"], g["decoupled_weight_decay"], {p.dim() for p in g["params"]}) for g in optimiser.param_groups
     ]
-    assert decays == [(0.2, True, {2}), (0.0, False, {1}), (0.0, False, {1})]
+    assert decays == [(0.2, True, {2}), *[(0.0, False, {1})] * 3]  # vectors, mu, log sigma^2
     assert torch.optim.Adam([torch.zeros(1)]).param_groups[0]["decoupled_weight_decay"] is False

@@ -82,4 +82,4 @@ def test_a_method_without_a_formula_is_counted_by_construction_alone(tmp_path: P
     asked = ["count", "--plugins", str(tmp_path), "--method", "own", "--input", "7", "--hidden", "4", "--classes", "2"]
     assert main(asked) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[-3:] for line in lines[1:]] == [["no", "formula", "0"]] * 4
+    assert [line.split()[-3:] for line in lines[2:]] == [["no", "formula", "0"]] * 4

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from feedforward_networks import MAKERS, network
+from feedforward_networks import MAKERS, network, recurrent_part
 from torch import nn
 
-from squeezebench.nn.pruning.compact import select_channels
+from squeezebench.engine.measurement.counts import count
+from squeezebench.nn.pruning.compact import compact_network, select_channels
+from squeezebench.nn.pruning.coupled_units import mask_units
 from squeezebench.nn.pruning.masked_network import MaskedNetwork
 from squeezebench.nn.pruning.size_tracker import narrowed, track_sizes
 from squeezebench.nn.pruning.sizes import measured_sizes
@@ -38,6 +40,49 @@ def test_the_tally_is_the_size_of_the_network_that_is_left(name, part):
     chosen = {one: stays.nonzero().flatten() for one, stays in counts.kept(alive).items()}
     assert counts.sizes(alive) == measured_sizes(select_channels(masked.network, chosen, example), example)
     assert counts is track_sizes(masked)
+
+
+@pytest.mark.parametrize("name", ["lenet300", "lenet5", "vgg", "frame"])
+def test_the_expected_weights_are_the_mean_over_random_choices(name):
+    masked, _ = masked_network(name)
+    counts, generator = track_sizes(masked), torch.Generator().manual_seed(3)
+    chance = {one.name: 0.3 + 0.6 * torch.rand(one.width, generator=generator) for one in masked.sets}
+    stay, drawn = torch.ones(len(masked.graph.fixed) + 1), []
+    for one in masked.sets:
+        stay[list(one.labels)] = chance[one.name]
+    for _ in range(400):
+        kept = {one: torch.rand(len(p), generator=generator) < p for one, p in chance.items()}
+        drawn.append(float(counts.weights(counts.alive(kept))))
+    found = torch.tensor(drawn)
+    assert found.mean().item() == pytest.approx(counts.weights(stay.numpy()), abs=5 * found.std().item() / 400**0.5)
+
+
+@pytest.mark.parametrize("name", ["video", "video_stacked_gru"])
+def test_the_weights_of_a_network_under_a_recurrence(name):
+    masked, _ = masked_network(name)
+    recurrent = recurrent_part(masked.network)
+    mask_units(recurrent.double())
+    kept = some(masked, 0.5, 4)
+    for one, mask in masked.masks.items():
+        mask.chosen = kept[one]
+    for mask in recurrent.masks():
+        mask.chosen = torch.arange(mask.units) % 2 == 0
+    alive = track_sizes(masked).alive(kept)
+    hidden = [int(mask.chosen.sum()) for mask in recurrent.masks()]
+    assert track_sizes(masked).weights(alive, hidden) == count(compact_network(masked.eval())).weights
+
+
+def test_the_best_element_is_one_of_the_best_channel():
+    masked, _ = masked_network("lenet5")
+    scores = {one.name: torch.rand(one.width, generator=torch.Generator().manual_seed(5)) for one in masked.sets}
+    linked = track_sizes(masked).linked(scores)
+    places = masked.graph.selects["flat"][0]  # of each element: its channel
+    channel = torch.from_numpy(places - places.min())
+    for number, best in enumerate(linked["conv2"]):
+        own = scores["flat"][channel == number].minimum(scores["conv2"][number])
+        assert best == own.max() and torch.equal(linked["flat"][channel == number], own.double())
+    assert linked["conv2"].argmax() == channel[linked["flat"].argmax()]
+    assert torch.equal(linked["fc1"], scores["fc1"].double()) and torch.equal(linked["conv1"], scores["conv1"].double())
 
 
 @pytest.mark.parametrize("name", ["lenet300", "lenet5", "vgg", "frame"])

@@ -48,6 +48,7 @@ class Clock:
     step: int = 0  # within the stage
     steps: int = 1  # of the stage
     examples: int = 1  # training sequences
+    learning_rate: float = 0.0  # of the first parameter group, at this step
 
     @property
     def progress(self) -> float:
@@ -77,12 +78,23 @@ def without_gradients(hook: Callable) -> Callable:
     return wrapped
 
 
+def cross_entropy(logits: Tensor, y: Tensor, label_smoothing: float = 0.0, double_softmax: bool = False) -> Tensor:
+    """The mean cross-entropy of logits (B, classes) and labels (B,), computed in float32.
+
+    double_softmax: a softmax before the cross-entropy, which has its own, as in the VIB-LSTM authors' code.
+    """
+    from torch.nn import functional
+
+    scores = logits.float().softmax(-1) if double_softmax else logits.float()
+    return functional.cross_entropy(scores, y, label_smoothing=label_smoothing)
+
+
 @dataclass
 class Method:
     """Base class of all methods. A subclass sets the class attributes and overrides what it needs.
 
     Only `build` has no default. The hooks are called in this order: skip, build, load_dense (if there is a dense
-    pretraining), then for each stage parameter_groups, [train_step | penalty, after_step]..., end_stage; at last
+    pretraining), then for each stage parameter_groups, [train_step | loss, penalty; after_step]..., end_stage; at last
     compact.
 
     A training may be interrupted and continued in another process, to the same bits. The new process calls build,
@@ -105,6 +117,8 @@ class Method:
     settings: Any
     clock: Clock = field(default_factory=Clock)
     notes: list[str] = field(default_factory=list)  # shown with the record
+    # (logits, y) -> the experiment's mean cross-entropy: the engine adds its label smoothing, see `training:`
+    cross_entropy: Callable[[Tensor, Tensor], Tensor] = cross_entropy
 
     # --- what a method says about itself
     def skip(self, task: TaskInfo) -> str | None:
@@ -156,11 +170,26 @@ class Method:
         (AdamW), not through the gradient's moments."""
         return [{"params": list(model.parameters())}]
 
+    def loss(self, model: Module, x: Tensor, length: Tensor | None, y: Tensor) -> Tensor:
+        """What a gradient step minimises, averaged over the batch, (). Default: the cross-entropy of the logits.
+
+        x: (B, T, D) float. length: (B,) int64, the valid steps, or None if all T are valid. y: (B,) int64, labels.
+
+        Override it for distillation or feature matching. The engine calls it once a step in the experiment's precision
+        (autocast), adds `penalty`, differentiates, clips the gradient and steps. `self.cross_entropy(logits, y)` is the
+        experiment's cross-entropy, label smoothing included. Validation and test score accuracy, not this loss.
+        """
+        return self.cross_entropy(model(x, length), y)
+
     def penalty(self, model: Module) -> Tensor | float:
-        """Added to the mean cross-entropy in penalised stages."""
+        """Added to the loss in penalised stages."""
         return 0.0
 
-    train_step = None  # a different learning rule: (model, x, length, y, optimiser) -> loss as float
+    # A different learning rule: `train_step(self, model, x, length, y, optimiser) -> float`, with x, length and y as
+    # in `loss` and a torch.optim.Optimizer over `parameter_groups`. It does all of a step (zero_grad, backward, the
+    # optimiser's step) and returns the batch's mean loss. The engine then calls neither `loss` nor `penalty`, clips
+    # nothing and sets no precision; it keeps the schedule, the order of data, checkpoints and `after_step`.
+    train_step: ClassVar[Callable[..., float] | None] = None
 
     def after_step(self, model: Module) -> None:
         """Called after each optimiser step."""

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import PositiveFloat
+
 from squeezebench import nn
-from squeezebench.method.dense import dense_classifier
+from squeezebench.method.base import Clock, without_gradients
+from squeezebench.method.convergence import mask_groups, unconverged
+from squeezebench.method.dense import dense_classifier, dense_closed_form
 from squeezebench.method.start import DenseMethod, FromDense, StartSettings
+from squeezebench.method.target import SizeController, TargetSettings, budget_of, unreachable, within_budget
 from squeezebench.schema.models import NetworkSettings, TaskInfo
 from squeezebench.schema.settings import setting
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module, Parameter
+
+
+EVERY = 10  # steps between decisions about what is removed
 
 
 class DecaySettings(NetworkSettings):
@@ -23,16 +33,85 @@ class DecaySettings(NetworkSettings):
     )
 
 
-class MaskedSettings(StartSettings, DecaySettings):
+class MaskedSettings(TargetSettings, StartSettings, DecaySettings):
     """Settings of the masks and of how the network below them is trained."""
 
-    threshold: float = setting(1.0, "a unit stays iff mu^2 / sigma^2 exceeds this", gt=0)
-    mask_learning_rate: float = setting(0.01, "of mu and log sigma^2", search=(1e-3, 0.1), gt=0)
+    threshold: float = setting(
+        1.0, "a unit stays iff mu^2 / sigma^2 exceeds this; with a ratio, iff it is among the best that fit", gt=0
+    )
+    mask_learning_rate: PositiveFloat | None = setting(
+        None, "of mu and log sigma^2; none: such that log sigma^2 converges in the steps there are"
+    )
     start_share: float = setting(0.2, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
     fine_tune_rate: float = setting(1.0, "factor on the learning rate while fine-tuning", gt=0)
 
 
-class MaskedMethod(FromDense, DenseMethod):
+class TargetedNetwork(FromDense, DenseMethod):
+    """Base of the methods on feed-forward networks whose penalty decides what goes, by itself or to reach a ratio.
+
+    With a ratio the penalty's weight is controlled so that the expected number of weights falls to the budget while
+    the network is compressed (see SizeController), and what scores highest stays so far as it fits.
+    """
+
+    compressing: ClassVar[str] = "compress"  # the stage in which the size falls
+    weight_setting: ClassVar[str] = "strength"  # weighs the penalty; the first value of a controlled weight
+
+    @classmethod
+    def inactive_settings(cls, settings: Any) -> tuple[str, ...]:
+        return (cls.weight_setting,) if settings.ratio else ()
+
+    @classmethod
+    def initial_trial(cls, ratio: float | None) -> dict[str, Any]:
+        return {} if ratio is None else {"ratio": ratio}
+
+    def skip(self, task: TaskInfo) -> str | None:
+        return super().skip(task) or too_small(task, self.settings, self.settings.ratio)
+
+    def closed_form(self, task: TaskInfo) -> dict[str, int] | None:
+        return super().closed_form(task) if self.settings.ratio is None else None
+
+    def start_control(self, task: TaskInfo) -> None:
+        """To be called by `build`: the controller of the penalty's weight, if there is a ratio."""
+        s = self.settings
+        if s.ratio:
+            dense = dense_closed_form(task, s)["weights"]
+            self.controller = SizeController(dense, budget_of(dense, s.ratio), getattr(s, self.weight_setting) or 1.0)
+
+    @property
+    def weight(self) -> float:
+        """Of the penalty, now."""
+        return self.controller.weight if self.settings.ratio else getattr(self.settings, self.weight_setting)
+
+    def fitting(
+        self, model: nn.MaskedNetwork, scores: dict[str, Tensor], hidden: Sequence[Tensor], stayed: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Which units of each set stay by now, bool (width,), then of each recurrent layer: the best that fit.
+
+        scores: by set, (width,); hidden: of each recurrent layer, (units,). stayed: which units stayed until now, in
+        the same order: what went does not return.
+        """
+        tracker = nn.track_sizes(model)
+
+        def size(stays: list[Tensor]) -> float:
+            kept = [keep & before for keep, before in zip(stays, stayed, strict=True)]
+            alive = tracker.alive(dict(zip(scores, kept, strict=False)))
+            return tracker.weights(alive, [float(keep.sum()) for keep in kept[len(scores) :]] or None)
+
+        groups = [*tracker.linked(scores).values(), *hidden]
+        ranked = [score.double().masked_fill(~before, -inf) for score, before in zip(groups, stayed, strict=True)]
+        stays = within_budget(ranked, size, int(self.controller.target))
+        return [keep & before for keep, before in zip(stays, stayed, strict=True)]
+
+    def mask_clock(self) -> Clock:
+        """The clock over all steps in which the size falls: that of the stage."""
+        return self.clock
+
+    def due(self) -> bool:
+        """Whether what is removed is to be decided anew after this step."""
+        return self.clock.step + 1 == self.clock.steps or (self.clock.step + 1) % EVERY == 0
+
+
+class MaskedMethod(TargetedNetwork):
     """Base of the methods that train a MaskedNetwork first and its compact form afterwards."""
 
     mask: ClassVar[str] = "BottleneckMask"  # the class in squeezebench.nn of the masks that are trained
@@ -42,6 +121,7 @@ class MaskedMethod(FromDense, DenseMethod):
 
     def build(self, task: TaskInfo) -> Module:
         """The network of the settings, one mask on each of its sets of coupled channels."""
+        self.start_control(task)
         s, mask = self.settings, getattr(nn, self.mask)
         return nn.MaskedNetwork(dense_classifier(task, s), example(task.inputs), mask=mask, threshold=s.threshold)
 
@@ -50,13 +130,89 @@ class MaskedMethod(FromDense, DenseMethod):
         return model
 
     def parameter_groups(self, model: Module) -> list[dict[str, Any]]:
-        """Weights (with AdamW's decay matrices and vectors apart), then mu and log sigma^2, which never decay."""
-        s = self.settings
-        rest, masks = nn.split_mask_parameters(model, getattr(nn, self.mask))
-        groups = decayed_groups(rest, s.weight_decay)
-        if masks:
-            groups.append({"params": masks, "lr": s.mask_learning_rate, "weight_decay": 0.0})
-        return groups
+        """Weights (with AdamW's decay matrices and vectors apart), then the masks, which never decay."""
+        rest, _ = nn.split_mask_parameters(model, getattr(nn, self.mask))
+        return decayed_groups(rest, self.settings.weight_decay) + self.mask_groups(model)
+
+    def mask_groups(self, model: Module) -> list[dict[str, Any]]:
+        """Optimiser groups of the masks, none if the model has none."""
+        return mask_groups(model, self.mask_clock(), self.settings.mask_learning_rate, kind=self.mask)
+
+    @without_gradients
+    def after_step(self, model: Module) -> None:
+        if self.settings.ratio and self.clock.stage.startswith(self.compressing):
+            self.controller.update(self.expected_weights(model), self.mask_clock())
+            if self.due():
+                self.select(model)
+
+    def select(self, model: nn.MaskedNetwork) -> None:
+        """Remove, for good, what ranks lowest and does not fit the target of this step."""
+        import torch
+
+        hidden = recurrent_masks(model)
+        masks = [*model.masks.values(), *hidden]
+        stayed = [
+            mask.chosen if mask.chosen is not None else torch.ones(mask.units, dtype=torch.bool) for mask in masks
+        ]
+        scores = {name: self.score(mask) for name, mask in model.masks.items()}
+        stays = self.fitting(model, scores, [self.score(mask) for mask in hidden], stayed)
+        for mask, keep in zip(masks, stays, strict=True):
+            mask.chosen = keep
+
+    def expected_weights(self, model: nn.MaskedNetwork) -> float:
+        """How many weights the masks, as they are, may be expected to leave."""
+        import numpy as np
+
+        stay = np.ones(len(model.graph.fixed) + 1)
+        for units in model.sets:
+            stay[list(units.labels)] = model.masks[units.name].expected().cpu().numpy()
+        hidden = [float(mask.expected().sum()) for mask in recurrent_masks(model)]
+        return nn.track_sizes(model).weights(stay, hidden or None)
+
+    def score(self, mask: Module) -> Tensor:
+        """What ranks the units of all masks, (units,)."""
+        return mask.alpha().detach().cpu()
+
+    @without_gradients
+    def choose(self, model: nn.MaskedNetwork) -> None:
+        """At the end of compression: with a ratio decide what stays; note what readers should know of the masks."""
+        masks = [*model.masks.values(), *recurrent_masks(model)]
+        if self.settings.ratio:
+            self.controller.target = self.controller.budget
+            self.select(model)
+        elif all(bool(mask.keep().all()) for mask in masks):
+            self.notes.append(f"removed nothing: give a larger {self.weight_setting}, or a ratio")
+        if note := self.unconverged():
+            self.notes.append(note)
+
+    def unconverged(self) -> str | None:
+        """Why the masks cannot have converged, if so."""
+        return unconverged(self.settings.mask_learning_rate, self.mask_clock().steps)
+
+    def observe(self, model: Module) -> dict[str, float]:
+        if not isinstance(model, nn.MaskedNetwork):
+            return {}
+        alive = nn.track_sizes(model).alive({name: mask.keep() for name, mask in model.masks.items()})
+        hidden = [float(mask.keep().sum()) for mask in recurrent_masks(model)]
+        kept = {"kept_weights": round(nn.track_sizes(model).weights(alive, hidden or None))}
+        return kept | (self.controller.columns() if self.settings.ratio else {})
+
+
+def recurrent_masks(model: nn.MaskedNetwork) -> list[Any]:
+    """The masks on the hidden units of the recurrent part, one for each layer; none if there is no such part."""
+    return model.network.recurrent.masks() if isinstance(model.network, nn.FrameRecurrent) else []
+
+
+def too_small(task: TaskInfo, settings: NetworkSettings, ratio: float | None) -> str | None:
+    """Why no network of one unit a layer is small enough for the ratio; None if there is one, or no ratio."""
+    if ratio is None:
+        return None
+    narrow = settings.shared().model_copy(update={"width": 1e-9, "recurrent": settings.recurrent and 1})
+    least = dense_closed_form(task, narrow)["weights"]
+    if settings.network == "lenet_300_100":
+        least -= task.inputs - 1  # pixels go as well
+    dense = dense_closed_form(task, settings)["weights"]
+    return unreachable(task, ratio, dense, least, "layers of one unit", "weights")
 
 
 def decayed_groups(parameters: list[Parameter], weight_decay: float | None) -> list[dict[str, Any]]:

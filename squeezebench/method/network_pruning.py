@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from squeezebench import nn
 from squeezebench.method.base import Stage
 from squeezebench.method.dense import dense_classifier, dense_closed_form
-from squeezebench.method.masked import DecaySettings, MaskedMethod, MaskedSettings, decayed_groups, example
+from squeezebench.method.masked import (
+    DecaySettings,
+    MaskedMethod,
+    MaskedSettings,
+    decayed_groups,
+    example,
+    too_small,
+)
 from squeezebench.method.start import DenseMethod, FromDense
+from squeezebench.method.target import TargetSettings, budget_of, largest
 from squeezebench.method.unit_pruning import kept_count
 from squeezebench.schema.kind import Kind
 from squeezebench.schema.models import TaskInfo
@@ -24,25 +32,32 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 
+FINE = 10_000  # parts of a layer that a ratio is looked for in
+
+
 def example_of(network: Module) -> Tensor:
     """One image for `network`, (1, 1, D), where its weights are."""
     return example(network.inputs).to(next(network.parameters()).device)
 
 
-class PartSettings(DecaySettings):
+class PartSettings(TargetSettings, DecaySettings):
     """How much of each set of coupled channels stays."""
 
     keep: float = setting(
-        0.5, "part of the units or channels of each layer that is kept", search=(0.02, 0.9), gt=0, le=1
+        0.5, "part of the units or channels of each layer kept, if no ratio is given", search=(0.02, 0.9), gt=0, le=1
     )
-    keep_inputs: float = setting(1.0, "part of the pixels kept, of LeNet-300-100", search=(0.05, 1.0), gt=0, le=1)
+    keep_inputs: float = setting(
+        1.0, "part of the pixels kept, of LeNet-300-100, if no ratio is given", search=(0.05, 1.0), gt=0, le=1
+    )
     start_share: float = setting(0.3, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
 
 
 class PartMethod(FromDense, DenseMethod):
-    """Base of the methods that keep the settings `keep` of the units of each layer, and `keep_inputs` of the pixels.
+    """Base of the methods that keep a given part of the units of each layer, and of the pixels of LeNet-300-100.
 
-    Elements of a flattened map are not chosen by themselves; they go with their channel.
+    The parts are the settings `keep` and `keep_inputs`. With a `ratio` they are one number, the largest that fits, and
+    layers get one unit more in turn so far as that fits too. Elements of a flattened map are not chosen by themselves;
+    they go with their channel.
     """
 
     kinds: ClassVar[tuple[Kind, ...]] = ("image",)
@@ -52,25 +67,61 @@ class PartMethod(FromDense, DenseMethod):
 
     @classmethod
     def inactive_settings(cls, settings: PartSettings) -> tuple[str, ...]:
+        if settings.ratio:
+            return ("keep", "keep_inputs")
         return () if settings.network == "lenet_300_100" else ("keep_inputs",)
+
+    @classmethod
+    def initial_trial(cls, ratio: float | None) -> dict[str, Any]:
+        return {} if ratio is None else {"ratio": ratio}
+
+    def skip(self, task: TaskInfo) -> str | None:
+        return super().skip(task) or too_small(task, self.settings, self.settings.ratio)
 
     def parameter_groups(self, model: Module) -> list[dict[str, Any]]:
         return decayed_groups(list(model.parameters()), self.settings.weight_decay)
 
     def closed_form(self, task: TaskInfo) -> dict[str, int]:
-        masked = nn.MaskedNetwork(dense_classifier(task, self.settings), example(task.inputs))
-        count = self.counts(nn.UnitGroups(masked.network, masked.graph))
-        first = {one.name: nn.chosen(slice(count.get(one.name, one.width)), one.width) for one in masked.sets}
-        left = nn.track_sizes(masked).sizes(nn.track_sizes(masked).alive(first))
-        return dense_closed_form(task, self.settings) | {"weights": left.weights}
+        followed = nn.MaskedNetwork(dense_classifier(task, self.settings), example(task.inputs), sets=())
+        return dense_closed_form(task, self.settings) | {"weights": _weights(followed, self.counts(followed))}
 
-    def counts(self, groups: nn.UnitGroups, left: float = 0.0) -> dict[str, int]:
-        """How many channels of each set stay, at least one; `left`: part of the removal that is still to come."""
-        pixels, elements = groups.inputs(), groups.elements()
+    def counts(self, followed: nn.MaskedNetwork) -> dict[str, int]:
+        """How many channels of each set stay, at least one; followed: the dense network with its coupled channels."""
         s = self.settings
-        keep, keep_inputs = (part + (1 - part) * left for part in (s.keep, s.keep_inputs))
-        chosen = [units for units in groups.graph.sets if units.name not in elements]
-        return {units.name: kept_count(units.width, keep_inputs if units.name in pixels else keep) for units in chosen}
+        if s.ratio is None:
+            return _parts(followed, s.keep, s.keep_inputs)
+        whole = _parts(followed, 1.0, 1.0)
+        budget = budget_of(_weights(followed, whole), s.ratio)
+
+        def size(part: int) -> int:
+            return _weights(followed, _parts(followed, part / FINE, part / FINE))
+
+        part = largest(size, budget, FINE) / FINE
+        counts = _parts(followed, part, part)
+        waiting = list(counts)
+        while waiting:
+            name = waiting.pop(0)
+            more = counts | {name: counts[name] + 1}
+            if more[name] <= whole[name] and _weights(followed, more) <= budget:
+                counts = more
+                waiting.append(name)
+        return counts
+
+
+def _parts(followed: nn.MaskedNetwork, keep: float, keep_inputs: float) -> dict[str, int]:
+    """How many channels of each set these parts are."""
+    groups = nn.unit_groups(followed)
+    pixels, elements = groups.inputs(), groups.elements()
+    chosen = [units for units in groups.graph.sets if units.name not in elements]
+    return {units.name: kept_count(units.width, keep_inputs if units.name in pixels else keep) for units in chosen}
+
+
+def _weights(followed: nn.MaskedNetwork, counts: dict[str, int]) -> int:
+    """Weights of the network that keeps so many channels of each set."""
+    widths = {units.name: units.width for units in followed.graph.sets}
+    first = {name: nn.chosen(slice(count), widths[name]) for name, count in counts.items()}
+    tracker = nn.track_sizes(followed)
+    return tracker.sizes(tracker.alive(first)).weights
 
 
 class OneShotMethod(PartMethod):
@@ -85,15 +136,16 @@ class OneShotMethod(PartMethod):
 
     def load_dense(self, model: Module, dense: Module) -> Module:
         one = example_of(dense)
-        groups = nn.UnitGroups(dense, nn.follow(dense, one))
-        scores, count = groups.of(self.scores(groups)), self.counts(groups)
+        followed = nn.MaskedNetwork(dense, one, sets=())
+        groups = nn.unit_groups(followed)
+        scores, count = groups.of(self.scores(groups)), self.counts(followed)
         return nn.select_channels(dense, {name: nn.largest(scores[name], kept) for name, kept in count.items()}, one)
 
 
 class GatedSettings(MaskedSettings):
     """How long the masks are trained."""
 
-    ramp: float = setting(0.3, "part of compression over which the penalty rises from 0", ge=0, lt=1)
+    ramp: float = setting(0.3, "part of compression over which the penalty rises from 0 (no ratio)", ge=0, lt=1)
     compress_share: float = setting(0.6, "part of the remaining epochs under masks; the rest fine-tunes", gt=0, lt=1)
 
 
@@ -119,13 +171,11 @@ class GatedMethod(MaskedMethod):
 
     def penalty(self, model: Module) -> Tensor | float:
         s, clock = self.settings, self.clock
-        return s.strength * clock.ramp(s.ramp) / clock.examples * sum(self.cost(mask) for mask in model.masks.values())
-
-    def observe(self, model: Module) -> dict[str, float]:
-        if not isinstance(model, nn.MaskedNetwork):
-            return {}
-        kept = {name: mask.keep() for name, mask in model.masks.items()}
-        return {"kept_weights": nn.track_sizes(model).sizes(nn.track_sizes(model).alive(kept)).weights}
+        weight = self.weight if s.ratio else self.weight * clock.ramp(s.ramp)
+        return weight / clock.examples * sum(self.cost(mask) for mask in model.masks.values())
 
     def end_stage(self, model: Module, stage: Stage) -> Module:
-        return nn.compact_network(model) if stage.name == "compress" else model
+        if stage.name != "compress":
+            return model
+        self.choose(model)
+        return nn.compact_network(model)

@@ -20,12 +20,18 @@ from typing import TYPE_CHECKING, Any
 from pydantic import PositiveFloat
 
 from squeezebench.method.base import Clock
-from squeezebench.schema.models import TaskInfo
+from squeezebench.nn.rnn.closed_form import closed_form
+from squeezebench.schema.models import RecurrentSettings, TaskInfo
 from squeezebench.schema.settings import Settings, setting
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+GAIN = 20.0  # by how much log multiplier rises in a stage whose size is e times its target
+DAMPING = 3.0  # by how much log weight exceeds it meanwhile
+SETTLED = 0.8  # part of the stage in which the target falls to the budget
+SPAN = 12.0  # log multiplier stays so near to its first value: a target out of reach does not wind it up
+CHANGES = ("weight", "multiplier", "size", "target")  # attributes of a controller that change
 CLOSE = 0.98  # part of the budget from which `within_budget` no longer looks for something that still fits
 TRIES = 64  # how many of the candidates it asks for
 
@@ -41,6 +47,24 @@ class TargetSettings(Settings):
 def budget_of(dense: int, ratio: float) -> int:
     """The largest size that is at least `ratio` times smaller than `dense`."""
     return int(dense / ratio + 1e-9)
+
+
+def recurrent_size(inputs: int, units: int | Sequence[int], settings: RecurrentSettings) -> int:
+    """`lstm_total` of plain layers on `inputs` inputs; `units`: of each layer, or of all of them."""
+    hidden = [units] * settings.layers if isinstance(units, int) else list(units)
+    return closed_form(inputs, hidden, settings.cell)["lstm_total"]
+
+
+def largest(size: Callable[[int], int], budget: int, highest: int) -> int:
+    """The largest number up to `highest` whose `size` is within the budget, 0 if that of 1 is larger.
+
+    size: must not fall as the number rises.
+    """
+    low = 0
+    while low < highest:
+        middle = (low + highest + 1) // 2
+        low, highest = (middle, highest) if size(middle) <= budget else (low, middle - 1)
+    return low
 
 
 def unreachable(
@@ -61,45 +85,45 @@ def unreachable(
 class SizeController:
     """Dual ascent on the logarithm of a penalty's weight, so that an expected size follows a falling target.
 
-    Minimise the loss subject to size <= target: the weight of the penalty is the constraint's multiplier, and each
-    step raises or lowers it by what the constraint is violated (GECO, Rezende and Viola, "Taming VAEs", 2018),
+    Minimise the loss subject to size <= target: the weight of the penalty is the constraint's multiplier. Each step
+    moves the multiplier by what the constraint is violated (GECO, Rezende and Viola, "Taming VAEs", 2018), and the
+    weight adds the violation itself, as the augmented Lagrangian does (method of multipliers; without it the weight
+    would only fall again after everything is gone, because masks take many steps to follow):
 
-        log weight += gain / steps * clip(log(size / target), -1, 1),
+        excess = log(size / target), cut to [-1, 1]
+        log multiplier += GAIN / steps * excess
+        log weight = log multiplier + DAMPING * excess
 
-    in logarithms because sizes and useful weights both span decades. The target falls from `dense` to `budget` on a
-    log scale while the first `settled` part of the stage passes, and stays there.
+    in logarithms because sizes and useful weights both span decades. The target falls from `dense` to `budget` on a log
+    scale while the first part SETTLED of the stage passes, and stays there.
 
     The object keeps all that changes in `state_dict`, so that a method may hold it in an attribute (see Method).
     """
 
-    def __init__(
-        self, dense: float, budget: float, weight: float, gain: float = 40.0, settled: float = 0.8, span: float = 12.0
-    ) -> None:
-        """weight: the first one. gain: by how much log weight rises in a stage whose size is e times its target.
-
-        span: log weight stays so near to its first value, so that a target out of reach does not wind it up.
-        """
-        self.dense, self.budget = float(dense), float(max(1.0, budget))
-        self.first, self.gain, self.settled, self.span = weight, gain, settled, span
-        self.weight, self.size, self.target = weight, self.dense, self.dense
+    def __init__(self, dense: float, budget: float, weight: float) -> None:
+        """weight: the first one."""
+        self.dense, self.budget, self.first = float(dense), max(1.0, float(budget)), weight
+        self.weight, self.multiplier, self.size, self.target = weight, weight, self.dense, self.dense
 
     def update(self, size: float, clock: Clock) -> None:
         """After a step of the stage that compresses, at which `size` is expected of the masks as they are."""
-        done = min(1.0, (clock.step + 1) / max(1, clock.steps) / self.settled)
+        done = min(1.0, (clock.step + 1) / max(1, clock.steps) / SETTLED)
         self.size, self.target = float(size), self.dense * (self.budget / self.dense) ** done
-        excess = log(max(self.size, 1.0) / self.target)
-        moved = log(self.weight / self.first) + self.gain / max(1, clock.steps) * min(1.0, max(-1.0, excess))
-        self.weight = self.first * exp(min(self.span, max(-self.span, moved)))
+        excess = min(1.0, max(-1.0, log(max(self.size, 1.0) / self.target)))
+        moved = log(self.multiplier / self.first) + GAIN / max(1, clock.steps) * excess
+        self.multiplier = self.first * exp(min(SPAN, max(-SPAN, moved)))
+        self.weight = self.multiplier * exp(DAMPING * excess)
 
     def columns(self) -> dict[str, float]:
         """Its trajectory, for `Method.observe`."""
         return {"penalty_weight": self.weight, "expected_size": self.size, "target_size": self.target}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"weight": self.weight, "size": self.size, "target": self.target}
+        return {name: getattr(self, name) for name in CHANGES}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.weight, self.size, self.target = state["weight"], state["size"], state["target"]
+        for name in CHANGES:
+            setattr(self, name, state[name])
 
 
 def within_budget(

@@ -7,8 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, PositiveInt
 
 from squeezebench import nn
+from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier
 from squeezebench.method.start import FromDense
+from squeezebench.method.target import TargetSettings, budget_of, recurrent_size, unreachable
 from squeezebench.nn.rnn.closed_form import closed_form
 from squeezebench.schema.models import RecurrentSettings, TaskInfo
 from squeezebench.schema.settings import setting
@@ -35,10 +37,11 @@ class TensorSettings(RecurrentSettings):
     compact_to: Literal["cores", "dense", "smaller"] = setting("smaller", "form of the map in the compact network")
 
 
-def choice(kind: str, settings: TensorSettings) -> nn.MapChoice:
-    """The map that `settings` describe."""
+def choice(kind: str, settings: TensorSettings, budget: int | None = None) -> nn.MapChoice:
+    """The map that `settings` describe; `budget`: instead of theirs."""
     own = ("in_modes", "hidden_modes", "order", "rank", "budget", "ring_rank", "inner_rank", "blocks")
-    return nn.MapChoice(kind, **{name: getattr(settings, name) for name in own if hasattr(settings, name)})
+    given = {name: getattr(settings, name) for name in own if hasattr(settings, name)}
+    return nn.MapChoice(kind, **(given if budget is None else given | {"budget": budget}))
 
 
 def tensorise(
@@ -65,26 +68,66 @@ def unfit(task: TaskInfo, chosen: nn.MapChoice, settings: TensorSettings, inputs
     return None
 
 
-class TensorMethod(FromDense):
-    """Base of TT-, TR-, BT-, HT-LSTM: the input-to-hidden map of all gates is one tensor network, U stays dense."""
+class RatioOfMap(Method):
+    """Base of the methods whose size is that of one map in tensor form and of parts that stay as they are.
+
+    With `ratio` the map gets what the budget leaves beside those parts, and takes the largest rank that fits.
+    """
 
     kind: ClassVar[str]
+    beside: ClassVar[str] = "hidden-to-hidden and biases"  # what stays as it is
 
-    class Settings(TensorSettings):
-        start: Literal["scratch", "dense"] = setting("scratch", "random cores, or the decomposed dense pretraining")
+    def map_inputs(self, inputs: int) -> int:
+        """The inputs of the map, of a layer that reads `inputs`."""
+        return inputs
+
+    def rest(self, inputs: int) -> int:
+        """The size of what stays as it is."""
+        return closed_form(inputs, [self.settings.hidden] * self.settings.layers, self.settings.cell, 0)["lstm_total"]
+
+    def choice(self, inputs: int) -> nn.MapChoice:
+        """The map for a layer that reads `inputs`. With a ratio its budget is at least 1, for `skip` to measure."""
+        s = self.settings
+        if s.ratio is None:
+            return choice(self.kind, s)
+        return choice(self.kind, s, max(1, budget_of(recurrent_size(inputs, s.hidden, s), s.ratio) - self.rest(inputs)))
 
     @classmethod
-    def inactive_settings(cls, settings: TensorSettings) -> tuple[str, ...]:
-        return ("rank",) if settings.budget else ()
+    def inactive_settings(cls, settings: Any) -> tuple[str, ...]:
+        return ("rank",) if settings.budget or settings.ratio else ()
+
+    @classmethod
+    def initial_trial(cls, ratio: float | None) -> dict[str, Any]:
+        return {} if ratio is None else {"ratio": ratio}
 
     def skip(self, task: TaskInfo) -> str | None:
-        return super().skip(task) or unfit(task, choice(self.kind, self.settings), self.settings, task.inputs)
+        s, read = self.settings, self.map_inputs(task.inputs)
+        smallest = choice(self.kind, s.model_copy(update={"budget": None, "rank": 1}))
+        if reason := super().skip(task) or unfit(task, smallest if s.ratio else self.choice(task.inputs), s, read):
+            return reason
+        if s.ratio is None:
+            return None
+        dense, gates = recurrent_size(task.inputs, s.hidden, s), len(nn.cell_of(s.cell).gates)
+        cores = smallest.count(read, s.hidden, gates)
+        least = self.rest(task.inputs) + self.stored(cores, gates * s.hidden * task.inputs)
+        return unreachable(task, s.ratio, dense, least, f"{self.beside}, and a map of rank 1,")
+
+    def stored(self, cores: int, dense: int) -> int:
+        """What the map stores in the compact network, `cores` numbers as cores and `dense` as a matrix."""
+        return {"cores": cores, "dense": dense, "smaller": min(cores, dense)}[self.settings.compact_to]
+
+
+class TensorMethod(RatioOfMap, FromDense):
+    """Base of TT-, TR-, BT-, HT-LSTM: the input-to-hidden map of all gates is one tensor network, U stays dense."""
+
+    class Settings(TargetSettings, TensorSettings):
+        start: Literal["scratch", "dense"] = setting("scratch", "random cores, or the decomposed dense pretraining")
 
     def build(self, task: TaskInfo):
-        return tensorise(dense_classifier(task, self.settings), choice(self.kind, self.settings))
+        return tensorise(dense_classifier(task, self.settings), self.choice(task.inputs))
 
     def load_dense(self, model, dense):
-        return tensorise(dense, choice(self.kind, self.settings), from_weights=True)
+        return tensorise(dense, self.choice(dense.inputs), from_weights=True)
 
     def compact(self, model):
         return nn.keep_smaller(model, self.settings.compact_to)
@@ -92,6 +135,6 @@ class TensorMethod(FromDense):
     def closed_form(self, task: TaskInfo) -> dict[str, int]:
         s = self.settings
         gates = len(nn.cell_of(s.cell).gates)
-        cores, dense = choice(self.kind, s).count(task.inputs, s.hidden, gates), gates * s.hidden * task.inputs
-        kept = {"cores": cores, "dense": dense, "smaller": min(cores, dense)}[s.compact_to]
+        cores, dense = self.choice(task.inputs).count(task.inputs, s.hidden, gates), gates * s.hidden * task.inputs
+        kept = self.stored(cores, dense)
         return closed_form(task.inputs, [s.hidden] * s.layers, s.cell, input_to_hidden=kept)

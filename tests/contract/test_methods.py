@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from squeezebench.cli.main import main
 from squeezebench.engine.measurement.counts import count
 from squeezebench.engine.measurement.macs import macs
 from squeezebench.method import Method, RecurrentSettings, dense_classifier, dense_closed_form
@@ -23,7 +24,9 @@ from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.tools.check_method import (
     CHECKS,
     Case,
+    case_of,
     check_method,
+    leaves_global_state,
     resumes,
     same_seed_same_bits,
 )
@@ -70,9 +73,14 @@ OWN = {
             "layers": 2,
         },
         "eq15": {"scale": "eq15"},
-        "released": {"scale": "released"},
+        "released": {"scale": "released", "mask_weight_decay": 5e-4},
+        "ratio": {"ratio": 3},
+        "ratio two layers": {"ratio": 3, "layers": 2},
+        "ratio group lasso": {"ratio": 3, "group_lasso": 0.05},
     },
     "itpcc_lstm": {
+        "ratio": {"ratio": 3},
+        "ratio residual": {"ratio": 3, "residual": True, "layers": 2},
         "units only": {"mask_features": False},
         "prunes": {"gamma": 10.0, "mask_learning_rate": 0.25},
         "residual prunes": {"residual": True, "layers": 2, "gamma": 10.0, "mask_learning_rate": 0.25},
@@ -81,8 +89,10 @@ OWN = {
     "iss": {
         "element": {"definition": "element", "threshold": 0.05},
         "element two layers": {"definition": "element", "threshold": 0.05, "layers": 2},
-        "scratch": {"start": "scratch"},
-        "prunes": {"strength": 1.0, "threshold": 9.0},
+        "subgradient": {"step": "subgradient", "sgd_learning_rate": 0.1},
+        "ratio": {"ratio": 3},
+        "ratio two layers": {"ratio": 3, "layers": 2},
+        "prunes": {"strength": 30.0, "threshold": 9.0},
     },
     "magnitude": {
         "inputs": {"keep_inputs": 0.5},
@@ -94,8 +104,19 @@ OWN = {
         "element segments": {"structure": "element", "front": "segments"},
         "keeps all": {"keep": 1.0},
         "element keeps all": {"structure": "element", "keep": 1.0},
+        "ratio": {"ratio": 3},
+        "ratio element": {"ratio": 3, "structure": "element"},
     },
+    "distillation": {"width": {"width": 3}, "labels only": {"weight": 0.0}},
+    "lottery_ticket": {
+        "ratio": {"ratio": 3},
+        "rounds": {"ratio": 3, "rounds": 2, "rewind_steps": 2, "keep_inputs": 0.5, "layers": 2},
+    },
+    "low_rank": {"ratio": {"ratio": 3}},
+    "tt_lstm": {"ratio": {"ratio": 1.2}},
+    "fdht_lstm": {"ratio": {"ratio": 2}},
     "random_units": {
+        "ratio": {"ratio": 3},
         "inputs": {"keep_inputs": 0.5},
         "inputs segments": {"keep_inputs": 0.5, "front": "segments"},
     },
@@ -115,21 +136,14 @@ OWN = {
     },
     "itpcc": {
         "prunes": {"network": "resnet_20", "width": 0.2, "gamma": 30.0, "mask_learning_rate": 0.9},
-        "prunes video": {"width": 0.1, "recurrent": 8, "gamma": 30.0, "mask_learning_rate": 0.9},
+        "prunes video": {"width": 0.1, "recurrent": 8, "ratio": 3},
     },
     "group_lasso_network": {
-        "prunes": {"strength": 0.01, "learning_rate": 3.0, "threshold": 0.05, "width": 0.1},
-        "prunes vgg": {
-            "network": "vgg_8",
-            "width": 0.2,
-            "strength": 0.01,
-            "learning_rate": 3.0,
-            "threshold": 0.02,
-            "start": "scratch",
-        },
+        "prunes": {"ratio": 4, "width": 0.1},
+        "prunes vgg": {"network": "vgg_8", "width": 0.2, "strength": 3.0, "start": "scratch"},
     },
     "l0_network": {
-        "prunes": {"strength": 0.3, "mask_learning_rate": 0.5, "width": 0.1},
+        "prunes": {"ratio": 4, "width": 0.1},
         "prunes vgg": {
             "network": "vgg_8",
             "width": 0.2,
@@ -143,7 +157,7 @@ OWN = {
     "random_network": {"pixels": {"keep_inputs": 0.4, "width": 0.1}},
     "vibnet": {
         "prunes": {"beta": 30.0, "mask_learning_rate": 0.25, "width": 0.1},
-        "prunes in pieces": {"beta": 30.0, "mask_learning_rate": 0.25, "width": 0.1, "pieces": 2},
+        "prunes in pieces": {"ratio": 4, "width": 0.1, "pieces": 2},
         "limits": {"limit_weights": 30, "limit_neurons": 70, "pieces": 2, "every": 2, "width": 0.1},
         "limits weigh": {"limit_macs": 100, "weighting": "limits", "every": 2, "width": 0.1},
         "scratch": {"start": "scratch"},
@@ -155,11 +169,12 @@ OWN = {
 }
 
 
-TRAINS_AGAIN = (same_seed_same_bits, resumes)  # three to four trainings; the other checks share one
+TRAINS_AGAIN = (leaves_global_state, same_seed_same_bits, resumes)  # four trainings; the others share one
 AGAIN = {  # instead of the defaults: variants with more stages, noise or state
-    "vib_lstm": ("first_batch", "prunes vectors two layers"),
-    "itpcc_lstm": ("residual prunes",),
+    "vib_lstm": ("first_batch", "prunes vectors two layers", "ratio group lasso"),
+    "itpcc_lstm": ("ratio residual",),
     "iss": ("prunes",),
+    "lottery_ticket": ("rounds",),
     "magnitude": ("element two layers",),
     "skip_sideways": ("narrow",),
     "itpcc": ("prunes video",),
@@ -461,6 +476,31 @@ class NotesStepsInItsHistory(Good):
         return {"asked": COUNTED[0]}
 
 
+class SeedsInBuild(Good):
+    """Starts every seed from equal weights, and leaves no trace: fork_rng puts the generator back."""
+
+    def build(self, task):
+        with torch.random.fork_rng():
+            torch.manual_seed(42)
+            return super().build(task)
+
+
+class TakesAllCores(Good):
+    """Changes how torch computes for every method that comes after it."""
+
+    def after_step(self, model):
+        torch.set_num_threads(3)
+
+
+class SeedsAndDraws(Good):
+    """Seeds NumPy's generator and draws from it, so that its state is no fresh one."""
+
+    def end_stage(self, model, stage):
+        np.random.seed(1)
+        np.random.normal(size=2000)
+        return super().end_stage(model, stage)
+
+
 class NoDocstring(Good):
     pass
 
@@ -496,6 +536,9 @@ WRONG = {  # class -> (the check that must fail, what it must say)
     RootOfZero: ("penalty_is_differentiable", "gradient of head.weight is not finite"),
     WrongFormula: ("counts_agree", "closed form"),
     NotSavedFully: ("survives_saving", "logits changed"),
+    SeedsInBuild: ("draws_weights_from_the_seed", "build() gives the same layers.0"),
+    TakesAllCores: ("leaves_global_state", "after_step() changes torch's number of threads from 1 to 3"),
+    SeedsAndDraws: ("leaves_global_state", "end_stage() seeds NumPy's generator: the engine seeds"),
     KeepsAGlobal: ("resumes", "is another: what changes in training belongs in"),
     KeepsAnObject: ("resumes", "cannot be interrupted: good: self.mean holds a Mean: keep plain values and tensors"),
     NotesStepsInItsHistory: ("resumes", "after an interruption history differs"),
@@ -545,18 +588,42 @@ def test_every_check_is_seen_to_fail():
     assert {check for check, _ in WRONG.values()} == {check.__name__ for check in CHECKS}
 
 
-def test_check_method_goes_on_after_a_failure(tmp_path):
+def test_check_method_stops_at_the_first_problem_and_says_which_hook_to_override(tmp_path):
     path = tmp_path / "broken_formula.py"
     path.write_text(
         '"""A method."""\nfrom squeezebench.method import Method, dense_classifier\n\n\n'
         'class Broken(Method):\n    """Counts nothing."""\n\n    title = paper = "broken"\n\n'
         "    def build(self, task):\n        return dense_classifier(task, self.settings)\n\n"
-        "    def closed_form(self, task):\n        raise RuntimeError('no formula')\n"
+        "    def closed_form(self, task):\n        return {'lstm_total': 3}\n"
     )
     found = dict(check_method(str(path)))
-    assert len(found) == len(CHECKS)
-    assert found.pop("counts agree") == "RuntimeError: no formula"
+    assert list(found) == [check.__name__.replace("_", " ") for check in CHECKS][: len(found)]
+    name, problem = found.popitem()
+    assert name == "counts agree" and "override closed_form(); None if there is no formula" in problem
     assert set(found.values()) == {None}
+
+
+def test_a_plugin_that_seeds_is_refused_by_hook_and_state(tmp_path, capsys):
+    path = tmp_path / "bad_seed.py"
+    path.write_text(
+        '"""A method."""\nimport random\n\nimport numpy as np\nimport torch\n\n'
+        "from squeezebench.method import Method, dense_classifier\n\ntorch.set_num_threads(2)\n\n\n"
+        'class BadSeed(Method):\n    """Its author fixes the seed."""\n\n    title = paper = "bad"\n\n'
+        "    def build(self, task):\n        torch.manual_seed(42)\n        np.random.seed(42)\n"
+        "        random.seed(42)\n        return dense_classifier(task, self.settings)\n"
+    )
+    subject = case_of(str(path))
+    with pytest.raises(AssertionError) as error:
+        leaves_global_state(subject)
+    for generator in ("torch's", "NumPy's", "Python's"):
+        assert f"build() seeds {generator} generator" in str(error.value)
+    assert "importing its file changes torch's number of threads from 1 to 2" in str(error.value)
+    assert main(["check", str(path)]) == 1
+    out = capsys.readouterr().out
+    assert "FAIL draws weights from the seed: build() gives the same " in out
+    assert "; build() seeds torch's generator; build() seeds NumPy's generator; build() seeds Python's" in out
+    assert out.splitlines()[-1].startswith("FAIL")  # nothing follows from the same cause
+    assert torch.get_num_threads() == 1
 
 
 def test_a_method_that_skips_the_contracts_task_says_so(tmp_path):

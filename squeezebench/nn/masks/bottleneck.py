@@ -7,6 +7,7 @@ Action Recognition" (WACV 2021), Eq. 3, 6, 9.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Literal
 
 import torch
@@ -23,14 +24,18 @@ class BottleneckMask(nn.Module):
         `per_sequence`: eps is drawn once per sequence and shared over time (the paper).
         `per_step`: a new eps at each time step.
         `first_batch`: eps is drawn in the first training forward only and z = mu from then on. This is what the
-        released code does. It has a degenerate optimum: without noise sigma no longer costs any data fit, so the
-        KL term grows sigma for free, alpha falls below every threshold and all units are pruned while the
-        training loss stays near 0. What is kept then depends on when one stops.
+        released code does. Without noise sigma costs no data fit, so what moves log sigma^2 is the KL term and
+        the optimiser. With the released one, whose weight decay of 5e-4 is part of the gradient, the decay
+        outweighs the KL term by far: log sigma^2 settles near 0, and what stays is what has |mu| > 1. Without
+        the decay the KL term widens sigma until everything is removed, while the training loss stays near 0.
     evaluate_with
         `mean`: z = mu on kept units, 0 elsewhere (VIBNet). `hard`: z = 1 on kept units, 0 elsewhere (the released
         VIB-LSTM code, although training multiplies by mu).
     threshold
         A unit is kept iff alpha = mu^2 / sigma^2 > threshold (Eq. 9, 14).
+    loudest
+        log sigma^2 from which the noise itself no longer grows (alpha and the KL term do not know it). A mask z_f on a
+        forget gate multiplies the cell state at every step: of a unit that is lost, z_f^T would overflow.
     """
 
     def __init__(
@@ -41,8 +46,10 @@ class BottleneckMask(nn.Module):
         threshold: float = 1.0,
         initial_log_var: float = -9.0,
         spread: float = 0.01,
+        loudest: float = inf,
     ):
         super().__init__()
+        self.loudest = loudest
         self.noise, self.evaluate_with, self.threshold = noise, evaluate_with, threshold
         self.mu = nn.Parameter(1.0 + spread * torch.randn(units))
         self.log_var = nn.Parameter(initial_log_var + spread * torch.randn(units))
@@ -63,17 +70,20 @@ class BottleneckMask(nn.Module):
             return self.chosen.to(self.mu.device)
         return self.alpha().detach() > self.threshold
 
-    def expected(self) -> Tensor:
+    def expected(self, alpha: Tensor | None = None) -> Tensor:
         """How likely each unit is to stay, in (0, 1), (units,): alpha / (alpha + threshold), 1/2 at the threshold.
 
-        With a threshold of 1 it is the signal's part of the unit's power, mu^2 / (mu^2 + sigma^2).
+        With a threshold of 1 it is the signal's part of the unit's power, mu^2 / (mu^2 + sigma^2). alpha: instead of
+        the mask's own, if several masks decide together.
         """
-        alpha = self.alpha().detach()
-        return alpha / (alpha + self.threshold)
+        alpha = self.alpha().detach() if alpha is None else alpha
+        expected = alpha / (alpha + self.threshold)
+        return expected if self.chosen is None else expected * self.chosen.to(expected)
 
     def kl(self) -> Tensor:
         """sum_j log(1 + mu_j^2 / sigma_j^2), the KL term of Eq. 6 without beta (and without the dropped 1/2)."""
-        return torch.log1p(self.alpha()).sum()
+        kl = torch.log1p(self.alpha())
+        return kl.sum() if self.chosen is None else (kl * self.chosen.to(kl)).sum()
 
     def deterministic(self) -> Tensor:
         """The mask at evaluation, (units,)."""
@@ -84,12 +94,16 @@ class BottleneckMask(nn.Module):
         """The mask of one forward pass: (units,) where deterministic, (batch, units), or (steps, batch, units)."""
         if not self.training:
             return self.deterministic()
+        z = self._drawn(batch, steps)
+        return z if self.chosen is None else z * self.chosen.to(z)
+
+    def _drawn(self, batch: int, steps: int) -> Tensor:
         if self.noise == "first_batch" and self.noise_drawn:
             return self.mu
         self.noise_drawn = True
         shape = (steps, batch, self.units) if self.noise == "per_step" else (batch, self.units)
         eps = torch.randn(shape, device=self.mu.device, dtype=self.mu.dtype)
-        return torch.addcmul(self.mu, (0.5 * self.log_var).exp(), eps)
+        return torch.addcmul(self.mu, (0.5 * self.log_var.clamp(max=self.loudest)).exp(), eps)
 
 
 def split_mask_parameters(

@@ -32,6 +32,7 @@ class HardConcreteGate(nn.Module):
         self.threshold = threshold
         self.log_alpha = nn.Parameter(log(1 - dropped) - log(dropped) + spread * torch.randn(units))
         self.register_buffer("size", torch.ones(units))
+        self.chosen: Tensor | None = None  # which units stay, if that is not left to the threshold
 
     @property
     def units(self) -> int:
@@ -43,16 +44,24 @@ class HardConcreteGate(nn.Module):
 
     def expected_weights(self) -> Tensor:
         """sum_j |g_j| P(z_j > 0): expected number of weights behind open gates."""
-        return (self.size * self.open()).sum()
+        return self._of_chosen(self.size * self.open()).sum()
 
     def deterministic(self) -> Tensor:
         """The gate at evaluation (Eq. 13), 0 on units that go, (units,)."""
-        gate = _stretched(torch.sigmoid(self.log_alpha))
-        return gate * (gate > self.threshold)
+        return _stretched(torch.sigmoid(self.log_alpha)) * self.keep()
 
     def keep(self) -> Tensor:
         """Which units stay, bool (units,)."""
-        return self.deterministic().detach() > 0
+        if self.chosen is not None:
+            return self.chosen.to(self.log_alpha.device)
+        return _stretched(torch.sigmoid(self.log_alpha.detach())) > self.threshold
+
+    def expected(self) -> Tensor:
+        """How likely each unit is to stay, (units,): `open`, without its gradient."""
+        return self._of_chosen(self.open().detach())
+
+    def _of_chosen(self, values: Tensor) -> Tensor:
+        return values if self.chosen is None else values * self.chosen.to(values)
 
     def forward(self, batch: int, steps: int) -> Tensor:
         """The gates of one forward pass: (batch, units), at evaluation (units,)."""
@@ -60,7 +69,7 @@ class HardConcreteGate(nn.Module):
             return self.deterministic()
         u = torch.rand(batch, self.units, device=self.log_alpha.device, dtype=self.log_alpha.dtype)
         u = u.clamp(1e-6, 1 - 1e-6)
-        return _stretched(torch.sigmoid((u.log() - torch.log1p(-u) + self.log_alpha) / TEMPERATURE))
+        return self._of_chosen(_stretched(torch.sigmoid((u.log() - torch.log1p(-u) + self.log_alpha) / TEMPERATURE)))
 
 
 def _stretched(s: Tensor) -> Tensor:
@@ -76,9 +85,19 @@ class LogUniformMask(BottleneckMask):
     def __init__(self, units: int, threshold: float = exp(-3), **more):
         super().__init__(units, threshold=threshold, **more)
 
+    def expected(self, alpha: Tensor | None = None) -> Tensor:
+        """The signal's part of each unit's power, alpha / (alpha + 1), (units,).
+
+        The threshold is far below that: many units whose noise drowns them still pass it.
+        """
+        alpha = self.alpha().detach() if alpha is None else alpha
+        expected = alpha / (alpha + 1)
+        return expected if self.chosen is None else expected * self.chosen.to(expected)
+
     def kl(self) -> Tensor:
         """sum_j KL(N(mu_j, sigma_j^2) || log-uniform), (): the paper's approximation."""
-        return log_uniform_kl(self.log_var - (self.mu.square() + EPSILON).log()).sum()
+        kl = log_uniform_kl(self.log_var - (self.mu.square() + EPSILON).log())
+        return kl.sum() if self.chosen is None else (kl * self.chosen.to(kl)).sum()
 
 
 def log_uniform_kl(log_a: Tensor) -> Tensor:

@@ -32,6 +32,28 @@ def unit_group_lasso(model: RecurrentClassifier) -> Tensor:
     return torch.stack([(norms + 1e-8).sqrt().sum() for norms in unit_square_norms(model)]).sum()
 
 
+@torch.no_grad()
+def shrink_unit_groups(model: RecurrentClassifier, amount: float) -> None:
+    """The proximal step of `amount` * sum_k ||w_k||_2: ||w_k|| falls by `amount`, to 0 at the least.
+
+    For a single group w_k max(0, 1 - amount / ||w_k||) is the exact minimiser (Parikh & Boyd, "Proximal Algorithms",
+    2014, section 6.5.1). The groups overlap: an entry of U is in its row's group and in its column's, an entry of a
+    layer's W also in the group of the unit below that it reads. Such an entry is scaled by the factors of both its
+    units. To first order in `amount` this is the gradient step of the sum, and a group whose factor is 0 is exactly 0.
+    The input maps are dense matrices.
+    """
+    factors = [(1 - amount / norms.sqrt()).clamp(min=0.0) for norms in unit_square_norms(model)]
+    for number, layer in enumerate(model.layers):
+        of_unit, width = factors[number], layer.hidden
+        layer.input_map.weight.mul_(of_unit.repeat(len(layer.cell.gates))[:, None])
+        both = torch.outer(of_unit, of_unit)
+        both.diagonal().copy_(of_unit)  # the entry of a unit with itself is in one group
+        layer.hidden_map.weight.view(len(layer.cell.recurrent), width, width).mul_(both)
+        last = number + 1 == len(model.layers)
+        reader = model.head if last else model.layers[number + 1].input_map
+        reader.weight.mul_(of_unit)
+
+
 def input_square_norms(model: RecurrentClassifier) -> Tensor:
     """Sum of squares of each input's column in the first layer, (D,)."""
     return model.layers[0].input_map.dense().square().sum(0)

@@ -2,8 +2,8 @@
 
 Each cell says which masks remove a unit (`Cell.removing`) and which mask is a factor on the state (`Cell.state_gate`).
 The latter folds exactly into the columns that read h, and an input mask into the columns of the input map. All other
-masks sit inside the recursion of the cell and cannot be absorbed by a standard one: they become 1, and fine-tuning
-repairs the difference, or they stay as counted vectors (for an LSTM z_f, and z_i * z_g as one).
+masks sit inside the recursion of the cell: the closest standard cell absorbs them approximately (`Cell.absorb`), and
+fine-tuning starts from there, or they stay as counted vectors (for an LSTM z_f, and z_i * z_g as one).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.factorized.selected import SelectedMap
+from squeezebench.nn.masks.bottleneck import BottleneckMask
+from squeezebench.nn.pruning.absorb import GateRows
 from squeezebench.nn.pruning.groups import largest
 from squeezebench.nn.rnn.cells import Cell
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
@@ -120,41 +122,23 @@ def select_units(
     """A copy of `model` that has only the inputs `inputs` (d,) and the units `hidden[l]` (h_l,) of each layer.
 
     `inputs` None: all of them. map_form: what becomes of an input map in tensor form, see `_selected`.
-    Masks that fold exactly are folded; the others are dropped, or with `keep_factors` kept as fixed vectors.
+    Masks that fold exactly are folded; the cell absorbs the others as well as it can, or with `keep_factors` they are
+    kept as fixed vectors.
     """
     inputs = torch.arange(model.inputs) if inputs is None else inputs
-    before = model.input_mask.deterministic().detach() if model.input_mask is not None else None
-    reads, scale = inputs, before  # what the current layer reads, and the factor on it
+    reads = inputs  # what the current layer reads, and the factor on it
+    scale = model.input_mask.deterministic().detach() if model.input_mask is not None else None
     layers: list[RecurrentLayer] = []
     for layer, keep in zip(model.layers, hidden, strict=True):
-        masks = {k: m.deterministic().detach() for k, m in layer.gate_masks.items()}
-        fixed = {k: v.detach() for k, v in layer.factors.items()}
-        out = masks.pop(layer.cell.state_gate, None)  # folds into whatever reads h
-        rows = gate_rows(keep, len(layer.cell.gates), layer.hidden)
-        products = gate_rows(keep, len(layer.cell.recurrent), layer.hidden)
-        with torch.no_grad():
-            u = layer.hidden_map.dense()
-            u = (u if out is None else u * out)[products][:, keep]
-            small = RecurrentLayer(
-                _selected(layer.input_map, reads, rows, scale, map_form),
-                _dense(u),
-                layer.cell,
-                factors=_merged(layer.cell, masks, fixed, keep) if keep_factors or fixed else None,
-            ).to(u.dtype)
-            small.bias_ih.copy_(layer.bias_ih[rows])
-            small.bias_hh.copy_(layer.bias_hh[products])
-        layers.append(small)
-        reads, scale = keep, out
-    with torch.no_grad():
-        weight = (model.head.weight if scale is None else model.head.weight * scale)[:, reads]
-        head = nn.Linear(len(reads), model.head.out_features, dtype=weight.dtype)
-        head.weight.copy_(weight)
-        head.bias.copy_(model.head.bias)
+        masks = {gate: _values(mask, gate in layer.cell.removing) for gate, mask in layer.gate_masks.items()}
+        state = masks.pop(layer.cell.state_gate, None)  # folds into whatever reads h
+        layers.append(_small_layer(layer, keep, reads, scale, masks, state, keep_factors, map_form))
+        reads, scale = keep, state
     every = len(inputs) == model.inputs
     index = model.input_index
     small_model = type(model)(
         layers,
-        head,
+        _small_head(model.head, reads, scale),
         input_index=index if every else (inputs if index is None else index.long()[inputs]),
         front=None if model.front is None else model.front.select(inputs),
         input_dropout=model.input_dropout,
@@ -162,6 +146,57 @@ def select_units(
         top=copy.deepcopy(model.top),
     )
     return small_model.to(model.head.weight.device).train(model.training)
+
+
+def _values(mask: BottleneckMask, removes: bool) -> Tensor:
+    """The mask of a gate at evaluation, (H,). A unit that stays although it is 0 there, because a layer never loses its
+    last unit, gets the mean: with a gate that removes it at 0 no gradient would ever reach it.
+    """
+    values = mask.deterministic().detach()
+    return torch.where(values == 0, mask.mu.detach(), values) if removes else values
+
+
+@torch.no_grad()
+def _small_layer(
+    layer: RecurrentLayer,
+    keep: Tensor,
+    reads: Tensor,
+    scale: Tensor | None,
+    masks: dict[str, Tensor],
+    state: Tensor | None,
+    keep_factors: bool,
+    map_form: MapForm,
+) -> RecurrentLayer:
+    """The units `keep` of a layer, on the inputs `reads`.
+
+    scale (D,): factors on all inputs; state (H,): on h; masks: on the other gates, (H,) each. None: 1.
+    """
+    cell, fixed = layer.cell, {k: v.detach() for k, v in layer.factors.items()}
+    rows = gate_rows(keep, len(cell.gates), layer.hidden)
+    products = gate_rows(keep, len(cell.recurrent), layer.hidden)
+    u = layer.hidden_map.dense()
+    u = (u if state is None else u * state)[products][:, keep]
+    vectors = keep_factors or bool(fixed)
+    small = RecurrentLayer(
+        _selected(layer.input_map, reads, rows, scale, map_form),
+        _dense(u),
+        cell,
+        factors=_merged(cell, masks, fixed, keep) if vectors else None,
+    ).to(u.dtype)
+    small.bias_ih.copy_(layer.bias_ih[rows])
+    small.bias_hh.copy_(layer.bias_hh[products])
+    if masks and not vectors:
+        cell.absorb(GateRows(small), {gate: z[keep].to(small.bias_ih.device) for gate, z in masks.items()})
+    return small
+
+
+@torch.no_grad()
+def _small_head(head: nn.Linear, reads: Tensor, scale: Tensor | None) -> nn.Linear:
+    weight = (head.weight if scale is None else head.weight * scale)[:, reads]
+    small = nn.Linear(len(reads), head.out_features, dtype=weight.dtype)
+    small.weight.copy_(weight)
+    small.bias.copy_(head.bias)
+    return small
 
 
 def _merged(cell: Cell, masks: dict[str, Tensor], fixed: dict[str, Tensor], keep: Tensor) -> dict[str, Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from squeezebench.nn.pruning.compact import _drop_unread, select_channels
 from squeezebench.nn.pruning.dependency_graph import DependencyGraph
 from squeezebench.nn.pruning.masked_network import MaskedNetwork
 from squeezebench.nn.pruning.sizes import Sizes
+from squeezebench.nn.rnn.classifier import RecurrentClassifier
 
 Kept = dict[str, Tensor]  # set -> which of its channels stay, bool (width,)
 
@@ -27,6 +29,7 @@ class SizeTracker:
         self.kernel = {
             path: m.weight[0, 0].numel() for path, m in layers.items() if isinstance(m, nn.Conv2d | nn.Linear)
         }
+        self.recurrent = {path: m for path, m in layers.items() if isinstance(m, RecurrentClassifier)}
         self.features = {path: m.weight.shape[1] for path, m in layers.items() if path in self.kernel}
         self.last = [path for path in self.graph.makes if path in self.kernel][-1]  # gives the logits
 
@@ -50,25 +53,63 @@ class SizeTracker:
         """The same by set."""
         return {units.name: torch.from_numpy(alive[np.array(units.labels, int)]) for units in self.sets}
 
+    def linked(self, scores: Mapping[str, Tensor]) -> Kept:
+        """Scores (width,) of each set such that the best flattened element is one of the best channel.
+
+        An element is worth no more than its channel, and a channel what the best of its elements is worth.
+        """
+        values = np.full(len(self.graph.fixed) + 1, np.inf)
+        for units in self.graph.sets:
+            if units.name in scores:
+                values[list(units.labels)] = scores[units.name].numpy()
+        for _, out in self.graph.selects.values():
+            elements, *channels = self.graph.ancestry(out)
+            if channels:
+                values[elements] = np.minimum(values[elements], values[channels[0]])
+                values[channels[0]] = -np.inf
+                np.maximum.at(values, channels[0], values[elements])
+        return {u.name: torch.from_numpy(values[list(u.labels)]) for u in self.graph.sets if u.name in scores}
+
     def sizes(self, alive: np.ndarray) -> Sizes:
         """Of the network that is left."""
-        found = self.graph
-
-        def left(numbers: np.ndarray) -> int:
-            return int(np.logical_and.reduce([alive[labels] for labels in found.ancestry(numbers)]).sum())
-
-        weights = neurons = macs = 0
-        for path, kernel in self.kernel.items():
-            made = left((found.makes if path in found.makes else found.depthwise)[path])
-            read = 1
-            if path in found.makes:
-                read = self.features[path] if found.reads[path] is None else left(found.reads[path])
-            weights += made * read * kernel
-            macs += made * read * kernel * found.positions[path]
-            neurons += 0 if path == self.last else made * found.positions[path]
-        neurons += sum(left(out) for _, out in found.selects.values())
-        neurons += sum(left(numbers) * found.pooled_positions[path] for path, numbers in found.pools.items())
+        found, weights, neurons, macs = self.graph, 0, 0, 0
+        for path, made, read in self._layers(alive):
+            count = round(made * read) * self.kernel[path]
+            weights += count
+            macs += count * found.positions[path]
+            neurons += 0 if path == self.last else round(made) * found.positions[path]
+        neurons += sum(round(self._left(alive, out)) for _, out in found.selects.values())
+        pooled = found.pooled_positions
+        neurons += sum(round(self._left(alive, numbers)) * pooled[path] for path, numbers in found.pools.items())
         return Sizes(weights, neurons, macs)
+
+    def weights(self, stay: np.ndarray, hidden: Sequence[float] | None = None) -> float:
+        """Expected number of weights if each set stays with the probability `stay`, (S + 1,) with 1 for 'no set'.
+
+        Sets are taken as independent. hidden: expected units of each layer of a recurrent part; None: all of them.
+        """
+        total = sum(made * read * self.kernel[path] for path, made, read in self._layers(stay))
+        for path, part in self.recurrent.items():
+            widths = [self._left(stay, self.graph.reads[path]), *(part.hidden if hidden is None else hidden)]
+            gates, products = len(part.cell.gates), len(part.cell.recurrent)
+            total += sum(h * (gates * read + products * h) for read, h in pairwise(widths))
+            total += widths[-1] * part.head.out_features
+        return total
+
+    def _layers(self, stay: np.ndarray) -> Iterator[tuple[str, float, float]]:
+        """(path, channels that it gives, features that it multiplies each of them with) of each layer with weights."""
+        graph = self.graph
+        for path in self.kernel:
+            made = self._left(stay, (graph.makes if path in graph.makes else graph.depthwise)[path])
+            read = 1.0
+            if path in graph.makes:
+                reads = graph.reads[path]
+                read = self.features[path] if reads is None else self._left(stay, reads)
+            yield path, made, read
+
+    def _left(self, stay: np.ndarray, numbers: np.ndarray) -> float:
+        """How many of these channels stay, with those that they were selected from."""
+        return float(np.prod([stay[labels] for labels in self.graph.ancestry(numbers)], 0, float).sum())
 
 
 def track_sizes(masked: MaskedNetwork) -> SizeTracker:

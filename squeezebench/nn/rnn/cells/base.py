@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     Mask = Callable[[str, Any], Any]  # (letter of a gate, its value) -> the masked value
     States = tuple[Tensor | None, ...]  # each (B, H); None: zeros
     Result = tuple[Tensor, tuple[Tensor, ...]]  # hidden (T, B, H), states after the last step
+    from squeezebench.nn.pruning.absorb import GateRows
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,14 @@ class Cell(ABC):
     ) -> Result:
         """`sequence` where no gradient is asked for; arguments as in `fused`."""
         return self.fused(gates, weight_hh, bias, z, states, low)
+
+    # --- compaction
+    def absorb(self, rows: GateRows, masks: Mapping[str, Tensor]) -> None:
+        """Change the rows of a layer so that it comes as close as a cell without masks can to the cell with `masks`.
+
+        masks: gate -> values (H,), without `state_gate`, whose mask is folded exactly elsewhere. A gate may be missing.
+        """
+        raise TypeError(f"{self.title} does not say which rows absorb its masks")
 
     # --- sizes
     def counts(self, inputs: int, hidden: int) -> dict[str, int]:

@@ -35,6 +35,13 @@ class GRU(Cell):
         width = len(bias_hh) // 3
         return bias_ih + torch.cat([bias_hh[: 2 * width], bias_hh.new_zeros(width)]), bias_hh[2 * width :]
 
+    def absorb(self, rows, masks):
+        """m_r r_t ⊙ (U_n h + b_hn) = r_t ⊙ (m_r U_n h + m_r b_hn) is exact; m_z lowers the update gate, as z_f does."""
+        if "r" in masks:
+            rows.scale_recurrent("n", masks["r"])
+        if "z" in masks:
+            rows.attenuate("z", masks["z"])
+
     def fused(self, gates, weight_hh, bias, z, states, low):
         from squeezebench.nn.kernels.fused_gru import MaskedGRU
 

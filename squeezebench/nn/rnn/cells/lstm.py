@@ -37,6 +37,14 @@ class LSTM(Cell):
         c = f * c + i * g
         return o * c.tanh(), c
 
+    def absorb(self, rows, masks):
+        """z_i z_g scales g's argument (tanh is linear near 0, where g's values are); z_f lowers the forget gate."""
+        for gate in "ig":
+            if gate in masks:
+                rows.scale("g", masks[gate])
+        if "f" in masks:
+            rows.attenuate("f", masks["f"])
+
     def fused(self, gates, weight_hh, bias, z, states, low):
         from squeezebench.nn.kernels.fused_lstm import MaskedLSTM
 

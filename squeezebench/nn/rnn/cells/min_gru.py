@@ -29,6 +29,10 @@ class MinGRU(Cell):
     def biases(self, bias_ih, bias_hh):
         return bias_ih, None
 
+    def absorb(self, rows, masks):
+        if "z" in masks:
+            rows.attenuate("z", masks["z"])
+
     def fused(self, gates, weight_hh, bias, z, states, low):
         """Without U all gates are known before the loop, which only accumulates."""
         import torch
