@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from squeezebench.base.errors import InputError
+from squeezebench.data.sources import source_module
 from squeezebench.data.task import PARTS, load_task
 from squeezebench.schema.task import TaskSpec
 
@@ -255,6 +256,25 @@ def test_groups_come_from_ucf_names(tmp_path):
     task = load(write(tmp_path / "set", "npz", arrays))
     sides = [{names[row][:7] for row in task._rows[part]} for part in PARTS]
     assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+
+
+def test_the_numbers_of_groups_can_name_the_test_part(tmp_path):
+    names = np.array([f"v_{'AB'[i % 2]}_g{i // 4 + 1:02d}_c{i % 4:02d}" for i in range(N)])
+    arrays = features() | {"name": names}
+    arrays["subset"][0] = 0  # unused, whichever group is tested
+    options = {"path": write(tmp_path / "set", "npz", arrays), "test_groups": [2, 6]}
+    task = load_task(TaskSpec(name="mine", source="file", options=options))
+    assert {names[row][4:7] for row in task._rows["test"]} == {"g02", "g06"}
+    assert sum(task.size(part) for part in PARTS) == N - 1 and task.size("test") == 8
+    module = source_module("file")
+    assert module.expected(module.Options(**options)).train == N - 1 - 8
+    for numbers, group, message in (
+        ([7], names, "no group has the number 7"),
+        ([1], np.full(N, "a"), "groups whose names end in a number"),
+    ):
+        path = write(tmp_path / "other", "npz", features() | {"group": np.char.rpartition(group, "_")[:, 0]})
+        with pytest.raises(InputError, match=message):
+            load_task(TaskSpec(name="mine", source="file", options={"path": path, "test_groups": numbers}))
 
 
 def test_group_ids_can_restart_in_each_class(tmp_path):

@@ -15,6 +15,7 @@ from squeezebench.base.errors import InputError
 from squeezebench.data.cache import cached_arrays
 from squeezebench.data.frames import choose_steps
 from squeezebench.data.sources import available
+from squeezebench.data.sources import file as file_source
 from squeezebench.data.task import PARTS, load_task, task_spec
 from squeezebench.schema.task import TaskSpec
 
@@ -285,6 +286,39 @@ def test_ucr_reads_ts_files_with_unequal_lengths(tmp_path):
     assert batch.x.tolist() == [[[0, 5], [2, 6], [3, 7], [0, 0]], [[1, 5], [2, 6], [3, 7], [4, 8]]]
 
 
+BROKEN = ["no header", "@classLabel true a b\n@data\n1,x:a\n", "@problemName Tiny\n@classLabel true a b\n@data\n"]
+
+
+@pytest.mark.parametrize("name", ["Tiny", "Coffee"])  # Coffee is in the archive, but these files are the user's
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_broken_file_of_ones_own_is_named_with_the_reason_of_its_reader(tmp_path, name, content):
+    (tmp_path / name).mkdir()
+    for split in ("TRAIN", "TEST"):
+        (tmp_path / name / f"{name}_{split}.ts").write_text(content)
+    with pytest.raises(InputError, match=rf"{name}_TRAIN.ts and {name}_TEST.ts cannot be read \(\w+: .+\)") as caught:
+        load_task(TaskSpec(name="x", source="ucr", options={"name": name, "folder": str(tmp_path)}))
+    assert "archive" not in str(caught.value) and "network" not in str(caught.value)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "own.npz"
+    np.savez(path, x=np.zeros((4, 2, 1)), y=[0, 1, 0, 1])
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("zipfile.ZipFile", refuse)
+    with pytest.raises(InputError, match=r"own.npz: cannot be read \(Permission denied\)$"):
+        load_task(task_spec(f"file:{path}"))
+
+    def grab(*_, **__):
+        raise MemoryError("Unable to allocate 40 GiB")
+
+    monkeypatch.setattr("zipfile.ZipFile", grab)
+    with pytest.raises(InputError, match=r"does not fit in memory .* a folder of .npy files is memory-mapped"):
+        load_task(task_spec(f"file:{path}"))
+
+
 def test_a_failed_download_is_one_line(tmp_path, monkeypatch):
     from aeon.datasets import _data_loaders
 
@@ -337,7 +371,12 @@ def test_real_ucf101_features():
     assert (task.inputs, task.steps, len(task.classes), task.size("test")) == (4096, 8, 14, 524)
     assert task.size("train") + task.size("validation") == 1341
     assert task.classes[:2] == ("ApplyLipstick", "Archery")
-    names = np.load(UCF)["name"]
+    arrays = np.load(UCF)
+    names = arrays["name"]
+    groups, everything = file_source._group_from_names("names", names), np.ones(len(names), bool)
+    tested = [file_source._by_group("groups", groups, [*range(k, k + 7)], everything) == "test" for k in (1, 8, 15)]
+    assert np.array_equal(tested[0], arrays["subset"] == 2)  # official split 1; 2 and 3 test other groups
+    assert not (tested[0] & tested[1] | tested[1] & tested[2] | tested[0] & tested[2]).any()
     sides = [{name.rsplit("_", 1)[0] for name in names[task._rows[part]]} for part in PARTS]
     assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
     batch = task.batch("train", np.arange(64))

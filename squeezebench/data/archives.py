@@ -29,6 +29,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.files import hidden_beside
 
 ENDINGS = (".rar", ".zip", ".tar", ".tar.gz", ".tgz")
 DEEPEST = 2  # archives within archives: HMDB51 has one level
@@ -61,10 +62,10 @@ def unpack(archive: Path, folder: Path, *, nested: bool = False, progress: bool 
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if folder.exists():
             return folder
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        temporary = hidden_beside(folder)
+        temporary.mkdir()
         try:
             _unpack_into(archive, temporary, nested, bar)
-            temporary.chmod(0o755)  # mkdtemp makes folders that only their owner reads
             temporary.rename(folder)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -43,16 +43,20 @@ def read_npz(path: Path) -> Arrays:
         return {name: _read_member(path, archive, name, members[name]) for name in _wanted(path, list(members))}
 
 
-def peek(path: Path, small: tuple[str, ...]) -> tuple[tuple[int, ...], Arrays]:
-    """(shape of x from its header, the arrays `small` that are there) of an .npz or a folder; x is not read."""
+def peek(path: Path) -> tuple[np.ndarray, Arrays]:
+    """(x as its header says, a view of one zero; the other arrays) of an .npz or a folder; x is not read."""
     if path.is_dir():
         arrays = read_folder(path)  # x is only mapped
-        return arrays["x"].shape, {name: arrays[name] for name in small if name in arrays}
+        return arrays.pop("x"), arrays
     with _opened(path) as (archive, members):
-        names = [name for name in small if name in _wanted(path, list(members))]
-        with archive.open(members["x"]) as file:
-            shape = _refuse_objects(path, "x", file, archive.getinfo(members["x"]).file_size)
-        return shape, {name: _read_member(path, archive, name, members[name]) for name in names}
+        names = _wanted(path, list(members))
+        for name, member in members.items():
+            with archive.open(member) as file:
+                size = archive.getinfo(member).file_size if name == "x" else None
+                shape, dtype = _refuse_objects(path, name, file, size)
+                if name == "x":
+                    x = np.broadcast_to(np.zeros((), dtype), shape)
+        return x, {name: _read_member(path, archive, name, members[name]) for name in names if name != "x"}
 
 
 @contextmanager
@@ -65,7 +69,7 @@ def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, str]]]:
     except InputError:
         raise
     except DAMAGE as error:
-        raise InputError(f"{path}: truncated or damaged .npz ({_one_line(error)}); write it again") from None
+        raise InputError(f"{path}: {_why(error, '.npz')}") from None
 
 
 def read_folder(path: Path) -> Arrays:
@@ -78,13 +82,13 @@ def read_folder(path: Path) -> Arrays:
         file = files[name]
         try:
             with file.open("rb") as opened:
-                shape = _refuse_objects(path, name, opened, file.stat().st_size)
+                shape, _ = _refuse_objects(path, name, opened, file.stat().st_size)
             on_disk = name == "x" and 0 not in shape  # an empty array cannot be mapped
             arrays[name] = _checked_text(name, np.load(file, mmap_mode="r" if on_disk else None, allow_pickle=False))
         except InputError:
             raise
         except DAMAGE as error:
-            raise InputError(f"{file}: truncated or damaged .npy ({_one_line(error)}); write it again") from None
+            raise InputError(f"{file}: {_why(error, '.npy')}") from None
     return arrays
 
 
@@ -130,23 +134,27 @@ def _checked_text(name: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _refuse_objects(path: Path, name: str, file: IO[bytes], size: int | None = None) -> tuple[int, ...]:
-    """Read the header only; (shape) of the array. `size`: bytes of the file, which the header has to agree with."""
+def _refuse_objects(
+    path: Path, name: str, file: IO[bytes], size: int | None = None
+) -> tuple[tuple[int, ...], np.dtype]:
+    """Read the header only: (shape, type) of the array. size: bytes of the file, with which it has to agree."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"{name}: .npy format version {version}")
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(file)
     if dtype.hasobject:
+        plain = "save plain numbers or fixed-width strings"
+        if name == "x":
+            plain = "for sequences of different lengths save x, length = squeezebench.data.pad(list_of_arrays)"
         raise InputError(
-            f"{path}: array {name} holds pickled Python objects, which can run code and are never loaded; "
-            "save plain numbers or fixed-width strings"
+            f"{path}: array {name} holds pickled Python objects, which can run code and are never loaded; {plain}"
         )
     if any(axis < 0 for axis in shape):
         raise ValueError(f"{name}: its header has the shape {shape}")
     if size is not None and (claimed := math.prod(shape) * dtype.itemsize) != (held := size - file.tell()):
         raise ValueError(f"{name}: its header says {claimed:,} bytes, the file has {held:,}")
-    return shape
+    return shape, dtype
 
 
 def _wanted(path: Path, names: list[str]) -> list[str]:
@@ -160,6 +168,15 @@ def _wanted(path: Path, names: list[str]) -> list[str]:
         if name not in known and near:
             raise InputError(f"{path}: unknown array {name}; did you mean {near[0]}? (known: {', '.join(known)})")
     return [name for name in known if name in names]
+
+
+def _why(error: BaseException, kind: str) -> str:
+    """Why a file cannot be read: the machine has no room or gives no right, or the file is damaged."""
+    if isinstance(error, MemoryError):
+        return f"does not fit in memory ({_one_line(error)}); a folder of .npy files is memory-mapped"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})"
+    return f"truncated or damaged {kind} ({_one_line(error)}); write it again"
 
 
 def _one_line(error: BaseException) -> str:

@@ -19,15 +19,20 @@ LARGEST = float(np.finfo(np.float32).max)
 
 def check_dataset(data: Dataset) -> None:
     """Raises InputError at the first thing that is wrong; features are read in pieces."""
+    check_outline(data)
+    _check_finite(data, data.x, "x")
+    if data.flipped is not None:
+        _check_finite(data, data.flipped, "flipped")
+
+
+def check_outline(data: Dataset) -> None:
+    """All of `check_dataset` that needs no feature."""
     _check_shapes(data)
     _check_labels(data)
     _check_length(data)
     _check_scale(data)
     _check_flipped(data)
     _check_frame(data)
-    _check_finite(data, data.x, "x")
-    if data.flipped is not None:
-        _check_finite(data, data.flipped, "flipped")
 
 
 def check_classes_in_train(data: Dataset, split: Split) -> None:

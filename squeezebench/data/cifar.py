@@ -98,7 +98,7 @@ def expected(facts: Cifar, options: Options) -> Expected:
         fetched = 0
     count = sum(sizes.values())
     disk = count * PIXELS + fetched
-    return Expected(count, 1, PIXELS, facts.classes, disk, fetched, train=sizes["train"], frame=FRAME)
+    return Expected(count, 1, PIXELS, facts.classes, disk, fetched, train=sizes["train"], frame=FRAME, groups=False)
 
 
 def stamp(facts: Cifar, options: Options) -> str:

@@ -50,6 +50,7 @@ class Expected:
     download_bytes: int | None  # what is fetched on first use
     train: int | None = None  # sequences of an official training part, before validation is cut off
     frame: tuple[int, int, int] | None = None  # as in Dataset
+    groups: bool | None = None  # whether the sequences have groups
 
     def as_images(self) -> Expected:
         """The sizes of `Dataset.as_images`."""

@@ -66,11 +66,16 @@ def fit(kind: str, data: Dataset, rows: np.ndarray, frames: int | None) -> Affin
 
 def _of_channels(data: Dataset, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance (D,) of the pixels of each channel together, from those of each pixel."""
-    if data.frame is None:
-        raise InputError(f"{data.name}: normalise: channel is for images; give standard, std or none")
+    check_channels(data.name, data.frame)
     mean, variance = (array.reshape(data.frame[0], -1) for array in (mean, variance))
     together = np.stack([mean.mean(1), variance.mean(1) + mean.var(1)])
     return tuple(np.repeat(together, mean.shape[1], axis=1))
+
+
+def check_channels(where: str, frame: tuple[int, int, int] | None) -> None:
+    """Raises InputError if the steps are no images."""
+    if frame is None:
+        raise InputError(f"{where}: normalise: channel is for images; give standard, std or none")
 
 
 def _affine(data: Dataset, factor: np.ndarray, shift: np.ndarray) -> Affine:

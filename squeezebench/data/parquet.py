@@ -82,21 +82,24 @@ def _read(path: Path, table: Any) -> Arrays:
     return arrays
 
 
-def peek_parquet(path: Path) -> tuple[tuple[int, int, int], Arrays]:
-    """((N, T, D), y and subset by sequence) from the key columns alone; the features are not read."""
+def peek_parquet(path: Path) -> tuple[np.ndarray, Arrays]:
+    """(x (N, T, D), a view of one zero; length, y, subset, group and name by sequence); no feature is read."""
     with _one_line(path):
         return _peek(path)
 
 
-def _peek(path: Path) -> tuple[tuple[int, int, int], Arrays]:
-    table, names = _open(path, ("sequence", "y", "subset"))
+def _peek(path: Path) -> tuple[np.ndarray, Arrays]:
+    table, names = _open(path, ("sequence", *PER_SEQUENCE))
     for name in ("sequence", "y"):
         if name not in names:
             raise InputError(f"{path}: there is no column {name}; sequence, step, y and features are needed")
     _, first, code = np.unique(_plain(path, table, "sequence"), return_index=True, return_inverse=True)
-    arrays = {name: _plain(path, table, name)[first] for name in ("y", "subset") if name in names}
+    seen = np.argsort(first)  # sequences keep the order in which they first appear
+    arrays = {name: _plain(path, table, name)[first[seen]] for name in PER_SEQUENCE if name in names}
+    arrays["length"] = np.bincount(code)[seen]
     inputs = len(_features(path, names, table.schema))
-    return (len(first), int(np.bincount(code).max(initial=0)), inputs), arrays
+    shape = len(first), int(arrays["length"].max(initial=0)), inputs
+    return np.broadcast_to(np.float32(0), shape), arrays
 
 
 def _features(path: Path, names: list[str], schema: Any) -> list[str]:
@@ -128,6 +131,8 @@ def _one_line(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        if isinstance(error, MemoryError | ImportError) or (isinstance(error, OSError) and error.strerror):
+            raise InputError(f"{path}: cannot be read ({reason})") from None
         raise InputError(f"{path}: not a readable .parquet file ({reason}); write it again") from None
 
 

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from squeezebench.base.errors import InputError
+from squeezebench.schema.record import GroupsAcross
 
 if TYPE_CHECKING:
     from squeezebench.data.dataset import Dataset
 
 DRAWS = 16  # group draws at most; the first that is balanced enough is taken, so that seeds really rotate
 SIZE_TOLERANCE = 0.2  # relative error of a part's size that is balanced enough
+PARTS = ("train", "validation", "test")
 NUMBERED = re.compile(r"^.*?(\d+)$", re.DOTALL)  # a group's name that ends in its number: v_Archery_g08, biking/8
 
 
@@ -41,7 +43,7 @@ class Split:
     def digest(self) -> str:
         """SHA-256 over the three index lists (name, size, little-endian int64)."""
         sha = hashlib.sha256()
-        for name in ("train", "validation", "test"):
+        for name in PARTS:
             rows = self.part(name)
             sha.update(f"{name}:{len(rows)}:".encode())
             sha.update(rows.astype("<i8").tobytes())
@@ -57,12 +59,13 @@ def make_split(
     split_seed: int = 0,
     seed: int = 0,
     fold: int | None = None,
+    folds: int | None = None,
 ) -> Split:
     """Split `data` by `rule`: "official", "random", "group", "leave_one_group_out", or None (the strictest of the
     first three that its arrays allow).
 
     `test_share` is of all sequences (not used by official and leave_one_group_out), `validation_share` of those
-    outside test; `fold` counts the groups that are left out, from 0.
+    outside test; `fold` counts the groups that are left out, from 0, or with `folds` so many sets of groups.
     Raises InputError if the rule does not fit the data: no test part, no groups, no such fold, too few
     examples or groups.
     """
@@ -73,12 +76,27 @@ def make_split(
     if rule == "official":
         return _official(data, rows, validation_share, split_seed, seed)
     if rule == "leave_one_group_out":
-        return _leave_one_out(data, rows, fold, validation_share, (split_seed, 1, seed))
+        return _leave_one_out(data, rows, fold, folds, validation_share, (split_seed, 1, seed))
     groups = _group_codes(data) if rule == "group" else None
     if groups is None:
         _need_examples(data, rows, 3, "a random split needs at least 3 (train, validation, test)")
     rest, test = _cut(data, rows, groups, test_share, (split_seed, 0), "test")
     return _carve(data, rest, test, groups, validation_share, (split_seed, 1, seed))
+
+
+def groups_across(data: Dataset, split: Split) -> GroupsAcross | None:
+    """The groups on both sides of a split; None without groups. A rule that divides groups leaves none."""
+    if data.group is None:
+        return None
+    code = np.unique(data.group, return_inverse=True)[1]
+    there = {name: np.bincount(code[split.part(name)], minlength=code.max() + 1) > 0 for name in PARTS}
+    both = there["test"] & (there["train"] | there["validation"])
+    return GroupsAcross(
+        groups=int((there["test"] | there["train"] | there["validation"]).sum()),
+        test=int(both.sum()),
+        test_sequences=int(both[code[split.test]].sum()),
+        validation=int((there["train"] & there["validation"]).sum()),
+    )
 
 
 def _default_rule(data: Dataset) -> str:
@@ -91,7 +109,7 @@ def _official(data: Dataset, rows: np.ndarray, share: float, split_seed: int, se
     if data.subset is None:
         raise InputError(f"{data.name}: there is no official split (no `subset`); use split: random or group")
     subset = data.subset[rows]
-    parts = {name: rows[subset == name] for name in ("train", "validation", "test")}
+    parts = {name: rows[subset == name] for name in PARTS}
     for name in ("train", "test"):
         if len(parts[name]) == 0:
             raise InputError(
@@ -106,20 +124,28 @@ def _official(data: Dataset, rows: np.ndarray, share: float, split_seed: int, se
     return _carve(data, parts["train"], parts["test"], groups, share, (split_seed, 1, seed))
 
 
-def _leave_one_out(data: Dataset, rows: np.ndarray, fold: int | None, share: float, seeds) -> Split:
-    """Test is the `fold`-th group in sorted order; validation is cut off the others, whole groups again."""
+def count_folds(data: Dataset, folds: int | None = None) -> int:
+    """How many parts leave_one_group_out tests: the groups, or `folds` sets of them. Raises InputError."""
+    rows = np.arange(len(data.y)) if data.subset is None else np.flatnonzero(data.subset != "")
+    _group_codes(data, "leave_one_group_out")
+    return int(_folds(data, rows, folds).max()) + 1
+
+
+def _leave_one_out(data: Dataset, rows: np.ndarray, fold: int | None, folds: int | None, share: float, seeds) -> Split:
+    """Test is the `fold`-th group, or set of groups, in sorted order; validation is cut off the others, whole groups
+    again."""
     groups = _group_codes(data, "leave_one_group_out")
-    of_row = _folds(data, rows)
-    folds = int(of_row.max()) + 1
+    of_row = _folds(data, rows, folds)
+    number, what = int(of_row.max()) + 1, "groups" if folds is None else "sets of groups"
     if fold is None:
-        raise InputError(f"{data.name}: split: leave_one_group_out needs fold, the group to leave out: 0..{folds - 1}")
-    if not 0 <= fold < folds:
-        raise InputError(f"{data.name}: fold is {fold}; there are {folds} groups to leave out: 0..{folds - 1}")
+        raise InputError(f"{data.name}: split: leave_one_group_out needs fold, the group to leave out: 0..{number - 1}")
+    if not 0 <= fold < number:
+        raise InputError(f"{data.name}: fold is {fold}; there are {number} {what} to leave out: 0..{number - 1}")
     return _carve(data, rows[of_row != fold], rows[of_row == fold], groups, share, seeds)
 
 
-def _folds(data: Dataset, rows: np.ndarray) -> np.ndarray:
-    """(n,) the fold in which each row is test.
+def _folds(data: Dataset, rows: np.ndarray, folds: int | None) -> np.ndarray:
+    """(n,) the fold in which each row is test; folds: sets of groups instead of single ones.
 
     A fold is a group. Only if every group lies in one class and their names end in numbers that come back in
     other classes (UCF: g01..g25 of each class), a fold is a number: a test part needs all classes.
@@ -136,7 +162,39 @@ def _folds(data: Dataset, rows: np.ndarray) -> np.ndarray:
         else:  # g2 before g10
             keys = [tuple((int(p), p) if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", n)) for n in unique]
     order = {key: place for place, key in enumerate(sorted(set(keys)))}
-    return np.array([order[key] for key in keys])[code]
+    of_row = np.array([order[key] for key in keys])[code]
+    return of_row if folds is None else _sets_of_groups(data, labels, of_row, folds)[of_row]
+
+
+def _sets_of_groups(data: Dataset, labels: np.ndarray, group: np.ndarray, folds: int) -> np.ndarray:
+    """(G,) the set of each group: `folds` sets of similar class counts, each with every class.
+
+    labels, group: (n,), of the sequences. Large groups come first, then in random order; each joins the set that has
+    least of its classes.
+    """
+    table = np.zeros((group.max() + 1, len(data.classes)))  # (G, C) sequences
+    np.add.at(table, (group, labels), 1)
+    present = table.sum(0) > 0
+    groups_with = (table > 0).sum(0)
+    for label in np.flatnonzero(present & (groups_with < folds)):
+        raise InputError(
+            f"{data.name}: class {data.classes[label]!r} is in {groups_with[label]} group(s), too few for folds: "
+            f"{folds} sets of groups that each have it; give fewer folds, or no folds to test each group alone"
+        )
+    weight = table / np.maximum(table.sum(0), 1)
+    for draw in range(DRAWS):
+        ranks = np.random.default_rng((draw, folds)).random(len(table))
+        order = np.lexsort((ranks, -table.sum(1) if draw == 0 else ranks))
+        chosen, sums = np.zeros(len(table), int), np.zeros((folds, table.shape[1]))
+        for one in order:
+            chosen[one] = np.lexsort((sums.sum(1), (sums * weight[one]).sum(1)))[0]
+            sums[chosen[one]] += weight[one]
+        if (sums[:, present] > 0).all():
+            return chosen
+    raise InputError(
+        f"{data.name}: no {folds} sets of groups that each have every class were found; give fewer folds, or no folds "
+        "to test each group alone"
+    )
 
 
 def _carve(data: Dataset, rest: np.ndarray, test: np.ndarray, groups, share: float, seeds) -> Split:
@@ -237,8 +295,12 @@ def _distance(part: np.ndarray, totals: np.ndarray, share: float) -> float:
 
 def _group_codes(data: Dataset, rule: str = "group") -> np.ndarray:
     if data.group is None:
-        raise InputError(f"{data.name}: split: {rule} needs groups (a `group` array), and there are none")
+        raise no_groups(data.name, rule)
     return np.unique(data.group, return_inverse=True)[1]
+
+
+def no_groups(where: str, rule: str) -> InputError:
+    return InputError(f"{where}: split: {rule} needs groups (a `group` array), and there are none")
 
 
 def _need_examples(data: Dataset, rows: np.ndarray, least: int, why: str) -> None:

@@ -25,7 +25,7 @@ from squeezebench.data.dataset import Dataset
 from squeezebench.data.frames import choose_steps
 from squeezebench.data.normalise import Affine, fit
 from squeezebench.data.sources import source_module
-from squeezebench.data.splits import Split, make_split
+from squeezebench.data.splits import Split, groups_across, make_split
 from squeezebench.schema.kind import Kind, kind_of
 from squeezebench.schema.task import TaskSpec
 
@@ -51,6 +51,7 @@ class Task:
         self.classes = data.classes
         self.origin = data.origin
         self.split_digest = split.digest
+        self.groups_across = groups_across(data, split)
         self.inputs = data.x.shape[2]
         self.steps = spec.frames or data.x.shape[1]
         self.frame = data.frame
@@ -62,7 +63,8 @@ class Task:
         self._length = np.full(len(data.y), data.x.shape[1]) if data.length is None else data.length
         used = np.concatenate([self._rows[part] for part in PARTS])
         self.has_lengths = bool((self._length[used] < self.steps).any())
-        self._affine: Affine = fit(spec.normalise, data, self._rows["train"], None if self._random else spec.frames)
+        frames = None if self._random else spec.frames
+        self.affine: Affine = fit(spec.normalise, data, self._rows["train"], frames)  # raw -> what models read
         self._keep_in_memory = self._float32_bytes() <= cache_bytes
         self._cache: dict[str, np.ndarray] = {}  # by part; `flipped`: the training part mirrored
 
@@ -74,7 +76,7 @@ class Task:
     def background(self) -> np.ndarray | None:
         """The raw value 0 as normalised, (C,) float32. None if the steps are no images, or if the pixels of a
         channel are normalised differently: such images cannot be moved without changing them."""
-        return None if self.frame is None else self._affine.zero(self.frame[0])
+        return None if self.frame is None else self.affine.zero(self.frame[0])
 
     def labels(self, part: Part) -> np.ndarray:
         """Class indices (n,) int64 of `part`, in the order that `batch` positions count in."""
@@ -96,6 +98,14 @@ class Task:
         if generator is not None and part == "train" and self._data.flipped is not None:
             mirrored = np.flatnonzero(generator.random(len(rows)) < 0.5)
             x[mirrored] = self._steps(part, positions[mirrored], steps[mirrored], flipped=True)
+        _clear_padding(x, length)
+        return Batch(x, length if self.has_lengths else None, self._data.y[rows])
+
+    def raw(self, part: Part, positions: Any) -> Batch:
+        """What `batch` gives in evaluation, before normalisation: the stored numbers as float32."""
+        rows = self._rows[part][np.asarray(positions, dtype=np.int64).reshape(-1)]
+        steps, length = choose_steps(self._length[rows], self.steps, self._frames, None)
+        x = self._data.x[rows[:, None], steps].astype(np.float32)
         _clear_padding(x, length)
         return Batch(x, length if self.has_lengths else None, self._data.y[rows])
 
@@ -131,7 +141,7 @@ class Task:
     def _read(self, rows: np.ndarray, steps: np.ndarray, flipped: bool) -> np.ndarray:
         """(B,), (B, F) -> (B, F, D): only the chosen steps are touched on disk."""
         raw = (self._data.flipped if flipped else self._data.x)[rows[:, None], steps]
-        return self._affine.apply(np.ascontiguousarray(raw))
+        return self.affine.apply(np.ascontiguousarray(raw))
 
     def _float32_bytes(self) -> int:
         steps = sum(
@@ -166,15 +176,24 @@ def load_task(
     options = parse_options(spec, plugins)
     stamp = module.stamp(options) if hasattr(module, "stamp") else ""
     data = _dataset(spec.source, module, options.model_dump_json(), stamp)
-    if spec.frames is not None and spec.frames > data.x.shape[1]:
-        raise InputError(f"task {spec.name}: frames is {spec.frames}, but {data.name} has {data.x.shape[1]} steps")
-    split = make_split(
-        data, spec.split or module.DEFAULT_SPLIT, test_share=spec.test_share,
-        validation_share=spec.validation_share, split_seed=spec.split_seed, seed=seed,
-        fold=spec.fold,
-    )  # fmt: skip
+    check_frames(spec, data.name, data.x.shape[1])
+    split = split_of(spec, data, module.DEFAULT_SPLIT, seed)
     check_classes_in_train(data, split)
     return Task(spec, data, split, cache_bytes)
+
+
+def check_frames(spec: TaskSpec, where: str, steps: int) -> None:
+    """Raises InputError if more frames are asked for than `where` has steps."""
+    if spec.frames is not None and spec.frames > steps:
+        raise InputError(f"task {spec.name}: frames is {spec.frames}, but {where} has {steps} steps")
+
+
+def split_of(spec: TaskSpec, data: Dataset, default: str | None, seed: int) -> Split:
+    """The split of a run with this seed. default: the rule of the data's source. Raises InputError."""
+    return make_split(
+        data, spec.split or default, test_share=spec.test_share, validation_share=spec.validation_share,
+        split_seed=spec.split_seed, seed=seed, fold=spec.fold, folds=spec.folds,
+    )  # fmt: skip
 
 
 def parse_options(spec: TaskSpec, plugins: Iterable[str | Path] = ()) -> BaseModel:

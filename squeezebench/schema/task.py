@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from squeezebench.schema.stored import Part
+
+LEAVE_ONE_OUT = "leave_one_group_out"
+_FOLD = re.compile(r"(.+)\.fold-\d+")
+
+
+def fold_name(task: str, fold: int, folds: int) -> str:
+    """The name of one fold of a task that tests all its folds; their order is that of the names."""
+    return f"{task}.fold-{fold:0{len(str(folds - 1))}}"
+
+
+def task_of_fold(name: str) -> str | None:
+    """The task of which a name is one fold, None if it is none."""
+    match = _FOLD.fullmatch(name)
+    return match[1] if match else None
 
 
 class TaskSpec(Part):
@@ -19,7 +34,12 @@ class TaskSpec(Part):
         default=None, description="split rule; null: the source's own default"
     )
     fold: int | None = Field(
-        default=None, ge=0, description="leave_one_group_out: which group is test, in sorted order from 0"
+        default=None,
+        ge=0,
+        description="leave_one_group_out: which group is test, in sorted order from 0; none: all, in an experiment",
+    )
+    folds: int | None = Field(
+        default=None, ge=2, description="leave_one_group_out: so many sets of groups that each have every class"
     )
     test_share: float = Field(default=0.3, gt=0, lt=1, description="of all sequences; unused where official")
     validation_share: float = Field(default=0.2, gt=0, lt=1, description="of the sequences outside test")
@@ -49,9 +69,17 @@ class TaskSpec(Part):
 
     @model_validator(mode="after")
     def _folds_belong_to_their_rule(self) -> TaskSpec:
-        leaves_out = self.split == "leave_one_group_out"
+        leaves_out = self.split == LEAVE_ONE_OUT
         if leaves_out and self.fold is None:
             raise ValueError("split: leave_one_group_out needs fold (which group is test, from 0)")
-        if self.fold is not None and not leaves_out:
-            raise ValueError("fold is for split: leave_one_group_out only")
+        for name in ("fold", "folds"):
+            if getattr(self, name) is not None and not leaves_out:
+                raise ValueError(f"{name} is for split: leave_one_group_out only")
+        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold is {self.fold}; with folds: {self.folds} it is at most {self.folds - 1}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_folds(self, handler: Any) -> dict[str, Any]:
+        """Leave `folds` out if there are none: records written before it existed keep their digests."""
+        return {name: value for name, value in handler(self).items() if name != "folds" or value is not None}

@@ -25,7 +25,7 @@ def load(options: Options) -> Dataset:
 
 def expected(options: Options) -> Expected:
     """What aeon ships."""
-    return Expected(80, 100, 6, 4, disk_bytes=80 * (100 * 6 * 8 + 8), download_bytes=0, train=40)
+    return Expected(80, 100, 6, 4, disk_bytes=80 * (100 * 6 * 8 + 8), download_bytes=0, train=40, groups=False)
 
 
 def _build() -> Arrays:

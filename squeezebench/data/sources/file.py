@@ -36,6 +36,7 @@ from squeezebench.data.arrays import Arrays, peek, read_folder, read_npz
 from squeezebench.data.checks import check_features, check_rows
 from squeezebench.data.dataset import Dataset, Expected
 from squeezebench.data.parquet import peek_parquet, read_parquet
+from squeezebench.data.splits import NUMBERED
 
 DEFAULT_SPLIT = None  # by the arrays that are there
 MAIN_OPTION = "path"
@@ -55,13 +56,28 @@ class Options(BaseModel):
     group_per_class: bool = Field(
         default=False, description="group ids restart in every class: a group is then (class, group)"
     )
+    test_groups: list[int] | None = Field(
+        default=None,
+        min_length=1,
+        description="the test part: groups whose names end in one of these numbers, whatever `subset` says "
+        "(UCF101: 1 to 7, 8 to 14 and 15 to 21 are the official splits 1, 2 and 3)",
+    )
 
 
 def load(options: Options) -> Dataset:
     """Read the arrays and bring labels, subset and groups into one form."""
     path = Path(options.path).expanduser()
+    return _dataset(options, _read(path), _origin(path))
+
+
+def outline(options: Options) -> Dataset:
+    """The data set without its features: x has their shape and takes no memory."""
+    x, small = _peeked(options)
+    return _dataset(options, {"x": x, **small}, "")
+
+
+def _dataset(options: Options, arrays: Arrays, origin: str) -> Dataset:
     where = options.path
-    arrays = _read(path)
     check_features(where, arrays["x"])
     for name in ("y", "subset", "length", "group", "name"):
         if name in arrays:
@@ -69,33 +85,36 @@ def load(options: Options) -> Dataset:
     subset = _subset(where, arrays["subset"]) if "subset" in arrays else None
     used = np.ones(len(arrays["y"]), bool) if subset is None else subset != ""
     y, classes = _labels(where, arrays, used)
+    group = _group(where, arrays, y, options.group_per_class)
+    if options.test_groups:
+        subset = _by_group(where, group, options.test_groups, used)
     return Dataset(
         name=where,
         x=arrays["x"],
         y=y,
         classes=classes,
         length=_length(where, arrays.get("length")),
-        group=_group(where, arrays, y, options.group_per_class),
+        group=group,
         subset=subset,
         scale=arrays.get("scale"),
-        origin=_origin(path),
+        origin=origin,
     )
 
 
 def expected(options: Options) -> Expected:
     """From the headers, the labels and the subset; the features are not read."""
+    data = outline(options)
+    used = np.ones(len(data.y), bool) if data.subset is None else data.subset != ""
+    train = None if data.subset is None else int((data.subset == "train").sum())
+    shape, classes = data.x.shape, len(np.unique(data.y[used]))
+    groups = data.group is not None
+    return Expected(int(used.sum()), shape[1], shape[2], classes, 0, 0, train=train, groups=groups)
+
+
+def _peeked(options: Options) -> tuple[np.ndarray, Arrays]:
     path = Path(options.path).expanduser()
     _files(path)
-    shape, small = peek_parquet(path) if path.suffix == ".parquet" else peek(path, ("y", "subset"))
-    if len(shape) != 3:
-        raise InputError(f"{options.path}: x has shape {shape}; it must be (N, T, D): sequences, steps, features")
-    for name, array in small.items():
-        check_rows(options.path, name, array, shape[0])
-    subset = _subset(options.path, small["subset"]) if "subset" in small else np.full(shape[0], "?")
-    used = subset != ""
-    train = int((subset == "train").sum()) if "subset" in small else None
-    classes = len(np.unique(small["y"][used]))
-    return Expected(int(used.sum()), shape[1], shape[2], classes, disk_bytes=0, download_bytes=0, train=train)
+    return peek_parquet(path) if path.suffix == ".parquet" else peek(path)
 
 
 def stamp(options: Options) -> str:
@@ -211,6 +230,17 @@ def _group(where: str, arrays: Arrays, y: np.ndarray, per_class: bool) -> np.nda
     if group.dtype.kind not in "iuU":
         raise InputError(f"{where}: group has dtype {group.dtype}; it must be integers or strings")
     return np.char.add(np.char.add(y.astype(str), "/"), group.astype(str)) if per_class else group
+
+
+def _by_group(where: str, group: np.ndarray | None, numbers: list[int], used: np.ndarray) -> np.ndarray:
+    """(N,) "test" for the groups of these numbers, "train" for the others, "" for unused sequences."""
+    matches = [NUMBERED.match(name) for name in group.astype(str).tolist()] if group is not None else [None]
+    if not all(matches):
+        raise InputError(f"{where}: test_groups needs groups whose names end in a number, as v_Archery_g08 does")
+    number = np.array([int(match[1]) for match in matches])
+    if missing := sorted(set(numbers) - set(number[used].tolist())):
+        raise InputError(f"{where}: test_groups: no group has the number {missing[0]}")
+    return np.where(used, np.where(np.isin(number, numbers), "test", "train"), "")
 
 
 def _group_from_names(where: str, names: np.ndarray | None) -> np.ndarray | None:

@@ -94,7 +94,7 @@ def expected(options: Options) -> Expected:
     train = sum(image.part == "train" for image in images)
     count, inputs = len(images), _inputs(options)
     frame = (3, options.side, options.side)
-    return Expected(count, 1, inputs, len(_classes(images)), count * inputs, 0, train=train, frame=frame)
+    return Expected(count, 1, inputs, len(_classes(images)), count * inputs, 0, train=train, frame=frame, groups=False)
 
 
 def _inputs(options: Options) -> int:

@@ -25,7 +25,7 @@ def load(options: Options) -> Dataset:
 
 def expected(options: Options) -> Expected:
     """What aeon ships."""
-    return Expected(640, 29, 12, 9, disk_bytes=640 * (29 * 12 * 8 + 8), download_bytes=0, train=270)
+    return Expected(640, 29, 12, 9, disk_bytes=640 * (29 * 12 * 8 + 8), download_bytes=0, train=270, groups=False)
 
 
 def _build() -> Arrays:

@@ -76,7 +76,7 @@ def expected(options: Options) -> Expected:
     if options.folder is not None:
         folder = Path(options.folder).expanduser()
         sizes = [_header(folder, IMAGES.format(stem), (SIDE, SIDE)) for stem in PARTS]
-    return Expected(sum(sizes), SIDE, SIDE, 10, disk_bytes=0, download_bytes=kept, train=sizes[0])
+    return Expected(sum(sizes), SIDE, SIDE, 10, disk_bytes=0, download_bytes=kept, train=sizes[0], groups=False)
 
 
 def stamp(options: Options) -> str:

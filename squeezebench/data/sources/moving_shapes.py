@@ -68,7 +68,8 @@ def expected(options: Options) -> Expected:
     """All of it is known."""
     frames = options.clips * options.frames
     frame = (1, options.size, options.size)
-    return Expected(len(CLASSES) * options.groups, frames, options.size**2, len(CLASSES), 0, 0, frame=frame)
+    count = len(CLASSES) * options.groups
+    return Expected(count, frames, options.size**2, len(CLASSES), 0, 0, frame=frame, groups=True)
 
 
 def _group(options: Options, group: int) -> np.ndarray:

@@ -58,7 +58,7 @@ def stacked(frames: np.ndarray) -> np.ndarray:
 
 def expected(options: Options) -> Expected:
     """What the embedded file holds."""
-    return Expected(3000, STEPS, SIZE * 40, 10, disk_bytes=0, download_bytes=0, train=2700)
+    return Expected(3000, STEPS, SIZE * 40, 10, disk_bytes=0, download_bytes=0, train=2700, groups=True)
 
 
 def fingerprint(options: Options) -> str:

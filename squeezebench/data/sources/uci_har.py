@@ -70,7 +70,8 @@ def expected(options: Options) -> Expected:
     own = options.folder is None
     prepared = sum(SIZES) * (STEPS * len(SIGNALS) * 4 + 8 + 8) if own else 0
     fetched = DOWNLOAD_BYTES if own else 0
-    return Expected(sum(SIZES), STEPS, len(SIGNALS), 6, disk_bytes=prepared, download_bytes=fetched, train=SIZES[0])
+    kept = {"disk_bytes": prepared, "download_bytes": fetched}
+    return Expected(sum(SIZES), STEPS, len(SIGNALS), 6, **kept, train=SIZES[0], groups=True)
 
 
 def stamp(options: Options) -> str:

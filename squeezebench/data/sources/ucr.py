@@ -25,6 +25,7 @@ from squeezebench.data.dataset import Dataset, Expected
 
 DEFAULT_SPLIT = "official"
 MAIN_OPTION = "name"
+REMOTE = True  # `expected` may ask the archive
 PATIENCE = 5.0  # seconds that an estimate waits for the archive's table
 
 log = logging.getLogger("squeezebench")
@@ -89,6 +90,8 @@ def _build(options: Options) -> Arrays:
                 load_classification(options.name, split=split, extract_path=folder, load_no_missing=True)
                 for split in ("train", "test")
             )
+            if not (len(train[0]) and len(test[0])):
+                raise ValueError("there is no sequence in it")
     except Exception as error:  # aeon wraps network, archive and parser errors in many types
         raise InputError(_explain(options.name, folder, error)) from None
     return official_arrays(train, test)
@@ -106,11 +109,14 @@ def _one_download_at_a_time(name: str) -> contextlib.AbstractContextManager:
 def _explain(name: str, folder: str | None, error: Exception) -> str:
     from aeon.datasets.tsc_datasets import tsc_zenodo
 
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    own = Path(folder) / name if folder else None
+    if own is not None and any(own.glob(f"{name}_T*.*")):
+        return f"ucr: {own}: {name}_TRAIN.ts and {name}_TEST.ts cannot be read ({reason})"
     if name not in tsc_zenodo:
         near = difflib.get_close_matches(name, tsc_zenodo, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(near)}?" if near else "see https://timeseriesclassification.com"
         return f"ucr: no data set {name!r} in the archive; {hint}"
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
     return (
         f"ucr: {name} could not be downloaded or read ({reason}); check the network, remove a half-written "
         f"{Path(folder) / name if folder else 'copy in the folder of aeon'}, or set folder to where it lies"

@@ -150,6 +150,7 @@ def expected(source: str, options: VideoOptions, train: tuple[int, ...] = ()) ->
         download_bytes=download,
         train=train[options.split_list - 1] if train and not synthetic else None,
         frame=frame_shape(options),
+        groups=True,
     )
 
 

@@ -8,7 +8,6 @@ in the real sets. Lengths vary. The same arguments give the same bytes.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 from filelock import FileLock
 
+from squeezebench.base.files import hidden_beside
 from squeezebench.data.video.catalogue import video_set
 from squeezebench.data.video.options import SYNTHETIC_CLASSES as CLASSES
 
@@ -43,11 +43,11 @@ def make_clips(source: str, folder: Path, per_class: int, seed: int = 0) -> Path
 
 
 def _make(source: str, folder: Path, per_class: int, seed: int) -> None:
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    temporary = hidden_beside(folder)
+    temporary.mkdir()
     try:
         classes = classes_of(source)
         {"ucf11": _ucf11, "ucf101": _ucf101, "hmdb51": _hmdb51}[source](temporary, classes, per_class, seed)
-        temporary.chmod(0o755)
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

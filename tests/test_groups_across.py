@@ -1,0 +1,75 @@
+"""A group on both sides of a split is counted, in the record and on the page, with the rule that prevents it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from synthetic_records import record as synthetic
+
+from squeezebench.cli.main import main
+from squeezebench.data.task import load_task
+from squeezebench.report import build_report
+from squeezebench.schema.record import GroupsAcross, read_record, write_record
+from squeezebench.schema.task import TaskSpec
+
+RULE = "`split: group` keeps every group on one side"
+
+
+def save(path, group, subset=None):
+    """40 sequences of two classes, in the order 0, 1, 0, 1, ..."""
+    y = np.arange(40) % 2
+    x = np.random.default_rng(0).normal(size=(40, 4, 3)) + y[:, None, None]
+    np.savez(path, x=x, y=y, group=group, **({} if subset is None else {"subset": subset}))
+    return path
+
+
+OFFICIAL = np.array(["train"] * 28 + ["test"] * 12)
+WITH_VALIDATION = np.array(["train"] * 20 + ["val"] * 8 + ["test"] * 12)
+PAIRS = np.arange(40) // 4  # 10 groups of 4; rows 28 to 39 are groups 7, 8 and 9
+
+
+@pytest.mark.parametrize(
+    ("rule", "group", "subset", "expected"),
+    [
+        (None, PAIRS, OFFICIAL, (10, 0, 0, 0)),
+        (None, (np.arange(40) // 4) % 8, OFFICIAL, (8, 2, 8, 0)),  # the last two groups are also the first two
+        ("official", np.arange(40) % 10, OFFICIAL, (10, 10, 12, None)),
+        ("official", np.array(["a", "b"] * 20), WITH_VALIDATION, (2, 2, 12, 2)),
+        ("official", np.where(np.arange(40) < 28, np.arange(40) % 5, 9), WITH_VALIDATION, (6, 0, 0, 5)),
+        ("group", np.arange(40) % 10, OFFICIAL, (10, 0, 0, 0)),
+        ("leave_one_group_out", np.arange(40) % 10, None, (10, 0, 0, 0)),
+        ("random", np.arange(40) // 20, None, (2, 2, 12, 2)),
+    ],
+)
+def test_groups_on_both_sides_are_counted(tmp_path, rule, group, subset, expected):
+    path = save(tmp_path / "own.npz", group, subset)
+    fold = {"fold": 0} if rule == "leave_one_group_out" else {}
+    task = load_task(TaskSpec(name="own", source="file", options={"path": str(path)}, split=rule, **fold))
+    across = task.groups_across
+    counted = (across.groups, across.test, across.test_sequences, across.validation)
+    assert counted == tuple(value if value is not None else across.validation for value in expected)
+    assert (RULE in across.words) == bool(across.test or across.validation)
+
+
+def test_data_without_groups_have_no_count(tmp_path):
+    path = tmp_path / "own.npz"
+    np.savez(path, x=np.random.default_rng(0).normal(size=(40, 4, 3)), y=np.arange(40) % 2)
+    assert load_task(TaskSpec(name="own", source="file", options={"path": str(path)})).groups_across is None
+
+
+def test_the_record_of_a_run_has_the_count_and_its_log_says_so(tmp_path):
+    path = save(tmp_path / "own.npz", np.arange(40) % 10, OFFICIAL)
+    call = ["run", "--task", f"file:{path}", "--method", "pooled_linear", "--train", "epochs=1"]
+    assert main([*call, "--out", str(tmp_path / "run")]) == 0
+    across = read_record(tmp_path / "run" / "record.json").groups_across
+    assert across.test == 10 and across.words in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_the_page_warns_beside_the_task(tmp_path, undrawn):
+    across = GroupsAcross(groups=8, test=2, test_sequences=9, validation=0)
+    for task, found in (("digits", across), ("japanese_vowels", None)):
+        record = synthetic(task, "vib_lstm", 2, 0).model_copy(update={"groups_across": found})
+        write_record(tmp_path / "runs" / task, record)
+    page = build_report(tmp_path).read_text()
+    says = "2 of 8 groups are on both sides of the test split (9 test sequences are of known groups)"
+    assert page.count(f'<p class="box warn">{says}') == 1 and RULE in page
