@@ -387,7 +387,7 @@ def test_a_short_run_writes_none_and_a_finished_one_leaves_none(run, tmp_path, m
         (tmp_path / "short" / name).write_bytes(b"left")
     run("short")
     assert sorted(path.name for path in (tmp_path / "short").iterdir()) == [
-        "history.csv", "log.txt", "model.safetensors", "record.json", "starts",
+        "history.csv", "log.txt", "model.safetensors", "normalisation.safetensors", "record.json", "starts",
     ]  # fmt: skip
 
 

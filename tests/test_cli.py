@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 from squeezebench import __version__
 from squeezebench.cli.main import main
 from squeezebench.schema.record import read_record
+from squeezebench.tools.check_method import CHECKS
 
 GOOD_METHOD = '''"""A method."""
 
@@ -113,8 +115,7 @@ def test_tasks_as_json_tell_the_options_of_each_source(call):
     assert "path" in listing["file"]["options"]["properties"]
 
 
-def test_listings_for_people_name_everything(call):
-    assert re.search(r"^ +beta = 1.0: ", call("methods")[1], re.MULTILINE)
+def test_the_list_of_data_sources_has_a_line_for_each(call):
     assert re.search(r"^digits +\w", call("tasks")[1], re.MULTILINE)
 
 
@@ -172,7 +173,7 @@ def test_count_for_people(call):
         (["--method", "dense", "--input", 3, "--hidden", 3, "--set", "layers"], "write --set name=value"),
         (["--method", "dense", "--input", 3, "--hidden", 3, "--set", "layers=[1"], "not valid YAML"),
         (["--method", "dense", "--input", 3, "--hidden", 3, "--set", "layers=two"], "layers = 'two'"),
-        (["--method", "small_dense", "--input", 3, "--hidden", 3], "larger than 1/10"),
+        (["--method", "small_dense", "--input", 3, "--hidden", 3], "cannot reach 10x on count"),
         (["--method", "dense", "--input", 10**7, "--hidden", 10**7], "memory"),
     ],
     ids=str,
@@ -242,7 +243,7 @@ def test_a_skipped_run_says_why_and_is_no_failure(call, tmp_path):
         tmp_path / "out",
     ]
     status, _, err = call("run", *arguments)
-    assert status == 0 and "skipped: one hidden unit" in err
+    assert status == 0 and "skipped: cannot reach 1000x on x: the weights of one hidden unit" in err
     assert read_record(tmp_path / "out" / "record.json").status == "skipped"
 
 
@@ -359,9 +360,11 @@ def test_the_command_itself_returns_the_status(tmp_path):
 
 def test_a_new_method_passes_the_contract_and_runs(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert call("new-method", "my_idea", "--folder", tmp_path)[0] == 0
-    status, out, _ = call("check", "my_idea.py")
-    assert status == 0 and "FAIL" not in out and out.count("ok  ") == 10
+    status, out, _ = call("new-method", "my_idea", "--folder", tmp_path)
+    hint = shlex.split(out.partition("try: squeezebench ")[2])
+    assert status == 0 and hint[0] == "check"
+    status, out, _ = call(*hint)
+    assert status == 0 and "FAIL" not in out and out.count("ok  ") == len(CHECKS)
     path = save(tmp_path / "x.npz")
     arguments = ["--task", f"file:{path}", "--method", "my_idea", "--plugins", "my_idea.py", "--out", "out"]
     assert call("run", *arguments, "--set", "hidden=4", "--train", "epochs=5")[0] == 0
@@ -390,7 +393,7 @@ def test_check_shows_what_fails_and_says_so_in_its_status(call, tmp_path):
     path.write_text(GOOD_METHOD.replace('    """Nothing new."""\n', ""))
     status, out, _ = call("check", path)
     assert status == 1 and out.splitlines()[0].startswith("FAIL describes itself: ")
-    assert out.count("ok  ") == 9
+    assert len(out.splitlines()) == 1  # what follows would fail of the same cause, or of nothing new
 
 
 @pytest.mark.parametrize(

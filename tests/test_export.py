@@ -16,8 +16,10 @@ from torch import nn
 
 from squeezebench.base.errors import InputError
 from squeezebench.cli.main import main
+from squeezebench.data.normalise import Affine
 from squeezebench.data.task import load_task, task_spec
 from squeezebench.engine.measurement.files import save_model
+from squeezebench.engine.measurement.normalisation import write_normalisation
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.nn.masks.bottleneck import BottleneckMask
 from squeezebench.nn.pruning.shrink import compact_masked
@@ -38,6 +40,7 @@ SETTINGS = {  # what makes a short run on digits compact
     "gru": ["--set", "keep_hidden=7", "--set", "cell=gru"],
     "min_gru": ["--set", "cell=min_gru"],
 }
+IDENTITY = Affine(np.ones(6, np.float32), np.zeros(6, np.float32))
 GATES = {name: cell_of(name).gates for name in known_cells()}
 METHODS = {n: n for n, file in find_methods([]).items() if n != "pooled_linear" and "sequence" in load(file).kinds} | {
     "vectors": "vib_lstm",
@@ -46,13 +49,14 @@ METHODS = {n: n for n, file in find_methods([]).items() if n != "pooled_linear" 
 }
 
 
-def made(folder, model, lengths=False):
-    """A run's folder that holds `model`."""
+def made(folder, model, lengths=False, affine=IDENTITY):
+    """A run's folder that holds `model`, whose data are normalised by `affine`."""
     folder.mkdir(parents=True, exist_ok=True)
     shape = Shape(inputs=6, steps=9, classes=3, has_lengths=lengths)
     record = Record(
-        status="ok", task="t", method="m", settings={}, seed=0, shape=shape, kept=Kept(of_inputs=6), class_names=["a"]
-    )
+        status="ok", task="t", method="m", settings={}, seed=0, shape=shape, kept=Kept(of_inputs=6), class_names=["a"],
+        normalisation=write_normalisation(folder, "standard", affine),
+    )  # fmt: skip
     write_record(folder, record)
     save_model(folder / "model.safetensors", model.eval())
     return folder
@@ -109,10 +113,10 @@ def test_every_method_runs_in_onnx_runtime_as_in_torch(run):
     record, model = read_run(run)
     done = export(run, "onnx")
     task = load_task(task_spec("digits"), 0)
-    x = torch.from_numpy(task.batch("test", np.arange(200)).x)
+    x, raw = (torch.from_numpy(read("test", np.arange(200)).x) for read in (task.batch, task.raw))
     with torch.no_grad():
         expected = model(x)
-    found = in_onnxruntime(done.path, x)
+    found = in_onnxruntime(done.path, raw)
     assert (found - expected).abs().max() < 1e-5 and done.gap < 1e-5
     file = onnx.load(done.path)
     kinds = [node.op_type for node in file.graph.node]
@@ -121,7 +125,7 @@ def test_every_method_runs_in_onnx_runtime_as_in_torch(run):
     assert kinds.count(cell) == 1 and not {"LSTM", "GRU", "Scan", "Loop"} - {cell} & set(kinds)
     assert ("Gather" in kinds) == (model.input_index is not None)
     about = {p.key: p.value for p in file.metadata_props}
-    assert about["method"] == record.method and about["classes"].split("\n") == record.class_names
+    assert about["method"] == record.method and json.loads(about["classes"]) == record.class_names
 
 
 def test_every_standard_method_loads_into_torch_by_name(run):
@@ -131,32 +135,27 @@ def test_every_standard_method_loads_into_torch_by_name(run):
             export(run, "torch")
         return
     content = torch.load(export(run, "torch").path, weights_only=True)
-    x = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0))
+    x, state = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0)), content["state"]
+    read = x if "input_index" not in state else x[..., state["input_index"]]
+    tensors = load_file(export(run, "safetensors").path)
+    assert torch.equal(tensors["head.weight"], state["head.weight"])
     if content["cell"] == "min_gru":  # torch.nn has none; its two equations are read off the file
-        w, b = (content["recurrence"][name] for name in ("weight_ih_l0", "bias_ih_l0"))
+        w, b = (tensors[name] for name in ("weight_ih_l0", "bias_ih_l0"))
         h = torch.zeros(())
         for step in x.unbind(1):
             z, new = nn.functional.linear(step, w, b).chunk(2, 1)
             h = (1 - z.sigmoid()) * h + z.sigmoid() * new
         with torch.no_grad():
-            logits = nn.functional.linear(h, content["head"]["weight"], content["head"]["bias"])
+            logits = nn.functional.linear(h, state["head.weight"], state["head.bias"])
             assert (logits - model(x)).abs().max() < 1e-5
-        assert torch.equal(load_file(export(run, "safetensors").path)["weight_ih_l0"], w)
         return
     module = {"lstm": nn.LSTM, "gru": nn.GRU}[content["cell"]](**content["arguments"])
-    module.load_state_dict(content["recurrence"])
-    head = nn.Linear(module.hidden_size, 10)
-    head.load_state_dict(content["head"])
+    module.load_state_dict({k: v for k, v in tensors.items() if "_l" in k})
     with torch.no_grad():
-        read = x if content["input_index"] is None else x[..., content["input_index"]]
-        assert (head(module(read)[0][:, -1]) - model(x)).abs().max() < 1e-5
-
-    path = export(run, "safetensors").path
-    tensors = load_file(path)
-    assert {k for k in tensors if "_l" in k} == set(module.state_dict())
-    assert all(torch.equal(tensors[k], v) for k, v in module.state_dict().items())
-    assert torch.equal(tensors["head.weight"], head.weight)
-    with safe_open(path, "pt") as file:
+        logits = nn.functional.linear(module(read)[0][:, -1], state["head.weight"], state["head.bias"])
+        assert (logits - model(x)).abs().max() < 1e-5
+    assert all(torch.equal(state[f"rnn.{k}"], v) for k, v in module.state_dict().items())
+    with safe_open(export(run, "safetensors").path, "pt") as file:
         assert json.loads(file.metadata()["arguments"]) == content["arguments"]
 
 
@@ -185,7 +184,7 @@ def test_every_method_in_int8_is_scored_as_the_file_that_was_written(run):
     done = export(run, "onnx", precision="int8")
     assert done.path.name == "model.int8.onnx" and done.bytes == done.path.stat().st_size
     task = load_task(task_spec("digits"), 0)
-    x, labels = task.batch("test", np.arange(task.size("test"))).x, task.labels("test")
+    x, labels = task.raw("test", np.arange(task.size("test"))).x, task.labels("test")
     running, plain = session(done.path.read_bytes()), session(export(run, "onnx").path.read_bytes())
     found = np.concatenate([running.run(["logits"], {"x": one[None]})[0] for one in x])
     assert done.test == np.mean(found.argmax(-1) == labels) and done.not_scored is None

@@ -208,7 +208,8 @@ def test_the_test_part_is_read_once_for_each_stored_precision_when_all_training_
     last_epoch = max(k for k, event in enumerate(events) if event == ("epoch",))
     touched = [k for k, event in enumerate(events) if "test" in event]
     assert min(touched) > last_epoch
-    assert sum(event[2] for event in events if event[:2] == ("read", "test")) == 3 * load_task(task).size("test")
+    size, times = load_task(task).size("test"), 3 + (record.before_fine_tuning is not None)
+    assert sum(event[2] for event in events if event[:2] == ("read", "test")) == times * size
 
 
 def test_as_released_reads_the_test_part_and_says_what_that_flatters(run, events, tmp_path):
@@ -230,6 +231,27 @@ def test_as_released_scores_the_small_module_of_a_method_that_prunes_at_its_end(
     body = "def end_stage(self, model, stage):\n        return select_units(model, None, [torch.arange(2)])"
     sound, released = (run("prunes", body=body, protocol=p, folder=p) for p in ("sound", "as_released"))
     assert sound.kept.hidden == released.kept.hidden == [2]
+
+
+def test_the_record_has_the_accuracy_of_what_the_last_removal_left(run, task):
+    """A method that removes at the end of its first and second of three stages, all but one unit the second time."""
+    body = (
+        "def stages(self):\n        return [Stage(name, 1) for name in 'abc']\n\n"
+        + " " * 4
+        + hook(
+            "end_stage(self, model, stage)|if stage.name == 'c': return model|"
+            "small = select_units(model, None, [torch.arange(1 if stage.name == 'b' else 4)])|"
+            "if stage.name == 'b': small.head.weight.data.zero_().T[0, 0] = small.head.bias.data.zero_()[1] = -1|"
+            "return small"
+        )
+    )
+    record = run("cuts", body=body)
+    assert record.status == "ok", record.reason
+    found = record.before_fine_tuning
+    data = load_task(task)
+    zeros = {part: float((data.labels(part) == 0).mean()) for part in ("validation", "test")}
+    assert {part: getattr(found, part) for part in zeros} == zeros and found.train is None
+    assert run("dense").before_fine_tuning is None
 
 
 def test_select_validation_keeps_the_best_epoch_of_the_last_stage(run, tmp_path):

@@ -348,16 +348,16 @@ def test_a_small_space_is_tried_point_by_point_and_whole_numbers_stay_whole(tmp_
     assert first.drawn == {"width": 4, "rate": 0.1}  # the method's own settings
     assert all(isinstance(trial.drawn["width"], int) and 2 <= trial.drawn["width"] <= 64 for trial in others)
     assert len({json.dumps(trial.drawn) for trial in others}) == 11
-    path = planned(tmp_path / "c", methods={"small_dense": {"ratio": [2, 5]}}, tuning={"trials": 9})
-    tune_job(path, "digits/small_dense", None)
-    assert [trial.drawn for trial in tuned(path.parent).trials] == [{"ratio": 2}, {"ratio": 5}]
-    assert tuned(path.parent).enumerated
+    path = planned(tmp_path / "c", methods={"low_rank": {"rank": [1, 2]}}, tuning={"trials": 9})
+    tune_job(path, "digits/low_rank", None)
+    low_rank = tuned(path.parent, "low_rank")
+    assert [trial.drawn for trial in low_rank.trials] == [{"rank": 1}, {"rank": 2}] and low_rank.enumerated
 
 
 def test_the_control_of_equal_size_begins_at_the_ratio_that_is_asked_for(tmp_path):
     tune_job(planned(tmp_path, tuning={"trials": 2, "objective": {"ratio": 6.5}}), "digits/small_dense", None)
     first = tuned(tmp_path).trials[0]
-    assert first.drawn == {"ratio": 6.5} and first.ratio >= 6.5
+    assert first.drawn == {"ratio": 6.5, "learning_rate": 1.0} and first.ratio >= 6.5
 
 
 def test_a_report_says_which_tuning_is_missing_or_damaged_and_escapes_titles(tmp_path, noted):

@@ -19,6 +19,7 @@ from squeezebench.method import RecurrentSettings
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.method.settings import settings_of
 from squeezebench.report.verified import verified
+from squeezebench.schema.predictions import packed, unpacked
 from squeezebench.schema.record import read_record, write_record
 from squeezebench.schema.run import RunSpec
 from squeezebench.schema.training import TrainingSettings
@@ -219,6 +220,25 @@ def test_one_cell_of_the_confusion_shows_which(of_one):
     alter(place(own, "tt_lstm"), confusion=confusion)
     recorded, measured = fields(verify(own), "tt_lstm")["confusion"]
     assert f"[3][4] {confusion[3][4]}" in recorded and f"[3][4] {confusion[3][4] - 1}" in measured
+
+
+def test_predictions_that_are_not_the_models_are_found(of_one):
+    own = of_one("dense")
+    record = read_record(place(own, "dense") / "record.json")
+    labels, predicted = unpacked(record.predictions, record.confusion)
+    first = int(np.argmax(predicted != labels))
+    same = int(np.argmax((labels == labels[first]) & (predicted == labels)))
+    predicted[[first, same]] = predicted[[same, first]]  # the confusion matrix stays as it is
+    alter(place(own, "dense"), predictions=packed(labels, predicted))
+    assert fields(verify(own), "dense") == {"predictions": ("the class of each test sequence", "2 of them differ")}
+    predicted[same] = (labels[same] + 1) % 10
+    alter(place(own, "dense"), predictions=packed(labels, predicted))
+    without_models(own)
+    (found,) = fields(verify(own), "dense").items()
+    assert found == (
+        "predictions",
+        (f"{len(labels)} test sequences", "the predictions do not add up to the confusion matrix"),
+    )
 
 
 def test_an_altered_model_is_found(of_one):

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
+
+
+def hidden_beside(path: Path) -> Path:
+    """A hidden name beside `path` that nobody else uses, for what becomes `path` once it is whole.
+
+    Files and folders that are made under it have the permissions that the umask leaves, unlike those of `tempfile`,
+    which only their owner reads.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -14,24 +23,24 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises OSError that names `path` (a full disk); nothing is left of what was written then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = hidden_beside(path)
     try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp makes files that only their owner reads
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):  # which, from a full disk, names no file
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # which names the hidden file or, from a full disk, none
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 
 def clear_half_written(folder: Path, name: str = "*") -> None:
     """Remove what writers of `name` that were killed in `write_atomically` left. For who alone writes it now."""
-    for path in folder.glob(f".{name}.{'?' * 8}"):  # as mkstemp names them
+    for path in folder.glob(f".{name}.{'?' * 8}"):  # as hidden_beside names them
         path.unlink(missing_ok=True)
 
 

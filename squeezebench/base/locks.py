@@ -59,7 +59,7 @@ class Lock:
     def note(self, **notes: Any) -> None:
         """Replace the notes; this process and its machine are added. Raises OSError (a full disk)."""
         content = json.dumps(notes | {"process": os.getpid(), "machine": socket.gethostname()}).encode()
-        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
         try:
             os.write(file, content)
         except OSError as error:

@@ -21,6 +21,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     plan.add_argument("--results", type=Path, default=Path("results"))
     plan.add_argument("--gpu-tflops", type=float, help="what your GPU sustains in float32, for the cost estimate")
     plan.add_argument("--json", action="store_true", help="the estimated cost as JSON")
+    plan.add_argument("--elsewhere", action="store_true", help="the runs are made on another machine, which has a GPU")
     plan.add_argument("--config-from-stdin", action="store_true", help="the experiment as JSON (the Snakefile's)")
     plan.add_argument("--key", default="", help=argparse.SUPPRESS)
     plan.add_argument("--files", nargs="+", default=[], help=argparse.SUPPRESS)
@@ -58,7 +59,14 @@ def _plan(options: argparse.Namespace) -> None:
     else:
         experiment = read_experiment(options.experiment, assignments(options.config, "--config"))
     plan, path, sizes = write_plan(
-        experiment, where, options.results, options.key, not snakefile, options.gpu_tflops, options.files
+        experiment,
+        where,
+        options.results,
+        options.key,
+        not snakefile,
+        options.gpu_tflops,
+        options.files,
+        options.elsewhere,
     )
     if snakefile:
         return

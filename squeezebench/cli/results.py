@@ -34,9 +34,11 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     export.add_argument("--precision", choices=["float32", "int8"], default="float32", help="int8: onnx only, scored")
     export.add_argument("--out", type=Path, help="file to write; default: beside the record")
     export.add_argument("--lengths", action=argparse.BooleanOptionalAction, help="onnx: a second input `length`")
+    bare = "the bare network, which reads normalised data; without this option the file normalises raw data"
+    export.add_argument("--without-normalisation", action="store_true", help=bare)
     audit = add("audit", _audit, "recompute the figures that the papers print")
     audit.add_argument("--json", action="store_true")
-    verdicts = "only such checks: ok, rounding, mismatch or 'not checkable'; may be given again"
+    verdicts = "only such checks, by verdict ('not checkable'); may be given again"
     audit.add_argument("--verdict", action="append", default=[], metavar="VERDICT", help=verdicts)
     audit.add_argument("--html", type=Path, metavar="FILE", help="write the page of all checks instead")
 
@@ -76,7 +78,8 @@ def _inference(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from squeezebench.tools.export import export
 
-    exported = export(options.record, options.format, options.out, options.lengths, options.precision)
+    bare = options.without_normalisation
+    exported = export(options.record, options.format, options.out, options.lengths, options.precision, not bare)
     size = f"{exported.bytes:,} bytes"
     print(f"wrote {exported.path}: {size}; logits differ from the module's by at most {exported.gap:.1e}")
     if exported.test is not None:
@@ -84,13 +87,15 @@ def _export(options: argparse.Namespace) -> None:
         print(f"  test accuracy {exported.test:.2%}, one sequence at a time; the module's own {own}")
     elif exported.not_scored:
         print(f"  not scored: {exported.not_scored}")
+    print(f"  input: {exported.input}")
     for note in exported.notes:
         print(f"  {note}")
+    if exported.lines:
+        print("  to use it without squeezebench:", *exported.lines, sep="\n    ")
 
 
 def _audit(options: argparse.Namespace) -> None:
-    from squeezebench.report.audit import as_json, as_text, audit, summary
-    from squeezebench.report.audit.figure import VERDICTS
+    from squeezebench.report.audit import VERDICTS, as_json, as_text, audit, summary
 
     if unknown := [verdict for verdict in options.verdict if verdict not in VERDICTS]:
         raise InputError(f"--verdict {unknown[0]!r}: give one of {', '.join(VERDICTS)}")

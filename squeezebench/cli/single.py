@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.yaml_file import parse_yaml
 from squeezebench.cli.arguments import assignments
 
 if TYPE_CHECKING:
@@ -19,10 +21,26 @@ if TYPE_CHECKING:
     from squeezebench.schema.run import RunSpec
 
 
+TASK = {  # settings of a task, as in an experiment file -> what they do
+    "split": "official, random, group or leave_one_group_out; default: the source's own",
+    "fold": "with leave_one_group_out: which group, or set of groups, is test, from 0",
+    "folds": "with leave_one_group_out: so many sets of groups instead of single groups",
+    "test_share": "of all sequences; not with official",
+    "validation_share": "of the sequences outside the test part",
+    "split_seed": "of the test part of random and group splits",
+    "frames": "use so many steps of each sequence",
+    "sampling": "uniform, or random: one step of each equal segment, drawn anew per epoch",
+    "normalise": "standard, std, none; channel for images",
+}
+
+
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     """`add(name, function, text)` makes a command; see cli.py."""
     run = add("run", _run, "make one run without Snakemake", plugins=True)
     run.add_argument("--task", required=True, help="digits, ucr:NAME, file:PATH, ...")
+    run.add_argument("--option", action="append", default=[], metavar="OPTION=VALUE", help="of the data source")
+    for name, text in TASK.items():
+        run.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=text)
     run.add_argument("--method", required=True)
     run.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="a setting of the method")
     run.add_argument("--train", action="append", default=[], metavar="KEY=VALUE", help="a training setting")
@@ -31,10 +49,14 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     run.add_argument("--out", type=Path, required=True, help="folder for record.json, model.safetensors, ...")
     run.add_argument("--threads", type=int, default=1)
     run.add_argument(
+        "--progress", action=argparse.BooleanOptionalAction, help="a progress bar (default: if stderr is a terminal)"
+    )
+    run.add_argument(
         "--checkpoint-seconds", metavar="S", help="of training between checkpoints; 0: none (default: 300)"
     )
 
-    methods = add("methods", _methods, "list the methods and their settings", plugins=True)
+    methods = add("methods", _methods, "list the methods, or one method with its settings", plugins=True)
+    methods.add_argument("name", nargs="?", help="show this method and its settings")
     methods.add_argument("--json", action="store_true")
     tasks = add("tasks", _tasks, "list the data sources", plugins=True)
     tasks.add_argument("--json", action="store_true")
@@ -60,6 +82,7 @@ def _run(options: argparse.Namespace) -> int:
     from squeezebench.data.task import load_task
     from squeezebench.engine.run import execute
     from squeezebench.engine.training.checkpoint import SECONDS, interval
+    from squeezebench.engine.training.loop import pick_device
     from squeezebench.method.discovery import find_methods, pick
 
     if options.checkpoint_seconds is not None:
@@ -71,8 +94,10 @@ def _run(options: argparse.Namespace) -> int:
     file = pick(find_methods(options.plugins), options.method)
     spec = _spec(options, file)
     # Wrong data are a mistake of the user's, not a failed run: they are read before the run begins.
+    pick_device(spec.training)
     load_task(spec.task, options.seed, plugins=options.plugins)
-    record = execute(spec, file, options.out, options.out / "starts", progress=sys.stderr.isatty())
+    progress = sys.stderr.isatty() if options.progress is None else options.progress
+    record = execute(spec, file, options.out, options.out / "starts", progress)
     return _print_result(record, options.out)
 
 
@@ -84,6 +109,7 @@ def _spec(options: argparse.Namespace, file: MethodFile) -> RunSpec:
     from squeezebench.schema.experiment import validated
     from squeezebench.schema.models import ModelSettings
     from squeezebench.schema.run import RunSpec
+    from squeezebench.schema.task import TaskSpec
     from squeezebench.schema.training import TrainingSettings
 
     varied, training = assignments(options.set, "--set"), assignments(options.train, "--train")
@@ -92,6 +118,9 @@ def _spec(options: argparse.Namespace, file: MethodFile) -> RunSpec:
     settings = settings_of(load(file), varied, "--set")
     shared = settings.shared().model_dump(mode="json") if isinstance(settings, ModelSettings) else {}
     task = task_spec(options.task, options.plugins)
+    given = {name: parse_yaml(text, f"--{name}") for name in TASK if (text := getattr(options, name)) is not None}
+    given["options"] = task.options | assignments(options.option, "--option")
+    task = validated(TaskSpec, {"name": task.name, "source": task.source} | given, "--task")
     return RunSpec(
         experiment=options.out.name,
         task=task,
@@ -116,46 +145,55 @@ def _print_result(record: Record, out: Path) -> int:
         return 0 if record.status == "skipped" else 1
     size = f"{record.counts.size:,} {size_words(record.counts)}"
     ratio = getattr(record.ratio, record.counts.rule) or "-"
-    print(f"{name}: test {record.accuracy.test:.1%}, {size} ({ratio}x); {out}")
+    print("; ".join([f"{name}: test {record.accuracy.test:.1%}, {size} ({ratio}x)", *record.notes, str(out)]))
     return 0
 
 
 def _methods(options: argparse.Namespace) -> None:
-    from squeezebench.method.discovery import find_methods, load
+    from squeezebench.method.discovery import find_methods, pick
 
-    listing, broken = [], 0
-    for name, file in find_methods(options.plugins).items():
-        try:
-            method = load(file)
-        except InputError as error:
-            listing.append({"name": name, "error": str(error)})
-            broken += 1
-            continue
-        schema = method.Settings.model_json_schema()
-        setting_names = {
-            setting: {
-                k: v for k, v in field.items() if k in ("description", "default", "search", "axis", "enum", "type")
-            }
-            for setting, field in schema.get("properties", {}).items()
-        }
-        listing.append(
-            {
-                "name": name,
-                "title": method.title,
-                "summary": (method.__doc__ or "").strip().split("\n")[0],
-                "paper": method.paper,
-                "control": method.control,
-                "kinds": list(method.kinds),
-                "settings": setting_names,
-            }
-        )
+    files = find_methods(options.plugins)
+    if options.name:
+        files = {options.name: pick(files, options.name)}
+    entries = [_described(name, file) for name, file in files.items()]
+    if options.name and "error" in entries[0]:
+        raise InputError(entries[0]["error"])
     if options.json:
-        print(json.dumps(listing, indent=1))
-        return
-    for entry in listing:
-        print(f"{entry['name']:16} {entry.get('error') or entry['summary']}")
-        for setting, field in entry.get("settings", {}).items():
-            print(f"    {setting} = {field.get('default')}: {field.get('description', '')}")
+        print(json.dumps(entries, indent=1))
+    elif options.name:
+        _print_method(entries[0])
+    else:
+        width = max(len(entry["name"]) for entry in entries)
+        for entry in entries:
+            print(f"{entry['name']:{width}} {entry.get('error') or entry['summary']}")
+
+
+def _described(name: str, file: MethodFile) -> dict[str, Any]:
+    """A method and its settings, or why its file cannot be used."""
+    from squeezebench.method.discovery import load
+
+    try:
+        method = load(file)
+    except InputError as error:
+        return {"name": name, "error": str(error)}
+    keys = ("description", "default", "search", "axis", "enum", "type")
+    fields = method.Settings.model_json_schema().get("properties", {})
+    return {
+        "name": name,
+        "title": method.title,
+        "summary": (method.__doc__ or "").strip().split("\n")[0],
+        "paper": method.paper,
+        "control": method.control,
+        "kinds": list(method.kinds),
+        "settings": {key: {k: v for k, v in field.items() if k in keys} for key, field in fields.items()},
+    }
+
+
+def _print_method(entry: dict[str, Any]) -> None:
+    print(f"{entry['name']}: {entry['title']}{' (a control)' if entry['control'] else ''}", entry["summary"], sep="\n")
+    print(f"for {', '.join(entry['kinds'])} tasks; source: {entry['paper']}")
+    for setting, field in entry["settings"].items():
+        print(f"    {setting} = {field.get('default')}: {field.get('description', '')}")
 
 
 def _tasks(options: argparse.Namespace) -> None:
@@ -185,6 +223,7 @@ def _count(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(result, indent=1))
     else:
+        print(f"{options.method} before pruning by data: as its settings build it, with all that training may remove")
         print(f"{'':18}{'closed form':>14}{'constructed':>14}")
         for key, value in result["constructed"].items():
             formula = "no formula" if result["closed_form"] is None else f"{result['closed_form'][key]:,}"
@@ -195,7 +234,8 @@ def _count(options: argparse.Namespace) -> int:
 def _new_method(options: argparse.Namespace) -> None:
     from squeezebench.tools.new_method import write_method
 
-    print(f"wrote {write_method(options.name, options.folder)}; try: squeezebench check {options.name}")
+    path = write_method(options.name, options.folder)
+    print(f"wrote {path}; try: squeezebench check {shlex.quote(str(path))}")
 
 
 def _check(options: argparse.Namespace) -> int:

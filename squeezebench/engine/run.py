@@ -7,12 +7,12 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -20,11 +20,13 @@ from squeezebench.base.errors import InputError, of_machine, reason_of
 from squeezebench.base.files import clear_half_written
 from squeezebench.base.reading import without_link
 from squeezebench.data.task import Task, load_task
-from squeezebench.engine import provenance
+from squeezebench.engine import provenance, summary
+from squeezebench.engine.hooks import Hooks
 from squeezebench.engine.measurement.cost import cost
-from squeezebench.engine.measurement.counts import count
+from squeezebench.engine.measurement.counts import count, kept_of, ratio_of
 from squeezebench.engine.measurement.digest import model_digest
 from squeezebench.engine.measurement.latency import DenseReference
+from squeezebench.engine.measurement.normalisation import NORMALISATION_NAME, write_normalisation
 from squeezebench.engine.start import Start, dense_start
 from squeezebench.engine.training.as_released import BestOnTest
 from squeezebench.engine.training.checkpoint import NAME as CHECKPOINT
@@ -37,14 +39,13 @@ from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier
 from squeezebench.method.discovery import MethodFile, load
 from squeezebench.method.settings import settings_of
-from squeezebench.nn.protocol import structure_of
 from squeezebench.nn.rnn.cells import cell_of
 from squeezebench.schema.models import NetworkSettings, RecurrentSettings, TaskInfo, kind_of_model
+from squeezebench.schema.predictions import confusion_of, packed
 from squeezebench.schema.record import (
     RECORD_NAME,
     Accuracy,
     Baseline,
-    Kept,
     Provenance,
     Ratio,
     Record,
@@ -105,15 +106,18 @@ def make(
 ) -> Record:
     """Make the run, which `unfinished` keeps others from, as `execute` does. Raises the OSError of a full disk."""
     folder, starts = folder.absolute(), starts.absolute()  # a method may change the working directory
-    for stale in (RECORD_NAME, "history.csv", "model.safetensors"):
+    for stale in (RECORD_NAME, "history.csv", "model.safetensors", NORMALISATION_NAME):
         (folder / stale).unlink(missing_ok=True)
     clear_half_written(folder)
     handler = logging.FileHandler(without_link(folder / "log.txt"), mode="w")
     log.addHandler(handler)
-    started, process, origin = time.perf_counter(), os.getpid(), _origin(spec, method)
+    started, process, origin, hooks = time.perf_counter(), os.getpid(), _origin(spec, method), Hooks()
     try:
         unfinished.begin()
-        result = _Run(spec, load(method), folder, starts, progress, unfinished, origin.inputs_digest).result()
+        with hooks.watching("importing its file"):
+            method_class = load(method)
+        run = _Run(spec, hooks.guarded(method_class), folder, starts, progress, unfinished, origin.inputs_digest)
+        result = run.result()
     except (Exception, SystemExit) as error:
         if of_machine(error):
             raise
@@ -121,9 +125,14 @@ def make(
         result = {"status": "failed", "reason": reason_of(error)}
     finally:
         _end_copy(process)
+        for sentence in hooks.changed:
+            log.warning("%s: %s, and the engine puts it back", spec.method, sentence)
         log.removeHandler(handler)
         handler.close()
-    return _write(spec, folder, result, time.perf_counter() - started, origin)
+    record = _write(spec, folder, result | {"contract": hooks.changed}, time.perf_counter() - started, origin)
+    with suppress(OSError), without_link(folder / "log.txt").open("a") as file:
+        file.writelines(f"{line}\n" for line in summary.lines(record))
+    return record
 
 
 def fail(spec: RunSpec, method: MethodFile, folder: Path, reason: str, seconds: float) -> Record:
@@ -212,6 +221,8 @@ class _Run:
         info = describe(task)
         if reason := method.skip(info):
             return about | {"status": "skipped", "reason": reason}
+        if task.groups_across and task.groups_across.words:
+            log.warning("%s: %s", task.name, task.groups_across.words)
         check_model(spec, info, method)
         model, trainer, start = self._trained(method, task, info)
         final = None
@@ -227,18 +238,16 @@ class _Run:
             | self._measured(compact, task, info, final)
             | {
                 "status": "ok",
+                "before_fine_tuning": self._before_fine_tuning(trainer.before_fine_tuning, task),
                 "stages": ([start.stage] if start else []) + trainer.stages,
                 "train_seconds": round(sum(stage.seconds for stage in trainer.stages), 3),
                 "earlier_seconds": trainer.earlier,
                 "notes": list(method.notes),
                 "class_names": list(task.classes),
+                "groups_across": task.groups_across,
+                "normalisation": write_normalisation(self.folder, spec.task.normalise, task.affine),
                 "history_digest": sha256(history.read_bytes()).hexdigest() if history.exists() else None,
-                "origin": {
-                    "split_digest": task.split_digest,
-                    "start_digest": start and start.digest,
-                    "resumed": trainer.resumed,
-                    "machine": " then ".join(trainer.machines),
-                },
+                "origin": _trained_where(task, trainer, start),
             }
         )
 
@@ -257,8 +266,6 @@ class _Run:
         if isinstance(spec.model, RecurrentSettings) and cell_of(spec.model.cell).torch_module:
             reference = DenseReference(info.inputs, spec.model.hidden, spec.model.layers, info.classes, spec.model.cell)
         predicted, labels = predict(compact, task, "test", device), task.labels("test")
-        confusion = np.zeros((info.classes, info.classes), dtype=int)
-        np.add.at(confusion, (labels, predicted), 1)
         return {
             "accuracy": Accuracy(
                 train=accuracy(compact, task, "train", device),
@@ -267,11 +274,12 @@ class _Run:
                 test_final_epoch=final,
             ),
             "shape": Shape(inputs=info.inputs, steps=info.steps, classes=info.classes, has_lengths=info.has_lengths),
-            "confusion": confusion.tolist(),
+            "confusion": confusion_of(labels, predicted, info.classes).tolist(),
+            "predictions": packed(labels, predicted),
             "test_size": len(labels),
             "model_digest": model_digest(compact.state_dict()),
             "counts": counts,
-            "kept": _kept(compact, base),
+            "kept": kept_of(compact, base),
             "baseline": Baseline(name=spec.model.label(), counts=dense),
             "ratio": Ratio(**{k: ratio_of(getattr(dense, k), getattr(counts, k)) for k in Ratio.model_fields}),
             "cost": cost(
@@ -286,22 +294,35 @@ class _Run:
             ),
         }
 
+    def _before_fine_tuning(self, module: nn.Module | None, task: Task) -> Accuracy | None:
+        """What the last removal cost before fine-tuning repaired it; None if no stage but the last removed anything."""
+        if module is None:
+            return None
+        parts = ("validation", "test")
+        return Accuracy(**{part: self._score(task, part)(module.cpu()) for part in parts})
+
     @staticmethod
-    def _score(task: Task):
-        """Test accuracy of a module; None where rounding its weights made its outputs overflow."""
+    def _score(task: Task, part: str = "test"):
+        """Accuracy of a module on a part; None if its outputs are not finite, as after rounding of its weights."""
 
         def score(module) -> float | None:
             try:
-                return accuracy(module, task, "test", torch.device("cpu"))
+                return accuracy(module, task, part, torch.device("cpu"))
             except Diverged:
                 return None
 
         return score
 
 
-def ratio_of(dense: int | None, small: int | None) -> float | None:
-    """How many times fewer; None where nothing is left to count, or the rule is not for such modules."""
-    return round(dense / small, 4) if small and dense is not None else None
+def _trained_where(task: Task, trainer: Trainer, start: Start | None) -> dict[str, Any]:
+    """What the provenance says of this run's data and training."""
+    return {
+        "split_digest": task.split_digest,
+        "start_digest": start and start.digest,
+        "resumed": trainer.resumed,
+        "device": trainer.device.type,
+        **provenance.joined([*(start.places if start else []), *trainer.places]),
+    }
 
 
 def check_model(spec: RunSpec, info: TaskInfo, method: Method) -> None:
@@ -313,15 +334,3 @@ def check_model(spec: RunSpec, info: TaskInfo, method: Method) -> None:
     if info.kind == "video" and (kind := kind_of_model(method.settings)) != kind_of_model(spec.model):
         words = {"network": "networks", "units": "per-frame networks"}.get(kind, "recurrent classifiers")
         raise InputError(f"{method.name} is for {words}; the `model:` of task {info.name} is {spec.model.label()}")
-
-
-def _kept(compact: nn.Module, base: nn.Module) -> Kept:
-    now, dense = structure_of(compact), structure_of(base)
-    return Kept(
-        inputs=now.inputs,
-        hidden=now.hidden,
-        structure=now.widths,
-        of_inputs=base.inputs,
-        of_hidden=dense.hidden,
-        of_structure=dense.widths,
-    )

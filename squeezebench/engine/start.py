@@ -18,6 +18,7 @@ from torch import nn
 
 from squeezebench.base.digests import digest_of
 from squeezebench.base.files import clear_half_written, write_atomically
+from squeezebench.base.reading import parse_json
 from squeezebench.data.task import Task
 from squeezebench.engine import provenance
 from squeezebench.engine.measurement.digest import model_digest
@@ -38,6 +39,7 @@ class Start:
     model: nn.Module
     digest: str
     stage: Stage
+    places: list[dict[str, str]]  # where it was trained, see provenance.place
 
 
 class DenseStart(Method):
@@ -84,10 +86,11 @@ def dense_start(
             checkpoints = Checkpoints.wanted(path.with_suffix(f".{CHECKPOINT}"), digest, written)
             found = _train(path, spec, settings, task, length, progress, checkpoints)
         clear(path.with_suffix(f".{CHECKPOINT}"))
-    return Start(found[0], digest, found[1].model_copy(update={"shared": True}))
+    model, stage, places = found
+    return Start(model, digest, stage.model_copy(update={"shared": True}), places)
 
 
-def _read(path: Path, info: TaskInfo, settings: ModelSettings) -> tuple[nn.Module, Stage] | None:
+def _read(path: Path, info: TaskInfo, settings: ModelSettings) -> tuple[nn.Module, Stage, list] | None:
     """The start that is there. None where it is none, is damaged (its tensors have a digest, as their file format has
     no checksum of its own) or is of other sizes: it is trained again then."""
     if not path.is_file():
@@ -97,21 +100,22 @@ def _read(path: Path, info: TaskInfo, settings: ModelSettings) -> tuple[nn.Modul
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         stage, state = Stage.model_validate_json(metadata["stage"]), load(content)
+        places = parse_json(metadata["places"].encode())
         if metadata.get("digest") != model_digest(state):
             return None
         model = dense_classifier(info, settings.shared())
         model.load_state_dict(state)
     except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError):
         return None
-    return model, stage
+    return model, stage, places
 
 
-def _train(path, spec, settings, task, length, progress, checkpoints) -> tuple[nn.Module, Stage]:
+def _train(path, spec, settings, task, length, progress, checkpoints) -> tuple[nn.Module, Stage, list]:
     method = DenseStart(settings.shared())
     trainer = Trainer(method, task, spec.training, spec.seed, progress, checkpoints=checkpoints)
     model = trainer.run(None, length).cpu()
     stage = trainer.stages[0].model_copy(update={"name": "dense pretraining"})
     state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
-    metadata = {"stage": json.dumps(stage.model_dump()), "digest": model_digest(state)}
-    write_atomically(path, save(state, metadata=metadata))
-    return model, stage
+    about = {"stage": json.dumps(stage.model_dump()), "places": json.dumps(trainer.places)}
+    write_atomically(path, save(state, metadata=about | {"digest": model_digest(state)}))
+    return model, stage, trainer.places

@@ -21,6 +21,7 @@ from squeezebench.base.places import cache_folder
 from squeezebench.base.reading import read_json
 from squeezebench.base.source import digest_of_package
 from squeezebench.engine.provenance import machine, packages
+from squeezebench.pipeline.devices import refuse_without_gpu
 from squeezebench.pipeline.isolation.watch import Limits, supervised
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.schema.experiment import Experiment
@@ -56,18 +57,22 @@ def write_plan(
     costs: bool = True,
     tflops: float | None = None,
     files: Iterable[str] = (),
+    elsewhere: bool = True,
 ) -> tuple[Plan, Path, dict[str, Any]]:
     """Write the plan of an experiment below `results`; return it, its path, and the answer of `sized`.
 
     where: the source of the experiment, for errors. key: kept in the file for the Snakefile. costs: estimate them; the
     Snakefile, which plans each time it is read, does without the seconds that this takes. tflops: of a GPU, in float32.
-    files: all files of the experiment, if `where` is not the only one. Raises InputError if the folder has the plan of
-    another experiment, NewerError if a newer version of squeezebench wrote it.
+    files: all files of the experiment, if `where` is not the only one. elsewhere: the runs are made on another machine,
+    which may have a GPU if this one has none. Raises InputError if the folder has the plan of another experiment,
+    NewerError if a newer version of squeezebench wrote it.
     """
     path, files = results / experiment.name / "plan.json", list(files) or [where]
     check_replaceable(path)
     check_origin(path, files)
     plan, answer = make_plan(experiment, where), {}
+    if not elsewhere:
+        refuse_without_gpu({name: task.training.device for name, task in plan.tasks.items()}, where)
     if costs or experiment.runs_per_job == "auto":
         answer = sized(plan, costs, tflops)
         runs = [run.model_copy(update={"job": job}) for run, job in zip(plan.runs, answer["jobs"], strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.source import RULE
 from squeezebench.base.suggestions import near_matches
+from squeezebench.data.outline import check_task, folds_of
 from squeezebench.data.sources import is_own, source_file, source_module
 from squeezebench.data.task import parse_options
 from squeezebench.engine.provenance import engine_digest
@@ -27,8 +29,10 @@ from squeezebench.schema.models import settings_of_model
 from squeezebench.schema.plan import Plan, PlannedMethod, PlannedRun, PlannedTask
 from squeezebench.schema.printed import check_tables
 from squeezebench.schema.resources import Resources
-from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.task import LEAVE_ONE_OUT, TaskSpec, fold_name
 from squeezebench.schema.training import STANDARD, TrainingSettings, overlaid
+
+log = logging.getLogger("squeezebench")
 
 PLACES = ("path", "folder")  # options of data sources that name files
 CONTENTS = "contents:"  # begins the fingerprints that cover all bytes; older ones covered names, sizes and both ends
@@ -40,7 +44,7 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
     """Resolve every run. Raises InputError before anything is trained; a broken method file only fails its own runs."""
     files, own = find_methods(experiment.plugins), find_methods()
     listed = dict(experiment.methods) | {name: {} for name in files if name not in own | experiment.methods}
-    tasks = {name: _task(name, entry, experiment, where) for name, entry in experiment.task_entries().items()}
+    tasks = {name: _task(name, entry, experiment, where) for name, entry in _entries(experiment, where).items()}
     _check_names(experiment, tasks, listed, where)
     to_tune = methods_to_tune(experiment.tuning, listed, where)
     methods, classes = {}, {}
@@ -136,16 +140,45 @@ def _decides(protocol: str, task: PlannedTask) -> list[Any]:
     return [protocol, task.model_dump(mode="json", exclude={"resources"})]
 
 
+def _entries(experiment: Experiment, where: str) -> dict[str, dict[str, Any]]:
+    """The experiment's tasks by name; a task that leaves out each of its groups is one task for each fold."""
+    entries: dict[str, dict[str, Any]] = {}
+    for name, entry in experiment.task_entries().items():
+        number = None
+        if entry.get("split") == LEAVE_ONE_OUT and entry.get("fold") is None:
+            number = _number_of_folds(name, entry, experiment.plugins, where)
+        for fold in range(number or 1):
+            own = fold_name(name, fold, number) if number else name
+            if own in entries:
+                raise InputError(f"{where}: tasks: {own}: is also a fold of another task; give it another name")
+            entries[own] = entry | {"fold": fold} if number else entry
+    return entries
+
+
+def _number_of_folds(name: str, entry: dict[str, Any], plugins: list[str], where: str) -> int:
+    """How many folds a task has. Raises InputError if it has no groups, or cannot be read."""
+    known = {key: value for key, value in entry.items() if key in TaskSpec.model_fields and key != "name"}
+    spec = validated(TaskSpec, {"name": name} | known | {"fold": 0}, f"{where}: tasks: {name}")
+    try:
+        _source(spec.source, plugins)
+        file = source_file(spec.source, plugins)
+        ending = answer_of(file, lambda: folds_of(spec, plugins))
+        if ending.reason:
+            raise InputError(f"{file.where}: {ending.reason}")
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    return ending.result
+
+
 def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) -> PlannedTask:
     here = f"{where}: tasks: {name}"
+    entry = dict(entry)
     own = {key: entry.pop(key) for key in TASK_KEYS if entry.get(key) is not None}
     for key, value in own.items():
         if not isinstance(value, dict):
             raise InputError(f"{here}: {key}: give a mapping (got {value!r})")
     own = {key: own.get(key, {}) for key in TASK_KEYS}
-    only = entry.pop("methods", None)
-    if only is not None and not (isinstance(only, list) and only and all(isinstance(method, str) for method in only)):
-        raise InputError(f"{here}: methods: give a list of names (got {only!r})")
+    only = _names(entry.pop("methods", None), f"{here}: methods")
     if "name" in entry:
         raise InputError(f"{here}: unknown key 'name'; a task is named by its key under `tasks`, its data by `source`")
     spec = validated(TaskSpec, {"name": name} | entry, here)
@@ -154,6 +187,8 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
         source = _source(spec.source, plugins)
         parse_options(spec, plugins)
         data = fingerprint(spec, plugins)
+        if warning := _checked(spec, experiment.seeds, plugins):
+            log.warning("%s: %s", here, warning)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     training = validated(TrainingSettings, overlaid(experiment.training, own["training"]), f"{where}: training")
@@ -176,6 +211,12 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
     )
 
 
+def _names(given: Any, where: str) -> list[str] | None:
+    if given is not None and not (isinstance(given, list) and given and all(isinstance(name, str) for name in given)):
+        raise InputError(f"{where}: give a list of names (got {given!r})")
+    return given
+
+
 def _check_names(experiment: Experiment, tasks: dict[str, PlannedTask], listed: dict[str, Any], where: str) -> None:
     """Raises InputError if `defaults`, or the `methods` of a task, name a method that the experiment does not list."""
     named = [(f"tasks: {task}: methods", name) for task, planned in tasks.items() for name in planned.methods or []]
@@ -190,6 +231,15 @@ def _source(name: str, plugins: list[str]) -> ModuleType:
     if reason := answer_of(file, lambda: source_module(name, plugins) is None).reason:
         raise InputError(f"{file.where}: cannot be imported: {reason}")
     return source_module(name, plugins)
+
+
+def _checked(spec: TaskSpec, seeds: list[int], plugins: list[str]) -> str:
+    """Check the task's data, without their features; a plugin's source is asked in a process of its own."""
+    file = source_file(spec.source, plugins)
+    ending = answer_of(file, lambda: check_task(spec, seeds, plugins))
+    if ending.reason:
+        raise InputError(f"{file.where}: {ending.reason}")
+    return ending.result
 
 
 def fingerprint(spec: TaskSpec, plugins: Iterable[str | Path] = ()) -> str:

@@ -125,7 +125,8 @@ def _line(record: Record) -> str:
     if record.status != "ok":
         return f"{name}: {record.status}: {record.reason}"
     size = f"{record.counts.size:,} {size_words(record.counts)}"
-    return f"{name}: validation {record.accuracy.validation:.1%}, {size}, {record.seconds.total:.1f} s"
+    result = f"{name}: validation {record.accuracy.validation:.1%}, {size}, {record.seconds.total:.1f} s"
+    return "; ".join([result, *record.notes])
 
 
 def train_starts(path: Path, task_name: str, receipt: Path | None, threads: int = 1) -> None:

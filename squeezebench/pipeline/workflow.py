@@ -23,7 +23,8 @@ from squeezebench.base.yaml_file import load_yaml, parse_yaml
 from squeezebench.data.sources import find_sources
 from squeezebench.engine.provenance import engine_digest
 from squeezebench.method.discovery import find_methods
-from squeezebench.pipeline.isolation.occupied import inside_a_job, leave, looks_only, occupy
+from squeezebench.pipeline.devices import refuse_without_gpu
+from squeezebench.pipeline.isolation.occupied import inside_a_job, leave, looks_only, occupy, runs_elsewhere
 from squeezebench.schema.experiment import NAME, Experiment, laid_over, suffix, variant
 from squeezebench.schema.plan import check_origin
 from squeezebench.schema.record import RECORD_NAME, RecordError, read_record
@@ -74,18 +75,27 @@ def load_plan(config: dict[str, Any], files: list[str], results: Path = Path("re
     if not ours:
         check_origin(path, files)
     if (ours or plan.get("key") == key) and _is_ours(plan, name, plugins):
-        return _without_false_receipts(plan, path.parent)
+        return _checked(plan, path.parent, where)
     if re.fullmatch(NAME, name):
         occupy(path.parent, writing=True)  # a call that looks does not pull the plan away from one that runs
     command = [sys.executable, "-m", "squeezebench", "plan", where, "--config-from-stdin", "--key", key]
-    command += ["--results", str(results), "--files", *files]
+    command += ["--results", str(results), "--elsewhere", "--files", *files]
     done = subprocess.run(command, input=json.dumps(config), capture_output=True, text=True, check=False)
     if done.returncode:
         leave(path.parent)
         raise InputError(done.stderr.strip() or f"squeezebench plan failed with exit code {done.returncode}")
     if looks_only(sys.argv[1:]):
         leave(path.parent)
-    return _without_false_receipts(_read(path), path.parent)
+    return _checked(_read(path), path.parent, where)
+
+
+def _checked(plan: dict[str, Any], folder: Path, where: str) -> dict[str, Any]:
+    """The plan, if this machine can make its runs, without receipts that are false."""
+    words = sys.argv[1:]
+    if not (inside_a_job(sys.argv) or looks_only(words) or runs_elsewhere(words)):
+        trainings = {name: task.get("training") or {} for name, task in (plan.get("tasks") or {}).items()}
+        refuse_without_gpu({name: training.get("device") for name, training in trainings.items()}, where)
+    return _without_false_receipts(plan, folder)
 
 
 def _read(path: Path) -> dict[str, Any]:

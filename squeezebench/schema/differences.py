@@ -50,6 +50,7 @@ class FolderDifferences(Part):
     only: tuple[list[dict[str, Any]], list[dict[str, Any]]]  # runs that the other folder does not have
     groups: list[GroupDifference]
     damaged: tuple[int, int]  # records that cannot be trusted, left out
+    left_out: tuple[int, int] = (0, 0)  # records that do not count in their folder, see report/inputs.py
     overall: Interval | None  # mean difference of test accuracy over the groups that are not identical
     times: dict[str, Interval]  # over all groups
     origins: dict[str, tuple[list[str], list[str]]]  # what could explain a change

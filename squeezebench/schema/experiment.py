@@ -9,6 +9,7 @@ A key that is unknown, of the wrong type or given twice is one line that names t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -18,6 +19,7 @@ from pydantic import (
     Field,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 
@@ -47,6 +49,7 @@ class Experiment(Part):
     training: dict[str, Any] = {}
     model: dict[str, Any] = {}
     resources: dict[str, Any] = {}  # memory, time and GPUs of a run, see resources.py
+    compare_at: float | dict[str, float] | None = None  # of the comparison that the statistics correct for
     tables: list[PublishedTable] = []  # published tables and figures that the report shows beside ours
     tuning: Tuning | None = None  # methods whose settings are picked by an equal number of trials on validation
     features: str | None = None  # stands for ${features} in the options of tasks: the path of the user's own data
@@ -59,6 +62,17 @@ class Experiment(Part):
         if twice := [value for value in values if isinstance(values, list) and values.count(value) > 1]:
             raise ValueError(f"{twice[0]} is given twice")
         return values
+
+    @field_validator("compare_at", mode="before")
+    @classmethod
+    def _above_one(cls, ratios: Any, info: ValidationInfo) -> Any:
+        values = ratios.values() if isinstance(ratios, dict) else [] if ratios is None else [ratios]
+        if not all(type(ratio) in (int, float) and 1 < ratio < math.inf for ratio in values):
+            raise ValueError("give a ratio above 1, or `task: ratio` for each task")
+        for task in ratios if isinstance(ratios, dict) else ():
+            if task not in info.data.get("tasks", (task,)):
+                raise ValueError(f"{task!r} is no task; {near_matches(task, info.data['tasks'])}")
+        return ratios
 
     def task_entries(self) -> dict[str, dict[str, Any]]:
         """Task name -> its entry, in the file's order."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -83,6 +83,23 @@ def _count(name: str, column: str, **more: Any) -> Metric:
     return Metric(f"counts.{name}", column, "parameters", **more)
 
 
+def same_runtime_dense_latency(record: Record, batch: str) -> float | None:
+    """Milliseconds of the uncompressed network in the runtime of `latency_ms`. Records of earlier versions hold it if
+    that runtime was the fastest one, if the run is the dense one itself, and if the network is feed-forward, whose only
+    runtime is PyTorch; else None."""
+    cost = record.cost
+    if cost is None:
+        return None
+    if batch in cost.same_runtime_dense_latency_ms:
+        return cost.same_runtime_dense_latency_ms[batch]
+    feed_forward = record.counts is not None and record.counts.rule == "weights" and not record.counts.lstm_total
+    if feed_forward:
+        return cost.dense_latency_ms.get(batch)
+    if cost.fastest_dense_runtime.get(batch) == "squeezebench":
+        return cost.fastest_dense_latency_ms.get(batch)
+    return cost.latency_ms.get(batch) if record.method == "dense" else None
+
+
 def _latencies() -> list[Metric]:
     """Medians and quartiles by batch size, of the compact and of the dense network."""
     titled = {"title": "Latency", "hint": "latency"}
@@ -95,6 +112,10 @@ def _latencies() -> list[Metric]:
             for place, end in enumerate(("low", "high")):
                 path = f"cost.{side}latency_quartiles_ms.{batch}.{place}"
                 metrics.append(Metric(path, f"{column}_{end}", "ms", "ignored", group=f"{group}_{end}"))
+        same = f"same_runtime_dense_latency_ms_{batch}", "ms", "ignored"
+        group = f"same_runtime_dense_latency_ms_batch_{batch}"
+        value = partial(same_runtime_dense_latency, batch=batch)
+        metrics.append(Metric(f"cost.same_runtime_dense_latency_ms.{batch}", *same, group=group, computed=value))
         fastest = f"fastest_dense_latency_ms_{batch}", "ms", "ignored"
         group = f"fastest_dense_latency_ms_batch_{batch}"
         metrics.append(Metric(f"cost.fastest_dense_latency_ms.{batch}", *fastest, group=group))
@@ -113,6 +134,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("accuracy.validation", "validation", "fraction", "near", "validation", group="validation_accuracy",
            title="Validation", hint="interval"),
     Metric("accuracy.train", "train", "fraction", "near", "train", group="train_accuracy"),
+    *(Metric(f"before_fine_tuning.{part}", f"{part}_before_fine_tuning", "fraction", "near", part, optional=True,
+             group=f"{part}_accuracy_before_fine_tuning") for part in ("validation", "test")),
     Metric("macro_f1", "macro_f1", "fraction", "near", group="macro_f1", title="Macro F1", computed=macro_f1,
            hint="Mean over classes of F1 on the test part, each class with the same weight; mean over seeds ± half of "
                 "the 95 % t interval"),
@@ -120,6 +143,7 @@ METRICS: tuple[Metric, ...] = (
            title="Balanced accuracy", computed=balanced_accuracy,
            hint="Mean over classes of recall on the test part; mean over seeds ± half of the 95 % t interval"),
     Metric("confusion", compared="near"),
+    Metric("predictions", compared="near", optional=True),
     Metric("test_size"),
     Metric("class_names"),
     *(Metric(f"shape.{name}", optional=True) for name in Shape.model_fields),
@@ -165,4 +189,5 @@ COLUMNS = tuple(metric for metric in METRICS if metric.column)
 GROUPS = tuple(metric for metric in (*METRICS, *SIZES) if metric.group)
 BY_PATH = {metric.path: metric for metric in METRICS}
 # Fields of a record's provenance that can explain other bits, besides the versions of packages.
-ENVIRONMENT = ("machine", "device", "threads", "native", "python", "squeezebench", "engine_digest")
+PLACE = ("machine", "cpu_capability", "variables", "gpu")  # which hardware, and which of its instructions
+ENVIRONMENT = (*PLACE, "device", "threads", "native", "python", "squeezebench", "engine_digest")

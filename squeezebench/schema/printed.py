@@ -1,28 +1,22 @@
-"""Published tables and figures that an experiment is shown beside: the key `tables:`, and the printed figures.
+"""The key `tables:` of an experiment: which of its runs stand beside which rows of a published table or figure.
 
-Each printed table is one file of `report/reference/` (a block), its figures as printed. An entry of `tables:` says
-which of our runs stand beside which of its rows. Nothing heavy is imported: plans are checked with it.
+Each printed table is one file of `report/reference/` (see `reference.py`).
 """
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, PositiveFloat, model_validator
 
 from squeezebench.base.errors import InputError
-from squeezebench.base.places import ASSETS, PACKAGE
+from squeezebench.base.places import PACKAGE
 from squeezebench.base.plugins import FILES
 from squeezebench.base.suggestions import near_matches
+from squeezebench.schema.reference import Block, backbone_parameters, read_block
 from squeezebench.schema.stored import Part
 
-REFERENCE = ASSETS / "reference"
 # A published table may not take the name of one of the report's own figures and tables.
 RESERVED = (
     "verification",
@@ -90,113 +84,11 @@ class PublishedTable(Part):
         return self
 
     def tasks_of(self, row: OurRow, tasks: Collection[str]) -> list[str]:
-        """The tasks whose runs a row shows: one, two for `splits`; none if it is left open and cannot be told."""
+        """The tasks whose runs a row shows: one, two for `splits`; none if there are several and none is named."""
         if self.layout == "splits":
             return [self.left, self.right]
         named = row.task or self.task
         return [named] if named else list(tasks) if len(tasks) == 1 else []
-
-
-@dataclass(frozen=True)
-class Block:
-    """One printed table. `lines` are its rows with every cell as printed; `source` is its line of sources.csv."""
-
-    name: str
-    lines: tuple[dict[str, str], ...]
-    source: dict[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def keys(self) -> list[str]:
-        """The name of each row: `2048 x 674` where rows are dimensions, else its first cell that is not a group, with
-        the group in brackets where several rows have it: `VIBNet (2)`."""
-        if not self.lines:
-            return []
-        columns = list(self.lines[0])
-        if {"input", "hidden"} <= set(columns):
-            return [f"{line['input']} x {line['hidden']}" for line in self.lines]
-        names = ("method", "model", "network", "variant", "claim")
-        named = next((name for name in names if name in columns), columns[0])
-        texts = [line[named] for line in self.lines]
-        if "group" not in columns:
-            return texts
-        return [name if texts.count(name) == 1 else f"{name} ({line['group']})"
-                for name, line in zip(texts, self.lines, strict=True)]  # fmt: skip
-
-    def accuracy(self, line: Mapping[str, str]) -> float | None:
-        """Printed accuracy as a fraction."""
-        value = plain_number(line.get("accuracy_pct", ""))
-        return None if value is None else round(value / 100, 9)  # 0.926, not 0.9259999999999999
-
-    def error(self, line: Mapping[str, str]) -> float | None:
-        """Printed error of a feed-forward network as a fraction."""
-        value = plain_number(line.get("error_pct", ""))
-        return None if value is None else round(value / 100, 9)
-
-    def share(self, line: Mapping[str, str]) -> float | None:
-        """Printed share of the dense network's weights, r_W, as a fraction."""
-        value = plain_number(line.get("r_W_pct", ""))
-        return None if value is None else round(value / 100, 9)
-
-    def size(self, line: Mapping[str, str], what: Literal["lstm", "total"] = "lstm") -> float | None:
-        """Printed parameters as a count."""
-        column, text = self.size_cell(line, what)
-        if (value := plain_number(text)) is None:
-            return None
-        millions = "_M" in column or re.match(r"[\d.]+M", text)
-        return value * 1e6 if millions else value
-
-    def size_text(self, line: Mapping[str, str], what: Literal["lstm", "total"] = "lstm") -> str:
-        """Printed parameters as printed: `33.57M`, `2052`; empty if the paper prints none."""
-        column, text = self.size_cell(line, what)
-        return "" if plain_number(text) is None else text + ("M" if "_M" in column and "M" not in text else "")
-
-    def size_cell(self, line: Mapping[str, str], what: str) -> tuple[str, str]:
-        """(column, text) of the printed parameters."""
-        column = next((name for name in line if name.startswith(f"{what}_params")), "")
-        return column, line.get(column, "").strip()
-
-    def ratio(self, line: Mapping[str, str]) -> float | None:
-        """Printed compression; where none is printed, the largest LSTM of the block over this one."""
-        if (value := plain_number(line.get("lstm_compression", ""))) is not None:
-            return value
-        own, sizes = self.size(line), [self.size(other) for other in self.lines]
-        return max(size for size in sizes if size) / own if own else None
-
-
-def plain_number(text: str) -> float | None:
-    """The number that a printed cell begins with (`3.14M4` is a misprint of the appendix); None for `-` and nothing."""
-    match = re.match(r"\s*(\d+(?:\.\d*)?|\.\d+)", text)
-    return float(match[1]) if match else None
-
-
-def read_block(name: str) -> Block:
-    """A printed table by name. Raises InputError if there is none."""
-    sources = {line["block"]: line for line in _lines(REFERENCE / "sources.csv")}
-    if name not in sources:
-        raise InputError(f"unknown block {name!r} of printed figures; {near_matches(name, sources)}")
-    return Block(name, tuple(_lines(REFERENCE / f"{name}.csv")), sources[name])
-
-
-def _lines(path: Path) -> list[dict[str, str]]:
-    """Lines of a CSV file; a cell that is not there is empty."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [{key: value or "" for key, value in line.items()} for line in csv.DictReader(file)]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); run squeezebench from a checkout") from None
-
-
-def backbone_parameters(names: str) -> int:
-    """Parameters of a backbone without its classifier where that is counted; `rgb + flow` networks joined by `+`.
-    Raises InputError for one that reference/backbones.csv does not hold."""
-    total, lines = 0, _lines(REFERENCE / "backbones.csv")
-    for name in (part.strip() for part in names.split("+")):
-        counted = [line for line in lines if line["backbone"] == name]
-        if not counted:
-            raise InputError(f"unknown backbone {name!r}; {near_matches(name, {line['backbone'] for line in lines})}")
-        bare = [line for line in counted if line["part"].startswith("without")]
-        total += int((bare or counted)[0]["parameters"])
-    return total
 
 
 def check_tables(
@@ -218,11 +110,11 @@ def check_tables(
             raise InputError(f"{here}: printed: {error}") from None
         if block is not None:
             _check_block(table, block, here)
-        for name in table.rows if block else ():
-            if block.keys.count(name) != 1:
-                what = "has several rows" if name in block.keys else "has no row"
-                near = "give a name that tells them apart" if name in block.keys else near_matches(name, block.keys)
-                raise InputError(f"{here}: rows: {block.name} {what} {name!r}; {near}")
+            for name in table.rows:
+                try:
+                    block.row(name)
+                except InputError as error:
+                    raise InputError(f"{here}: rows: {error}") from None
         for name, row in {**table.rows, **table.also}.items():
             _check_row(table, row, methods, tasks, f"{here}: {name}")
 

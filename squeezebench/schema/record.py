@@ -34,7 +34,7 @@ class Shape(Part):
 
 
 class Accuracy(Part):
-    """Top-1 accuracy of the compact module, as fractions in [0, 1]; test is read once, at the end."""
+    """Top-1 accuracy of a module, as fractions in [0, 1]; test is read when all training is over."""
 
     train: float | None = None
     validation: float | None = None
@@ -122,6 +122,7 @@ class Cost(Part):
     dense_latency_ms: dict[str, float] = {}  # torch.nn.LSTM/GRU of the baseline's size, same process, interleaved;
     # for a feed-forward network the dense network itself
     dense_latency_quartiles_ms: dict[str, tuple[float, float]] = {}
+    same_runtime_dense_latency_ms: dict[str, float] = {}  # the uncompressed module itself: what `latency_ms` is of
     fastest_dense_latency_ms: dict[str, float] = {}  # of PyTorch's kernels, the same with oneDNN off, and the engine's
     fastest_dense_runtime: dict[str, str] = {}  # which of them it was
 
@@ -141,6 +142,36 @@ class Seconds(Part):
     total: float = 0.0
 
 
+class Normalisation(Part):
+    """What the network reads: raw * factor - shift for each feature. normalisation.safetensors has the numbers."""
+
+    rule: Literal["none", "std", "standard", "channel"]
+    digest: str  # of the two tensors, see measurement/digest.py
+
+
+class GroupsAcross(Part):
+    """How many groups (subjects, videos, speakers) have sequences on both sides of a split; of data with groups."""
+
+    groups: int  # in all
+    test: int  # in the test part, and in training or validation as well
+    test_sequences: int  # test sequences of such groups
+    validation: int  # in training and in validation
+
+    @property
+    def words(self) -> str:
+        """What a reader of the accuracy has to know; empty if every group is on one side."""
+        rule = "`split: group` keeps every group on one side"
+        if self.test:
+            return (
+                f"{self.test:,} of {self.groups:,} groups are on both sides of the test split ({self.test_sequences:,} "
+                f"test sequences are of known groups): accuracy on new groups may be lower; {rule}"
+            )
+        if self.validation:
+            both = f"{self.validation:,} of {self.groups:,} groups are in training and in validation"
+            return f"{both}: settings and epochs are picked on known groups; {rule}"
+        return ""
+
+
 class Provenance(Part):
     """Everything needed to trace and repeat the run."""
 
@@ -155,7 +186,10 @@ class Provenance(Part):
     tuning_digest: str | None = None  # of the study that picked the settings; None: the experiment gave them
     packages: dict[str, str] = {}
     python: str = ""
-    machine: str = ""  # `A then B` where training went on elsewhere
+    machine: str = ""  # `A then B` where training went on elsewhere, and so with the next three
+    cpu_capability: str = ""  # the instruction set of PyTorch's kernels; "": of a version that did not record it
+    variables: str = ""  # of the environment that choose kernels, as NAME=VALUE
+    gpu: str = ""  # that trained it
     device: str = "cpu"
     threads: int = 1
     native: bool = False  # whether the opt-in compiled kernel was on; its bits differ from the pure path's
@@ -184,10 +218,14 @@ class Record(Part):
     fingerprint: str = ""  # of the data files, see plan.fingerprint
     model_digest: str | None = None  # of the compact module's tensors, see measurement/digest.py
     history_digest: str | None = None  # SHA-256 of history.csv
-    accuracy: Accuracy = Accuracy()
+    accuracy: Accuracy = Accuracy()  # of the compact module
+    before_fine_tuning: Accuracy | None = None  # of what the last stage left that made the module smaller, if one did
     shape: Shape | None = None
+    normalisation: Normalisation | None = None
+    groups_across: GroupsAcross | None = None  # None: no groups
     class_names: list[str] = []
     confusion: list[list[int]] | None = None  # test split, [true][predicted]
+    predictions: str | None = None  # of each test sequence, see predictions.py; records of before do not hold them
     test_size: int | None = None
     counts: Counts | None = None
     kept: Kept = Kept()
@@ -197,6 +235,7 @@ class Record(Part):
     stages: list[Stage] = []
     seconds: Seconds = Seconds()
     notes: list[str] = []  # what the method wants readers to know about this run
+    contract: list[str] = []  # what its hooks changed that is not theirs; the engine put it back
     provenance: Provenance = Provenance()
 
 
@@ -207,6 +246,15 @@ def size_words(counts: Counts) -> str:
 
 class RecordError(StoredError):
     """A record file that cannot be trusted; the message says why in one line."""
+
+
+def record_files(folder: Path) -> list[Path]:
+    """The records of an experiment's folder (all below `runs`), of the folder of one run, or of folders that hold one
+    run each, in the order of their names."""
+    if (folder / "runs").is_dir():
+        return sorted((folder / "runs").rglob(RECORD_NAME))
+    own = folder / RECORD_NAME
+    return [own] if own.is_file() else sorted(folder.glob(f"*/{RECORD_NAME}"))
 
 
 def write_record(folder: Path, record: Record) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from squeezebench.base.reading import regular
-from squeezebench.schema.record import RECORD_NAME
+from squeezebench.schema.record import record_files
 from squeezebench.schema.stored import SCHEMA_VERSION, SchemaVersion
 
 VERIFICATION = "verification.json"
@@ -42,9 +42,9 @@ class Verification(BaseModel):
 
 
 def records_digest(folder: Path) -> str:
-    """SHA-256 over every record file below `folder/runs`: whether records have changed since they were verified."""
+    """SHA-256 over every record file of `folder`: whether records have changed since they were verified."""
     digest = sha256()
-    for path in sorted((folder / "runs").rglob(RECORD_NAME)):
+    for path in record_files(folder):
         content = regular(path).read_bytes()
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + sha256(content).digest())
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from squeezebench.base.errors import InputError
-from squeezebench.data.dataset import Dataset
-from squeezebench.data.splits import make_split
-from squeezebench.data.task import Task
+from squeezebench.engine.hooks import Hooks
 from squeezebench.engine.measurement.counts import count
 from squeezebench.engine.measurement.digest import model_digest
 from squeezebench.engine.measurement.files import load_model, save_model
@@ -32,46 +30,15 @@ from squeezebench.engine.training.loop import Trainer, describe
 from squeezebench.method.base import Method
 from squeezebench.method.discovery import MethodFile, find_methods, load, pick
 from squeezebench.nn.cnn.parts import Select
-from squeezebench.schema.kind import KINDS, Kind
-from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.kind import KINDS
 from squeezebench.schema.training import TrainingSettings
+from squeezebench.tools.check_hooks import draws_weights_from_the_seed, leaves_global_state
 from squeezebench.tools.counting import construct, keys_of
+from squeezebench.tools.tiny_tasks import CLASSES, tiny_task
 
 TRAINING = TrainingSettings(epochs=12, batch_size=8, learning_rate=5e-3)
 START_EPOCHS = 4  # of the dense pretraining, if the method has one; they are taken from those of TRAINING
-INPUTS, STEPS, CLASSES, HIDDEN = 6, 7, 3, 8
-SIDE, WIDTH = 8, 0.04  # pixels of a side of an image; factor on the widths of a network
-
-
-def tiny_task(kind: Kind = "sequence") -> Task:
-    """Return a task of 60 examples in 3 classes.
-
-    The classes of sequences (T <= 7, D = 6, of variable length) differ in the direction of a drift. Those of images
-    (1, 8, 8) differ in the pixels that are bright. A video is 7 such images.
-    """
-    return _tiny_sequences() if kind == "sequence" else _tiny_images(1 if kind == "image" else STEPS)
-
-
-def _tiny_images(steps: int) -> Task:
-    rng = np.random.default_rng(0)
-    y = np.arange(60) % CLASSES
-    places = rng.normal(size=(CLASSES, SIDE * SIDE))
-    x = (places[y] + rng.normal(size=(60, SIDE * SIDE)))[:, None] + 0.3 * rng.normal(size=(60, steps, SIDE * SIDE))
-    return _split(Dataset("synthetic", x.astype(np.float32), y, ("a", "b", "c"), frame=(1, SIDE, SIDE)))
-
-
-def _tiny_sequences() -> Task:
-    rng = np.random.default_rng(0)
-    y = np.arange(60) % CLASSES
-    length = rng.integers(3, STEPS + 1, 60)
-    directions = rng.normal(size=(CLASSES, INPUTS))
-    x = directions[y][:, None] * np.arange(1, STEPS + 1)[:, None] / STEPS + 0.3 * rng.normal(size=(60, STEPS, INPUTS))
-    return _split(Dataset("synthetic", x.astype(np.float32), y, ("a", "b", "c"), length=length))
-
-
-def _split(data: Dataset) -> Task:
-    spec = TaskSpec(name="contract", source="synthetic")
-    return Task(spec, data, make_split(data, "random", test_share=0.3, validation_share=0.2, split_seed=0, seed=0))
+HIDDEN, WIDTH = 8, 0.04  # units of a recurrent layer; factor on the widths of a network
 
 
 @dataclass
@@ -80,6 +47,7 @@ class Case:
 
     method_class: type[Method]
     settings: dict[str, Any]
+    hooks: Hooks = field(default_factory=Hooks)  # what importing the file changed, and the hooks of `trained`
 
     def __post_init__(self) -> None:
         tasks = [tiny_task(kind) for kind in KINDS if kind in self.method_class.kinds] or [tiny_task("sequence")]
@@ -92,12 +60,15 @@ class Case:
         given = (
             {"hidden": HIDDEN} if "hidden" in setting_names else {"width": WIDTH} if "network" in setting_names else {}
         )
-        return self.method_class(self.method_class.Settings(**(given | self.settings)))
+        return self.hooks.guarded(self.method_class)(self.method_class.Settings(**(given | self.settings)))
 
-    def train(self, seed: int = 0) -> tuple[Method, nn.Module]:
-        """Train from the beginning: (method, trained module before it is made compact)."""
-        trainer, model = self.run(Trainer(self.new(), self.task, TRAINING, seed))
-        return trainer.method, model
+    def train(self, seed: int = 0) -> tuple[Trainer, nn.Module, list]:
+        """Train from the beginning: (trainer, module before it is made compact, the trace of the hooks)."""
+        self.hooks.trace = trace = []
+        try:
+            return *self.run(Trainer(self.new(), self.task, TRAINING, seed)), trace
+        finally:
+            self.hooks.trace = None
 
     def run(self, trainer: Trainer) -> tuple[Trainer, nn.Module]:
         """Train a fresh or a resumed trainer to the end, the dense pretraining included."""
@@ -109,9 +80,13 @@ class Case:
         return trainer, trainer.run(start, TRAINING.epochs - (START_EPOCHS if share else 0))
 
     @cached_property
-    def undisturbed(self) -> tuple[Trainer, nn.Module]:
-        """The trainer and the module of a training that nothing interrupted."""
-        return self.run(Trainer(self.new(), self.task, TRAINING, 0))
+    def undisturbed(self) -> tuple[Trainer, nn.Module, list]:
+        """A training that nothing interrupted."""
+        return self.train()
+
+    @cached_property
+    def of_another_seed(self) -> tuple[Trainer, nn.Module, list]:
+        return self.train(seed=1)
 
     @cached_property
     def trained(self) -> tuple[Method, nn.Module, nn.Module]:
@@ -130,8 +105,8 @@ def describes_itself(case: Case) -> None:
     method = case.method_class
     assert method.title and method.__doc__, "give the class a docstring and a title"
     assert method.paper, "give the source in `paper`"
-    for name, field in method.Settings.model_fields.items():
-        assert field.description, f"setting {name} has no description"
+    for name, setting in method.Settings.model_fields.items():
+        assert setting.description, f"setting {name} has no description"
 
 
 def builds(case: Case) -> None:
@@ -168,7 +143,8 @@ def compact_is_what_was_trained(case: Case) -> None:
     method, model, compact = case.trained
     with torch.no_grad():
         gap = (compact(*case.batch()) - model.eval()(*case.batch())).abs().max().item()
-    assert gap <= method.compact_tolerance, f"logits differ by {gap:.2g}, more than {method.compact_tolerance:g}"
+    says = f"logits differ by {gap:.2g}, more than {method.compact_tolerance:g}"
+    assert gap <= method.compact_tolerance, f"{says}: see end_stage() and compact()"
 
 
 def _uncounted(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -192,7 +168,8 @@ def counts_agree(case: Case) -> None:
     method = case.new()
     formula, constructed = method.closed_form(case.info), count(construct(method, case.info)).model_dump()
     for key in keys_of(constructed) if formula is not None else ():
-        assert formula[key] == constructed[key], f"{key}: closed form {formula[key]}, constructed {constructed[key]}"
+        says = f"{key}: closed form {formula.get(key)}, constructed {constructed[key]}"
+        assert formula.get(key) == constructed[key], f"{says}: override closed_form(); None if there is no formula"
 
 
 def survives_saving(case: Case) -> None:
@@ -203,8 +180,9 @@ def survives_saving(case: Case) -> None:
         save_model(path, compact)
         loaded = load_model(path, method.restore)
     with torch.no_grad():
-        assert torch.equal(loaded(*case.batch()), compact(*case.batch())), "logits changed"
-    assert count(loaded) == count(compact), "counts changed"
+        same = torch.equal(loaded(*case.batch()), compact(*case.batch()))
+    assert same, "logits changed: override restore(), or give the module a spec() and a from_spec() that agree"
+    assert count(loaded) == count(compact), "counts changed: see spec() and from_spec()"
 
 
 def same_seed_same_bits(case: Case) -> None:
@@ -213,7 +191,7 @@ def same_seed_same_bits(case: Case) -> None:
     again = case.train()[1].state_dict()
     for name, value in first.items():
         assert torch.equal(value, again[name]), f"{name} differs between two runs of the same seed"
-    other = case.train(seed=1)[1].state_dict()
+    other = case.of_another_seed[1].state_dict()
     same = all(v.shape == other[k].shape and torch.equal(v, other[k]) for k, v in first.items() if k in other)
     assert not same, "the seed has no influence"
 
@@ -282,7 +260,7 @@ def resumes(case: Case) -> None:
             except Interrupted:
                 continue
     assert trainer.resumed == len(stopped) == len(trainer.stages), "a stage was not interrupted and resumed"
-    whole, first = case.undisturbed
+    whole, first, _ = case.undisturbed
     for name, value in first.state_dict().items():
         same = name in (state := model.state_dict()) and torch.equal(value, state[name])
         assert same, f"after an interruption {name} is another: {KEEP}"
@@ -295,7 +273,9 @@ def resumes(case: Case) -> None:
 CHECKS: tuple[Callable[[Case], None], ...] = (
     describes_itself,
     builds,
+    draws_weights_from_the_seed,
     trains,
+    leaves_global_state,
     penalty_is_differentiable,
     compact_is_what_was_trained,
     counts_agree,
@@ -317,13 +297,16 @@ def case_of(name_or_file: str, plugins: list[str | Path] = (), settings: dict[st
         file = same[0] if same else MethodFile(path.stem, path.resolve())
     else:
         file = pick(known, name_or_file)
-    return Case(load(file), settings or {})
+    hooks = Hooks()
+    with hooks.watching("importing its file"):
+        method_class = load(file)
+    return Case(method_class, settings or {}, hooks)
 
 
 def check_method(name_or_file: str, plugins: list[str | Path] = ()) -> Iterator[tuple[str, str | None]]:
-    """Run the checks one after the other and yield (check, None or the problem).
+    """Run the checks one after the other and yield (check, None or the problem), up to the first problem.
 
-    If the method skips the task, a single pair says so.
+    Later checks would fail of the same cause. If the method skips the task, a single pair says so.
     """
     case = case_of(name_or_file, plugins)
     if reason := case.new().skip(case.info):
@@ -331,11 +314,13 @@ def check_method(name_or_file: str, plugins: list[str | Path] = ()) -> Iterator[
         return
     for check in CHECKS:
         title = check.__name__.replace("_", " ")
+        problem = None
         try:
             check(case)
         except AssertionError as error:
-            yield title, str(error)
+            problem = str(error)
         except Exception as error:
-            yield title, f"{type(error).__name__}: {error}"
-        else:
-            yield title, None
+            problem = f"{type(error).__name__}: {error}"
+        yield title, problem
+        if problem is not None:
+            return

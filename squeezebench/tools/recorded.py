@@ -17,9 +17,10 @@ from squeezebench.engine import provenance
 from squeezebench.method.discovery import MethodFile
 from squeezebench.nn.kernels import native
 from squeezebench.pipeline.plan_file import read_plan
+from squeezebench.pipeline.planner import CONTENTS, fingerprint
 from squeezebench.pipeline.worker import spec_of
 from squeezebench.schema.differences import Difference
-from squeezebench.schema.metrics import ENVIRONMENT
+from squeezebench.schema.metrics import ENVIRONMENT, PLACE
 from squeezebench.schema.plan import Plan
 from squeezebench.schema.record import RECORD_NAME, Provenance, Record, read_record
 from squeezebench.schema.run import RunSpec
@@ -129,10 +130,19 @@ def _kernel(on: bool) -> None:
     native.enable() if on else native.disable()
 
 
+def other_data(spec: RunSpec) -> str | None:
+    """The fingerprint of the data that are there now, if they are others than those that `spec` was planned with."""
+    now = fingerprint(spec.task, spec.plugins)
+    comparable = spec.fingerprint.startswith(CONTENTS) == now.startswith(CONTENTS)  # else one is of an older rule
+    return now if comparable and now != spec.fingerprint else None
+
+
 def environment_differences(recorded: Provenance, now: Provenance) -> list[Difference]:
     """What differs in everything but the results: what could explain other bits."""
-    pairs = {name.replace("_", " "): (getattr(recorded, name), getattr(now, name))
-             for name in (*ENVIRONMENT, "method_digest", "split_digest")}  # fmt: skip
+    known = [name for name in ENVIRONMENT if recorded.cpu_capability or name not in PLACE[1:]]  # by older versions
+    pairs = {name.replace("_", " "): tuple("none" if (value := getattr(origin, name)) == "" else value
+                                           for origin in (recorded, now))
+             for name in (*known, "method_digest", "split_digest")}  # fmt: skip
     for name in sorted({*recorded.packages, *now.packages}):
         pairs[f"package {name}"] = recorded.packages.get(name, "none"), now.packages.get(name, "none")
     return [Difference(what, was, is_now) for what, (was, is_now) in pairs.items() if was != is_now]
@@ -140,4 +150,6 @@ def environment_differences(recorded: Provenance, now: Provenance) -> list[Diffe
 
 def same_arithmetic(origin: Provenance) -> bool:
     """Whether this machine and its packages compute the bits that the record's did."""
-    return origin.machine == provenance.machine() and origin.packages == provenance.packages()
+    here = provenance.place()
+    told = ("machine", "cpu_capability", "variables") if origin.cpu_capability else ("machine",)
+    return origin.packages == provenance.packages() and all(getattr(origin, name) == here[name] for name in told)

@@ -19,11 +19,10 @@ from squeezebench.engine.measurement.digest import model_digest
 from squeezebench.engine.run import execute
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.method.settings import settings_of
-from squeezebench.pipeline.planner import CONTENTS, fingerprint
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.metrics import METRICS
 from squeezebench.schema.record import RECORD_NAME, Record
-from squeezebench.tools.recorded import Recorded, as_recorded, environment_differences, read_recorded
+from squeezebench.tools.recorded import Recorded, as_recorded, environment_differences, other_data, read_recorded
 from squeezebench.tools.verify.comparison import differences, in_words, sequences_moved
 
 MODEL, HISTORY, STARTS = "model.safetensors", "history.csv", "starts"
@@ -62,8 +61,7 @@ def reproduce(place: Path, out: Path | None = None, plugins: list[str | Path] = 
         again = execute(spec, method, folder, folder / STARTS, progress)
         results, compared, missing = _results(recorded, again, folder)
     environment = environment_differences(record.provenance, again.provenance)
-    data = fingerprint(spec.task, spec.plugins)
-    if spec.fingerprint != data and spec.fingerprint.startswith(CONTENTS) == data.startswith(CONTENTS):
+    if data := other_data(spec):
         environment.append(Difference("data files", spec.fingerprint, data))
     return Reproduction(record, again, results, environment, compared, missing)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from squeezebench.nn.protocol import counts_of
+from squeezebench.nn.protocol import counts_of, structure_of
 from squeezebench.nn.rnn.layer import RecurrentLayer
-from squeezebench.schema.record import Counts
+from squeezebench.schema.record import Counts, Kept
 
 
 def lstm_count(inputs: int, hidden: int, gates: int = 4) -> int:
@@ -54,4 +54,22 @@ def count(model: nn.Module) -> Counts:
         model_total=total,
         weights=stated["weights"] + w + u if "weights" in stated else None,
         neurons=stated.get("neurons"),
+    )
+
+
+def ratio_of(dense: int | None, small: int | None) -> float | None:
+    """How many times fewer; None where nothing is left to count, or the rule is not for such modules."""
+    return round(dense / small, 4) if small and dense is not None else None
+
+
+def kept_of(compact: nn.Module, base: nn.Module) -> Kept:
+    """How much of the dense module's inputs and units the compact one has."""
+    now, dense = structure_of(compact), structure_of(base)
+    return Kept(
+        inputs=now.inputs,
+        hidden=now.hidden,
+        structure=now.widths,
+        of_inputs=base.inputs,
+        of_hidden=dense.hidden,
+        of_structure=dense.widths,
     )

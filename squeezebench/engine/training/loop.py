@@ -9,6 +9,7 @@ import random
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
 from squeezebench.data.task import Task
 from squeezebench.engine import provenance
@@ -26,7 +28,7 @@ from squeezebench.engine.training.evaluation import Diverged, accuracy, batches
 from squeezebench.engine.training.optimisers import optimiser_of, schedule_of
 from squeezebench.engine.training.snapshot import generators
 from squeezebench.engine.training.stages import Epoch, Running, Watch
-from squeezebench.method.base import Method, Stage
+from squeezebench.method.base import Method, Stage, cross_entropy
 from squeezebench.schema import record
 from squeezebench.schema.models import TaskInfo
 from squeezebench.schema.training import TrainingSettings, Unit
@@ -74,10 +76,12 @@ def seed_everything(seed: int) -> None:
 
 
 def pick_device(settings: TrainingSettings) -> torch.device:
-    """The device asked for; `auto` takes the GPU where there is one."""
+    """The device that is asked for; `auto` takes a GPU if there is one. Raises InputError if there is none to take."""
     wanted = settings.device
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("training: device: cuda: this machine has no GPU that PyTorch can use; give cpu or auto")
     return torch.device(wanted)
 
 
@@ -116,7 +120,12 @@ class Trainer:
     def __post_init__(self) -> None:
         self.device = pick_device(self.settings)
         self.augmentation = Augmentation(self.settings.augment, self.task) if self.settings.augment else None
-        self.machines = [provenance.machine()]  # that trained it
+        self.places = [provenance.place(self.device)]  # where it was trained
+        self.method.cross_entropy = partial(
+            cross_entropy,
+            label_smoothing=self.settings.label_smoothing,
+            double_softmax=self.settings.loss == "double_softmax",
+        )
         self.forget()
 
     def forget(self) -> None:
@@ -124,6 +133,7 @@ class Trainer:
         self.order = np.random.default_rng([self.seed, 0x5EED])  # order of data: the same for every method
         self.history.rows, self.stages = [], []
         self.finished: list[dict] = []  # the snapshot at the end of each finished stage, for checkpoints
+        self.before_fine_tuning: nn.Module | None = None  # what the last stage that changed the module left
         self.resumed, self.earlier = 0, 0.0  # how often training went on from a checkpoint; seconds until then
 
     def run(self, start: nn.Module | None, length: int) -> nn.Module:
@@ -184,11 +194,18 @@ class Trainer:
             model.load_state_dict(running.best[1])
         if self.checkpoints and not running.last:
             resuming.finish(self, model)
-        model = self.method.end_stage(model, stage)
+        model = self.end(model, stage, running.last)
         self.stages.append(
             record.Stage(name=stage.name, epochs=running.epochs, steps=clock.step, seconds=round(running.seconds, 3))
         )
-        return model.to(self.device)
+        return model
+
+    def end(self, model: nn.Module, stage: Stage, last: bool) -> nn.Module:
+        """What the method makes of the module at the end of a stage; another one is kept as it is, for the record."""
+        after = self.method.end_stage(model, stage).to(self.device)
+        if after is not model and not last:
+            self.before_fine_tuning = copy.deepcopy(after)
+        return after
 
     def _pass(self, model: nn.Module, running: Running, bar: tqdm) -> None:
         """One epoch, with the validation and the row of the history that follow it."""
@@ -217,7 +234,7 @@ class Trainer:
             running.best = validation, copy.deepcopy(model.state_dict())
 
     def _epoch(self, model: nn.Module, running: Running) -> tuple[float, float]:
-        """What is not done of a pass over the training part; its mean cross-entropy and last penalty."""
+        """What is not done of a pass over the training part; its mean loss and last penalty."""
         epoch, stage, size = running.epoch, running.stage, self.settings.batch_size
         if not epoch.batches:
             model.train()
@@ -233,6 +250,7 @@ class Trainer:
                 loss, epoch.penalty = self._step(model, stage, running.optimiser, x, length, y)
             if not np.isfinite(loss):
                 raise Diverged(f"the loss became {loss} in stage {stage.name}, epoch {self.method.clock.epoch}")
+            self.method.clock.learning_rate = float(running.optimiser.param_groups[0]["lr"])
             self.method.after_step(model)
             running.schedule.step()
             self.method.clock.step += 1
@@ -259,9 +277,10 @@ class Trainer:
     def _step(self, model, stage, optimiser, x, length, y) -> tuple[float, float]:
         settings = self.settings
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            logits = model(x, length)
-        scores = logits.float().softmax(-1) if settings.loss == "double_softmax" else logits.float()
-        data = nn.functional.cross_entropy(scores, y, label_smoothing=settings.label_smoothing)
+            data = self.method.loss(model, x, length, y)
+        if not isinstance(data, Tensor) or data.dim():
+            given = f"a tensor of shape {tuple(data.shape)}" if isinstance(data, Tensor) else f"a {type(data).__name__}"
+            raise TypeError(f"loss() returns {given}: return a scalar tensor, the mean over the batch")
         penalty = self.method.penalty(model) if stage.penalised else 0.0
         optimiser.zero_grad(set_to_none=True)
         (data + penalty).backward()

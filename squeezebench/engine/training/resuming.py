@@ -45,7 +45,7 @@ def save(trainer: Trainer, model: nn.Module, running: Running) -> None:
             "history": encoder.encode(trainer.history.rows, "observe()"),
             "order": encoder.encode(trainer.order.bit_generator.state, "the data order"),
             "resumed": trainer.resumed,
-            "machines": trainer.machines,
+            "places": trainer.places,
             "watched": trainer.per_epoch.save() if trainer.per_epoch else None,
         }
     except CannotBeSaved as error:
@@ -93,7 +93,7 @@ def _replay(
         trainer.open(model, plan, number)
         put(part, model, method)
         trainer.finished.append(part)
-        model = method.end_stage(model, plan[number][0]).to(trainer.device)
+        model = trainer.end(model, plan[number][0], last=False)
     present = content["present"]
     running = trainer.open(model, plan, len(content["finished"]))
     put(present["snapshot"], model, method)
@@ -107,7 +107,7 @@ def _replay(
     trainer.history.rows = decoder.decode(content["history"])
     trainer.order.bit_generator.state = decoder.decode(content["order"])
     trainer.resumed = content["resumed"] + 1
-    trainer.machines = list(dict.fromkeys([*content["machines"], provenance.machine()]))
+    trainer.places = [*content["places"], provenance.place(trainer.device)]
     trainer.earlier = running.earlier + sum(stage.seconds for stage in trainer.stages)
     if trainer.per_epoch and content["watched"] is not None:
         trainer.per_epoch.restore(content["watched"], model)

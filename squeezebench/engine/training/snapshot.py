@@ -19,7 +19,7 @@ from squeezebench.engine.training.state import CannotBeSaved, Decoder, Encoder, 
 from squeezebench.method.base import Clock, Method
 
 OF_TORCH = frozenset(vars(nn.Module())) - {"training"}  # what every module has
-APART = frozenset({"settings", "clock"})  # of a method: given, or kept by the engine
+APART = frozenset({"settings", "clock", "cross_entropy"})  # of a method: given, or kept by the engine
 
 
 def generators() -> dict[str, Any]:

@@ -27,6 +27,7 @@ from squeezebench.pipeline.tuning.space import all_points
 from squeezebench.schema.kind import kind_of
 from squeezebench.schema.models import TaskInfo
 from squeezebench.schema.plan import Plan, PlannedRun, PlannedTask
+from squeezebench.schema.task import LEAVE_ONE_OUT
 from squeezebench.schema.training import TrainingSettings
 from squeezebench.schema.tuning import Tuning
 
@@ -249,8 +250,8 @@ def shares(task: PlannedTask, sizes: Expected, plugins: list[str]) -> tuple[int,
     rule = spec.split or source_module(spec.source, plugins).DEFAULT_SPLIT
     if sizes.train is not None and rule in ("official", None):
         outside = sizes.train
-    elif rule == "leave_one_group_out":
-        outside = n  # one group less
+    elif rule == LEAVE_ONE_OUT:
+        outside = n - round(n / spec.folds) if spec.folds else n  # one group less
     else:
         outside = round(n * (1 - spec.test_share))
     train = max(1, round(outside * (1 - spec.validation_share)))

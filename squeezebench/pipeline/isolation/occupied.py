@@ -10,15 +10,19 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import signal
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 from squeezebench.base.errors import InputError
 from squeezebench.base.locks import Lock, holder
 
 NAME = ".lock"
+INTERRUPTED = "squeezebench: interrupted; finished runs are kept, give the same command to go on"
 # Options of calls that make no run. Such a call may read while another one makes runs.
 LOOKING = {
     "--dry-run", "--dryrun", "--summary", "--detailed-summary", "--dag", "--rulegraph", "--filegraph", "--d3dag",
@@ -36,9 +40,36 @@ def looks_only(words: list[str]) -> bool:
     return any(word.partition("=")[0] in LOOKING or SHORT.fullmatch(word) for word in words)
 
 
+def runs_elsewhere(words: list[str]) -> bool:
+    """Whether a command line of Snakemake may send its jobs to other machines: by an executor, which a profile can
+    name as well."""
+    options = {word.partition("=")[0] for word in words}
+    return bool(options & {"--executor", "-e", "--profile", "--workflow-profile"})
+
+
 def inside_a_job(words: list[str]) -> bool:
     """Whether it is Snakemake's own call inside a job: the call that started it has the lock."""
     return any(word.partition("=")[0] == "--mode" for word in words)
+
+
+def say_when_interrupted() -> None:
+    """After Ctrl-C, below what Snakemake prints, say in one line what is kept. A call that only looks says nothing."""
+    words = sys.argv[1:]
+    if inside_a_job(words) or looks_only(words) or threading.current_thread() is not threading.main_thread():
+        return
+    before, asked = signal.getsignal(signal.SIGINT), []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        if callable(before):
+            before(number, frame)
+
+    def say() -> None:
+        if asked:
+            print(INTERRUPTED, file=sys.stderr, flush=True)
+
+    signal.signal(signal.SIGINT, note)
+    atexit.register(say)
 
 
 def occupy(folder: Path, writing: bool = False) -> None:

@@ -10,8 +10,9 @@ import torch
 
 from squeezebench.base.errors import reason_of
 from squeezebench.data.task import Task, load_task
-from squeezebench.engine.measurement.counts import count
-from squeezebench.engine.run import check_model, ratio_of, train
+from squeezebench.engine.hooks import Hooks
+from squeezebench.engine.measurement.counts import count, ratio_of
+from squeezebench.engine.run import check_model, train
 from squeezebench.engine.training.evaluation import accuracy
 from squeezebench.engine.training.loop import describe
 from squeezebench.method.base import Method
@@ -52,7 +53,7 @@ def attempt(spec: RunSpec, method_class: type[Method], drawn: dict[str, Any], st
     """
     started = time.perf_counter()
     try:
-        fields = _score(spec, method_class, drawn, starts)
+        fields = _score(spec, Hooks().guarded(method_class), drawn, starts)
     except (Exception, SystemExit) as error:
         fields = {"status": "failed", "reason": reason_of(error)}
     return fields | {"seconds": round(time.perf_counter() - started, 3)}

@@ -7,7 +7,7 @@ model, which is scored on the test part of the run's task.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,12 +17,15 @@ import torch
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
 from squeezebench.engine.measurement.files import load_model, read_spec
+from squeezebench.engine.measurement.normalisation import NORMALISATION_NAME
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.schema.record import RECORD_NAME, Record, read_record
+from squeezebench.tools.export.about import affine_of, describe, needed, random_sequences, rounding
+from squeezebench.tools.export.snippets import onnx_lines, safetensors_lines, torch_lines
 from squeezebench.tools.export.standard import Standard, standard
 from squeezebench.tools.export.weights import StandardModule, safetensors_file, torch_file
 from squeezebench.tools.recorded import read_recorded
-from squeezebench.tools.verify.remeasure import Tasks
+from squeezebench.tools.verify.remeasure import Tasks, task_of
 
 Format = Literal["onnx", "torch", "safetensors"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -45,6 +48,8 @@ class Exported:
     path: Path
     bytes: int
     gap: float
+    input: str  # what the file expects, in words
+    lines: list[str]  # of Python that use it without squeezebench
     test: float | None = None  # int8 only, as are the next two
     float32_test: float | None = None  # of the module, as recorded
     not_scored: str | None = None  # why `test` is None
@@ -84,49 +89,49 @@ def export(
     out: Path | None = None,
     lengths: bool | None = None,
     precision: Precision = "float32",
+    normalise: bool = True,
 ) -> Exported:
     """Write the run at `place` as `kind` to `out` (default: beside its record).
 
     lengths: whether the ONNX model takes a second input `length`; None: as the record says the task has them.
-    precision: int8 is for ONNX (see quantised.py). Raises InputError if the module has no such form, or where what
-    was written in float32 does not compute the same.
+    precision: int8 is for ONNX (see quantised.py). normalise: what is written reads raw data and normalises them by the
+    statistics of the training part; False: it reads data that are normalised already. Raises InputError if the module
+    has no such form, if what was written in float32 does not compute the same, or if nothing says how to normalise.
     """
     if precision == "int8" and kind != "onnx":
         raise InputError(f"--precision int8 is for --format onnx, not {kind}: its products are ONNX Runtime's")
     record, model = read_run(place)
-    folder = place if place.is_dir() else place.parent
-    out = out or folder / f"model{'.int8' * (precision == 'int8')}{ENDING[kind]}"
-    if out.resolve() == (folder / MODEL_NAME).resolve():
-        raise InputError(f"--out {out}: is the run's own file; give another name")
+    out = _out(place, out, f"model{'.int8' * (precision == 'int8')}{ENDING[kind]}")
     shape = record.shape
     form = standard(model, shape.inputs if shape else record.kept.of_inputs)
-    if lengths is None:
-        lengths = bool(shape and shape.has_lengths)
-    about = _about(record)
+    affine, reason = affine_of(place, record, form.inputs)
+    if normalise:
+        form = replace(form, normalisation=needed(affine, place, reason))
+    lengths = bool(shape and shape.has_lengths) if lengths is None else lengths
+    lengths = lengths and kind == "onnx"
+    about = describe(record, form, affine, lengths)
     if precision == "int8":
         return _int8(place, record, model, form, lengths, about, out)
     if kind == "onnx":
         content, run = _onnx(form, lengths, about)
+        lines = onnx_lines(out, form, lengths, False)
     else:
         content, run = (torch_file if kind == "torch" else safetensors_file)(form, about), _in_torch(form)
-        lengths = False
-    gap = difference(model, run, form.inputs, lengths)
+        lines = (torch_lines if kind == "torch" else safetensors_lines)(out, form)
+    gap = difference(model, run, form, lengths)
     if gap > TOLERANCE:
         raise InputError(f"{out}: the {kind} form differs from the module by {gap:.2g}, more than {TOLERANCE:g}")
     write_atomically(out, content)
-    return Exported(out, len(content), gap, notes=form.notes)
+    return Exported(out, len(content), gap, about["input"], lines, notes=form.notes + rounding(form))
 
 
-def _about(record: Record) -> dict[str, str]:
-    """The metadata of the written file."""
-    return {
-        "task": record.task,
-        "method": record.method,
-        "seed": str(record.seed),
-        "inputs_digest": record.provenance.inputs_digest,
-        "classes": "\n".join(record.class_names),
-        "input": "(batch, time, features) float32, normalised as the task's training part says",
-    }
+def _out(place: Path, given: Path | None, name: str) -> Path:
+    """Where the export goes: beside the record, if no place is given."""
+    folder = place if place.is_dir() else place.parent
+    out = given or folder / name
+    if out.resolve() in {(folder / own).resolve() for own in (MODEL_NAME, NORMALISATION_NAME, RECORD_NAME)}:
+        raise InputError(f"--out {out}: is the run's own file; give another name")
+    return out
 
 
 def _int8(
@@ -134,18 +139,27 @@ def _int8(
     out: Path,
 ) -> Exported:  # fmt: skip
     from squeezebench.tools.export.quantised import int8_model
-    from squeezebench.tools.export.scored import compare, score, task_of
+    from squeezebench.tools.export.scored import compare, score
 
     content, notes = int8_model(form, lengths, about)
     try:
         task = task_of(read_recorded(place), Tasks())
     except InputError as error:
-        scored = compare(content, model, form.inputs, record.shape.steps if record.shape else STEPS, str(error))
+        scored = compare(content, model, form, record.shape.steps if record.shape else STEPS, str(error))
     else:
-        scored = score(content, model, task)
+        scored = score(content, model, task, form)
     write_atomically(out, content)
-    notes = form.notes + notes
-    return Exported(out, len(content), scored.difference, scored.test, record.accuracy.test, scored.not_scored, notes)
+    return Exported(
+        out,
+        len(content),
+        scored.difference,
+        about["input"],
+        onnx_lines(out, form, lengths, True),
+        scored.test,
+        record.accuracy.test,
+        scored.not_scored,
+        form.notes + notes + rounding(form),
+    )
 
 
 def _onnx(form: Standard, lengths: bool, about: dict[str, str]):
@@ -173,14 +187,12 @@ def _in_torch(form: Standard):
 
 
 @torch.no_grad()
-def difference(
-    model: RecurrentClassifier, run, inputs: int, lengths: bool, batch: int = 7, steps: int = STEPS
-) -> float:
+def difference(model: RecurrentClassifier, run, form: Standard, lengths: bool, batch: int = 7) -> float:
     """Largest difference of a logit between the module and `run`, on random sequences of random length."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(batch, steps, inputs, generator=generator)
-    length = torch.randint(1, steps + 1, (batch,), generator=generator) if lengths else None
-    expected, given = model.eval()(x, length).numpy(), run(x, length)
-    if expected.shape != given.shape:
-        raise InputError(f"the exported form gives logits {given.shape}, the module {expected.shape}")
-    return float(np.abs(expected - given).max() / max(1.0, np.abs(expected).max()))
+    x, raw = random_sequences(form, batch, STEPS)
+    length = torch.randint(1, STEPS + 1, (batch,), generator=generator) if lengths else None
+    expected, answers = model.eval()(x, length).numpy(), run(raw, length)
+    if expected.shape != answers.shape:
+        raise InputError(f"the exported form gives logits {answers.shape}, the module {expected.shape}")
+    return float(np.abs(expected - answers).max() / max(1.0, np.abs(expected).max()))

@@ -2,9 +2,10 @@
 
     x (batch, time, features) float32 [, length (batch,) int64] -> logits (batch, classes)
 
-Inputs are selected by Gather. A layer of a cell that ONNX has is one operator (`Cell.onnx` gives its name and the order
-of its row blocks). ONNX has no operator for any other cell, nor for a layer that keeps mask vectors: the equations of
-the cell are written out as the body of a Scan over time.
+Inputs are selected by Gather and normalised by Mul and Sub, unless x is to be normalised already. A layer of a cell
+that ONNX has is one operator (`Cell.onnx` gives its name and the order of its row blocks). ONNX has no operator for any
+other cell, nor for a layer that keeps mask vectors: the equations of the cell are written out as the body of a Scan
+over time.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ def onnx_model(model: Standard, has_lengths: bool, about: dict[str, str], writte
     x, length = "x", "length" if has_lengths else ""
     if model.input_index is not None:
         x = graph.node("Gather", x, graph.constant(model.input_index, "input_index"), axis=2)
+    if model.affine:
+        factor, shift = (graph.constant(value, f"normalisation.{name}") for name, value in model.affine.items())
+        x = graph.node("Sub", graph.node("Mul", x, factor), shift)
     if model.front is not None:
         x, length = model.front.onnx(graph, x, length)
     lengths = graph.node("Cast", length, to=TensorProto.INT32) if length else ""

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from squeezebench.base.errors import InputError
 from squeezebench.data.task import Task
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
+from squeezebench.tools.export.about import random_sequences
 from squeezebench.tools.export.runtime import session
-from squeezebench.tools.recorded import Recorded
-from squeezebench.tools.verify.remeasure import Tasks
+from squeezebench.tools.export.standard import Standard
 
 CHUNK = 256  # sequences that are read, and given to the module, at once
 RANDOM = 20  # sequences where there are none of the task
@@ -28,23 +27,17 @@ class Scored:
     not_scored: str | None = None  # why there is no accuracy
 
 
-def task_of(recorded: Recorded, tasks: Tasks) -> Task:
-    """The record's task. Raises InputError if its data are not there, or are others than those of the record."""
-    task = tasks.of(recorded.spec())
-    if task.split_digest != recorded.record.provenance.split_digest:
-        raise InputError("the data, or their split, are not those of the record")
-    return task
-
-
 @torch.no_grad()
-def score(content: bytes, model: RecurrentClassifier, task: Task) -> Scored:
+def score(content: bytes, model: RecurrentClassifier, task: Task, form: Standard) -> Scored:
     """`content` (an ONNX file) against the labels of the test part, and against the module it was made from."""
     running, labels, gap = session(content), task.labels("test"), 0.0
     correct = 0
     for first in range(0, len(labels), CHUNK):
-        batch = task.batch("test", np.arange(first, min(first + CHUNK, len(labels))))
+        positions = np.arange(first, min(first + CHUNK, len(labels)))
+        batch = task.batch("test", positions)
         x, length = torch.from_numpy(batch.x), None if batch.length is None else torch.from_numpy(batch.length)
-        logits = one_by_one(running, batch.x, batch.length)
+        given = batch if form.normalisation is None else task.raw("test", positions)
+        logits = one_by_one(running, given.x, batch.length)
         gap = max(gap, float(np.abs(logits - model(x, length).numpy()).max()))
         correct += int((logits.argmax(-1) == labels[first : first + CHUNK]).sum())
     if not np.isfinite(gap):
@@ -53,10 +46,10 @@ def score(content: bytes, model: RecurrentClassifier, task: Task) -> Scored:
 
 
 @torch.no_grad()
-def compare(content: bytes, model: RecurrentClassifier, inputs: int, steps: int, reason: str) -> Scored:
+def compare(content: bytes, model: RecurrentClassifier, form: Standard, steps: int, reason: str) -> Scored:
     """Logits against the module's on random sequences, where `reason` says why there is no test part."""
-    x = torch.randn(RANDOM, steps, inputs, generator=torch.Generator().manual_seed(0))
-    gap = float(np.abs(one_by_one(session(content), x.numpy(), None) - model(x).numpy()).max())
+    x, raw = random_sequences(form, RANDOM, steps)
+    gap = float(np.abs(one_by_one(session(content), raw.numpy(), None) - model(x).numpy()).max())
     return Scored(None, gap, RANDOM, reason)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from squeezebench.base.errors import InputError
+from squeezebench.data.normalise import Affine
 from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.rnn.cells import Cell
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
@@ -41,7 +43,10 @@ class StandardLayer:
 
 @dataclass(frozen=True)
 class Standard:
-    """Input selection -> front -> recurrent layers -> last valid step -> linear layers with what is between them."""
+    """Input selection -> normalisation -> front -> recurrent layers -> last valid step -> linear layers.
+
+    normalisation: raw -> what the layers read, for each of the `inputs`; None: the input is normalised already.
+    """
 
     cell: Cell
     inputs: int  # features that the task offers
@@ -51,6 +56,15 @@ class Standard:
     head: nn.Linear
     top: nn.Sequential | None
     notes: list[str] = field(default_factory=list)
+    normalisation: Affine | None = None
+
+    @cached_property
+    def affine(self) -> dict[str, Tensor]:
+        """`factor` and `shift` (d,) of the inputs that are read; nothing without normalisation."""
+        if self.normalisation is None:
+            return {}
+        full = {name: torch.from_numpy(getattr(self.normalisation, name).copy()) for name in ("factor", "shift")}
+        return full if self.input_index is None else {k: v[self.input_index] for k, v in full.items()}
 
 
 @torch.no_grad()

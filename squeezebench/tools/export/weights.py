@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -28,42 +29,55 @@ def recurrence(model: Standard) -> dict[str, Tensor]:
     return {k: v for number, layer in enumerate(model.layers) for k, v in layer.named(number).items()}
 
 
-def around(model: Standard) -> dict[str, dict[str, Tensor]]:
-    """State dicts of what is not the recurrence, by part."""
-    parts = {"head": model.head, "top": model.top, "front": model.front}
-    return {k: {n: t.detach().clone() for n, t in m.state_dict().items()} for k, m in parts.items() if m is not None}
+def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor.detach().clone() for name, tensor in tensors.items()}
 
 
-def torch_file(model: Standard, about: dict[str, Any]) -> bytes:
+def input_tensors(model: Standard) -> dict[str, Tensor]:
+    """`input_index` where inputs are selected; `factor` and `shift` (d,) where they are normalised."""
+    return {**({} if model.input_index is None else {"input_index": model.input_index}), **model.affine}
+
+
+def state(model: Standard) -> dict[str, Tensor]:
+    """The state dict of the module that snippets.torch_lines define: rnn, head, norms, and what the input goes through.
+
+    A cell that torch.nn does not have keeps `bias`, of the input products, and for products with the state `bias_hh`.
+    """
+    rnn = recurrence(model)
+    if model.cell.torch_module is None:
+        rnn = {k: v for k, v in rnn.items() if "bias" not in k}
+        for number, layer in enumerate(model.layers):
+            outside, inside = model.cell.biases(layer.bias_ih, layer.bias_hh)
+            rnn[f"bias_l{number}"], rows = outside, len(layer.weight_hh)
+            if rows:
+                inside = outside.new_zeros(0) if inside is None else inside
+                rnn[f"bias_hh_l{number}"] = nn.functional.pad(inside, (rows - len(inside), 0))
+    head = model.head if model.top is None else nn.Sequential(model.head, *model.top)
+    norms = {} if model.front is None else _named("", model.front.state_dict())
+    return _named("rnn.", rnn) | _named("head.", head.state_dict()) | norms | input_tensors(model)
+
+
+def torch_file(model: Standard, about: dict[str, str]) -> bytes:
     """For torch.load(..., weights_only=True): tensors, numbers and text only.
 
-    {"cell", "arguments", "recurrence": state dict, "head": state dict of Linear, "input_index" or None, "about"}, and
-    state dicts "top" and "front" where the classifier has them:
-    `torch.nn.LSTM(**arguments).load_state_dict(recurrence)`.
+    {"cell", "arguments" of its torch.nn class, "state": see `state`, "classes": their names, "about"}
     """
-    content = {
-        "cell": model.cell.name,
-        "arguments": arguments(model),
-        "recurrence": recurrence(model),
-        "input_index": model.input_index,
-        **around(model),
-        "about": about,
-    }
+    content = {"cell": model.cell.name, "arguments": arguments(model), "state": state(model)}
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save(content | {"classes": json.loads(about["classes"]), "about": about}, buffer)
     return buffer.getvalue()
 
 
-def safetensors_file(model: Standard, about: dict[str, Any]) -> bytes:
-    """Tensors weight_ih_l0 ... as in torch.nn.LSTM, head.weight, head.bias, and input_index where inputs are selected.
+def safetensors_file(model: Standard, about: dict[str, str]) -> bytes:
+    """Tensors weight_ih_l0 ... as in torch.nn.LSTM, head.weight, head.bias, and those of `input_tensors`.
 
-    Metadata: `cell`, `arguments` of the torch.nn class (JSON), `about` (JSON).
+    Metadata: `cell`, `arguments` of the torch.nn class (JSON), and those of `about`.
     """
-    tensors = recurrence(model)
-    tensors |= {f"{part}.{name}": t for part, state in around(model).items() for name, t in state.items()}
-    if model.input_index is not None:
-        tensors["input_index"] = model.input_index
-    text = {"cell": model.cell.name, "arguments": json.dumps(arguments(model)), "about": json.dumps(about)}
+    parts = {"head": model.head, "top": model.top, "front": model.front}
+    tensors = recurrence(model) | input_tensors(model)
+    for part, module in parts.items():
+        tensors |= {} if module is None else _named(f"{part}.", module.state_dict())
+    text = {"cell": model.cell.name, "arguments": json.dumps(arguments(model))} | about
     return save({k: v.contiguous() for k, v in tensors.items()}, metadata=text)
 
 
@@ -90,7 +104,8 @@ class StandardModule(nn.Module):
 
     def __init__(self, model: Standard):
         super().__init__()
-        self.input_index, self.front, self.head, self.top = model.input_index, model.front, model.head, model.top
+        self.input_index, self.affine = model.input_index, model.affine
+        self.front, self.head, self.top = model.front, model.head, model.top
         sizes = arguments(model)
         if model.cell.torch_module is None:
             self.recurrence = WrittenOut(model)
@@ -103,6 +118,8 @@ class StandardModule(nn.Module):
         """x (B, T, D) -> logits (B, classes)."""
         if self.input_index is not None:
             x = x.index_select(-1, self.input_index)
+        if self.affine:
+            x = x * self.affine["factor"] - self.affine["shift"]
         if self.front is not None:
             x, _ = self.front(x)
         logits = self.head(self.recurrence(x)[0][:, -1])

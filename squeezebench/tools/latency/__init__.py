@@ -39,15 +39,14 @@ from squeezebench.schema.inference import (
     write_inference,
 )
 from squeezebench.schema.models import RecurrentSettings, TaskInfo
-from squeezebench.schema.record import RECORD_NAME, Record
+from squeezebench.schema.record import RECORD_NAME, Record, record_files
 from squeezebench.schema.stored import check_replaceable
 from squeezebench.tools.export import read_run
-from squeezebench.tools.export.scored import task_of
 from squeezebench.tools.latency.hardware import bandwidth, macs_per_second, memory_seconds, weight_bytes
 from squeezebench.tools.latency.quantised import DenseRuns, Weights, in_int8
 from squeezebench.tools.latency.runtimes import in_every_runtime, on_first_inputs
 from squeezebench.tools.recorded import read_recorded
-from squeezebench.tools.verify.remeasure import Tasks
+from squeezebench.tools.verify.remeasure import Tasks, task_of
 
 ROW_SECONDS = 0.005  # of a variant's turn in a round
 NO_DENSE = Weights(not_scored="no trained dense network of this task and seed in the folder: random weights")
@@ -126,7 +125,7 @@ def measure(
 
 def all_runs(folder: Path) -> list[Path]:
     """Every folder below `folder`/runs that has a record."""
-    return sorted(path.parent for path in (folder / "runs").rglob(RECORD_NAME))
+    return [path.parent for path in record_files(folder)]
 
 
 def _pairs(

@@ -46,9 +46,9 @@ def in_int8(model: RecurrentClassifier, inputs: int, steps: int, lengths: bool, 
     form = standard(model.eval(), inputs)
     content, notes = int8_model(form, lengths, {})
     if weights.task is None:
-        scored = compare(content, model, inputs, steps, weights.not_scored)
+        scored = compare(content, model, form, steps, weights.not_scored)
     else:
-        scored = score(content, model, weights.task)
+        scored = score(content, model, weights.task, form)
     about = Quantised(
         bytes=len(content),
         float32_bytes=onnx_model(form, lengths, {}).ByteSize(),

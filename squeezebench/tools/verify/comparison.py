@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.metrics import BY_PATH
+from squeezebench.schema.predictions import predictions_moved
 from squeezebench.schema.record import Record
 
 CELLS = 3  # of a confusion matrix that are shown
@@ -43,8 +44,10 @@ def differences(
 
 
 def sequences_moved(recorded: Any, measured: Any, size: int) -> int | None:
-    """How many sequences are classified differently, by two confusion matrices or by two shares of `size` sequences;
-    None if the two are not of one kind."""
+    """How many sequences are classified differently, by two confusion matrices, by two texts of predictions or by two
+    shares of `size` sequences; None if the two are not of one kind."""
+    if isinstance(recorded, str) and isinstance(measured, str):
+        return predictions_moved(recorded, measured)
     if isinstance(recorded, list) and isinstance(measured, list) and np.shape(recorded) == np.shape(measured):
         return int(np.abs(np.array(recorded) - np.array(measured)).sum()) // 2
     if size and isinstance(recorded, float) and isinstance(measured, float):
@@ -67,6 +70,11 @@ def fields(name: str, part: BaseModel | None) -> dict[str, Any]:
 def in_words(difference: Difference) -> tuple[str, str]:
     """Both values as text: a digest by its first digits, of a confusion matrix the cells that differ."""
     recorded, measured = difference.recorded, difference.measured
+    if difference.what == "predictions" and isinstance(recorded, str) and isinstance(measured, str):
+        if " " in measured:  # already in words
+            return recorded, measured
+        moved = predictions_moved(recorded, measured)
+        return "the class of each test sequence", "another text" if moved is None else f"{moved:,} of them differ"
     if difference.what == "confusion" and isinstance(recorded, list) and isinstance(measured, list):
         cells = [
             (f"[{i}][{j}] {a}", f"[{i}][{j}] {b}")

@@ -14,6 +14,7 @@ import numpy as np
 from squeezebench.nn.rnn.cells import known_cells
 from squeezebench.nn.rnn.closed_form import closed_form
 from squeezebench.schema.differences import Difference
+from squeezebench.schema.predictions import unpacked
 from squeezebench.schema.record import Counts, Record
 from squeezebench.schema.training import UNITS
 from squeezebench.tools.verify.comparison import differences
@@ -52,6 +53,11 @@ def _test_part(record: Record) -> Iterator[Difference]:
     if confusion.min() < 0:
         yield Difference("confusion", int(confusion.min()), "counts, 0 or more")
     yield from differences(record, {"test_size": total, "shape.classes": classes})
+    if record.predictions is not None:
+        try:
+            unpacked(record.predictions, record.confusion)
+        except ValueError as error:
+            yield Difference("predictions", f"{total:,} test sequences", str(error))
     if total and record.accuracy.test is not None:
         share = float(np.trace(confusion)) / total
         if abs(share - record.accuracy.test) > 1e-9:

@@ -5,27 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from squeezebench.base.errors import InputError
 from squeezebench.data.task import Task, load_task
 from squeezebench.engine.measurement.cost import precisions
-from squeezebench.engine.measurement.counts import count
+from squeezebench.engine.measurement.counts import count, ratio_of
 from squeezebench.engine.measurement.digest import model_digest
 from squeezebench.engine.measurement.files import load_model
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
 from squeezebench.engine.measurement.memory import peak_activation_bytes
-from squeezebench.engine.run import ratio_of
 from squeezebench.engine.training.evaluation import Diverged, accuracy, predict
 from squeezebench.engine.training.loop import describe
 from squeezebench.method.dense import dense_classifier
 from squeezebench.method.discovery import MethodFile, load
 from squeezebench.nn.protocol import structure_of
+from squeezebench.schema.predictions import confusion_of, packed
 from squeezebench.schema.record import Ratio, Record, Shape
 from squeezebench.schema.run import RunSpec
-from squeezebench.tools.recorded import Recorded, as_recorded
+from squeezebench.tools.recorded import Recorded, as_recorded, other_data
 from squeezebench.tools.verify.comparison import fields
 
 CPU = torch.device("cpu")
@@ -43,6 +42,15 @@ class Tasks:
             self.key, self.task = None, None  # first let go of the old one: it may be large
             self.key, self.task = key, load_task(spec.task, spec.seed, plugins=spec.plugins)
         return self.task
+
+
+def task_of(recorded: Recorded, tasks: Tasks) -> Task:
+    """The record's task. Raises InputError if its data are not there, or are others than those of the record."""
+    spec = recorded.spec()
+    task = tasks.of(spec)
+    if task.split_digest != recorded.record.provenance.split_digest or other_data(spec):
+        raise InputError("the data, or their split, are not those of the record")
+    return task
 
 
 def read_model(path: Path, method: MethodFile) -> nn.Module:
@@ -83,8 +91,6 @@ def results(recorded: Recorded, spec: RunSpec, model: nn.Module, task: Task) -> 
         predicted, labels = predict(model, task, "test", CPU), task.labels("test")
         shares = {part: accuracy(model, task, part, CPU) for part in ("train", "validation")}
         rounded = _rounded(recorded.record, model, task)
-    confusion = np.zeros((info.classes, info.classes), dtype=int)
-    np.add.at(confusion, (labels, predicted), 1)
     shares["test"] = rounded["float32"] = float((predicted == labels).mean())
     return {
         "provenance.split_digest": task.split_digest,
@@ -94,7 +100,8 @@ def results(recorded: Recorded, spec: RunSpec, model: nn.Module, task: Task) -> 
         **{f"ratio.{rule}": ratio_of(getattr(dense, rule), getattr(own, rule)) for rule in Ratio.model_fields},
         "cost.dense_macs": closed_form_macs(base, info.steps),
         "test_size": len(labels),
-        "confusion": confusion,
+        "confusion": confusion_of(labels, predicted, info.classes),
+        "predictions": packed(labels, predicted),
         **{f"accuracy.{part}": share for part, share in shares.items()},
         **{f"cost.stored_as.{name}.test": share for name, share in rounded.items()},
     }

@@ -28,7 +28,7 @@ from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.models import TaskInfo
-from squeezebench.schema.record import RECORD_NAME, RecordError
+from squeezebench.schema.record import RECORD_NAME, RecordError, record_files
 from squeezebench.schema.stored import check_replaceable, write_json
 from squeezebench.schema.verification import VERIFICATION, Problem, Verification, records_digest
 from squeezebench.tools.counting import construct
@@ -53,9 +53,9 @@ def verify(
     check_replaceable(folder / VERIFICATION)
     if sample is not None and sample < 1:
         raise InputError(f"--sample {sample}: give at least 1")
-    paths = sorted((folder / "runs").rglob(RECORD_NAME))
+    paths = record_files(folder)
     if not paths:
-        raise InputError(f"{folder}: no record below runs/, nothing to verify")
+        raise InputError(f"{folder}: no record below runs/ or of one run: nothing to verify")
     outcome = Verification(sample=sample)
     ok = _readable(folder, paths, plugins, outcome)
     outcome.records = len(ok)
