@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import json
 import math
 import re
 import shutil
-from fractions import Fraction
-from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from scipy import stats
 
 from squeezebench.base.errors import InputError
-from squeezebench.cli.main import main
-from squeezebench.report import outputs
-from squeezebench.report.audit import as_json, as_text, audit, summary
-from squeezebench.report.audit.figure import MISMATCH, NOT_CHECKABLE, OK, ROUNDING, VERDICTS, Check, Figure, judge
-from squeezebench.report.audit.page import audit_page, audit_table, write_beside
-from squeezebench.report.audit.remainder import COMPUTED, NAMES, SETTINGS
-from squeezebench.report.audit.sizes import exact_pairs, hidden_that_print, inputs_that_print, lstm, nearest_hidden
-from squeezebench.report.paper.reference import REFERENCE, blocks, printed, source
+from squeezebench.report.audit import audit
+from squeezebench.report.audit.arithmetic import Reference
+from squeezebench.report.audit.declared import declared_checks
+from squeezebench.report.audit.sizes import lstm
+from squeezebench.report.audit.verdicts import (
+    MISMATCH,
+    NOT_CHECKABLE,
+    OK,
+    OTHER_RULE,
+    ROUNDING,
+    UNEXPLAINED,
+    Check,
+)
+from squeezebench.schema.reference import REFERENCE, read_block
 
-# Numbers of the 58 printed sizes whose verdict is not `ok`, worked out by hand from the three values 4h(d+h+2),
-# 4h(d+h+1) and 4h(d+h).
-WRONG = {4, 14, 16, 27, 30}
-NOT_ROUNDED = {1, 6, 7, 8, 12, 17, 24, 35, 36, 37, 38, 40, 41, 42, 45}
-# what is known to be wrong without being one of P1 ... P23
-UNNUMBERED = {"E-vibnet_t1-DN-r_W_pct"}
+# The printed sizes whose verdict is not `ok`, worked out by hand from the three values 4h(d+h+2), 4h(d+h+1), 4h(d+h).
+SIZES = {
+    "t1-Naive-LSTM": ROUNDING, "t2-VIB-LSTM": UNEXPLAINED, "t2-VIB-LSTM+ISS": OTHER_RULE,
+    "t3_hmdb51-VIB-LSTM": ROUNDING, "t2-TR-LSTM": MISMATCH, "t3_hmdb51-TR-LSTM": MISMATCH,
+    "TR-LSTM": NOT_CHECKABLE, "HT-LSTM": NOT_CHECKABLE, "inference": ROUNDING, "checkpoint": MISMATCH,
+    "appT1-33x2048": ROUNDING, "appT1-2048x224": MISMATCH, "appT1-2048x6": MISMATCH, "appT2-1024x512": MISMATCH,
+    **{f"appT2-{d}x{h}": ROUNDING for d, h in [(2048, 512), (256, 512), (96, 512), (46, 512), (31, 512), (96, 400),
+                                               (96, 154)]},
+}  # fmt: skip
+# What is wrong, or cannot be explained, without being one of P1 ... P23.
+UNNUMBERED = {"lenet-300-100-DN-r_W", "improvement", "sideways-figure6-caption"}
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +69,13 @@ def verdicts(folder: Path) -> dict[str, str]:
 # --- the figures
 
 
-def test_every_size_of_the_58_has_the_verdict_worked_out_by_hand(checks):
-    sizes = {int(id[1:]): check for id, check in checks.items() if re.fullmatch(r"A\d+", id)}
-    assert sorted(sizes) == list(range(1, 59))
-    for number, check in sizes.items():
-        expected = MISMATCH if number in WRONG else ROUNDING if number in NOT_ROUNDED else OK
-        assert check.verdict == expected, check
-
-
-def test_recomputed_sizes_are_those_of_the_dimensions_beside_them(checks):
-    for id, check in checks.items():
-        if re.fullmatch(r"A\d+", id):
-            d, h = map(int, re.search(r"(\d+) inputs, (\d+) hidden", check.item).groups())
+def test_every_size_has_the_verdict_worked_out_by_hand(checks):
+    sizes = {id.removeprefix("size-"): check for id, check in checks.items() if id.startswith("size-")}
+    assert len(sizes) == 59
+    assert {id: check.verdict for id, check in sizes.items() if check.verdict != OK} == SIZES
+    for check in sizes.values():
+        if dimensions := re.search(r"(\d+) inputs, (\d+) hidden", check.item):
+            d, h = map(int, dimensions.groups())
             assert int(check.recomputed.replace(",", "")) == 4 * (h * d + h * h + 2 * h)
 
 
@@ -87,43 +90,56 @@ def test_sizes_are_those_of_a_real_lstm():
 @pytest.mark.parametrize("number", range(1, 24))
 def test_each_known_problem_comes_out(checks, number):
     found = [check for check in checks.values() if check.problem == f"P{number}"]
-    assert any(check.verdict in (MISMATCH, NOT_CHECKABLE) for check in found), found
+    assert any(check.verdict not in (OK, ROUNDING, OTHER_RULE) for check in found), found
+    if number in (1, 6, 12, 16):  # these rest on what the figures are assumed to have in common
+        assert all(check.verdict == UNEXPLAINED and "assumes that" in check.remark for check in found)
 
 
 def test_no_other_mismatch(checks):
-    assert {c.id for c in checks.values() if c.verdict == MISMATCH and not c.problem} == UNNUMBERED
+    unnumbered = {c.id for c in checks.values() if c.verdict == MISMATCH and not c.problem}
+    assert {id for id in unnumbered if not id.startswith("derivation-")} == UNNUMBERED
 
 
 @pytest.mark.parametrize(
     ("id", "recomputed", "said"),
     [
-        ("A4", "2,160", "(46, 9)"),  # 4*9*(49+9+2); 2052 is 4*9*(46+9+2)
-        ("A27", "2,037,504", "255 hidden units"),
-        ("A30", "49,344", "row above, 2048 inputs and 8 hidden units"),
-        ("A-iss", "0 common checkpoints", "(52, 7) = 1,680, with two biases 1,708, where (51, 7)"),
-        ("A-efficientnet", "11 exact pairs", "(62, 6)"),
-        ("A-TT-LSTM", "267,552", "3,360 core"),
-        ("A-BT-LSTM", "267,584", "3,392 core"),
-        ("A-TR-LSTM", "265,917", "1,725 core"),
-        ("A-HT-LSTM", "265,437", "1,245 core"),
-        ("A-TR-viblstm_t2", "17,457,152", "663,552 core"),
-        ("B-t1-VIB-LSTM", "333.22×", "333.21"),
-        ("B-ucf11", "16,359.65×", "16,360.05"),
-        ("B-hmdb51", "81.88×", "80.80"),
-        ("B-competitor", "77.97×", ""),
-        ("B-speed", "96.92×", ""),
-        ("B-cores-HT", "47,375.4×", ""),
-        ("C-t2-Naive-LSTM", "55,378,923", ""),
-        ("C-t2-ISS", "21,945,788", "head on 2048 units"),
-        ("C-t2-VIB-LSTM", "21,787,730", "21.859311M"),
-        ("C-t4-w-o-VIB-on-LSTM", "38,872,043", "38.849504M"),
-        ("C-t4-w-o-VIB-on-LSTM", "38,872,043", "(28, 2048)"),
-        ("C-t4-w-o-feature-mask-layer", "21,851,523", "21.921067M"),
-        ("C-t3_hmdb51-Naive-LSTM", "55,460,883", "Table 2 (UCF11) for Naive-LSTM"),
-        ("C-t3_ucf101-Naive-LSTM", "31,278,661", "53.064229M"),
-        ("C-efficientnet-full", "7,795,864", ""),
-        ("D-code-beta", "1e-05 and 5e-06", ""),
-        ("E-vibnet_t1-DN-r_W_pct", "19.03 %", ""),
+        ("size-t2-VIB-LSTM", "2,160", "(46, 9) with two biases, (47, 9) with one bias, (48, 9) with no bias, (6, 19)"),
+        ("size-appT1-2048x224", "2,037,504", "255 hidden units"),
+        ("size-appT1-2048x6", "49,344", "row above, 2048 inputs and 8 hidden units"),
+        ("size-t2-VIB-LSTM+ISS", "1,708", "only by: one bias"),
+        ("size-checkpoint", "0", "ISS removes hidden units alone"),
+        ("size-TT-LSTM", "267,552", ""),
+        ("size-BT-LSTM", "267,584", ""),
+        ("size-TR-LSTM", "265,917", "core parameters: 1,725; but a figure that this rests on is quoted from memory"),
+        ("size-HT-LSTM", "265,437", "core parameters: 1,245"),
+        ("size-t2-TR-LSTM", "17,457,152", "cores alone: 663,552; compression of the whole LSTM: 1.92"),
+        ("ratio-t1-VIB-LSTM", "333.22×", "59.246M / 0.1778M"),
+        ("ratio-ucf11", "16,359.65×", ""),
+        ("ratio-hmdb51", "81.88×", "rounds right by: sizes that are not rounded before dividing"),
+        ("ratio-competitor", "77.97×", ""),
+        ("comparable-accuracy", "3.93 points", "653.02"),
+        ("improvement", "0 points", "98.53 − 98.53"),
+        ("speed-up", "96.92×", ""),
+        ("cores-HT", "47,375.42×", "recalled"),
+        ("total-t2-Naive-LSTM", "55,378,923", ""),
+        ("total-t2-ISS", "21,945,788", "only by: head on 2048 units"),
+        ("total-t2-VIB-LSTM", "21,787,730", "21,859,311"),
+        ("total-t4-w-o-VIB-on-LSTM", "38,872,043", "38,849,504"),
+        ("total-t4-w-o-VIB-on-LSTM", "38,872,043", "(28, 2048) of Appendix Table 1 without a head: 38,808,544"),
+        ("total-t4-w-o-feature-mask-layer", "21,851,523", "21,921,067"),
+        ("total-t3_hmdb51-Naive-LSTM", "55,460,883", "Table 2 (UCF11), Naive-LSTM: 55,380,000"),
+        ("total-t3_ucf101-Naive-LSTM", "31,278,661", "53,064,229"),
+        ("total-efficientnet-full", "7,795,864", ""),
+        ("accuracy-ucf101-dense-Naive-LSTM", "93.15", "assumes that the first row of the appendix"),
+        ("clips-HMDB51", "6770", "6,766"),
+        ("shares-hmdb51", "68.30 or 68.37, 68.30 or 68.37", "assumes that an accuracy is of one run"),
+        ("code-beta", "1e-05", ""),
+        ("lenet-300-100-DN-r_W", "19.030 %", ""),
+        ("itpcc-base-flops", "65.56G", "assumes that two rows of one name"),
+        ("bold-vibnet_t1", "error 1.6 beside 1.4", "assumes that bold marks the best figure"),
+        ("bold-vibnet_t2", "r_W 0.83 beside 0.64; error 1.0 beside 0.9", ""),
+        ("sideways-table1-caption", "3", "marks the rows of batch size 1"),
+        ("sideways-figure6-caption", "1", ""),
     ],
 )
 def test_recomputed_values_known_from_hand_computation(checks, id, recomputed, said):
@@ -131,13 +147,40 @@ def test_recomputed_values_known_from_hand_computation(checks, id, recomputed, s
     assert said in checks[id].remark
 
 
+def test_accuracies_that_no_number_of_clips_gives(checks):
+    """Of all k from 0 to the number of clips, none is printed as these; every other accuracy is some k."""
+    for name, id, clips, misfits in [("appT1", "ucf11", 640, "98.53, 98.65, 96.53"), ("appT2", "ucf101", 3783, "all"),
+                                     ("appT3", "hmdb51", 1530, "68.34, 68.32")]:  # fmt: skip
+        check = checks[f"shares-{id}"]
+        assert (check.printed, f"({clips:,})" in check.item) == (misfits, True)
+        for text in {line["accuracy_pct"] for line in read_block(f"viblstm_{name}").lines}:
+            digits = len(text.partition(".")[2])
+            able = {f(100 * k / clips * 10**digits) for k in range(clips + 1) for f in (round, math.floor)}
+            assert (round(float(text) * 10**digits) in able) == (text not in misfits.split(", "))
+
+
+def test_the_slips_in_the_derivations_are_slips():
+    """The algebra of derivations.csv, with numbers."""
+    mu, sigma, beta = 1.3, 0.7, 2.0
+    a = mu**2 + sigma**2  # f(v)^2 = 1
+    xi = np.linspace(0.1, 9, 100_000)
+    kl = 0.5 * (a / xi - np.log(sigma**2 / xi) - 1)
+    assert xi[(beta * (a / xi + np.log(xi))).argmin()] == pytest.approx(a, rel=1e-3), "not beta * a"
+    values = np.random.default_rng(0).normal(mu, sigma, 400_000)  # KL of N(mu, sigma^2) from N(0, a), by its definition
+    gap = stats.norm(mu, sigma).logpdf(values) - stats.norm(0, a**0.5).logpdf(values)
+    assert gap.mean() == pytest.approx(np.interp(a, xi, kl), abs=5e-3)
+    assert np.interp(a, xi, kl) == pytest.approx(0.5 * np.log(a / sigma**2)), "Eq. 13 of ITPCC, with its half"
+    assert 2 * np.interp(a, xi, kl) + 1 == pytest.approx(np.interp(a, xi, a / xi - np.log(sigma**2 / xi)))
+    assert (gap < 0).any() and gap.mean() > 0, "Eq. 4 of ITPCC holds on average, not for each value"
+
+
 def test_ratios_again_from_the_files_alone(checks):
     with (REFERENCE / "viblstm_t1.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
         value = float(rows[0]["lstm_params_M"]) / float(row["lstm_params_M"])
-        check = checks[f"B-t1-{row['method']}"]
-        assert check.recomputed == f"{value:.2f}×"
+        check = checks[f"ratio-t1-{row['method']}"]
+        assert check.recomputed == (f"{value:.2f}×" if value > 1 else "1×")
         said = float(row["lstm_compression"])
         decimals = len(row["lstm_compression"].partition(".")[2])
         rounds = round(value, decimals) == said
@@ -171,29 +214,41 @@ def test_backbones_are_those_of_torchvision():
 @pytest.mark.parametrize(
     ("name", "old", "new", "id", "before", "after"),
     [
-        ("viblstm_appT1", "2048,224,2.35M", "2048,224,2.04M", "A27", MISMATCH, OK),
-        ("viblstm_appT1", "28,8,1216", "28,8,1217", "A34", OK, MISMATCH),
-        ("viblstm_appT2", "3.14M4", "3.14M", "A-print", MISMATCH, OK),
-        ("viblstm_appT3", "33.570816", "-", "A47", OK, NOT_CHECKABLE),
-        ("viblstm_t1", "332.2", "333.2", "B-t1-VIB-LSTM", MISMATCH, OK),
-        ("viblstm_t1", "0.266,", "0.265,", "A-HT-LSTM", MISMATCH, OK),
-        ("viblstm_t2", "1.340M", "17.46M", "A-TR-viblstm_t2", MISMATCH, OK),
-        ("viblstm_t2", "VIB-LSTM+ISS,UCF11,21.86,1680", "VIB-LSTM+ISS,UCF11,21.86,1540", "A-iss", MISMATCH, OK),
-        ("viblstm_t2", "ISS,UCF11,21.97,0.16M,94.6", "ISS,UCF11,21.97,0.16M,98.0", "B-comparable", MISMATCH, OK),
-        ("viblstm_t3_ucf101", "94.3", "94.1", "D-ts-lstm-UCF101", MISMATCH, OK),
-        ("viblstm_t3_ucf101", "59.57", "31.2", "C-order-ucf101", MISMATCH, OK),
-        ("viblstm_t4", "38.81,17.06M", "38.87,17.06M", "C-t4-w-o-VIB-on-LSTM", MISMATCH, OK),
-        ("viblstm_text", "hidden after VIB,9", "hidden after VIB,10", "A5", OK, MISMATCH),
-        ("viblstm_text", "UCF101 input features kept,3.8", "UCF101 input features kept,4.7", "A15", OK, MISMATCH),
-        ("further", "HMDB51 clips,6849", "HMDB51 clips,6770", "D-clips-HMDB51", MISMATCH, OK),
-        ("further", "kl_fac,0.000001", "kl_fac,1", "D-code-beta", MISMATCH, OK),
-        ("backbones", "21785568", "21746100", "C-t4-w-o-VIB-on-LSTM", MISMATCH, ROUNDING),
-        ("tensor_layers", "8 20 20 18,16 4 4 4,1 4 4 4 1", "8 20 20 18,16 4 4 4,1 5 4 4 1", "B-cores-TT", OK, MISMATCH),
-        ("vibnet_t1", "23.05", "19.03", "E-vibnet_t1-DN-r_W_pct", MISMATCH, OK),
-        ("vibnet_t1", "97-71-33", "97-72-33", "E-vibnet_t1-VIBNet-r_N_pct", OK, MISMATCH),
-        ("sideways_text", "64 or 128", "64 or 129", "E-sideways-TPUs", OK, MISMATCH),
+        ("viblstm_appT1", "2048,224,2.35M", "2048,224,2.04M", "size-appT1-2048x224", MISMATCH, OK),
+        ("viblstm_appT1", "28,8,1216", "28,8,1217", "size-appT1-28x8", OK, MISMATCH),
+        ("viblstm_appT1", "28,8,1216", "28,8,1184", "size-appT1-28x8", OK, OTHER_RULE),
+        ("viblstm_appT1", "33.57M,98.6", "33.57M,98.53", "accuracy-ucf11-dense-t2", UNEXPLAINED, OK),
+        ("viblstm_appT2", "3.14M4", "3.14M", "size-appT2-1024x512", MISMATCH, ROUNDING),
+        ("viblstm_appT3", "33.570816", "-", "size-appT3-2048x2048", OK, NOT_CHECKABLE),
+        ("viblstm_appT3", "33.570816,68.34", "33.570816,69.0", "accuracy-hmdb51-dense", UNEXPLAINED, OK),
+        ("viblstm_t1", "332.2", "333.2", "ratio-t1-VIB-LSTM", MISMATCH, OK),
+        ("viblstm_t1", "0.266,", "0.265,", "size-HT-LSTM", NOT_CHECKABLE, OK),
+        ("viblstm_t2", "1.340M", "17.46M", "size-t2-TR-LSTM", MISMATCH, OK),
+        ("viblstm_t2", "VIB-LSTM+ISS,UCF11,21.86,1680", "VIB-LSTM+ISS,UCF11,21.86,1540", "size-checkpoint", MISMATCH,
+         OK),
+        ("viblstm_t2", "ISS,UCF11,21.97,0.16M,94.6", "ISS,UCF11,21.97,0.16M,98.0", "comparable-accuracy", MISMATCH, OK),
+        ("viblstm_t2", "33.57M,98.53", "33.57M,97.53", "improvement", MISMATCH, OK),
+        ("viblstm_t3_ucf101", "94.3", "94.1", "ts-lstm-UCF101", MISMATCH, OK),
+        ("viblstm_t3_ucf101", "59.57", "31.2", "total-order-ucf101", MISMATCH, OK),
+        ("viblstm_t4", "38.81,17.06M", "38.87,17.06M", "total-t4-w-o-VIB-on-LSTM", MISMATCH, OK),
+        ("viblstm_text", "inputs after VIB,49", "inputs after VIB,46", "size-t2-VIB-LSTM", UNEXPLAINED, OK),
+        ("viblstm_text", "UCF101 input features kept,3.8", "UCF101 input features kept,4.7", "size-t3_ucf101-VIB-LSTM",
+         OK, MISMATCH),
+        ("further", "HMDB51 clips,6849", "HMDB51 clips,6770", "clips-HMDB51", MISMATCH, OK),
+        ("further", "kl_fac,0.000001", "kl_fac,1", "code-beta", MISMATCH, OK),
+        ("further", "split 1,1530", "split 1,10000", "shares-hmdb51", UNEXPLAINED, OK),
+        ("backbones", "21785568", "21746100", "total-t4-w-o-VIB-on-LSTM", MISMATCH, OTHER_RULE),
+        ("tensor_layers", "8 20 20 18,16 4 4 4,1 4 4 4 1", "8 20 20 18,16 4 4 4,1 5 4 4 1", "cores-TT", OK,
+         NOT_CHECKABLE),
+        ("vibnet_t1", "23.05", "19.03", "lenet-300-100-DN-r_W", MISMATCH, OK),
+        ("vibnet_t1", "97-71-33", "97-72-33", "lenet-300-100-VIBNet-r_N", OK, MISMATCH),
+        ("vibnet_t1", "1.6,97-71-33", "1.4,97-71-33", "bold-vibnet_t1", UNEXPLAINED, OK),
+        ("itpcc_t1", "77.98", "80.9", "itpcc-base-mAP", UNEXPLAINED, OK),
+        ("derivations", "optimal ξ,β·E", "optimal ξ,E", "derivation-optimal-ξ", MISMATCH, OK),
+        ("sideways_text", "fourth row is trained with,Sideways", "fourth row is trained with,Skip-Sideways",
+         "sideways-figure6-caption", MISMATCH, OK),
     ],
-)
+)  # fmt: skip
 def test_a_changed_figure_changes_its_verdict(checks, copy, name, old, new, id, before, after):
     assert checks[id].verdict == before
     change(copy, name, old, new)
@@ -203,12 +258,11 @@ def test_a_changed_figure_changes_its_verdict(checks, copy, name, old, new, id, 
 @pytest.mark.parametrize(
     ("name", "old", "new", "said"),
     [
-        ("viblstm_t2", "ISS,UCF11,21.97,0.16M", "ISS,UCF11,21.97,none", "viblstm_t2.csv, line 6, lstm_params: 'none'"),
-        ("viblstm_t4", "w/o VIB on LSTM", "w/o VIB", "viblstm_t4.csv: 0 rows with method 'w/o VIB on LSTM'"),
-        ("viblstm_appT1", "28,8,1216", "28,x,1216", "viblstm_appT1.csv, line 15: input and hidden must be numbers"),
-        ("viblstm_t1", "lstm_compression", "ratio", "viblstm_t1.csv: no column 'lstm_compression'"),
-        ("pairs", "2048,2048,,sizes of section 5.1", "2o48,2048,,sizes of section 5.1", "'2o48' is neither"),
-        ("vibnet_t1", "97-71-33", "97-71", "'97-71' is not a structure of 3 layers"),
+        ("viblstm_t2", "ISS,UCF11,21.97,0.16M", "ISS,UCF11,21.97,none", ".lstm': 'none' is not a figure"),
+        ("viblstm_t4", "w/o VIB on LSTM", "w/o VIB", "viblstm_t4 has no row 'w/o VIB on LSTM'"),
+        ("viblstm_appT1", "28,8,1216", "28,x,1216", "'lstm(28, x)': 'x' is neither a figure"),
+        ("viblstm_t1", "lstm_compression", "ratio", "viblstm_t1 has no column 'lstm_compression'"),
+        ("vibnet_t1", "97-71-33", "97-71", "'97-71' is not a structure of three layers"),
     ],
 )
 def test_a_damaged_file_is_refused_in_one_line(copy, name, old, new, said):
@@ -218,179 +272,26 @@ def test_a_damaged_file_is_refused_in_one_line(copy, name, old, new, said):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("group: g\nchecks: [{id: a, item: b}]", "checks.0.value"),
+        ("group: g\nchecks: [{id: a, item: b, printed: '1', value: 1 +}]", "a: '1 +': invalid syntax"),
+        ("group: g\nchecks: [{id: a, item: b, says: c, value: __import__('os').getpid()}]", "is neither a figure"),
+        ("group: g\nchecks: [{id: a, item: b, says: c, value: 1 / 0}]", "a: '1 / 0': Fraction(1, 0)"),
+        ("group: [", "not valid YAML"),
+    ],
+)
+def test_a_malformed_check_is_refused_in_one_line(tmp_path, text, said):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(InputError, match=re.escape(said)) as error:
+        declared_checks(Reference(), tmp_path)
+    assert "bad.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
 def test_a_missing_file_is_refused(copy):
     (copy / "viblstm_t3_ucf101.csv").unlink()
-    with pytest.raises(InputError, match=r"viblstm_t3_ucf101\.csv: cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"t3_ucf101\.csv: cannot be read \(No such file"):
         audit(copy)
-    with pytest.raises(InputError, match="no block of printed figures 'viblstm_t9'; there are viblstm_t1,"):
-        printed("viblstm_t9")
-
-
-# --- completeness
-
-
-def test_every_printed_figure_is_spoken_of(checks):
-    spoken = {cell for check in checks.values() for cell in check.cells}
-    silent = NAMES | SETTINGS | COMPUTED
-    for block in blocks():
-        table = printed(block)
-        for column in set(table) - silent:
-            for row, text in enumerate(table[column]):
-                assert not re.match(r"\d", text) or (block, column, row) in spoken, (block, column, row, text)
-
-
-def test_accuracies_are_never_called_right_by_arithmetic_alone(checks):
-    """An accuracy may agree with another printed one; else it is not checkable."""
-    for check in checks.values():
-        if check.verdict == OK and any("accuracy" in cell[1] or "error" in cell[1] for cell in check.cells):
-            assert len({cell[0] for cell in check.cells}) > 1, check
-
-
-def test_every_block_has_a_file_a_source_and_a_line_in_the_readme():
-    readme = (REFERENCE / "README.md").read_text(encoding="utf-8")
-    assert {"viblstm_t1", "viblstm_appT3", "vibnet_t4", "itpcc_f1", "sideways_text"} < set(blocks())
-    for block in blocks():
-        where = source(block)
-        assert f"| `{block}.csv` | {where['paper']} | {where['year']} | {where['place']} |" in readme
-        assert len(printed(block)) and where["held"] in ("read", "assigned")
-    files = {path.stem for path in REFERENCE.glob("*.csv")} - set(blocks()) - {"sources"}
-    assert all(f"| `{name}.csv` |" in readme for name in files)
-    for number in range(1, 24):
-        assert f"| P{number} |" in readme
-
-
-def test_the_one_computed_column_is_the_quotient_of_the_printed_sizes():
-    scale = {"M": 1e6, "": 1}
-    size = {row["method"]: re.fullmatch(r"([\d.]+)(M?)", row["lstm_params"]) for _, row in
-            printed("viblstm_t2").iterrows()}  # fmt: skip
-    value = {name: float(found[1]) * scale[found[2]] for name, found in size.items()}
-    for _, row in printed("viblstm_t2").iterrows():
-        if row["compression_computed"]:
-            assert float(row["compression_computed"]) == pytest.approx(
-                value["Naive-LSTM"] / value[row["method"]], rel=3e-4
-            )
-
-
-# --- the rule
-
-
-@given(st.integers(0, 10**8), st.integers(0, 3), st.sampled_from(["", "M"]))
-def test_a_rounded_value_is_ok_and_a_cut_one_is_rounding(value, digits, unit):
-    step = Fraction(10**6 if unit else 1, 10**digits)
-    rounded, cut = math.floor(value / step + Fraction(1, 2)), value // step
-    for number, expected in ((rounded, OK), (cut, OK if cut == rounded else ROUNDING)):
-        text = f"{float(number * step / (10**6 if unit else 1)):.{digits}f}{unit}"
-        assert judge(Figure.parse(text), value)[0] in ((OK,) if expected == OK else (ROUNDING, OK))
-    over = Figure.parse(f"{float((rounded + 2) * step / (10**6 if unit else 1)):.{digits}f}{unit}")
-    assert judge(over, value)[0] == MISMATCH
-    assert judge(over, value, {"another rule": over.value})[0] == ROUNDING
-
-
-def test_reading_a_printed_figure():
-    assert (Figure.parse("33.57M").value, Figure.parse("33.57M").step) == (33_570_000, 10_000)
-    assert (Figure.parse("2052").value, Figure.parse("59.246", "M").step) == (2052, 1000)
-    assert (Figure.parse("3.14M4").value, Figure.parse("3.14M4").stray) == (3_140_000, "4")
-    assert Figure.parse("-") is None and Figure.parse("") is None
-    assert judge(None, 3)[0] == NOT_CHECKABLE
-
-
-@given(st.integers(1, 5000), st.integers(1, 3000), st.sampled_from([0, 1, 2]))
-def test_sizes_solved_backwards(d, h, biases):
-    size = lstm(d, h, biases)
-    assert (d, h) in exact_pairs(size, biases)
-    assert all(lstm(*pair, biases) == size for pair in exact_pairs(size, biases))
-    assert nearest_hidden(size, d, biases) == h
-    if biases == 2:
-        coarse = Figure.parse(f"{size / 1e6:.2f}M")
-        for found, other in ((hidden_that_print(coarse, d), 0), (inputs_that_print(coarse, h), 1)):
-            assert [d, h][1 - other] in found
-            assert all(coarse.fit(lstm(d, n) if other == 0 else lstm(n, h)) for n in found)
-            edge = found[-1] + 1
-            assert not coarse.fit(lstm(d, edge) if other == 0 else lstm(edge, h))
-
-
-# --- what people and programs read
-
-
-def test_json(checks, capsys):
-    assert main(["audit", "--json"]) == 0
-    content = json.loads(capsys.readouterr().out)
-    assert content == as_json(list(checks.values()))
-    assert list(content) == ["schema_version", "summary", "checks"] and content["schema_version"] == 1
-    assert content["summary"] == {"checks": len(checks)} | {
-        verdict: sum(check["verdict"] == verdict for check in content["checks"]) for verdict in VERDICTS
-    }
-    fields = ["id", "group", "problem", "source", "item", "printed", "recomputed", "verdict", "remark"]
-    for check in content["checks"]:
-        assert list(check) == fields and all(isinstance(value, str) for value in check.values())
-        assert check["verdict"] in VERDICTS and check["id"] and check["source"] and check["printed"]
-
-
-def test_text(checks, capsys):
-    assert main(["audit"]) == 0
-    text = capsys.readouterr().out
-    last = text.rstrip().splitlines()[-1]
-    assert last == summary(list(checks.values()))
-    assert re.fullmatch(r"\d+ checks: \d+ ok, \d+ rounding, \d+ mismatch, \d+ not checkable", last)
-    assert text.count("  mismatch  ") == sum(check.verdict == MISMATCH for check in checks.values())
-    assert main(["audit", "--verdict", "mismatch"]) == 0
-    some = capsys.readouterr().out
-    assert "  rounding  " not in some and some.rstrip().endswith(last)
-    assert main(["audit", "--verdict", "wrong"]) == 2
-    assert "give one of ok, rounding, mismatch, not checkable" in capsys.readouterr().err
-
-
-class Rows(HTMLParser):
-    """Text of every cell of the body of the first table; tags that the page opens."""
-
-    def __init__(self, page: str):
-        super().__init__()
-        self.rows, self.tags, self.open = [], set(), False
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        if tag == "tr":
-            self.rows.append([])
-        self.open = tag == "td" or (self.open and tag == "small")
-        if tag == "td":
-            self.rows[-1].append("")
-
-    def handle_data(self, data):
-        if self.open:
-            self.rows[-1][-1] += data
-
-    def handle_endtag(self, tag):
-        self.open = self.open and tag not in ("td", "tr")
-
-
-def test_page(tmp_path, checks, capsys):
-    assert main(["audit", "--html", str(tmp_path / "audit.html")]) == 0
-    assert "checks: " in capsys.readouterr().out
-    assert main(["audit", "--html", str(tmp_path)]) == 2 and "is a folder" in capsys.readouterr().err
-    page = (tmp_path / "audit.html").read_text(encoding="utf-8")
-    rows = [row for row in Rows(page).rows if row]
-    assert [row[5] for row in rows] == [check.verdict for check in checks.values()]
-    assert [row[3] for row in rows] == [check.printed for check in checks.values()]
-    assert "tables/audit.csv" not in page and "src=" not in page and "http" not in page.replace("http-equiv", "")
-    assert all(f"<option>{verdict}</option>" in page for verdict in VERDICTS)
-
-
-def test_what_a_file_holds_is_escaped(copy):
-    change(copy, "viblstm_appT2", "3.14M4", "3.14M<script>alert(1)</script>")
-    page = audit_page(audit(copy)).decode()
-    assert "3.14M&lt;script&gt;alert(1)&lt;/script&gt;" in page and page.count("<script>") == 1
-
-
-def test_a_report_that_compares_with_a_paper_has_the_audit_beside_it(tmp_path, checks):
-    runs = [{"task": "digits", "method": "dense", "seed": 0, "path": "runs/0"}]
-    table = {"name": "table2", "title": "Table 2", "printed": "viblstm_t2"}
-    assert "audit.html" not in outputs({"runs": runs})
-    promised = [name for name in outputs({"runs": runs, "config": {"tables": [table]}}) if "audit" in name]
-    assert write_beside(tmp_path, "audit.html") == summary(list(checks.values()))
-    audit_table(list(checks.values())).write(tmp_path / "tables")
-    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*")) == sorted(promised)
-    assert 'href="report.html"' in (tmp_path / "audit.html").read_text(encoding="utf-8")
-    with (tmp_path / "tables/audit.csv").open(encoding="utf-8", newline="") as file:
-        assert [row["verdict"] for row in csv.DictReader(file)] == [check.verdict for check in checks.values()]
-    assert as_text(list(checks.values())).count("\n") > len(checks)
+    with pytest.raises(InputError, match="unknown block 'viblstm_t9' of printed figures; did you mean viblstm_t"):
+        read_block("viblstm_t9")

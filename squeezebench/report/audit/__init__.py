@@ -1,40 +1,39 @@
 """`squeezebench audit`: the arithmetic of the papers' printed figures, done again.
 
-Nothing here stores an answer: what is printed and what is known besides (sizes that a text names, modes and ranks,
-backbone counts) lies in `report/reference/*.csv`; each verdict follows by computation (the rule is in `figure.py`).
-A check that shows one of the 23 problems known in these papers carries its number, P1 to P23.
+What is compared with what is declared in `report/audit/*.yaml`, what is printed and what is known besides lies in
+`report/reference/*.csv`; each verdict follows by computation (`verdicts.py` has the rule). A check that shows one of
+the 23 problems known in these papers carries its number, P1 to P23.
 """
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from squeezebench.report.audit import across, lstm, posters, ratios, remainder, totals
-from squeezebench.report.audit.figure import VERDICTS, Check
-from squeezebench.report.audit.papers import Papers
-from squeezebench.report.paper.reference import REFERENCE
+from squeezebench.report.audit import remainder
+from squeezebench.report.audit.arithmetic import Reference
+from squeezebench.report.audit.declared import declared_checks
+from squeezebench.report.audit.verdicts import VERDICTS, Check
+from squeezebench.schema.reference import REFERENCE
 
 __all__ = ["VERDICTS", "Check", "as_json", "as_text", "audit", "counts", "summary"]
 
-SCHEMA_VERSION = 1
-GROUPS = (lstm.GROUP, ratios.GROUP, totals.GROUP, across.GROUP, posters.GROUP, remainder.GROUP)
+SCHEMA_VERSION = 2
 FIELDS = ("id", "group", "problem", "source", "item", "printed", "recomputed", "verdict", "remark")
 _DEEP, _UNDER = " " * 6, " " * 53  # indents of the text form: below a remainder, below an item
 
 
 def audit(folder: Path = REFERENCE) -> list[Check]:
-    """All checks of the figures in `folder`, group by group."""
-    papers = Papers(folder)
-    found = [check for part in (lstm, ratios, totals, across, posters) for check in part.checks(papers)]
-    found += remainder.checks(papers, [cell for check in found for cell in check.cells])
-    found = [replace(check, id=re.sub(r"[^\w+-]+", "-", check.id)) for check in found]
-    return sorted(found, key=lambda check: GROUPS.index(check.group))
+    """All checks of the figures in `folder`, by group and source."""
+    reference = Reference(folder)
+    checks = declared_checks(reference)
+    checks += remainder.remaining_checks(reference, [cell for check in checks for cell in check.cells])
+    place = {part: number for number, part in enumerate(dict.fromkeys((c.group, c.source) for c in checks))}
+    groups = list(dict.fromkeys(check.group for check in checks))
+    return sorted(checks, key=lambda check: (groups.index(check.group), place[check.group, check.source]))
 
 
 def counts(checks: list[Check]) -> dict[str, int]:
@@ -44,7 +43,7 @@ def counts(checks: list[Check]) -> dict[str, int]:
 
 
 def summary(checks: list[Check]) -> str:
-    """`198 checks: 101 ok, 40 rounding, 27 mismatch, 30 not checkable`."""
+    """`198 checks: 101 ok, 30 rounding, ..., 30 not checkable`."""
     return f"{len(checks)} checks: " + ", ".join(f"{n} {verdict}" for verdict, n in counts(checks).items())
 
 

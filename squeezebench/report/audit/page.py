@@ -9,7 +9,7 @@ import pandas as pd
 from squeezebench.base.files import write_atomically
 from squeezebench.report import html
 from squeezebench.report.audit import FIELDS, VERDICTS, audit, summary
-from squeezebench.report.audit.figure import Check
+from squeezebench.report.audit.verdicts import Check
 from squeezebench.report.names import PAGE
 from squeezebench.report.tabular.table import Column, Table, text_cell, text_column
 from squeezebench.report.words import captions
@@ -26,7 +26,7 @@ def audit_table(checks: list[Check]) -> Table:
         Column("What is printed where", lambda row: text_cell(row["item"], row["source"])),
         text_column("Printed", "printed"),
         text_column("Recomputed", "recomputed"),
-        text_column("Verdict", "verdict", hint=words["verdicts"]["rounding"]),
+        text_column("Verdict", "verdict", hint=words["verdicts"]["unexplained"]),
         text_column("Remark", "remark", tex=False),
     ]
     return Table(columns, frame, caption=words["caption"], name="audit", choices=("Verdict", VERDICTS))

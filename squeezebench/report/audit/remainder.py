@@ -1,18 +1,17 @@
-"""Everything that is printed and that no check speaks of: one line a column, with the reason."""
+"""Everything that is printed and that no check is about: one line a column, with the reason."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
 
-from squeezebench.report.audit.figure import NOT_CHECKABLE, Cell, Check
-from squeezebench.report.audit.papers import Papers
-from squeezebench.report.paper.reference import blocks
+from squeezebench.report.audit.arithmetic import Reference
+from squeezebench.report.audit.verdicts import NOT_CHECKABLE, Cell, Check
+from squeezebench.schema.reference import APART, NAMES, Block, blocks
 
 GROUP = "Not checkable"
-NAMES = {"method", "dataset", "model", "group", "pruned_model", "source", "claim", "unit", "variant", "layer",
-         "network"}  # fmt: skip
-SETTINGS = {"input", "hidden", "devices"}  # what a line is about, held against the rest of the line
+# Columns without figures of their own; what a row is about is checked by the rest of the row.
+SILENT = {*NAMES, *APART, "dataset", "pruned_model", "bold", "unit", "layer", "input", "hidden"}
 COMPUTED = {"compression_computed"}  # not printed in the paper
 REASONS = {
     r"accuracy|error|mAP": "the result of a training run; only runs can repeat it",
@@ -24,28 +23,26 @@ REASONS = {
 }
 
 
-def checks(papers: Papers, covered: Iterable[Cell]) -> Iterator[Check]:
+def remaining_checks(reference: Reference, covered: Iterable[Cell]) -> Iterator[Check]:
+    """A line for each column of a published table with figures that are not in `covered`."""
     done = set(covered)
-    for block in blocks(papers.folder):
-        table = papers.block(block)
-        for column in table:
-            if column in NAMES | SETTINGS | COMPUTED:
+    for name in blocks(reference.folder):
+        block = reference(name)
+        for column in dict.fromkeys(block.lines[0]) if block.lines else ():
+            if column in SILENT | COMPUTED:
                 continue
-            left = [row for row in table.index if papers.at(block, column, row) and (block, column, row) not in done]
-            if left:
-                yield _line(papers, block, column, left)
+            rows = [row for row in range(len(block.lines))
+                    if block.figure(row, column) and (name, column, row) not in done]  # fmt: skip
+            if rows:
+                yield _line(reference, block, column, rows)
 
 
-def _line(papers: Papers, block: str, column: str, rows: list[int]) -> Check:
+def _line(reference: Reference, block: Block, column: str, rows: list[int]) -> Check:
     reason = next((text for pattern, text in REASONS.items() if re.search(pattern, column)), "nothing to compare with")
-    table = papers.block(block)
-    key = next(name for name in table if name in NAMES and name != "group")
-    of = ", ".join(dict.fromkeys(table.loc[rows, key]))
-    return Check(f"F-{block}-{column}", GROUP, papers.name(block), f"{column} of {of}",
-                 _some([papers.at(block, column, row).text for row in rows]), "–", NOT_CHECKABLE, reason,
-                 cells=tuple((block, column, row) for row in rows))  # fmt: skip
-
-
-def _some(texts: list[str], shown: int = 4) -> str:
-    """The first few of them; all stand in the block's CSV file."""
-    return ", ".join(texts[:shown]) + (f", … ({len(texts)} figures)" if len(texts) > shown else "")
+    key = next(name for name in NAMES if name in block.lines[0])
+    of = ", ".join(dict.fromkeys(block.lines[row][key] for row in rows))
+    cells = tuple((block.name, column, row) for row in rows)
+    texts = [block.figure(row, column).text for row in rows]
+    shown = ", ".join(texts[:4]) + (f", … ({len(texts)} figures)" if len(texts) > 4 else "")
+    return Check(f"remaining-{block.name}-{column}", GROUP, reference.source(cells[0]), f"{column} of {of}", shown, "–",
+                 NOT_CHECKABLE, reason, cells=cells)  # fmt: skip

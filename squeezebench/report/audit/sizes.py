@@ -10,9 +10,11 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-from squeezebench.report.audit.figure import Figure
+from squeezebench.base.errors import InputError
+from squeezebench.schema.reference import Figure
 
 BIASES = {2: "two biases", 1: "one bias", 0: "no bias"}
+CLASSES = 10  # of MNIST
 
 
 def lstm(d: int, h: int, biases: int = 2) -> int:
@@ -44,6 +46,30 @@ def nearest_inputs(size: Fraction | int, h: int, biases: int = 2) -> int:
     return max(1, round(Fraction(size) / (4 * h)) - h - biases)
 
 
+def common_checkpoints(before: int, after: int) -> int:
+    """In how many ways both sizes can belong to one number of inputs, by one rule of counting biases, with hidden units
+    removed between them."""
+    number = 0
+    for biases in BIASES:
+        starts = dict(exact_pairs(before, biases))
+        number += sum(h <= starts.get(d, 0) for d, h in exact_pairs(after, biases))
+    return number
+
+
+def solved_backwards(figure: Figure, d: int, h: int) -> str:
+    """Which other sizes would print this figure."""
+    if figure.step == 1:
+        with_h = [f"({a}, {h}) with {name}" for biases, name in BIASES.items()
+                  for a, b in exact_pairs(int(figure.value), biases) if b == h]  # fmt: skip
+        others = [f"({a}, {b})" for a, b in exact_pairs(int(figure.value)) if b != h]
+        if pairs := with_h + others * (len(others) <= 6):
+            return "exact for " + ", ".join(pairs)
+    return (
+        f"would need {_span(hidden_that_print(figure, d))} hidden units at {d} inputs, or "
+        f"{_span(inputs_that_print(figure, h))} inputs at {h} hidden units"
+    )
+
+
 def hidden_that_print(figure: Figure, d: int) -> list[int]:
     """Every h whose size with d inputs, rounded or cut off, gives the printed figure."""
     centre = nearest_hidden(figure.value, d)
@@ -56,6 +82,12 @@ def inputs_that_print(figure: Figure, h: int) -> list[int]:
     centre = nearest_inputs(figure.value, h)
     reach = math.ceil(figure.step / (4 * h)) + 2
     return [d for d in range(max(1, centre - reach), centre + reach) if figure.fit(lstm(d, h))]
+
+
+def _span(numbers: list[int]) -> str:
+    if not numbers:
+        return "no whole number of"
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
 
 
 def tensor_cores(
@@ -90,3 +122,35 @@ def _transfers(leaves: int, leaf: int, inner: int, parent: int) -> int:
     left, right = (leaf if half == 1 else inner for half in halves)
     below = sum(_transfers(half, leaf, inner, inner) for half in halves)
     return parent * left * right + below
+
+
+def _widths(structure: str) -> list[int]:
+    """The widths of `97-71-33`. Raises InputError for another text than a structure of three or four layers."""
+    widths = [int(part) for part in structure.split("-") if part.isdigit()]
+    if len(widths) not in (3, 4) or "-".join(map(str, widths)) != structure:
+        raise InputError(f"{structure!r} is not a structure of three layers (LeNet-300-100) or four (LeNet-5)")
+    return widths
+
+
+def weights(structure: str) -> int:
+    """Weights without biases of a fully connected a-b-c-10, or of LeNet-5: two convolutions of 5 x 5, what the first
+    fully connected layer reads, and its width."""
+    if len(widths := _widths(structure)) == 3:
+        a, b, c = widths
+        return a * b + b * c + CLASSES * c
+    a, b, c, d = widths
+    return 25 * a + 25 * a * b + c * d + CLASSES * d
+
+
+def neurons(structure: str) -> int:
+    """Numbers that one image's forward pass keeps; LeNet-5: maps of 24 x 24 and 8 x 8, pooled to 12 x 12 and 4 x 4."""
+    if len(widths := _widths(structure)) == 3:
+        return sum(widths)
+    a, b, c, d = widths
+    return (24**2 + 12**2) * a + (8**2 + 4**2) * b + c + d
+
+
+def macs(structure: str) -> int:
+    """Multiply-accumulates of one image through LeNet-5."""
+    a, b, c, d = _widths(structure)
+    return 25 * a * 24**2 + 25 * a * b * 8**2 + c * d + CLASSES * d

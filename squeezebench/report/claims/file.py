@@ -1,8 +1,8 @@
 """Claims of the VIB-LSTM paper as files: `report/claims/*.yaml`, one claim each, read and checked as a whole.
 
-A claim names what the paper says, where it is printed, which lines of the audit do the figures again, on which tasks
-it can be tested, and one or more comparisons, each of a form that `claim_forms.py` knows. Differences of accuracy are
-in percentage points, sizes are ratios of LSTM parameters.
+A claim names what the paper says, where it is printed, which checks of the audit recompute the figures, on which tasks
+it can be tested, and one or more comparisons, each of a form that `forms.py` knows. What a comparison compares is a
+family of `report/families.yaml`. Differences of accuracy are in percentage points, sizes are ratios of LSTM parameters.
 """
 
 from __future__ import annotations
@@ -11,46 +11,62 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.suggestions import near_matches
+from squeezebench.base.yaml_file import load_yaml
+from squeezebench.report.audit import Check as Audited
 from squeezebench.report.audit import audit
-from squeezebench.report.audit.figure import Check as Audited
 from squeezebench.report.words import ASSETS
-from squeezebench.schema.printed import OurRow, read_block
+from squeezebench.schema.printed import OurRow
+from squeezebench.schema.reference import read_block
 from squeezebench.schema.stored import Part
 
-CLAIMS = ASSETS / "claims"
-COUNTS = Literal["mask_vectors", "input_to_hidden", "hidden_to_hidden", "bias", "lstm_total", "model_total"]
+CLAIMS, FAMILIES = ASSETS / "claims", ASSETS / "families.yaml"
+
+
+class Family(Part):
+    """One method in one form."""
+
+    method: str
+    along: list[str] = []  # the settings in which its points may differ
+    where: dict[str, Any] = {}  # resolved settings that its points share; null: none, or not a setting yet
+    unlike: dict[str, Any] = {}  # resolved settings that must have another value
 
 
 class Group(Part):
-    """Which run groups are meant; where several are, one is picked on validation (see published.OurRow)."""
+    """Points of a family; if one is meant and there are several, it is picked on validation (see printed.OurRow)."""
 
-    method: str
-    where: dict[str, Any] = {}  # resolved settings; of a list, one of them; null: none, or not a setting yet
-    unlike: dict[str, Any] = {}  # resolved settings that must have another value
+    family: str
+    where: dict[str, Any] = {}  # further settings, or others than the family's
     at_least: PositiveFloat | None = None
     pick: Literal["best", "smallest"] = "best"
 
-    def row(self) -> OurRow:
-        """Without what `allows` looks at."""
-        where = {key: value for key, value in self.where.items() if value is not None}
-        return OurRow(**self.model_dump(exclude={"unlike", "where"}), where=where)
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, given):
+        return {"family": given} if isinstance(given, str) else given
 
-    def allows(self, settings: dict[str, Any]) -> bool:
-        unset = all(settings.get(key) is None for key, value in self.where.items() if value is None)
-        return unset and all(key in settings and settings[key] != value for key, value in self.unlike.items())
+    @property
+    def of(self) -> Family:
+        """The family with the settings of `where`. Raises InputError if there is none of this name."""
+        if self.family not in families():
+            raise InputError(f"no family {self.family!r} in {FAMILIES.name}; {near_matches(self.family, families())}")
+        family = families()[self.family]
+        return family.model_copy(update={"where": family.where | self.where})
+
+    def row(self) -> OurRow:
+        """The method and how one point is picked."""
+        return OurRow(method=self.of.method, at_least=self.at_least, pick=self.pick)
 
 
 class _Check(Part):
     says: str  # what is compared, in words
-    optional: bool = False  # a comparison without runs does not keep the others from deciding
 
 
 class _Bounded(_Check):
-    """The claim holds where the whole interval is within the bounds."""
+    """The claim holds if the whole interval is within the bounds."""
 
     at_least: float | None = None
     at_most: float | None = None
@@ -65,6 +81,10 @@ class _Bounded(_Check):
             raise ValueError("give at_least or more_than, not both")
         return self
 
+    @property
+    def bounds(self) -> dict[str, float | None]:
+        return {"at_least": self.at_least, "at_most": self.at_most, "more_than": self.more_than}
+
 
 class About(Part):
     """A figure with its tolerance: from value / factor to value x factor."""
@@ -74,11 +94,15 @@ class About(Part):
 
 
 class RatioCheck(_Check):
-    """Ratio of LSTM parameters of `of`, or that ratio over the ratio of `over`; bootstrap interval over seeds."""
+    """Ratio of LSTM parameters of `of`, or that ratio over the ratio of `over`; t interval of its logarithm.
+
+    paired: the mean over all pairs of points with the same settings, apart from those that tell the families apart.
+    """
 
     form: Literal["ratio"]
     of: Group
     over: Group | None = None
+    paired: bool = False
     at_least: PositiveFloat | None = None
     more_than: PositiveFloat | None = None
     about: About | None = None
@@ -87,11 +111,13 @@ class RatioCheck(_Check):
     def _has_one_bound(self):
         if sum(bound is not None for bound in (self.at_least, self.more_than, self.about)) != 1:
             raise ValueError("give one of at_least, more_than and about")
+        if self.paired and self.over is None:
+            raise ValueError("paired: give the family that is compared under `over`")
         return self
 
 
 class DifferenceCheck(_Bounded):
-    """Test accuracy of `of` minus that of `minus`, paired by seed, points; 95 % t interval."""
+    """Test accuracy of `of` minus that of `minus`, paired by seed and test sequence, points; 95 % t interval."""
 
     form: Literal["difference"]
     of: Group
@@ -99,12 +125,11 @@ class DifferenceCheck(_Bounded):
 
 
 class EqualCheck(_Check):
-    """Settings that differ in one setting alone score the same: the mean difference over all such pairs, by seed."""
+    """Points that differ in one setting alone score the same: the mean difference over all such pairs, points."""
 
     form: Literal["equal"]
     of: Group
     to: Group
-    setting: str  # the only one that differs
     within: PositiveFloat
 
 
@@ -117,19 +142,18 @@ class FallsCheck(_Bounded):
     start: float
 
 
-class MonotoneCheck(_Check):
-    """The slope of log10 ratio (or of accuracy) against log10 of a setting, by seed, has one sign."""
+class ProportionalCheck(_Check):
+    """The ratio is proportional to a setting: the slope of log ratio against log setting, by seed, is about 1."""
 
-    form: Literal["monotone"]
+    form: Literal["proportional"]
     of: Group
     setting: str
-    quantity: Literal["ratio", "accuracy"]
-    direction: Literal["rises", "falls"]
+    factor: float = Field(gt=1)  # of the slope, either way
 
 
 class EqualSizeCheck(_Bounded):
-    """At each size of `against`: the setting of `of` that is best on validation among those that are no larger, but by
-    a factor at most, minus it, paired by seed, points. Intervals cover all sizes together (Bonferroni)."""
+    """At each size of `against`: the point of `of` that is best on validation among those that are no larger, but by
+    a factor at most, minus it, points. The intervals hold for all sizes together (Bonferroni)."""
 
     form: Literal["equal_size"]
     of: Group
@@ -137,27 +161,23 @@ class EqualSizeCheck(_Bounded):
     factor: float = Field(gt=1)
 
 
-class StoredCheck(_Check):
-    """Every compact module of `of` stores so many numbers of a kind."""
-
-    form: Literal["stored"]
-    of: Group
-    count: COUNTS
-    equals: int = Field(ge=0)
-
-
 class SpeedCheck(_Bounded):
     """The largest time ratio of dense to compact in inference.json; between the quartiles of both."""
 
     form: Literal["speed"]
-    of: Group
+    method: str
     against: Literal["same_runtime", "fastest_dense"]
 
 
 Check = Annotated[
-    RatioCheck | DifferenceCheck | EqualCheck | FallsCheck | MonotoneCheck | EqualSizeCheck | StoredCheck | SpeedCheck,
+    RatioCheck | DifferenceCheck | EqualCheck | FallsCheck | ProportionalCheck | EqualSizeCheck | SpeedCheck,
     Field(discriminator="form"),
 ]
+
+
+def groups_of(check: Check) -> list[Group]:
+    """Every group that a comparison names."""
+    return [value for _, value in check if isinstance(value, Group)]
 
 
 class TaskPattern(Part):
@@ -185,8 +205,9 @@ class Printed(Part):
     unit: str = ""
 
     def text(self) -> str:
+        """Raises InputError for a figure that does not exist."""
         block = read_block(self.block)
-        return f"{self.says}: {block.lines[block.keys.index(self.row)][self.column]}{self.unit}"
+        return f"{self.says}: {block.lines[block.row(self.row)][block.column(self.column)]}{self.unit}"
 
 
 class Claim(Part):
@@ -200,7 +221,7 @@ class Claim(Part):
     printed: list[Printed] = []
     audit: list[str] = []  # ids of the audit's checks
     tests: list[Check] = Field(min_length=1)
-    otherwise: str = ""  # why it cannot be tested where no run has the settings it needs
+    takes: str = ""  # what it takes to test it, if no run has what it needs
     name: str = ""  # of its file
 
     def audited(self) -> list[Audited]:
@@ -213,46 +234,44 @@ def audits() -> dict[str, Audited]:
     return {check.id: check for check in audit()}
 
 
+@cache
+def families() -> dict[str, Family]:
+    """The families by name. Raises InputError in one line for a malformed file."""
+    return {name: _valid(Family, entry, f"{FAMILIES.name}: {name}") for name, entry in _content(FAMILIES).items()}
+
+
 def read_claims(folder: Path = CLAIMS) -> list[Claim]:
     """Every claim of a folder, by file name. Raises InputError in one line for a file that is none, or that refers to
-    a figure or a line of the audit that does not exist."""
+    a family, a printed figure or a check of the audit that does not exist."""
     return [_read(path) for path in sorted(folder.glob("*.yaml"))]
 
 
 def _read(path: Path) -> Claim:
     here = f"{path.parent.name}/{path.name}"
+    claim = _valid(Claim, _content(path) | {"name": path.stem}, here)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" (line {mark.line + 1})" if mark else ""
-        raise InputError(f"{here}: not YAML: {getattr(error, 'problem', None) or 'unreadable'}{line}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{here}: cannot be read ({error})") from None
+        _ = [group.of for test in claim.tests for group in groups_of(test)]
+        _ = [figure.text() for figure in claim.printed]
+    except InputError as error:
+        raise InputError(f"{here}: {error}") from None
+    for id in claim.audit:
+        if id not in audits():
+            raise InputError(f"{here}: audit: no check {id!r}; {near_matches(id, audits())}")
+    return claim
+
+
+def _content(path: Path) -> dict[str, Any]:
+    content = load_yaml(path)
     if not isinstance(content, dict):
-        raise InputError(f"{here}: not a claim (keys with values are expected)")
+        raise InputError(f"{path.parent.name}/{path.name}: keys with values are expected")
+    return content
+
+
+def _valid(kind, content, here: str):
     try:
-        claim = Claim.model_validate(content | {"name": path.stem})
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         says = first["msg"].removeprefix("Value error, ").splitlines()[0]
         raise InputError(f"{here}: {place}: {says}") from None
-    for number, figure in enumerate(claim.printed):
-        _check_printed(figure, f"{here}: printed.{number}")
-    for id in claim.audit:
-        if id not in audits():
-            raise InputError(f"{here}: audit: no check {id!r}; `squeezebench audit --json` lists them")
-    return claim
-
-
-def _check_printed(figure: Printed, here: str) -> None:
-    try:
-        block = read_block(figure.block)
-    except InputError as error:
-        raise InputError(f"{here}: {error}") from None
-    if block.keys.count(figure.row) != 1:
-        what = "several rows" if figure.row in block.keys else "no row"
-        raise InputError(f"{here}: {figure.block} has {what} {figure.row!r}; rows: {', '.join(block.keys)}")
-    if figure.column not in block.lines[0]:
-        raise InputError(f"{here}: {figure.block} has no column {figure.column!r}; {', '.join(block.lines[0])}")

@@ -1,0 +1,172 @@
+"""Which runs a claim compares: the points of one family on one task, the point that is picked, and means over seeds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from squeezebench.report import formats
+from squeezebench.report.claims.file import Family, Group
+from squeezebench.report.claims.outcome import NotTestable
+from squeezebench.report.gather import Gathered, canonical
+from squeezebench.report.paper.match import Pick, pick, told_apart
+from squeezebench.report.sizes import DENSE
+from squeezebench.report.statistics.spread import Spread, over_both, over_seeds
+from squeezebench.schema.inference import Model
+
+Terms = Sequence[tuple[float, pd.Series]]  # weights of run groups in a mean
+
+
+@dataclass(frozen=True)
+class Case:
+    """A task's run groups of one protocol, and what else a comparison may read."""
+
+    task: str
+    groups: pd.DataFrame
+    gathered: Gathered
+    models: list[Model] = field(default_factory=list)  # of inference.json, of this task
+
+    def runs(self, group: pd.Series) -> pd.DataFrame:
+        """The finished runs of a group by seed."""
+        return self.gathered.runs_of(group).set_index("seed").sort_index()
+
+
+def points(group: Group, case: Case, given: bool = False) -> pd.DataFrame:
+    """The run groups of one family on the case's task. given: without those whose size was given (`ratio`).
+
+    Raises NotTestable if there are none, or if they differ in a setting that the family leaves open.
+    """
+    family, method = group.of, group.of.method
+    here = case.groups[(case.groups["task"] == case.task) & (case.groups["method"] == method)]
+    if here.empty:
+        raise NotTestable(f"no run of {method}", f"runs of {method}")
+    settings = [json.loads(text) for text in here["settings"]]
+    able = here[np.array([_belongs(values, family) for values in settings], bool)]
+    if able.empty:
+        asked = _lacking(settings, family)
+        raise NotTestable(f"no run of {method} with {asked}", f"runs of {method} with {asked}")
+    if varied := left_open(able, family):
+        raise NotTestable(
+            f"the runs of {method} differ in {', '.join(varied)}, which the family {group.family!r} leaves open",
+            f"one value of {' and of '.join(varied)}, or a family that names it",
+        )
+    free = able[[json.loads(text).get("ratio") is None for text in able["settings"]]] if given else able
+    if free.empty:
+        raise NotTestable(f"the sizes of {method} were given (ratio)", f"a grid of {family.along[0]} without a ratio")
+    return free
+
+
+def left_open(groups: pd.DataFrame, family: Family) -> list[str]:
+    """The settings in which run groups differ although the family is not spread along them."""
+    every = [json.loads(text) for text in groups["settings"]]
+    names = sorted({name for settings in every for name in settings} - {*family.along})
+    return [name for name in names if len({canonical(settings.get(name)) for settings in every}) > 1]
+
+
+def _belongs(settings: dict[str, Any], family: Family) -> bool:
+    return all(_agrees(settings, key, value) for key, value in family.where.items()) and all(
+        key in settings and settings[key] != value for key, value in family.unlike.items()
+    )
+
+
+def _agrees(settings: dict[str, Any], key: str, wanted: Any) -> bool:
+    """Whether a setting is the wanted one; of a list, one of them."""
+    return settings.get(key) in (wanted if isinstance(wanted, list) else [wanted])
+
+
+def _lacking(settings: list[dict[str, Any]], family: Family) -> str:
+    """What no run has of a family's settings; all of them if each one is there, but not together."""
+    none = {k: v for k, v in family.where.items() if not any(_agrees(values, k, v) for values in settings)}
+    unlike = {k: v for k, v in family.unlike.items() if all(values.get(k) == v for values in settings)}
+    none = none if none or unlike else family.where
+    parts = [f"{key} = {formats.setting(value)}" for key, value in none.items()]
+    return ", ".join(parts + [f"{key} other than {formats.setting(value)}" for key, value in unlike.items()])
+
+
+def picked(group: Group, case: Case, given: bool = False) -> tuple[Pick, str]:
+    """The point that stands for its family, and its name for readers. Raises NotTestable if there is none."""
+    able = points(group, case, given)
+    dense = case.groups[case.groups["method"].isin(DENSE) & (case.groups["task"] == case.task)]
+    front = group.of.where.get("front")
+    dense = dense[[json.loads(text).get("front") == front for text in dense["settings"]]]
+    # The dense groups come along: what is "within 1 point" is within 1 point of dense.
+    chosen = pick(group.row(), case.task, able if group.of.method in DENSE else pd.concat([able, dense]))
+    if chosen.group is None:
+        raise NotTestable(f"{group.of.method}: {chosen.words}", f"finished runs of {group.of.method}")
+    words = ", ".join(part for part in (told_apart(chosen.group, case.groups), chosen.words) if part)
+    return chosen, f"{chosen.group['method_label']}" + (f" ({words})" if words else "")
+
+
+def pairs(of: Group, over: Group, case: Case, given: bool = False) -> list[tuple[pd.Series, pd.Series]]:
+    """Finished points of two families with the same settings, apart from those that tell the families apart."""
+    first, second = of.of, over.of
+    apart = {key for key in {*first.where, *second.where, *first.unlike, *second.unlike}
+             if first.where.get(key) != second.where.get(key)}  # fmt: skip
+
+    def rest(group: pd.Series) -> str:
+        return canonical({k: v for k, v in json.loads(group["settings"]).items() if k not in apart})
+
+    ours, others = ([row for _, row in points(group, case, given).iterrows() if row["ok"]] for group in (of, over))
+    partners = {rest(group): group for group in others}
+    both = [(group, partners[rest(group)]) for group in ours if rest(group) in partners]
+    if not both:
+        names = " and ".join(sorted(apart))
+        raise NotTestable(f"no two finished settings differ in {names} alone", f"one more value of {names} for each")
+    return both
+
+
+def accuracy(terms: Terms, case: Case) -> Spread:
+    """The weighted sum of test accuracies of run groups, over the seeds that all of them finished, and over the test
+    sequences as well if every record holds its predictions."""
+    runs = [case.runs(group) for _, group in terms]
+    weights = [weight for weight, _ in terms]
+    seeds = _common([table["test"] for table in runs])
+    runs = [table.loc[seeds] for table in runs]
+    answers = [case.gathered.correct(table) for table in runs]
+    if all(answers) and all(np.array_equal(answers[0][0], labels) for labels, _ in answers):
+        return over_both(
+            sum(weight * correct.astype(float) for weight, (_, correct) in zip(weights, answers, strict=True))
+        )
+    sizes = pd.concat([table["test_size"] for table in runs]).dropna()
+    one_sequence = 1 / sizes.min() if len(sizes) and sizes.min() else 0.0
+    values = sum(weight * table["test"].to_numpy() for weight, table in zip(weights, runs, strict=True))
+    return over_seeds(values, one_sequence * math.sqrt(sum(weight**2 for weight in weights) / 2))
+
+
+def log_ratio(terms: Terms, case: Case) -> Spread:
+    """The weighted sum of log ratios of LSTM parameters of run groups: of the ratio of means, with the spread over the
+    seeds of both sizes relative to their means (delta method). Raises NotTestable for a model without an LSTM."""
+    mean, relative = 0.0, []
+    runs = [case.runs(group) for _, group in terms]
+    seeds = _common([table["count_size"] + table["baseline_size"] for table in runs])
+    for (weight, _), table in zip(terms, runs, strict=True):
+        base, own = (table.loc[seeds, column].to_numpy(float) for column in ("baseline_size", "count_size"))
+        if not (own > 0).all():
+            raise NotTestable("a model without an LSTM has no ratio", "a method with an LSTM")
+        if len(seeds):
+            mean += weight * math.log(base.mean() / own.mean())
+            relative.append(weight * (base / base.mean() - own / own.mean()))
+    return replace(over_seeds(sum(relative, np.zeros(len(seeds)))), mean=mean)
+
+
+def _common(columns: list[pd.Series]) -> pd.Index:
+    """The seeds that have a value in every column."""
+    return pd.concat(columns, axis=1).dropna().index
+
+
+def largest_ratio(group: pd.Series, case: Case) -> tuple[float, str]:
+    """How many times smaller the smallest LSTM is that a linear head could tell the classes by: one input, and one
+    unit for each bit of the number of classes. Infinite if the group does not say its dimensions."""
+    runs = case.runs(group)
+    classes = max((len(names) for names in runs["class_names"]), default=0)
+    d, h = group["of_inputs"], group["of_hidden"]
+    if formats.absent(d) or formats.absent(h) or classes < 2:
+        return math.inf, ""
+    units = math.ceil(math.log2(classes))
+    return h * (d + h + 2) / (units * (units + 3)), f"1 input and {units} units, one for each bit of {classes} classes"
