@@ -62,6 +62,26 @@ for (const part of document.querySelectorAll(".tabular")) {
     apply();
   }
 
+  const fold = part.querySelector("[data-fold]"); // columns of details: without scripts all of them are shown
+  const above = [...part.querySelectorAll('thead.grouped tr:first-child > *')].map((cell) => ({ cell, span: cell.colSpan }));
+  const folded = (yes) => {
+    part.classList.toggle("folded", yes);
+    let place = 0;
+    for (const { cell, span } of above) { // a heading spans the columns that are shown
+      const own = heads.slice(place, (place += span)).filter((head) => !(yes && head.classList.contains("detail"))).length;
+      cell.hidden = own === 0;
+      cell.colSpan = own || span;
+    }
+    fold.textContent = yes ? "All columns" : "Fewer columns";
+    fold.setAttribute("aria-pressed", String(!yes));
+  };
+  if (fold) {
+    fold.hidden = false;
+    fold.addEventListener("click", () => folded(!part.classList.contains("folded")));
+    folded(true);
+    addEventListener("beforeprint", () => folded(false));
+  }
+
   for (const button of part.querySelectorAll("[data-copy]")) {
     button.addEventListener("click", async () => {
       const source = part.querySelector(`[data-text="${button.dataset.copy}"]`);

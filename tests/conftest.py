@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parents[1]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
+signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C is ignored below a shell's `pytest &`
 # No example depends on the day, an earlier call or the load of the machine. `pytest -m long` draws others each time.
 COMMON = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("default", COMMON, derandomize=True, max_examples=50)

@@ -8,11 +8,14 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from recomputed import DENSE, Group, Results, mean, summary
+from recomputed import DENSE, REGISTERED, Group, Results, summary
+from recomputed_means import mean
 from traced_results import read_csv, same
 
 KEY = ("task", "protocol", "method", "settings")
 FEW = "not enough seeds"
+
+SAME_RUNTIME = "same_runtime_dense_latency_ms_batch_{}"
 
 
 class Line:
@@ -81,7 +84,7 @@ class Line:
 
     def beside(self, name, dense):
         template, values, _, _ = self.number(name)
-        if self.group.key[2] in DENSE and dense != "dense_latency_ms_batch_1":
+        if self.group.key[2] in DENSE:
             return template, values, "", []
         return template, values, "dense {}", [self.group.mean(dense)]
 
@@ -101,10 +104,23 @@ class Line:
         low, high = found.difference - found.half, found.difference + found.half
         return "{} [{}, {}]", [100 * found.difference, 100 * low, 100 * high], note, numbers
 
+    @property
+    def registered(self):
+        return float(self.row["bracket"]) == REGISTERED
+
+    def detectable(self):
+        found = self.results.compared.get((self.group.key, "small"))
+        if not self.registered or found is None or found.n < 3 or self.results.control(self.group):
+            return "–", [], "", []
+        note = ("1 point: test set too small", []) if math.isinf(found.seeds_needed) else (
+            "1 point: {} seeds", [found.seeds_needed])  # fmt: skip
+        return "{}", [100 * found.detectable], *note
+
     def statistic(self, name):
         if name not in self.summary:  # no dense run of this protocol
             return "–", [], "", []
-        value, low, high, group = self.summary[name]
+        value, *_, group = self.summary[name]
+        low, high = (float(self.row[f"{name}_{end}"] or -math.inf) for end in ("low", "high"))  # held against the runs
         show, scale = {"hypervolume": ("{}", 1), "near_dense": ("{}×", 1)}.get(name, ("{} %", 100))
         never = {"near_dense": "not reached", "hypervolume": "no LSTM"}.get(name)
         never = never or f"none at {int(name.rpartition('_')[2]):,}×"
@@ -116,7 +132,7 @@ class Line:
             values = [scale * value]
         if low != high:
             ends = [never if one == -math.inf else "no LSTM" if one == math.inf else show for one in (low, high)]
-            show = f"{show} [{ends[0]}, {ends[1]}]"
+            show = f"{show} [{ends[0].removesuffix(' %')}, {ends[1].removesuffix(' %')}]"
             values += [scale * one for one in (low, high) if math.isfinite(one)]
         if name == "hypervolume":
             return show, values, "", []
@@ -140,6 +156,12 @@ class Line:
     def timed(self, name):
         low, high = (self.group.mean(f"{name}_{end}") for end in ("low", "high"))
         return "{}", [self.group.mean(name)], "{} to {}", [low, high]
+
+    def same_runtime(self, batch):
+        own, dense = (self.group.mean(name.format(batch)) for name in ("latency_ms_batch_{}", SAME_RUNTIME))
+        if self.group.key[2] in DENSE:
+            return "{}", [own], "", []
+        return "{}", [dense], "{}×", [dense / own]
 
     def fastest(self, batch):
         names = sorted({run["cost"]["fastest_dense_runtime"][batch] for run in self.group.ok})
@@ -180,23 +202,24 @@ TABLES: dict[str, dict[str, Expected]] = {
         "Hidden kept": lambda line: line.kept("hidden"),
         "On disk": lambda line: line.number("bytes"),
         "MACs": lambda line: line.number("macs"),
-        "Latency, ms": lambda line: line.beside("latency_ms_batch_1", "dense_latency_ms_batch_1"),
+        "Latency, ms": lambda line: line.beside("latency_ms_batch_1", SAME_RUNTIME.format(1)),
         "Training, s": lambda line: line.number("train_seconds"),
     },
     "selected": WORDS | {
-        "At least": lambda line: ("{}×", [float(line.row["bracket"])], "", []),
+        "At least": lambda line: ("{}×", [float(line.row["bracket"])], "registered" * line.registered, []),
         "Settings picked": settings_cell,
         "Seeds": Line.seeds,
         "Ratio (LSTM parameters)": Line.ratio,
         "Validation": lambda line: line.accuracy("validation_accuracy"),
         "Test accuracy": lambda line: line.accuracy("test_accuracy"),
         **{title: lambda line, which=which: line.points(which) for title, which in POINTS.items()},
+        "Detectable": Line.detectable,
     },
     "summary": WORDS | {
         "Hypervolume": lambda line: line.statistic("hypervolume"),
         "Ratio at dense −0.5": lambda line: line.statistic("near_dense"),
         **{f"Accuracy at {least:,}×": lambda line, least=least: line.statistic(f"accuracy_{least}")
-           for least in (10, 100, 1000)},
+           for least in (10, 30, 100)},
         "Seeds": lambda line: ("{}", [len({run["seed"] for g in same_method(line) for run in g.ok})], "", []),
         "Settings": lambda line: ("{}", [len(same_method(line))], "", []),
     },
@@ -207,9 +230,10 @@ TABLES: dict[str, dict[str, Expected]] = {
         **{f"On disk: {kind}": lambda line, kind=kind: line.stored(kind) for kind in ("float16", "int8")},
         "MACs": lambda line: line.beside("macs", "dense_macs"),
         "Activations": lambda line: line.beside("peak_activation_bytes", "dense_peak_activation_bytes"),
-        **{f"Latency at batch {batch}, ms: {title}":
-           lambda line, name=f"{side}latency_ms_batch_{batch}": line.timed(name)
-           for batch in (1, 10) for title, side in (("Compact", ""), ("Dense", "dense_"))},
+        **{f"Latency at batch {batch}, ms: Compact": lambda line, batch=batch: line.timed(f"latency_ms_batch_{batch}")
+           for batch in (1, 10)},
+        **{f"Latency at batch {batch}, ms: Dense": lambda line, batch=batch: line.same_runtime(batch)
+           for batch in (1, 10)},
         **{f"Latency at batch {batch}, ms: Fastest dense": lambda line, batch=str(batch): line.fastest(batch)
            for batch in (1, 10)},
     },
@@ -261,8 +285,6 @@ def marks(line: Line) -> list[str]:
     some = same_method(line) if "n_settings" in line.row else [line.group]
     runs, plan = [run for group in some for run in group.runs], line.results.plan
     stale = sum(run["provenance"]["engine_digest"] != plan["engine_digest"] for run in runs)
-    planned = {run["path"] for run in plan["runs"]}
     found = ["control"] if line.first["control"] else []
     found += ["as released"] if line.group.key[1] == "as_released" else []
-    found += [f"{stale} stale"] if stale else []
-    return found + (["not in the plan"] if not any(run["path"] in planned for run in runs) else [])
+    return found + ([f"{stale} stale"] if stale else [])

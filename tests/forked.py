@@ -7,7 +7,6 @@ Those imports take more seconds than all that a small command does.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -51,7 +50,6 @@ class Forked(ForkProcess):
         with self._log.open("ab") as file:
             os.dup2(file.fileno(), 1), os.dup2(file.fileno(), 2)
         sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
         self._prepare()
         sys.exit(self._command(self._words))
 

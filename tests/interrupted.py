@@ -86,6 +86,7 @@ def results(folder: Path) -> dict:
     return {
         "status": record.status,
         "accuracy": record.accuracy,
+        "before fine-tuning": record.before_fine_tuning,
         "confusion": record.confusion,
         "counts": record.counts,
         "kept": record.kept,

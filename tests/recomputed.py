@@ -1,7 +1,7 @@
 """The report's numbers again, from the raw JSON of the records: plain Python, numpy and scipy's distributions.
 
 Nothing of squeezebench is imported, so that a mistake in its report is not repeated here. Bootstrap intervals are
-exact: every draw of the seeds is looked at (27 of three), not some thousand random ones.
+exact: every draw of the seeds is looked at, with its probability, not some thousand random ones.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
+from recomputed_means import NAN, Sure, answers, draws, half, mean, middle95
 
-ENOUGH = 3  # seeds
+ENOUGH, VERDICT = 3, 5  # seeds
+SAME = 1.1  # factor of sizes that count as equal
+REGISTERED = 10.0  # ratio, as the experiments of the tests name none
 DENSE, SMALLER = ("dense", "dense_network"), ("small_dense", "small_network")
-BRACKETS = (2, *(base * 10**power for power in range(7) for base in (5, 10)))
-NAN = math.nan
+BRACKETS = tuple(base * 10.0**power for power in range(7) for base in (3, 10))
 
 
 def canonical(value) -> str:
@@ -41,6 +42,7 @@ FIELDS = {
     "test_accuracy": "accuracy/test",
     "test_accuracy_final_epoch": "accuracy/test_final_epoch",
     "validation_accuracy": "accuracy/validation",
+    **{f"{part}_accuracy_before_fine_tuning": f"before_fine_tuning/{part}" for part in ("validation", "test")},
     "train_accuracy": "accuracy/train",
     "lstm_parameters": "counts/lstm_total",
     "weights": "counts/weights",
@@ -57,7 +59,7 @@ FIELDS = {
     **{f"bytes_{kind}": f"cost/stored_as/{kind}/bytes" for kind in ("float16", "int8")},
     **{f"test_accuracy_{kind}": f"cost/stored_as/{kind}/test" for kind in ("float16", "int8")},
     **{f"{side}latency_ms_batch_{batch}": f"cost/{side}latency_ms/{batch}"
-       for side in ("", "dense_", "fastest_dense_") for batch in (1, 10)},
+       for side in ("", "dense_", "fastest_dense_", "same_runtime_dense_") for batch in (1, 10)},
     **{f"{side}latency_ms_batch_{batch}_{end}": f"cost/{side}latency_quartiles_ms/{batch}/{place}"
        for side in ("", "dense_") for batch in (1, 10) for place, end in enumerate(("low", "high"))},
 }  # fmt: skip
@@ -68,35 +70,6 @@ CLASSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "macro_f1": lambda matrix: 2 * matrix.diagonal() / (matrix.sum(0) + matrix.sum(1)),
     "balanced_accuracy": lambda matrix: matrix.diagonal() / matrix.sum(1),
 }
-
-
-def mean(values: Iterable[float]) -> float:
-    values = [value for value in values if not math.isnan(value)]
-    return math.fsum(values) / len(values) if values else NAN
-
-
-def deviation(values: Iterable[float]) -> float:
-    values = [value for value in values if not math.isnan(value)]
-    middle = mean(values)
-    return math.sqrt(math.fsum((v - middle) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else NAN
-
-
-def half(values: Iterable[float], least: float = 0.0) -> float:
-    """Half of the 95 % t interval of the mean; `least` of the standard deviation."""
-    values = [value for value in values if not math.isnan(value)]
-    if len(values) < 2:
-        return NAN
-    return float(stats.t.ppf(0.975, len(values) - 1)) * max(deviation(values), least) / math.sqrt(len(values))
-
-
-def draws(n: int) -> np.ndarray:
-    """(n^n, n): every way to draw n seeds with replacement."""
-    return np.array(list(itertools.product(range(n), repeat=n)))
-
-
-def middle95(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(values, [0.025, 0.975], method="inverted_cdf")
-    return float(low), float(high)
 
 
 @dataclass
@@ -128,6 +101,8 @@ class Group:
         return mean(self.values(name))
 
     def half(self, name: str) -> float:
+        if name == "test_accuracy" and self.answers is not None:
+            return Sure.over_both(self.answers).half
         return half(self.values(name))
 
     def by_seed(self, name: str) -> dict[int, float]:
@@ -148,8 +123,18 @@ class Group:
         own, base = (np.array(self.values(name)) for name in (f"counts/{self.rule}", f"baseline/counts/{self.rule}"))
         if len(own) < ENOUGH or not (own > 0).all() or np.isnan(base).any():
             return NAN, NAN
-        every = draws(len(own))
-        return middle95(base[every].mean(1) / own[every].mean(1))
+        width = half(base / base.mean() - own / own.mean())
+        return self.ratio() * math.exp(-width), self.ratio() * math.exp(width)
+
+    @cached_property
+    def answers(self) -> np.ndarray | None:
+        """(seeds, sequences)"""
+        tables = [answers(run) for run in self.ok]
+        return np.array(tables) if tables and all(table is not None for table in tables) else None
+
+    @property
+    def covers(self) -> str:
+        return "seeds" if self.answers is None else "seeds and test sequences"
 
     @property
     def size(self) -> float:
@@ -175,10 +160,24 @@ class Paired:
 
     partner: Group
     n: int
-    difference: float
-    half: float
-    p: float
+    sure: Sure
+    covers: str
     p_holm: float = NAN
+    level: float = NAN  # of the test: corrected for the registered comparisons, if it is one of them
+    detectable: float = NAN
+    seeds_needed: float = NAN
+
+    @property
+    def difference(self) -> float:
+        return self.sure.mean
+
+    @property
+    def half(self) -> float:
+        return self.sure.half
+
+    @property
+    def p(self) -> float:
+        return self.sure.p
 
 
 class Results:
@@ -186,8 +185,11 @@ class Results:
 
     def __init__(self, folder: Path):
         self.plan = json.loads((folder / "plan.json").read_text())
-        self.records = [json.loads(path.read_text()) | {"path": path.parent.relative_to(folder).as_posix()}
-                        for path in sorted(folder.glob("runs/**/record.json"))]  # fmt: skip
+        found = [json.loads(path.read_text()) | {"path": path.parent.relative_to(folder).as_posix()}
+                 for path in sorted(folder.glob("runs/**/record.json"))]  # fmt: skip
+        planned = {run["path"] for run in self.plan["runs"]}
+        self.records = [one for one in found if one["path"] in planned or not planned]
+        self.left_out = [one for one in found if one["path"] not in planned and planned]
         self.groups: dict[tuple, Group] = {}
         for one in self.records:
             key = (one["task"], one["protocol"], one["method"], canonical(one["settings"]))
@@ -218,7 +220,7 @@ class Results:
         for (task, protocol), some in self.dice.items():
             for bracket in BRACKETS:
                 for group in some:  # the best comes first
-                    if math.isfinite(group.ratio()) and group.ratio() >= bracket:
+                    if math.isfinite(group.ratio()) and SAME * group.ratio() >= bracket:
                         found.setdefault((task, protocol, bracket, group.key[2]), group)
         return found
 
@@ -238,12 +240,12 @@ class Results:
         if which == "small":
             if method in (*DENSE, *SMALLER) or not group.size > 0:
                 return None
-            large = [g for g in here if g.key[2] in SMALLER and g.size >= group.size]
+            large = [g for g in here if g.key[2] in SMALLER and SAME * g.size >= group.size]
             return min(large, key=lambda g: (g.size, -g.validation), default=None)
         if self.control(group):
             return None
         able = (g for g in self.able(task, protocol) if self.control(g) and g.key[2] not in DENSE)
-        return next((g for g in able if g.size <= group.size), None)
+        return next((g for g in able if g.size <= SAME * group.size), None)
 
     @cached_property
     def compared(self) -> dict[tuple[tuple, str], Paired]:
@@ -253,33 +255,56 @@ class Results:
             for which in ("dense", "small", "control"):
                 if (partner := self.partner(group, which)) is not None:
                     found[key, which] = _paired(group, partner)
-        picked = {group.key for group in self.picks.values()}
         for which in ("dense", "small", "control"):
-            for place in {key[:2] for key in picked}:
-                family = {key: found[key, which].p for key in picked
-                          if key[:2] == place and (key, which) in found and not self.control(self.groups[key])
-                          and found[key, which].n >= ENOUGH}  # fmt: skip
-                for key, corrected in holm(family).items():
+            for protocol in {key[1] for key in self.groups}:
+                family = {key: found[key, which] for key in self.registered if key[1] == protocol
+                          and (key, which) in found and not self.collapsed(self.groups[key])}  # fmt: skip
+                sure = {key: pair.p for key, pair in family.items() if pair.n >= VERDICT}
+                for key, corrected in holm(sure).items():
                     found[key, which].p_holm = corrected
+                number = sum(pair.n >= ENOUGH for pair in family.values())
+                for key in (key for key in self.groups if key[1] == protocol and (key, which) in found):
+                    self._power(found[key, which], 0.05 / number if key in family else 0.05, key in self.registered)
         return found
+
+    def _power(self, pair: Paired, level: float, registered: bool) -> None:
+        if pair.n < ENOUGH:
+            return
+        pair.level, pair.detectable = level, pair.sure.detectable(level)
+        if registered:
+            enough = (n for n in range(2, 1001) if pair.sure.detectable(level, n) <= 0.01)
+            pair.seeds_needed = next(enough, math.inf)
+
+    @cached_property
+    def registered(self) -> set[tuple]:
+        """The groups that are compared at the ratio that was fixed in advance."""
+        return {group.key for key, group in self.picks.items() if key[2] == REGISTERED and not self.control(group)}
+
+    def collapsed(self, group: Group) -> bool:
+        dense = [other.validation for other in self.able(*group.key[:2]) if other.key[2] in DENSE]
+        rows = next([sum(row) for row in run["confusion"]] for run in self.records
+                    if run["task"] == group.key[0] and run["confusion"])  # fmt: skip
+        guess = max(rows) / sum(rows)
+        return group.validation < guess + 0.1 * (max(dense, default=1.0) - guess)
 
 
 def _paired(group: Group, partner: Group) -> Paired:
     mine, theirs = group.by_seed("test_accuracy"), partner.by_seed("test_accuracy")
     seeds = sorted(mine.keys() & theirs.keys())
+    if group.answers is not None and partner.answers is not None:
+        first, second = ({run["seed"]: answers(run).astype(int) for run in one.ok} for one in (group, partner))
+        table = np.array([first[seed] - second[seed] for seed in seeds])
+        return Paired(partner, len(seeds), Sure.over_both(table), "seeds and test sequences")
+    sizes = [run["test_size"] for run in group.ok if run["test_size"]]
     differences = [mine[seed] - theirs[seed] for seed in seeds]
-    sizes = [run["test_size"] for run in group.ok if run["seed"] in seeds and run["test_size"]]
-    least = 1 / min(sizes) if sizes else 0.0
-    width, p = half(differences, least), NAN
-    if len(seeds) > 1:
-        error = max(deviation(differences), least) / math.sqrt(len(seeds))
-        p = float(2 * stats.t.sf(abs(mean(differences)) / error, len(seeds) - 1))
-    return Paired(partner, len(seeds), mean(differences), width, p)
+    sure = Sure.over_seeds(differences, 1 / min(sizes) if sizes else 0.0)
+    return Paired(partner, len(seeds), sure, "seeds" if seeds else "")
 
 
 # --- the summary of a method
 
 
+@cache
 def summary(results: Results, task: str, protocol: str, method: str) -> dict[str, tuple[float, float, float, Group]]:
     """Statistic -> value, low, high, the setting behind it. -inf: no setting gets there."""
     some = [group for group in results.able(task, protocol) if group.key[2] == method]
@@ -295,16 +320,17 @@ def summary(results: Results, task: str, protocol: str, method: str) -> dict[str
                                               f"baseline/counts/{some[0].rule}"))  # fmt: skip
     level = np.array([dense.by_seed("validation_accuracy").get(seed, NAN) for seed in seeds]) if dense else None
     per_draw: dict[str, list[tuple[float, int]]] = {}
-    for draw in [np.arange(len(seeds)), *draws(len(seeds))]:
+    every, orders = draws(len(seeds))
+    for draw in [np.arange(len(seeds)), *every]:
         with np.errstate(divide="ignore"):
-            ratio = base[:, draw].mean(1) / own[:, draw].mean(1)
-        points = list(zip(ratio, validation[:, draw].mean(1), test[:, draw].mean(1), strict=True))
+            ratio = np.nanmean(base[:, draw], 1) / np.nanmean(own[:, draw], 1)
+        points = list(zip(ratio, np.nanmean(validation[:, draw], 1), np.nanmean(test[:, draw], 1), strict=True))
         for name, measure in _measures(None if level is None else level[draw].mean(), 1 / classes).items():
             per_draw.setdefault(name, []).append(measure(points))
     found = {}
     for name, values in per_draw.items():
         value, place = values[0]
-        low, high = middle95(np.array([value for value, _ in values[1:]]))
+        low, high = middle95(np.array([value for value, _ in values[1:]]), orders)
         found[name] = (value, low, high, some[place] if place >= 0 else None)
     return found
 
@@ -318,7 +344,7 @@ def _measures(reference: float | None, chance: float) -> dict[str, Callable]:
 
     def accuracy(least):
         def of(points):
-            place = best(points, least)
+            place = best(points, least / SAME)
             return (points[place][2], place) if place >= 0 else (-math.inf, -1)
 
         return of
@@ -339,5 +365,6 @@ def _measures(reference: float | None, chance: float) -> dict[str, Callable]:
             area += math.log10(high / low) * max(0.0, real[place][2] - chance)
         return area, -1
 
-    found = {"hypervolume": volume, **{f"accuracy_{least}": accuracy(least) for least in (10, 100, 1000)}}
+    found = {"hypervolume": volume, **{f"accuracy_{least}": accuracy(least) for least in (10, 30, 100)},
+             "accuracy_registered": accuracy(REGISTERED)}  # fmt: skip
     return found | ({"near_dense": near} if reference is not None else {})

@@ -12,7 +12,10 @@ import math
 import random
 from pathlib import Path
 
+import numpy as np
+
 from squeezebench.base.digests import digest_of
+from squeezebench.schema.predictions import confusion_of, packed
 from squeezebench.schema.record import Record
 
 TASKS = {
@@ -100,6 +103,7 @@ def record(task: str, method: str, step: int, seed: int, steps: int = 5, **chang
             "validation": min(1.0, accuracy + dice.gauss(0, noise)),
             "test": test,
         },
+        "before_fine_tuning": None if control else {"validation": 0.9 * accuracy, "test": 0.9 * test},
         "class_names": [f"class {i}" for i in range(classes)],
         "confusion": confusion,
         "test_size": size,
@@ -123,6 +127,7 @@ def record(task: str, method: str, step: int, seed: int, steps: int = 5, **chang
             "dense_peak_activation_bytes": 96 * width + 4 * classes,
             **latencies("", own["lstm_total"]),
             **latencies("dense_", base["lstm_total"]),
+            "same_runtime_dense_latency_ms": {b: 3 * ms for b, ms in _milliseconds(base["lstm_total"]).items()},
             "fastest_dense_latency_ms": {b: 0.8 * ms for b, ms in _milliseconds(base["lstm_total"]).items()},
             "fastest_dense_runtime": {"1": "oneDNN off", "10": "squeezebench"},
         },
@@ -145,6 +150,24 @@ def record(task: str, method: str, step: int, seed: int, steps: int = 5, **chang
         },
     }
     return Record.model_validate(content | changed)
+
+
+def answered(one: Record, right: np.ndarray | None = None) -> Record:
+    """The record with its predictions, and the confusion matrix and accuracy that follow: `right` says which test
+    sequences are classified correctly, those of the first class first (default: the easiest ones, which all runs of a
+    task agree on but for some noise, as many as its accuracy says)."""
+    labels = np.repeat(np.arange(len(one.class_names)), 40)
+    if right is None:
+        dice = np.random.default_rng(one.seed + 100 * len(one.method))
+        ease = np.random.default_rng(0).normal(size=len(labels)) + 0.5 * dice.normal(size=len(labels))
+        right = ease >= np.quantile(ease, 1 - one.accuracy.test)
+    predicted = np.where(right, labels, (labels + 1) % len(one.class_names))
+    return one.model_copy(update={
+        "confusion": confusion_of(labels, predicted, len(one.class_names)).tolist(),
+        "predictions": packed(labels, predicted),
+        "accuracy": one.accuracy.model_copy(update={"test": float(right.mean())}),
+        "test_size": len(labels),
+    })  # fmt: skip
 
 
 def of_run(run: dict, plan: dict, steps: int = 10) -> Record:

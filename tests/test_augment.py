@@ -76,7 +76,7 @@ def test_each_image_is_a_moved_one_as_if_it_had_been_moved_before_it_was_normali
     assert found.shape == x.shape and found.dtype == np.float32
     ways = [(a, b, m) for a in range(-shift, shift + 1) for b in range(-shift, shift + 1) for m in range(1 + flip)]
     for one, image in zip(found, raw, strict=True):  # one way for all frames of a video
-        could = [task._affine.apply(moved(image, *way).reshape(steps, -1)) for way in ways]
+        could = [task.affine.apply(moved(image, *way).reshape(steps, -1)) for way in ways]
         assert min(np.abs(one - other).max() for other in could) < 1e-6
 
 

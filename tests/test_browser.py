@@ -177,6 +177,18 @@ def test_every_column_of_every_table_sorts_and_toggles(page):
     assert kinds == {"number", "missing", "text"}
 
 
+def test_columns_of_details_unfold(page):
+    """Below their shared heading too, which spans the columns that are shown."""
+    part = table(page, "cost")
+    above = part.locator("[scope=colgroup]", has_text="On disk")
+    folded = part.get_by_role("columnheader", name="int8")
+    expect(folded).to_be_hidden()
+    assert above.get_attribute("colspan") == "1"
+    part.get_by_role("button", name="All columns").click()
+    expect(folded).to_be_visible()
+    assert above.get_attribute("colspan") == "3"
+
+
 def test_settings_sort_by_their_numbers(page):
     part = table(page, "groups")
     part.get_by_role("searchbox").fill("random digits")
@@ -214,8 +226,10 @@ def test_filters_narrow_rows_and_count_them(page, built):
 
 
 def test_verdicts_filter_claims_and_the_audit(browser, built):
-    for name, part in (("report.html", "claims"), ("audit.html", "audit")):
+    for name, part in (("report.html", "claims_elsewhere"), ("audit.html", "audit")):
         with opened(browser, built / name) as (page, _):
+            for folded in page.locator("details:has(table) > summary").all():
+                folded.click()
             shown = table(page, part) if page.locator(f"#table-{part}").count() else page.locator(".tabular").first
             every = column(shown, "Verdict")
             verdict = max(set(every), key=every.count)
@@ -298,6 +312,12 @@ def test_no_sideways_scroll_and_no_small_print(browser, built, name, width):
                 * Math.hypot(text.getScreenCTM().a, text.getScreenCTM().b)))"""
         )
         assert least >= SMALLEST[width] or name == "audit.html"
+        if name == "report.html" and width == 1280:
+            wide = page.evaluate(
+                """() => [...document.querySelectorAll(".tabular .scroll")].filter((box) => box.checkVisibility()
+                    && box.scrollWidth > box.clientWidth).map((box) => box.getAttribute("aria-label"))"""
+            )
+            assert wide == [], "columns of details are folded, so that tables fit"
 
 
 SMALLEST = {1280: 11, 390: 10}  # CSS pixels of the text in figures; on a phone they swipe sideways and zoom
@@ -340,7 +360,7 @@ def test_it_prints_with_its_tables_whole(page, built):
     for row in rows:  # nothing is cut off where a table scrolls on the screen
         assert f"{100 * float(row['test_accuracy_mean']):.1f}±" in squeezed
     page.emulate_media(media="print")
-    for part in page.locator("table").all():
+    for part in page.locator("table:visible").all():  # what is folded is not printed
         across = part.evaluate("(table) => Boolean(table.closest('#paper, #summary, #selected, #cost, #groups'))")
         width = int(((297 if across else 210) - 2 * 12) / 25.4 * 96)  # of A4 without its margins
         page.set_viewport_size({"width": width, "height": 700})

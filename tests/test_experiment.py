@@ -90,6 +90,9 @@ def settings_in(plan, method):
         ({"protocol": "honest"}, ["e.yaml: protocol", "'sound', 'paper' or 'as_released'", "'honest'"]),
         ({"seeds": [0, -1]}, ["e.yaml: seeds.1", "greater than or equal to 0", "-1"]),
         ({"seeds": 3}, ["e.yaml: seeds", "list", "got 3"]),
+        ({"compare_at": 1}, ["e.yaml: compare_at: give a ratio above 1, or `task: ratio`", "got 1"]),
+        ({"compare_at": {"digits": "30"}}, ["e.yaml: compare_at: give a ratio above 1"]),
+        ({"compare_at": {"digit": 30}}, ["e.yaml: compare_at: 'digit' is no task", "did you mean digits"]),
         ({"seeds": [0, 1, 0]}, ["e.yaml: seeds", "0 is given twice"]),
         ({"tasks": ["digits", "digits"]}, ["e.yaml: tasks", "digits is given twice"]),
         ({"runs_per_job": 0}, ["e.yaml: runs_per_job", "greater than 0"]),
@@ -160,17 +163,23 @@ def test_the_name_of_an_experiment_is_its_files(tmp_path):
     assert read_experiment(path, {"name": "other", "seeds": [4]}).seeds == [4]
 
 
+def own_data(path: Path, value: float = 0.0) -> str:
+    """Features of two classes of 25 groups each, under the names of UCF101's clips."""
+    y = np.repeat([0, 1], 25)
+    names = [f"v_{'AB'[label]}_g{group:02}_c01" for label, group in zip(y, [*range(1, 26)] * 2, strict=True)]
+    np.savez(path, x=np.full((50, 8, 2), value), y=y, name=names)
+    return str(path)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_the_projects_own_experiments_are_valid(path, tmp_path):
-    np.savez(tmp_path / "x.npz", x=np.zeros((4, 2, 2)), y=np.arange(4) % 2)
-    own = {"features": str(tmp_path / "x.npz")} if "${features}" in path.read_text() else {}
+    own = {"features": own_data(tmp_path / "x.npz")} if "${features}" in path.read_text() else {}
     assert make_plan(read_experiment(path, own), str(path)).runs
 
 
 def test_the_path_of_the_users_features_is_a_parameter(tmp_path):
-    np.savez(tmp_path / "x.npz", x=np.zeros((4, 2, 2)), y=np.arange(4) % 2)
     tasks = {"mine": {"source": "file", "options": {"path": "${features}"}}}
-    spec = plan_of(tasks=tasks, features=str(tmp_path / "x.npz")).tasks["mine"].spec
+    spec = plan_of(tasks=tasks, features=own_data(tmp_path / "x.npz")).tasks["mine"].spec
     assert spec.options["path"] == str(tmp_path / "x.npz")
     assert "--config features=PATH" in refused(tasks=tasks)
 
@@ -314,10 +323,10 @@ def test_words_make_no_new_jobs(changed):
 def test_other_data_under_the_same_path_make_new_jobs(tmp_path):
     path = tmp_path / "x.npz"
     tasks = {"mine": {"source": "file", "options": {"path": str(path)}}}
-    np.savez(path, x=np.zeros((4, 2, 2)), y=np.arange(4) % 2)
+    own_data(path)
     before = plan_of(tasks=tasks).jobs
     assert plan_of(tasks=tasks).jobs == before
-    np.savez(path, x=np.ones((4, 2, 2)), y=np.arange(4) % 2)
+    own_data(path, 1.0)
     assert plan_of(tasks=tasks).jobs != before
 
 

@@ -48,6 +48,7 @@ def finished(tmp_path_factory):
         seeds=[0],
         resources={"minutes": 0.3, "memory_gb": 1.5},
     )
+    (folder / "mine" / "exits_on_import.py").write_text("import sys\n\nsys.exit(3)\n")
     planned = forked.call(["plan", "tiny.yaml"], folder, folder / "log")  # asks each method for its size
     assert planned.returncode == 0 and "cannot be estimated: the process ended with exit code 0" in planned.stdout
     done = make(folder)
@@ -79,6 +80,14 @@ def test_a_run_that_fails_says_why_in_its_record_and_in_the_report(finished, nam
     assert record.status == "failed" and BAD[name][1] in record.reason
     page = (folder / "results" / "tiny" / "report.html").read_text()
     assert BAD[name][1].replace("'", "&#39;") in page
+
+
+def test_a_plugin_that_cannot_be_imported_becomes_failed_records(finished):
+    folder, _ = finished
+    (place,) = [path for name, path in records(folder).items() if name.startswith("exits_on_import/")]
+    record, page = read_record(place), (folder / "results" / "tiny" / "report.html").read_text()
+    assert record.status == "failed" and "calls sys.exit(3) when imported" in record.reason
+    assert "exits_on_import" in page and "calls sys.exit(3) when imported" in page
 
 
 @pytest.mark.parametrize("name", [name for name in RUDE if name != "forgets"])

@@ -17,7 +17,7 @@ from squeezebench.nn.pruning.compact import select_channels
 from squeezebench.nn.pruning.dependency_graph import follow
 from squeezebench.nn.pruning.sizes import lenet5_sizes, lenet300_sizes, measured_sizes, vgg_sizes
 from squeezebench.nn.registry import module_from_spec
-from squeezebench.report.paper.reference import printed, read
+from squeezebench.schema.reference import read_block, read_file
 
 LENET300, LENET5 = (784, 300, 100), (20, 50, 800, 500)
 
@@ -89,7 +89,7 @@ def _structure(row: str) -> list[int]:
     return [int(part) for part in row.split("-")]
 
 
-@pytest.mark.parametrize("row", printed("vibnet_t1").to_dict("records"), ids=lambda row: row["method"])
+@pytest.mark.parametrize("row", read_block("vibnet_t1").lines, ids=lambda row: row["method"])
 def test_table_1_of_vibnet(row):
     """7 of 7 r_N and 6 of 7 r_W; DN's structure has an r_W of 19.03 %, not the 23.05 % beside it."""
     r_w, r_n, _ = lenet300_sizes(_structure(row["pruned_model"])).relative_to(lenet300_sizes())
@@ -100,11 +100,12 @@ def test_table_1_of_vibnet(row):
         assert f"{r_w:.2f}" == row["r_W_pct"]
 
 
-@pytest.mark.parametrize("structure", read("structures").to_dict("records"), ids=lambda row: row["method"])
+@pytest.mark.parametrize("structure", read_file("structures").lines, ids=lambda row: row["method"])
 def test_table_2_of_vibnet(structure):
     """Structures recalled from the methods' own papers give the printed row; GL's FLOP is one off in the last digit,
     and the structure recalled for L0-sep is not the printed one."""
-    row = printed("vibnet_t2").set_index("method").loc[structure["method"]]
+    block = read_block("vibnet_t2")
+    row = block.lines[block.row(structure["method"])]
     r_w, r_n, macs = lenet5_sizes(_structure(structure["kept"])).relative_to(lenet5_sizes())
     mine = (f"{r_w:.2f}", f"{r_n:.2f}", f"{macs:.3f}")
     theirs = (row["r_W_pct"], row["r_N_pct"], row["flop_M"])

@@ -25,7 +25,7 @@ from squeezebench.schema.experiment import check_experiment
 from squeezebench.schema.models import AnyModel
 from squeezebench.schema.record import Counts
 from squeezebench.schema.task import TaskSpec
-from squeezebench.tools.check_method import tiny_task
+from squeezebench.tools.tiny_tasks import tiny_task
 
 NAMES = get_args(NetworkSettings.model_fields["network"].annotation)
 IMAGE = TaskInfo("t", "image", 3 * 32 * 32, 1, 7, False, 100, (3, 32, 32))

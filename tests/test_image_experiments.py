@@ -10,7 +10,7 @@ from test_paper_experiments import check, step_by_step
 from squeezebench.base.yaml_file import load_yaml
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.schema.experiment import read_experiment
-from squeezebench.schema.printed import read_block
+from squeezebench.schema.reference import read_block
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted(path for folder in ("vibnet", "itpcc") for path in (ROOT / "config" / folder).glob("*.yaml"))

@@ -27,8 +27,8 @@ from squeezebench.schema.experiment import check_experiment
 from squeezebench.schema.run import RunSpec
 from squeezebench.schema.task import TaskSpec
 from squeezebench.schema.training import TrainingSettings
-from squeezebench.tools.check_method import tiny_task
 from squeezebench.tools.counting import count_method
+from squeezebench.tools.tiny_tasks import tiny_task
 from squeezebench.tools.verify.saved import verify
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}

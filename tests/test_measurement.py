@@ -16,7 +16,7 @@ from torch import nn
 from squeezebench.engine.measurement.cost import cost
 from squeezebench.engine.measurement.counts import count, lstm_count, stored_numbers
 from squeezebench.engine.measurement.files import PRECISIONS, deserialise, load_model, quantised, save_model, serialise
-from squeezebench.engine.measurement.latency import DenseReference, latency
+from squeezebench.engine.measurement.latency import DenseReference, Timing, latency
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
 from squeezebench.engine.measurement.memory import peak_activation_bytes
 from squeezebench.method import TaskInfo, closed_form
@@ -225,6 +225,21 @@ def test_bytes_are_those_of_the_file_and_hold_every_number(tmp_path, cell):
     for batch, runtime in found.fastest_dense_runtime.items():
         assert runtime in ("nn.LSTM" if cell == "lstm" else "nn.GRU", "oneDNN off", "squeezebench")
         assert found.fastest_dense_latency_ms[batch] <= found.dense_latency_ms[batch]
+        assert found.fastest_dense_latency_ms[batch] <= found.same_runtime_dense_latency_ms[batch]
+
+
+def test_both_sides_of_a_latency_ratio_can_be_of_one_runtime(tmp_path, monkeypatch):
+    """The dense network as the engine runs it, and not torch.nn's, is what the compact one is held against."""
+    runtimes = {"compact": 1.0, "nn.LSTM": 0.25, "oneDNN off": 0.5, "squeezebench": 4.0}
+    told = {name: {"1": Timing(ms, ms, ms), "10": Timing(ms, ms, ms)} for name, ms in runtimes.items()}
+    monkeypatch.setitem(cost.__globals__, "timings", lambda *_, **__: told)
+    model, base = recurrent_classifier(6, 5, 3).eval(), recurrent_classifier(6, 9, 3)
+    found = cost(model, base, DenseReference(6, 9, 1, 3), tmp_path / "model.safetensors", 6, 4)
+    assert (found.latency_ms["1"], found.same_runtime_dense_latency_ms["1"], found.dense_latency_ms["1"]) == (
+        1,
+        4,
+        0.25,
+    )
 
 
 # ---------------------------------------------------------------------- precisions

@@ -49,9 +49,15 @@ def test_same_record_same_bytes(tmp_path):
     assert write_record(tmp_path / "b", a_record()).read_bytes() == one
 
 
-def test_others_can_read_the_file(tmp_path):
-    """A temporary file is for its owner only; results in a shared folder must not be."""
-    assert stat.S_IMODE(write_record(tmp_path, a_record()).stat().st_mode) == 0o644
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_the_umask_says_who_may_read_and_write_the_file(tmp_path, umask, mode):
+    """Results in the folder of a group are the group's, and private ones are private."""
+    before = os.umask(umask)
+    try:
+        path = write_record(tmp_path, a_record())
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 # ---------------------------------------------------------------------- damage
@@ -178,7 +184,7 @@ def full(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace", "chmod", "fdopen"])
+@pytest.mark.parametrize("call", ["fsync", "replace", "fdopen"])
 def test_a_full_disk_leaves_the_old_file_and_no_half_one(tmp_path, monkeypatch, call):
     path = tmp_path / "file"
     write_atomically(path, b"old")

@@ -124,16 +124,16 @@ def test_settings_are_picked_on_validation_and_differences_are_paired_by_seed(bu
         return records[key][0]["baseline"]["counts"]["lstm_total"] / size if size else math.nan
 
     rows = read_csv(built / "tables/selected.csv")
-    assert {row["bracket"] for row in rows} >= {"2", "5", "10"}
+    assert {float(row["bracket"]) for row in rows} >= {3, 10, 30}
     for row in rows:
         key = tuple(row[name] for name in KEY)
-        able = [k for k in records if (k[0], k[2]) == (key[0], key[2]) and ratio(k) >= float(row["bracket"])]
+        able = [k for k in records if (k[0], k[2]) == (key[0], key[2]) and 1.1 * ratio(k) >= float(row["bracket"])]
         assert key == max(able, key=lambda k: mean(k, "validation_accuracy"))
         dense = next(k for k in records if k[0] == key[0] and k[2] == "dense")
         for value, name in zip(paired(key, dense), ("dense_difference", "dense_half_width"), strict=True):
             assert close(row[name], value)
         larger = [k for k in records if k[0] == key[0] and k[2] == "small_dense"
-                  and mean(k, "lstm_parameters") >= mean(key, "lstm_parameters")]  # fmt: skip
+                  and 1.1 * mean(k, "lstm_parameters") >= mean(key, "lstm_parameters")]  # fmt: skip
         if key[2] != "small_dense" and larger:
             control = min(larger, key=lambda k: mean(k, "lstm_parameters"))
             assert row["small_partner_settings"] == control[3]
@@ -209,24 +209,53 @@ def verdict_of(tmp_path: Path, accuracies: dict[str, list[float]]) -> dict[str, 
     return {headline.kind: headline.text for headline in headlines("digits", groups, selected(groups))}
 
 
-DENSE = [0.950, 0.952, 0.948, 0.951]
+DENSE = [0.950, 0.952, 0.948, 0.951, 0.949]
+
+
+NOISE = (0.001, -0.001, 0.0005, 0, 0.0005)
 
 
 def test_a_method_that_loses_nothing_and_beats_the_control_is_called_so(tmp_path):
     said = verdict_of(tmp_path, {
-        "dense": DENSE, "small_dense": [v - 0.1 for v in (0.951, 0.950, 0.949, 0.952)],
-        "vib_lstm": [v - 0.004 + e for v, e in zip(DENSE, (0.001, -0.001, 0.0005, 0), strict=True)],
+        "dense": DENSE, "small_dense": [v - 0.1 for v in (0.951, 0.950, 0.949, 0.952, 0.95)],
+        "vib_lstm": [v - 0.004 + e for v, e in zip(DENSE, NOISE, strict=True)],
     })  # fmt: skip
     assert "VIB-LSTM" in said["at_ratio"] and "That is within 1 point of dense" in said["at_ratio"]
-    assert said["equal_size"].startswith("Better than small_dense of equal or larger size, after Holm's")
+    assert said["equal_size"].startswith("Better than small_dense of equal size at 10×, after Holm's")
 
 
 def test_a_method_that_loses_much_is_called_so(tmp_path):
-    vib = [v - 0.2 + e for v, e in zip(DENSE, (0.001, -0.001, 0.0005, 0), strict=True)]
-    said = verdict_of(tmp_path, {"dense": DENSE, "small_dense": [0.93, 0.931, 0.929, 0.93], "vib_lstm": vib})
+    vib = [v - 0.2 + e for v, e in zip(DENSE, NOISE, strict=True)]
+    said = verdict_of(tmp_path, {"dense": DENSE, "small_dense": [0.93, 0.931, 0.929, 0.93, 0.93], "vib_lstm": vib})
     assert said["equal_size"].startswith("No method is shown to beat small_dense")
     assert "Shown to be worse: VIB-LSTM" in said["equal_size"]
     assert "VIB-LSTM" in said["at_ratio"] and "That is more than 1 point below dense" in said["at_ratio"]
+
+
+@pytest.mark.parametrize(("gap", "spread", "words"), [
+    (-0.012, 0.012, "Undecided, too little power: −1.2 ["),  # could not have told 1 point from 0
+    (-0.0095, 0.003, "Undecided, near the bound: −0.9 ["),  # could have, and is too near to 1 point
+])  # fmt: skip
+def test_undecided_says_why(tmp_path, gap, spread, words):
+    vib = [v + gap + spread * e for v, e in zip(DENSE, (1, -1, 0.5, -0.5, 0), strict=True)]
+    said = verdict_of(tmp_path, {"dense": DENSE, "vib_lstm": vib})
+    assert words in said["at_ratio"] and "There is no small_dense run" in said["equal_size"]
+
+
+def test_four_seeds_have_intervals_and_no_verdict(tmp_path):
+    said = verdict_of(tmp_path, {"dense": DENSE[:4], "small_dense": [0.5, 0.52, 0.51, 0.5], "vib_lstm": DENSE[:4]})
+    assert "4 paired seeds carry no verdict: 0.0 [" in said["at_ratio"]
+    assert said["equal_size"].startswith("4 seeds carry no verdict on whether a method beats small_dense")
+    assert "could have detected" in said["equal_size"]
+
+
+def test_a_collapsed_network_is_no_part_of_the_comparison_and_is_named(tmp_path):
+    guess = [0.12, 0.1, 0.11, 0.1, 0.1]
+    said = verdict_of(tmp_path, {"dense": DENSE, "small_dense": [0.9, 0.91, 0.9, 0.9, 0.9], "vib_lstm": guess})
+    assert said["collapsed"].replace(formats.NBSP, " ") == (
+        "Collapsed at 10×, and so no part of the comparison: VIB-LSTM (10.6 % on validation)."
+    )
+    assert said["equal_size"].startswith("No small_dense run is as large")
 
 
 def test_two_seeds_are_not_enough_for_a_statement(tmp_path):
@@ -284,19 +313,19 @@ def test_failed_skipped_missing_damaged_stale_and_duplicate_runs_are_shown(tmp_p
     found = problems(tmp_path)
     assert [row["reason"] for row in found["failed"]] == ["loss is NaN at step 12"]
     assert [row["reason"] for row in found["skipped"]] == ["needs two layers"]
-    assert [(row["method"], row["seeds"]) for row in found["missing"]] == [("vib_lstm", "0")]
+    assert {(row["method"], row["seeds"]) for row in found["missing"]} == {("vib_lstm", "0"), ("dense", "0")}
     assert sorted(row["reason"].split(" (")[0] for row in found["damaged"]) == [
         "content does not match its digest",
         "not a complete JSON file",
         "the record in this place is of another run",
     ]
     assert [row["method"] for row in found["stale"]] == ["small_dense"]
-    assert [row["method"] for row in found["older rule"]] == ["dense"] and "cannot be compared" in page
+    assert [row["method"] for row in found["left out"]] == ["dense"] and "cannot be compared" in page
     assert len(found["duplicate"]) == 1
     for kind in found:
         assert re.search(rf"<b>\d+</b> {kind}", page), f"{kind} runs are counted on the first screen"
     groups = read_csv(tmp_path / "tables/groups.csv")
-    assert sum(int(row["ok"]) for row in groups) == len(list(tmp_path.glob("runs/**/record.json"))) - 6
+    assert sum(int(row["ok"]) for row in groups) == len(list(tmp_path.glob("runs/**/record.json"))) - 7
     assert any(row["failed"] == "1" and row["ok"] == "2" for row in groups)
     assert any(row["stale"] == "1" for row in groups) and "1 stale" in page
     assert str(tmp_path) not in page, "reasons carry no path of this machine"
@@ -342,6 +371,7 @@ def test_a_damaged_history_costs_only_its_curve(tmp_path):
 
 def test_as_released_runs_are_marked_and_never_compared_with_sound_ones(tmp_path):
     make(tmp_path, tasks=("digits",), methods=("dense", "small_dense"), steps=2)
+    (tmp_path / "plan.json").unlink()  # a plan has one protocol
     gained = []
     for seed in range(3):
         test = 0.95 + 0.002 * seed

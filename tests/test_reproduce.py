@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 from squeezebench.base.digests import digest_of
 from squeezebench.cli.main import main
 from squeezebench.data.task import task_spec
+from squeezebench.engine import provenance
 from squeezebench.engine.run import execute
 from squeezebench.method import NetworkSettings, PerFrameSettings, RecurrentSettings
 from squeezebench.method.discovery import find_methods, load
@@ -23,7 +25,7 @@ from squeezebench.schema.record import Record, read_record, write_record
 from squeezebench.schema.run import RunSpec
 from squeezebench.schema.task import TaskSpec
 from squeezebench.schema.training import TrainingSettings
-from squeezebench.tools.recorded import read_recorded
+from squeezebench.tools.recorded import read_recorded, same_arithmetic
 from squeezebench.tools.reproduce import reproduce
 
 HIDDEN = 16
@@ -222,6 +224,41 @@ def test_the_environment_is_told_apart(own, capsys, monkeypatch):
     for line in (f"package torch: 1.0 -> {origin.packages['torch']}", "package gone: 2 -> none", "machine: abacus -> ",
                  "python: 2.7 -> ", "engine digest: eeeeeeeeeeee -> ", "native: True -> False"):  # fmt: skip
         assert f"  {line}" in out, line
+
+
+def test_other_kernels_of_the_same_machine_are_named(own):
+    """PyTorch chooses kernels once, when it is imported: so in a process of its own."""
+    here = torch.backends.cpu.get_cpu_capability()
+    assert read_record(own / "record.json").provenance.cpu_capability == here
+    words = [sys.executable, "-m", "squeezebench", "reproduce", str(own)]
+    environment = os.environ | {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
+    out = subprocess.run(words, env=environment, capture_output=True, text=True, check=False).stdout
+    assert "  variables: none -> ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE\n" in out
+    assert here == "DEFAULT" or f"  cpu capability: {here} -> DEFAULT\n" in out
+
+
+def test_kernels_that_an_older_version_did_not_record_are_no_difference(own, capsys):
+    origin = read_record(own / "record.json").provenance
+    alter(own, provenance=origin.model_copy(update={"cpu_capability": ""}))
+    assert "cpu capability" not in output(capsys, own)[1]
+    assert same_arithmetic(read_record(own / "record.json").provenance)
+    other = origin.model_copy(update={"cpu_capability": "DEFAULT", "variables": "MKL_CBWR=COMPATIBLE"})
+    assert same_arithmetic(origin) and not same_arithmetic(other)
+
+
+def test_a_shared_start_of_another_machine_is_named(tmp_path, monkeypatch):
+    here = provenance.machine()
+    run(spec_for("magnitude"), tmp_path)
+    monkeypatch.setattr(provenance, "machine", lambda: "another one")
+    spec = spec_for("magnitude", varied={"keep": 0.5})
+    record = execute(spec, find_methods()["magnitude"], tmp_path / "other", tmp_path / "starts")
+    assert record.provenance.machine == f"{here} then another one" and record.provenance.gpu == ""
+
+
+def test_the_device_that_was_taken_is_recorded(tmp_path):
+    training = TrainingSettings(epochs=1, batch_size=128, device="auto")
+    record = run(spec_for("dense", training=training), tmp_path)
+    assert record.provenance.device == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def test_the_compiled_kernel_is_used_where_the_record_says_so(own, monkeypatch):

@@ -17,7 +17,7 @@ from squeezebench.nn.sideways.vgg import FORMS
 from squeezebench.schema.run import RunSpec
 from squeezebench.schema.task import TaskSpec
 from squeezebench.schema.training import TrainingSettings
-from squeezebench.tools.check_method import tiny_task
+from squeezebench.tools.tiny_tasks import tiny_task
 from squeezebench.tools.verify.saved import verify
 
 FILE = find_methods()["skip_sideways"]

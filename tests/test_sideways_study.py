@@ -45,13 +45,13 @@ def test_a_step_is_the_optimisers_on_the_pseudo_gradients():
 def test_shortcuts_see_motion_and_single_frames_do_not():
     """The reason for Skip-Sideways: with its shortcuts two motions are told apart, without them they never are."""
     found = {}
-    for shortcut in ("concat", "sum", "none"):
+    for shortcut in ("concat", "none"):
         torch.manual_seed(0)
         net, (x, y), new = small(shortcut), videos(), videos()
         rows = train(net, x, y, torch.optim.Adam(net.parameters(), lr=0.01), 12, batch=16, schedule=cosine)
         assert len(rows) == 12
         found[shortcut] = accuracy(net, *new)
-    assert found["concat"] > 0.9 and found["sum"] > 0.9
+    assert found["concat"] > 0.9
     assert found["none"] < 0.75  # 64 clips at chance: 4 standard deviations
 
 

@@ -42,7 +42,7 @@ def test_every_cell_of_a_table_of_results(traced, page, results, name):
 def test_the_lines_are_all_that_should_be_there(traced, results):
     rows = {name: read_csv(traced / f"tables/{name}.csv") for name in TABLES}
     assert sorted(tuple(row[k] for k in KEY) for row in rows["groups"]) == sorted(results.groups)
-    picked = {(r["task"], r["protocol"], int(r["bracket"]), r["method"]): r["settings"] for r in rows["selected"]}
+    picked = {(r["task"], r["protocol"], float(r["bracket"]), r["method"]): r["settings"] for r in rows["selected"]}
     assert picked == {key: group.key[3] for key, group in results.picks.items()}
     assert len(picked) == len(rows["selected"])
     shown = {group.key for group in results.picks.values()}
@@ -103,8 +103,8 @@ def test_a_changed_accuracy_changes_its_own_cells_and_no_other(traced, tmp_path)
     (line,) = lines_about(page, "summary")
     assert found.pop("summary") <= {(line, title) for title in page.tables["summary"].heads[2:7]}
     # No claim is about TT-LSTM alone: where one compares with it, its line may change.
-    rows = page.tables["claims"].rows
-    assert all("TT-LSTM" in rows[number][4].text for number, _ in found.pop("claims", ()))
+    rows = page.tables["claims_elsewhere"].rows
+    assert all("TT-LSTM" in rows[number][4].text for number, _ in found.pop("claims_elsewhere", ()))
     assert found == {}
 
 
@@ -115,10 +115,12 @@ def test_a_changed_count_changes_its_own_cells_and_no_other(traced, tmp_path):
     size = {"LSTM parameters", "Ratio (LSTM parameters)"}
     (line,) = lines_about(page, "groups", "rank = 6")
     assert found.pop("groups") == {(line, title) for title in size}
-    allowed = {"selected": {"Ratio (LSTM parameters)", "Points to small_dense", "Points to best control"},
+    allowed = {"selected": {"Ratio (LSTM parameters)", "Points to small_dense", "Points to best control",
+                            "Detectable"},
                "cost": {"Ratio (LSTM parameters)"}, "summary": set(page.tables["summary"].heads[2:7])}  # fmt: skip
     for name, titles in allowed.items():
-        here = found.pop(name)
+        here = found.pop(name, set())
         assert {number for number, _ in here} <= lines_about(page, name), name
-        assert {title for _, title in here} <= titles and here, name
-    assert set(found) <= {"claims"}
+        assert {title for _, title in here} <= titles, name
+        assert here or name == "summary", name  # which has ratios to three digits of the sizes that reach 10x
+    assert set(found) <= {"claims_elsewhere"}

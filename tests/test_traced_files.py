@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from expected_cells import KEY, Line, every_column_recomputed, line_of
 from page_tables import NUMBER, read
-from recomputed import CLASSES, FIELDS, NAN, Group, Results, at, canonical, half, mean, summary
+from recomputed import CLASSES, FIELDS, REGISTERED, Group, Results, at, canonical, summary
+from recomputed_means import half, mean
 from scipy import stats
 from traced_results import PAPER, read_csv, same
 
@@ -43,10 +44,6 @@ def stale(line: Line) -> int:
     return sum(run["provenance"]["engine_digest"] != engine for run in line.group.runs)
 
 
-def unplanned(line: Line) -> bool:
-    return not {run["path"] for run in line.group.runs} & {run["path"] for run in line.results.plan["runs"]}
-
-
 def on_front(line: Line) -> bool:
     """No other group of its task and protocol is as small and as accurate, and better in one of the two."""
     own = line.group.size, -line.group.mean("test_accuracy")
@@ -68,7 +65,10 @@ COMMON: dict[str, Value] = {
     "seeds": lambda line: " ".join(str(seed) for seed in sorted(run["seed"] for run in line.group.runs)),
     "ok": lambda line: len(line.group.ok),
     "stale": stale,
-    "unplanned": unplanned,
+    "compare_at": lambda _: REGISTERED,
+    "registered": lambda line: line.group.key in line.results.registered,
+    "collapsed": lambda line: line.results.collapsed(line.group),
+    "test_accuracy_covers": lambda line: line.group.covers,
     "ratio_lstm_parameters": lambda line: line.group.ratio(),
     "ratio_lstm_parameters_low": lambda line: line.group.ratio_interval[0],
     "ratio_lstm_parameters_high": lambda line: line.group.ratio_interval[1],
@@ -78,6 +78,9 @@ COMMON: dict[str, Value] = {
 }
 
 
+PARTS = ("n", "difference", "half_width", "p", "covers", "p_holm", "level", "detectable", "seeds_needed")
+
+
 def paired(which: str, part: str) -> Value:
     def value(line: Line):
         found = line.results.compared.get((line.group.key, which))
@@ -85,8 +88,9 @@ def paired(which: str, part: str) -> Value:
             return {"n": 0}.get(part)
         partner = {"partner_method": found.partner.key[2], "partner_settings": found.partner.key[3],
                    "partner_lstm_parameters_mean": found.partner.size}  # fmt: skip
-        own = {"n": found.n, "difference": found.difference, "half_width": found.half, "p": found.p,
-               "p_holm": found.p_holm}  # fmt: skip
+        if part in PARTS[5:] and line.row.get("registered") == "False":
+            return None
+        own = {"half_width": found.half, **{name: getattr(found, name) for name in PARTS if name != "half_width"}}
         return (partner | own)[part]
 
     return value
@@ -113,7 +117,7 @@ def of_method(line: Line) -> list[Group]:
     return [g for g in line.results.able(*line.group.key[:2]) if g.key[2] == line.group.key[2]]
 
 
-STATISTICS = ("near_dense", "accuracy_10", "accuracy_100", "accuracy_1000")
+STATISTICS = ("near_dense", "accuracy_10", "accuracy_30", "accuracy_100", "accuracy_registered")
 FILES: dict[str, dict[str, Value]] = {
     "groups": COMMON | {
         **{status: lambda line, status=status: number_of(line, status) for status in ("failed", "skipped")},
@@ -126,13 +130,16 @@ FILES: dict[str, dict[str, Value]] = {
            (("input_to_hidden", "input_to_hidden_parameters"), ("model_total", "model_parameters"))},
         "front": on_front,
     },
-    "selected": COMMON | {"bracket": lambda line: int(line.row["bracket"]), **{
-        f"{which}_{part}": paired(which, part) for which in KINDS for part in
-        ("partner_method", "partner_settings", "partner_lstm_parameters_mean", "n", "difference", "half_width", "p",
-         "p_holm")}},
+    "selected": COMMON | {
+        "bracket": lambda line: float(line.row["bracket"]),
+        "registered": lambda line: float(line.row["bracket"]) == REGISTERED,
+        **{f"{which}_{part}": paired(which, part) for which in KINDS for part in
+           ("partner_method", "partner_settings", "partner_lstm_parameters_mean", *PARTS)},
+    },
     "summary": COMMON | {
         "n_settings": lambda line: len(of_method(line)),
         "n_seeds": lambda line: len({run["seed"] for group in of_method(line) for run in group.ok}),
+        "covers": lambda _: "seeds",
         "chance": lambda line: 1 / len(line.first["class_names"]),
         **{f"{name}{'' if part == 'value' else f'_{part}'}": statistic(name, part)
            for name in ("hypervolume", *STATISTICS) for part in ("value", "low", "high")},
@@ -151,6 +158,7 @@ def test_every_column_of_a_file_of_results(traced, results, name):
 RUNS = {
     "path": "path", "status": "status", "reason": "reason", **{key: key for key in (*KEY[:3], "seed", "control")},
     "test": "accuracy/test", "test_final_epoch": "accuracy/test_final_epoch", "validation": "accuracy/validation",
+    **{f"{part}_before_fine_tuning": f"before_fine_tuning/{part}" for part in ("validation", "test")},
     "train": "accuracy/train", "baseline": "baseline/name", "baseline_lstm_total": "baseline/counts/lstm_total",
     **{f"count_{name}": f"counts/{name}" for name in ("lstm_total", "input_to_hidden", "model_total")},
     **{name: FIELDS[name] for name in ("kept_inputs", "bytes", "macs", "dense_macs", "peak_activation_bytes",
@@ -164,13 +172,12 @@ RUNS = {
 
 def test_every_record_is_a_line_of_runs(traced, results):
     rows = {row["path"]: row for row in read_csv(traced / "tables/runs.csv")}
-    assert rows.keys() == {one["path"] for one in results.records}
-    planned = {run["path"] for run in results.plan["runs"]}
-    for one in results.records:
+    assert rows.keys() == {one["path"] for one in results.records + results.left_out}
+    for one in results.records + results.left_out:
         expected = {column: at(one, path) for column, path in RUNS.items()} | {
             "settings": canonical(one["settings"]),
             "stale": one["provenance"]["engine_digest"] != results.plan["engine_digest"],
-            "planned": one["path"] in planned,
+            "left_out": "no run of the plan" if one in results.left_out else "",
             "kept_hidden": None if at(one, "kept/hidden") is None else sum(one["kept"]["hidden"]),
             **{name: one["confusion"] and mean(score(np.array(one["confusion"]))) for name, score in CLASSES.items()},
         }
@@ -185,7 +192,7 @@ def test_every_record_is_a_line_of_runs(traced, results):
 
 def test_every_figure_is_one_that_is_recomputed_below(traced):
     names = {path.stem for path in (traced / "figures").glob("*.csv")}
-    kinds = ("accuracy_vs_size", "per_class", "training")
+    kinds = ("accuracy_vs_cost", "accuracy_vs_size", "per_class", "ranked", "training")
     known = {f"{kind}_{task}" for kind in kinds for task in ("digits", "basic_motions", "japanese_vowels")}
     assert names == known | {"difference_vs_ratio", "ranks", "figure2", "figure3", "figure4", "figure5"}
 
@@ -214,6 +221,42 @@ def test_points_of_accuracy_against_size(traced, results, task):
     assert len(hovers) == sum(group.size > 0 for group in groups)
 
 
+@pytest.mark.parametrize("task", ["digits", "basic_motions", "japanese_vowels"])
+def test_points_of_accuracy_against_cost(traced, results, task):
+    rows = read_csv(traced / f"figures/accuracy_vs_cost_{task}.csv")
+    groups = [group for group in results.groups.values() if group.key[:2] == (task, "sound") and group.ok]
+    assert {tuple(row[k] for k in KEY) for row in rows} == {group.key for group in groups}
+    for row in rows:
+        line = line_of(row, results)
+        for column, text in row.items():
+            assert same(text, POINT[column](line)), (line.group.key, column, text)
+
+
+@pytest.mark.parametrize("task", ["digits", "basic_motions", "japanese_vowels"])
+def test_the_ranking_at_the_registered_ratio(traced, results, task):
+    """Each method's pick on validation, in the order of the test accuracies; dense before them, the others behind."""
+    rows = read_csv(traced / f"figures/ranked_{task}.csv")
+    reached = [group for key, group in results.picks.items() if key[:3] == (task, "sound", REGISTERED)]
+    ranked = sorted((g for g in reached if not results.collapsed(g)), key=lambda g: -g.mean("test_accuracy"))
+    assert [row["method"] for row in rows if row["rank"]] == [group.key[2] for group in ranked]
+    assert [float(row["rank"]) for row in rows if row["rank"]] == [*range(1, len(ranked) + 1)]
+    collapsed = {group.key[2] for group in reached if results.collapsed(group)}
+    assert {row["method"] for row in rows if row["reason"] == "collapsed"} == collapsed
+    assert [row["reason"] for row in rows[:2]] == ["reference", "no recurrence"]
+    absent = [row for row in rows if not row["error"]]
+    ran = {group.key[2] for group in results.groups.values() if group.key[0] == task}
+    assert {row["method"] for row in absent} == ran - {row["method"] for row in rows if row["error"]}
+    assert all(row["reason"] for row in absent)
+    errors = {"error", "error_low", "error_high", "rank", "reason"}
+    for row in (row for row in rows if row["error"]):
+        line = line_of(row, results)
+        mean, half = line.group.mean("test_accuracy"), line.group.half("test_accuracy")
+        ends = (1 - mean, max(1 - mean - half, 0.0), min(1 - mean + half, 1.0))
+        assert all(same(row[name], end) for name, end in zip(("error", "error_low", "error_high"), ends, strict=True))
+        for column in row.keys() - errors:
+            assert same(row[column], (POINT | {"ok": lambda one: float(len(one.group.ok))})[column](line)), column
+
+
 def numbers_are(text: str, values: list[float]) -> bool:
     """Whether the first numbers of a text are these."""
     shown = [read(token) for token in re.findall(NUMBER, text)]
@@ -227,8 +270,8 @@ def test_points_of_difference_against_ratio(traced, results):
     for (_, protocol, bracket, _), group in sorted(results.picks.items(), key=lambda item: item[0][2]):
         if protocol == "sound" and (group.key, "dense") in results.compared:
             first.setdefault(group.key, bracket)  # one group may be the pick of several brackets
-    assert {tuple(row[k] for k in KEY): int(row["bracket"]) for row in rows} == first and len(rows) == len(first)
-    known = COMMON | {"bracket": lambda line: int(line.row["bracket"])}
+    assert {tuple(row[k] for k in KEY): float(row["bracket"]) for row in rows} == first and len(rows) == len(first)
+    known = COMMON | {"bracket": lambda line: float(line.row["bracket"])}
     known |= {f"dense_{part}": paired("dense", part) for part in ("n", "difference", "half_width")}
     assert set(rows[0]) <= set(known), "a column that nobody recomputes"
     for row in rows:
@@ -242,9 +285,7 @@ def test_ranks(traced, results):
     score = {}
     for task in tasks:
         for method in {g.key[2] for g in results.able(task, "sound")} - {"dense"}:
-            value = summary(results, task, "sound", method).get("accuracy_10", (NAN,))[0]
-            if math.isfinite(value):
-                score[method, task] = value
+            score[method, task] = summary(results, task, "sound", method)["accuracy_registered"][0]
     complete = sorted(m for m in {m for m, _ in score} if all((m, task) in score for task in tasks))
     ranks = {task: dict(zip(complete, stats.rankdata([-score[m, task] for m in complete]), strict=True))
              for task in tasks}  # fmt: skip
@@ -254,7 +295,7 @@ def test_ranks(traced, results):
     for row in rows:
         method, task = row["method"], row["task"]
         expected = {"method": method, "task": task, "tasks": len(tasks), "left_out": left, "friedman_p": p,
-                    "rank": ranks[task][method], "accuracy_10": score[method, task],
+                    "rank": ranks[task][method], "accuracy_registered": score[method, task],
                     "average_rank": mean(ranks[t][method] for t in tasks)}  # fmt: skip
         assert set(row) == set(expected) and all(same(row[k], v) for k, v in expected.items()), (row, expected)
 

@@ -10,10 +10,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from synthetic_records import make, record, write
+from recomputed_means import Between
+from synthetic_records import answered, make, record, write
 
 from squeezebench.schema.printed import PublishedTable
-from squeezebench.schema.record import Record
+from squeezebench.schema.record import Record, read_record
 
 VIB, DENSE, SMALL = {"method": "vib_lstm"}, {"method": "dense"}, {"method": "small_dense"}
 PAPER = [
@@ -38,6 +39,8 @@ KNOBS = {  # settings that the claims ask for
                  "finalise": "standard"},
     "dense": {"front": "last"}, "small_dense": {"front": "last"},
 }  # fmt: skip
+SEEDS = 5
+ANSWERED = (("dense", 0), ("vib_lstm", 1), ("small_dense", 0), ("small_dense", 1))  # method, place on its grid
 EMPTY = {"accuracy": {}, "counts": None, "confusion": None, "cost": None, "baseline": None}
 
 
@@ -50,8 +53,8 @@ def rewrite(path: Path, change: Callable[[dict], None]) -> None:
 
 
 def results(folder: Path) -> Path:
-    """Records: failed, skipped, missing, stale, of too few seeds, as released; published tables and claims."""
-    make(folder, steps=3)
+    """Records: failed, skipped, missing, stale, left out, as released; published tables and claims."""
+    make(folder, steps=3, seeds=SEEDS)
     for path in folder.glob("runs/*/*/*/seed-*"):
         rewrite(path, lambda one: one["settings"].update(KNOBS.get(one["method"], {})))
     runs = sorted(folder.glob("runs/*/*/*/seed-*"))
@@ -64,14 +67,20 @@ def results(folder: Path) -> Path:
     shutil.rmtree(place("digits", "magnitude", 2, 0))
     old = {"engine_digest": "0" * 64}
     rewrite(place("japanese_vowels", "iss", 1, 0), lambda one: one["provenance"].update(old))
-    for seed in range(3):  # on one task small_dense is beaten for certain
-        small = json.loads((place("japanese_vowels", "small_dense", 2, seed) / "record.json").read_text())
-        better = {"test": small["accuracy"]["test"] + 0.08 + 0.001 * seed}
-        rewrite(place("japanese_vowels", "vib_lstm", 2, seed), lambda one, new=better: one["accuracy"].update(new))
+    for seed in range(SEEDS):
+        for method, step in ANSWERED:  # these records hold their predictions, the others are of an earlier version
+            path = place("digits", method, step, seed)
+            write(folder, answered(read_record(path / "record.json")), path.relative_to(folder).as_posix())
         accuracy = {"validation": 0.9, "test": 0.93 + 0.002 * seed, "test_final_epoch": 0.92 - 0.001 * seed}
         write(folder, record("digits", "vib_lstm", 1, seed, protocol="as_released", accuracy=accuracy),
               f"runs/digits/released/seed-{seed}")  # fmt: skip
+    # The best of all on its task, which the plan does not have.
+    gone = record("digits", "vib_lstm", 2, 7, 3, accuracy={"validation": 1.0, "test": 1.0})
+    write(folder, gone, "runs/digits/vib_lstm/gone/seed-7")
     plan = json.loads((folder / "plan.json").read_text())
+    del plan["protocol"]  # one plan stands for two protocols
+    plan["runs"] += [{"task": "digits", "method": "vib_lstm", "settings": {}, "seed": seed,
+                      "path": f"runs/digits/released/seed-{seed}"} for seed in range(SEEDS)]  # fmt: skip
     plan["config"]["tables"] = [PublishedTable.model_validate(table).model_dump(mode="json") for table in PAPER]
     (folder / "plan.json").write_text(json.dumps(plan))
     return folder
@@ -83,6 +92,8 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def same(text: str, value) -> bool:
     """A cell of a CSV file against what it should be; NaN and None: empty."""
+    if isinstance(value, Between):
+        return text == "" if math.isnan(value.low) else value.holds(float(text))
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return text == ""
     if isinstance(value, float | int) and not isinstance(value, bool):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from squeezebench.base.digests import digest_of
+from squeezebench.report.inputs import Inputs, inputs_of, reasons, shared_inputs
 from squeezebench.report.names import read_plan
 from squeezebench.report.sizes import sized
+from squeezebench.schema.inference import Inference, read_inference
 from squeezebench.schema.metrics import BATCHES, COLUMNS, ENVIRONMENT
-from squeezebench.schema.record import RECORD_NAME, Record, RecordError, read_record
+from squeezebench.schema.predictions import unpacked
+from squeezebench.schema.record import Record, RecordError, read_record, record_files
+from squeezebench.schema.task import task_of_fold
 
 GROUP = ["task", "protocol", "method", "settings"]  # a run group is these, over seeds
+DEFAULT_RATIO = 10.0  # of the comparison that is registered in advance, if the experiment does not say
 PROBLEM_COLUMNS = ["kind", "task", "method", "settings", "seed", "reason", "path", "folder"]
 
 
@@ -25,15 +32,17 @@ PROBLEM_COLUMNS = ["kind", "task", "method", "settings", "seed", "reason", "path
 class Gathered:
     """All that the report knows.
 
-    `runs` has one row for each valid record (see `_row`). `problems` has one row for each run without a
-    usable result: kind is failed, skipped, missing (planned, no record), damaged (a record that cannot be
-    trusted) or duplicate (the same run found twice; counted once). Failed and skipped runs are in both.
+    `runs` has one row for each valid record that counts (see `_row`), `left_out` one for each that does not, with the
+    reason in a column of that name (see inputs.py): it is listed, and decides nothing. `problems` has one row for each
+    run without a usable result: kind is failed, skipped, missing (planned, no record), damaged (a record that cannot
+    be trusted), left out or duplicate (the same run found twice; counted once). Failed and skipped runs are in both.
     """
 
     folder: Path
     runs: pd.DataFrame
     problems: pd.DataFrame
     plan: dict[str, Any] = field(default_factory=dict)
+    left_out: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def tasks(self) -> list[str]:
@@ -51,44 +60,103 @@ class Gathered:
 
     def runs_of(self, group: Mapping[str, Any]) -> pd.DataFrame:
         """The finished runs of a run group."""
-        return self.runs.iloc[self.finished.get(tuple(group[key] for key in GROUP), [])]
+        return self.runs.iloc[self.places_of(group)]
+
+    def places_of(self, group: Mapping[str, Any]) -> np.ndarray:
+        """Where in `runs` the finished runs of a run group are."""
+        return self.finished.get(tuple(group[key] for key in GROUP), np.empty(0, int))
+
+    @cached_property
+    def _correct(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Path of each run whose record holds its predictions -> the true class of each test sequence, and whether it
+        is classified correctly."""
+        every = zip(self.runs["path"], self.runs["predictions"], self.runs["confusion"], strict=True)
+        found = {}
+        for path, text, confusion in every:
+            with suppress(ValueError):  # damaged: `report --verify` says so
+                if text:
+                    labels, predicted = unpacked(text, confusion or [])
+                    found[path] = labels, labels == predicted
+        return found
+
+    def correct(self, paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
+        """The true class of each test sequence (sequences,), and whether each run classifies it correctly (runs,
+        sequences); None if one of the records does not hold its predictions, or they are not of one test part."""
+        if not len(paths) or not all(path in self._correct for path in paths):
+            return None
+        labels, tables = zip(*(self._correct[path] for path in paths), strict=True)
+        return (labels[0], np.stack(tables)) if all(np.array_equal(labels[0], other) for other in labels) else None
+
+    def compare_at(self, task: str) -> float:
+        """The ratio at which the methods are compared on a task, fixed before anything ran: `compare_at` of the
+        experiment."""
+        given = (self.plan.get("config") or {}).get("compare_at")
+        given = given.get(task, given.get(task_of_fold(task))) if isinstance(given, Mapping) else given
+        return DEFAULT_RATIO if given is None else float(given)
 
 
 def gather(folder: Path, plan: Path | None = None) -> Gathered:
-    """Read every record below `folder/runs`; hold it against the plan where there is one."""
+    """Read every record of `folder`; hold it against the plan if there is one."""
     if plan is None and (folder / "plan.json").is_file():
         plan = folder / "plan.json"
     planned = read_plan(plan) if plan else {}
     by_path = {Path(run["path"]).as_posix(): run for run in planned.get("runs", [])}
-
-    rows, problems = [], []
-    for path in sorted((folder / "runs").rglob(RECORD_NAME)):
-        place = path.parent.relative_to(folder).as_posix()
-        promised = by_path.get(place)
-        try:
-            record = read_record(path)
-            _is_the_promised_run(record, promised)
-        except RecordError as error:
-            reason = str(error).removeprefix(f"{path}: ")
-            problems.append(_problem("damaged", promised or _guess(place), reason, place))
-        else:
-            if by_path and promised is None and record.status != "ok":
-                continue  # a failure that the plan no longer asks for, of a method that has been corrected since
-            rows.append(_row(record, place, promised is not None, planned))
-    present = {row["path"] for row in rows} | {problem["path"] for problem in problems}
+    records, problems = _read(folder, by_path)
+    inputs = {place: inputs_of(record) for place, record in records.items()}
+    why = reasons(records, inputs, planned, folder)
+    # A frame without rows still has its columns, so that nothing downstream asks whether anything ran.
+    kinds = {name: type(value) for name, value in _row(_EMPTY, "", "", {}, {}).items()}
+    cells = [_row(record, place, why[place], inputs[place], planned) for place, record in records.items()]
+    rows = pd.DataFrame(cells, columns=list(kinds))
+    rows = rows.astype({name: kind for name, kind in kinds.items() if kind in (float, int, bool)})
+    rows, duplicates = _without_duplicates(rows)
+    counts = rows["left_out"] == ""
+    runs, left_out = sized(rows[counts].reset_index(drop=True)), rows[~counts].reset_index(drop=True)
+    present = {*runs["path"], *(problem["path"] for problem in problems)}
     for place, run in by_path.items():
         if place not in present:
-            problems.append(_problem("missing", run, "planned, but there is no record: not run yet, or stopped", place))
-
-    # A frame without rows still has its columns, so that nothing downstream asks whether anything ran.
-    kinds = {name: type(value) for name, value in _row(_EMPTY, "", False, {}).items()}
-    runs = pd.DataFrame(rows, columns=list(kinds))
-    runs = runs.astype({name: kind for name, kind in kinds.items() if kind in (float, int, bool)})
-    runs, duplicates = _without_duplicates(sized(runs))
+            problems.append(_problem("missing", run, _missing(why.get(place, "")), place))
     problems += duplicates
     for run in runs[runs["status"] != "ok"].itertuples():
         problems.append(_problem(run.status, run._asdict(), run.reason, run.path))
-    return Gathered(folder, runs, pd.DataFrame(problems, columns=PROBLEM_COLUMNS), planned)
+    for run in left_out.itertuples():
+        problems.append(_problem("left out", run._asdict(), run.left_out, run.path))
+    return Gathered(folder, runs, pd.DataFrame(problems, columns=PROBLEM_COLUMNS), planned, left_out)
+
+
+def _read(folder: Path, promised: dict[str, dict]) -> tuple[dict[str, Record], list[dict]]:
+    """Every valid record by its place, and a problem for each that cannot be trusted."""
+    records, problems = {}, []
+    for path in record_files(folder):
+        place = path.parent.relative_to(folder).as_posix()
+        try:
+            record = read_record(path)
+            _is_the_promised_run(record, promised.get(place))
+        except RecordError as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            problems.append(_problem("damaged", promised.get(place) or _guess(place), reason, place))
+        else:
+            records[place] = record
+    return records, problems
+
+
+def _missing(other: str) -> str:
+    if other:
+        return f"planned; the record in its place is of other inputs: {other}"
+    return "planned, but there is no record: not run yet, or stopped"
+
+
+def measured_inference(gathered: Gathered) -> Inference | None:
+    """What `squeezebench inference` measured of runs that count, and of sizes that are no run's; None if nothing.
+
+    Raises InputError for a file that cannot be trusted.
+    """
+    measured = read_inference(gathered.folder)
+    if measured is None:
+        return None
+    counting = dict(zip(gathered.runs["path"], gathered.runs["inputs_digest"], strict=True))
+    models = [m for m in measured.models if m.seed is None or counting.get(m.source) == m.inputs_digest]
+    return measured.model_copy(update={"models": models})
 
 
 def _is_the_promised_run(record: Record, promised: dict | None) -> None:
@@ -118,26 +186,24 @@ def _problem(kind: str, run: dict, reason: str | None, place: str) -> dict[str, 
     }
 
 
-def _without_duplicates(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[dict]]:
-    """The same run twice would count as two seeds: keep the planned one, else the first by path."""
-    runs = runs.sort_values(["planned", "path"], ascending=[False, True], kind="stable")
-    again = runs.duplicated([*GROUP, "seed"], keep="first")
+def _without_duplicates(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[dict]]:
+    """The same run twice would count as two seeds: keep the one that counts, else the first by path."""
+    rows = rows.sort_values("path", kind="stable").sort_values("left_out", key=lambda why: why != "", kind="stable")
+    again = rows.duplicated([*GROUP, "seed", "inputs"], keep="first")
     extra = [
         _problem("duplicate", run._asdict(), "the same run is recorded in another folder; counted once", run.path)
-        for run in runs[again].itertuples()
+        for run in rows[again].itertuples()
     ]
-    return runs[~again].sort_values("path").reset_index(drop=True), extra
+    return rows[~again].sort_values("path").reset_index(drop=True), extra
 
 
 def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _row(record: Record, place: str, planned: bool, plan: dict[str, Any]) -> dict[str, Any]:
+def _row(record: Record, place: str, left_out: str, inputs: Inputs, plan: dict[str, Any]) -> dict[str, Any]:
     """One record as one flat row. Missing numbers stay missing (NaN), they are never 0."""
     origin, baseline = record.provenance, record.baseline
-    another_engine = bool(plan.get("engine_digest")) and origin.engine_digest != plan["engine_digest"]
-    same_rule = origin.digest_rule == plan.get("digest_rule", 1)
     return {
         "path": place,
         "folder": place.rpartition("/")[0],
@@ -147,17 +213,21 @@ def _row(record: Record, place: str, planned: bool, plan: dict[str, Any]) -> dic
         "varied": canonical(record.varied),
         "seed": record.seed,
         "control": record.control,
-        "planned": planned,
-        "stale": another_engine and same_rule,
-        "other_rule": another_engine and not same_rule,
+        "left_out": left_out,
+        "inputs": digest_of(inputs),
+        "shared_inputs": shared_inputs(inputs),
+        "stale": bool(plan.get("engine_digest")) and origin.engine_digest != plan["engine_digest"],
         **{metric.column: metric.cell(record) for metric in COLUMNS},
         "baseline": baseline.name if baseline else "",
         **{f"fastest_dense_runtime_{batch}": _fastest_dense(record, batch) for batch in BATCHES},
         "stages": ", ".join(_stages(record)),
         "test_size": number(record.test_size),
         "confusion": record.confusion,
+        "predictions": record.predictions or "",
         "class_names": record.class_names,
         "notes": record.notes,
+        "contract": "; ".join(record.contract),
+        "groups_across": record.groups_across.words if record.groups_across else "",
         "task_spec": record.task_spec or {},
         "model_digest": record.model_digest or "",
         **{key: getattr(origin, key) for key in (*ENVIRONMENT, *_ORIGIN)},

@@ -17,7 +17,7 @@ AUDIT_PAGE = "audit.html"  # the papers' printed figures, recomputed: beside eve
 CLAIMED = "vib_lstm"  # the method that report/claims is about
 DRAWN = ("sweep", "classes", "ratios", "size")  # layouts of published tables that become figures
 # Why a run has no result to rely on.
-PROBLEMS = ["failed", "damaged", "missing", "stale", "older rule", "skipped", "duplicate"]
+PROBLEMS = ["failed", "damaged", "missing", "stale", "left out", "skipped", "duplicate", "contract"]
 
 _SAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -119,5 +119,9 @@ def read_plan(plan: Path | Mapping) -> dict:
         raise InputError(f"{where}: plugins is no list of paths")
     if not isinstance(plan.get("config") or {}, Mapping):
         raise InputError(f"{where}: config is no mapping")
+    ratios = (plan.get("config") or {}).get("compare_at")
+    ratios = list(ratios.values()) if isinstance(ratios, Mapping) else [ratios]
+    if not all(ratio is None or (isinstance(ratio, int | float) and 1 < ratio < 1e12) for ratio in ratios):
+        raise InputError(f"{where}: config.compare_at is no ratio above 1, or one for each task")
     tuned_tasks(plan), published(plan)
     return dict(plan)

@@ -29,11 +29,11 @@ def protocols(gathered: Gathered) -> list[str]:
 def overview(gathered: Gathered) -> dict[str, Any]:
     """The first screen: counts of runs by what became of them, and what ran, where and when."""
     runs = gathered.runs
-    ok = (runs["status"] == "ok") & (runs["planned"] | (not gathered.plan))
+    ok = runs["status"] == "ok"
     kinds = gathered.problems["kind"].value_counts()
     number = {"ok": int(ok.sum()), **{kind: int(kinds.get(kind, 0)) for kind in PROBLEMS}}
-    number |= {"stale": int(runs["stale"].sum()), "older rule": int(runs["other_rule"].sum())}
-    unplanned = int((~runs["planned"]).sum()) if gathered.plan else 0
+    number["contract"] = int((runs["contract"] != "").sum())
+    number["stale"] = int(runs["stale"].sum())
     methods = {run["method"] for run in gathered.plan.get("runs", [])} | set(runs["method"])
     seeds = {run["seed"] for run in gathered.plan.get("runs", [])} | set(runs["seed"])
     finished = runs.loc[runs["finished"] != "", "finished"]
@@ -43,8 +43,7 @@ def overview(gathered: Gathered) -> dict[str, Any]:
     return {
         "number": number,
         "planned": len(gathered.plan["runs"]) if gathered.plan else None,
-        "records": len(runs),
-        "unplanned": unplanned,
+        "records": len(runs) + len(gathered.left_out),
         "tasks": gathered.tasks,
         "methods": sorted(methods),
         "seeds": _seed_words(sorted(seeds)),
@@ -70,6 +69,12 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def task_warnings(task: str, gathered: Gathered) -> list[str]:
+    """What the accuracies on one task do not show: groups on both sides of its split."""
+    runs = gathered.runs[(gathered.runs["task"] == task) & (gathered.runs["status"] == "ok")]
+    return [formats.clean(words) for words in sorted(set(runs["groups_across"])) if words]
+
+
 def task_facts(task: str, gathered: Gathered) -> str:
     """Size of the test set and what it means for one accuracy."""
     runs = gathered.runs[(gathered.runs["task"] == task) & (gathered.runs["status"] == "ok")]
@@ -79,4 +84,7 @@ def task_facts(task: str, gathered: Gathered) -> str:
     accuracy = runs["test"].median()
     error = (accuracy * (1 - accuracy) / sizes[0]) ** 0.5
     near = f" (one standard error of an accuracy near {formats.percent(accuracy)}: {100 * error:.1f} points)"
+    covers = {1.0: "the seeds and the test part", 0.0: "the seeds alone: these records hold no predictions"}
+    share = float((runs["predictions"] != "").mean())
+    near += f"; intervals cover {covers.get(share, 'the test part too, if their records hold predictions')}"
     return f"{sizes[0]:,.0f} test {rule_of(runs).example}s" + ("" if pd.isna(accuracy) else near)

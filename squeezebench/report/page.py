@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from markupsafe import Markup
-
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
 from squeezebench.base.reading import inside
@@ -17,12 +15,14 @@ from squeezebench.report import formats, html
 from squeezebench.report.audit.page import write_beside
 from squeezebench.report.built import BuiltTable, build_tables, draw_figures
 from squeezebench.report.drawing.plot import Plot
-from squeezebench.report.drawing.size import glance, key
 from squeezebench.report.drawing.svg import style
 from squeezebench.report.gather import gather
+from squeezebench.report.headline import headline, on_training_part, validation_above_test
+from squeezebench.report.missing import missing
 from squeezebench.report.names import AUDIT_PAGE, PAGE
-from squeezebench.report.overview import overview, protocols, task_facts, title
+from squeezebench.report.overview import overview, protocols, task_facts, task_warnings, title
 from squeezebench.report.paper.part import PaperPart, paper_parts
+from squeezebench.report.ranking import Absent, ranking
 from squeezebench.report.results import Results
 from squeezebench.report.statistics.verdicts import Headline, headlines
 from squeezebench.report.tabular.table import Table
@@ -38,8 +38,10 @@ class TaskPart:
     name: str
     anchor: str
     facts: str
+    warnings: list[str]
+    headline: str
+    absent: list[Absent]  # from the comparison at the registered ratio
     headlines: list[Headline]
-    glance: Markup  # the small picture of the first screen
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Section:
 
     @property
     def empty(self) -> bool:
-        return not (self.tables or self.figures or self.of_task)
+        tables = [table for table in self.tables if self.words.get("nothing") or not table.frame.empty]
+        return not (tables or self.figures or self.of_task)
 
 
 def build(folder: Path, *, plan: Path | None = None, plugins: Iterable[str | Path] = ()) -> Path:
@@ -71,7 +74,6 @@ def build(folder: Path, *, plan: Path | None = None, plugins: Iterable[str | Pat
         tables = build_tables(results, plugins)
         drawn = draw_figures(results, plugins)
         papers = paper_parts(results.groups, results.gathered)
-        tasks, legend = _tasks(results), key(results.groups, results.looks)
     sections = _sections(tables, drawn, words["sections"])
     plots = [plot for _, _, plot in drawn] + [part.figure for part in papers if part.figure]
     _write(folder, tables, plots, papers)
@@ -82,8 +84,8 @@ def build(folder: Path, *, plan: Path | None = None, plugins: Iterable[str | Pat
         plan=results.gathered.plan,
         config=json.dumps(results.gathered.plan.get("config") or {}, indent=2, ensure_ascii=False),
         protocols=protocols(results.gathered),
-        tasks=tasks,
-        key=legend,
+        tasks=_tasks(results),
+        missing=missing(results),
         papers=papers,
         audit={"page": AUDIT_PAGE, "summary": write_beside(folder, AUDIT_PAGE)} if papers else None,
         sections=sections,
@@ -103,8 +105,13 @@ def _tasks(results: Results) -> list[TaskPart]:
             name=formats.clean(task),
             anchor=f"task-{number}",
             facts=task_facts(task, gathered),
-            headlines=headlines(task, groups, results.chosen),
-            glance=glance(task, groups, results.looks),
+            warnings=[*filter(None, [validation_above_test(task, results)]), *task_warnings(task, gathered)],
+            headline=headline(task, results),
+            absent=ranking(results, task).absent,
+            headlines=[
+                *headlines(task, groups, results.chosen),
+                *(Headline("training", text) for text in [on_training_part(task, results)] if text),
+            ],
         )
         for number, task in enumerate(results.tasks, 1)
     ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from squeezebench.report.gather import GROUP, gather
-from squeezebench.report.statistics.compare import selected
 from squeezebench.report.statistics.groups import run_groups
+from squeezebench.report.statistics.picks import selected
 
 
 def picked_runs(folder: Path) -> list[Path]:

@@ -11,9 +11,11 @@ from squeezebench.report.claims.judge import judge_claims
 from squeezebench.report.drawing.palette import Look, looks
 from squeezebench.report.gather import Gathered
 from squeezebench.report.names import CLAIMED, has_claims
+from squeezebench.report.runtimes import with_same_runtime
 from squeezebench.report.sizes import Rule, rule_of
-from squeezebench.report.statistics.compare import compared, selected
+from squeezebench.report.statistics.compare import compared
 from squeezebench.report.statistics.groups import run_groups
+from squeezebench.report.statistics.picks import selected
 from squeezebench.report.statistics.summary import summaries
 from squeezebench.report.tuned import Tuned, gather_tuning
 
@@ -38,7 +40,7 @@ class Results:
     @cached_property
     def groups(self) -> pd.DataFrame:
         """One row per run group (task, protocol, method, settings), with its paired differences to its partners."""
-        return compared(run_groups(self.gathered), self.gathered)
+        return with_same_runtime(compared(run_groups(self.gathered), self.gathered))
 
     @cached_property
     def chosen(self) -> pd.DataFrame:

@@ -4,7 +4,7 @@ For a run group (task, protocol, method, settings) in both folders the seeds in 
 difference of test accuracy, its 95 % t interval and t test, corrected over the groups (Holm 1979). Sizes are whole
 numbers and compared as such; only where they vary from seed to seed (the data decide what is kept) does a difference
 have to stand out of that variation, by the same test on their logarithms. Times: ratio of geometric means over the
-seeds with a bootstrap interval; they depend on what else ran, so they are shown and decide nothing.
+seeds with the t interval of its logarithm; they depend on what else ran, so they are shown and decide nothing.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import pandas as pd
 from squeezebench.base.errors import InputError
 from squeezebench.report import formats
 from squeezebench.report.gather import GROUP, Gathered, gather
+from squeezebench.report.inputs import input_text
 from squeezebench.report.statistics.compare import holm
-from squeezebench.report.statistics.groups import ENOUGH_SEEDS, LEVEL
 from squeezebench.report.statistics.paired import difference_test, mean_ratio
+from squeezebench.report.statistics.spread import LEVEL, VERDICT_SEEDS
 from squeezebench.schema.differences import FolderDifferences, GroupDifference, Interval
 from squeezebench.schema.metrics import ENVIRONMENT, METRICS
 
@@ -49,6 +50,7 @@ def compare_folders(first: Path, second: Path) -> FolderDifferences:
         folders=(str(first), str(second)),
         only=(_lonely(a, b), _lonely(b, a)),
         damaged=tuple(int((g.problems["kind"] == "damaged").sum()) for g in both),
+        left_out=tuple(len(g.left_out) for g in both),
         groups=(groups := _judged(drafts)),
         overall=_overall(groups),
         times=_over_all(drafts),
@@ -66,6 +68,9 @@ def _gathered(folder: Path) -> Gathered:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of results")
     gathered = gather(folder)
+    if len(gathered.left_out) and gathered.runs.empty:
+        number = len(gathered.left_out)
+        raise InputError(f"{folder}: none of its {number} records is of its plan; `squeezebench report` says why")
     if gathered.runs.empty:
         damaged = (gathered.problems["kind"] == "damaged").sum()
         raise InputError(f"{folder}: holds no record below runs/" + (f" ({damaged} damaged)" if damaged else ""))
@@ -158,7 +163,7 @@ def _paired(draft: _Draft, difference: Interval | None, p: float | None, size_ve
     elif same:
         verdict = IDENTICAL if not _other_bits(both) else SAME
     else:
-        verdict = NOTHING if both.empty else FEW if len(both) < ENOUGH_SEEDS else SAME
+        verdict = NOTHING if both.empty else FEW if len(both) < VERDICT_SEEDS else SAME
     column = "count_size" if (both["count_size_a"] > 0).all() else "count_model_total"
     return GroupDifference(
         key=dict(zip(GROUP, draft.key, strict=True)),
@@ -267,6 +272,10 @@ def _origins(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, tuple[list[str], lis
         for name in sorted({*a[kind], *b[kind]}):
             what = f"{column.replace('_', ' ')}, {name}"
             values[what] = tuple(_values(f.loc[f[kind] == name, column]) for f in (a, b))
+    for task in sorted({*a["task"], *b["task"]}):
+        inputs = [pd.DataFrame(list(f.loc[f["task"] == task, "shared_inputs"])) for f in (a, b)]
+        for name in sorted({*inputs[0]} & {*inputs[1]}):
+            values[f"{name}, {task}"] = tuple(_values(frame[name].map(input_text)) for frame in inputs)
     versions = [pd.DataFrame(list(f["packages"])) for f in (a, b)]
     for name in sorted({*versions[0], *versions[1]}):
         values[f"package {name}"] = tuple(_values(f[name]) if name in f else ["none"] for f in versions)

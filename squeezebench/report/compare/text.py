@@ -23,6 +23,7 @@ def as_json(found: FolderDifferences) -> dict[str, Any]:
         "unchanged": found.unchanged,
         "verdicts": dict(Counter(group.verdict for group in found.groups)),
         "damaged": content["damaged"],
+        "left_out": content["left_out"],
         **dict(zip(("only_in_a", "only_in_b"), content["only"], strict=True)),
         "overall_difference": content["overall"],
         "groups": [group.pop("key") | group for group in content["groups"]],
@@ -38,6 +39,9 @@ def as_text(found: FolderDifferences) -> str:
         lines += _only(name, runs)
     damaged = [f"{n} in {name}" for name, n in zip("AB", found.damaged, strict=True) if n]
     lines += ["", f"Damaged records, left out: {', '.join(damaged)}"] if damaged else []
+    others = [f"{n} in {name}" for name, n in zip("AB", found.left_out, strict=True) if n]
+    words = "Records of other inputs than the rest of their folder, left out"
+    lines += ["", f"{words}: {', '.join(others)}"] if others else []
     rows = [_row(group) for group in found.groups if group.verdict not in (IDENTICAL, NOTHING)]
     if rows:
         lines += ["", *_table([HEAD, *rows])]

@@ -64,11 +64,10 @@ def marker(axes: Axes, group: Mapping[str, Any], x: str, y: str, colour: str, sh
     return gid
 
 
-def dense_line(axes: Axes, mean: float, label: str = "dense") -> None:
+def dense_line(axes: Axes, mean: float) -> None:
     """The accuracy of the dense model, labelled on the right."""
     axes.axhline(mean, color=INK, lw=0.9, ls=DASHED, zorder=1)
-    if label:
-        beside(axes, mean, f"{label}\n{formats.percent(mean)}", INK)
+    beside(axes, mean, f"dense\n{formats.percent(mean)}", INK)
 
 
 def beside(axes: Axes, y: float, text: str, colour: str) -> None:

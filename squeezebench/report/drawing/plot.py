@@ -44,6 +44,7 @@ class Plot:
     words: str
     rule: Rule
     wide: bool
+    narrow: bool = False  # a phone shows all of it
 
     @classmethod
     def finish(cls, drawing: Drawing, name: str, kind: str, words: Mapping[str, str], wide: bool = False) -> Plot:
@@ -53,9 +54,10 @@ class Plot:
             figure = new_figure(6, 0.8)
             figure.text(0.01, 0.4, drawing.words, color=SOFT)
         svg = render(figure, name, title, drawing.hovers)
-        wide = wide or float(svg.split('data-width="', 1)[1].split('"')[0]) > 700
+        width = float(svg.split('data-width="', 1)[1].split('"')[0])
+        wide = wide or width > 700
         return cls(name, kind, title, words.get("heading", title), words.get("caption", ""), words.get("how", ""), svg,
-                   drawing.points, drawing.words, drawing.rule, wide)  # fmt: skip
+                   drawing.points, drawing.words, drawing.rule, wide, width < 400)  # fmt: skip
 
     def csv(self) -> str:
         points = self.points.rename(columns=self.rule.csv)

@@ -1,56 +1,18 @@
-"""Accuracy against size: what the figure of a task and the small picture of the first screen share."""
+"""Accuracy against size: the parts of the figure of a task."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from squeezebench.report.drawing.axes import dense_line, heading, legend, marker, percents, short, sizes, with_bars
+from squeezebench.report.drawing.axes import legend, marker, short, sizes, with_bars
 from squeezebench.report.drawing.palette import Look
-from squeezebench.report.drawing.svg import new_figure, render
-from squeezebench.report.names import slug
-from squeezebench.report.sizes import DENSE, rule_of
+from squeezebench.report.sizes import DENSE
 from squeezebench.report.statistics.groups import leading_protocol, pareto_front
-from squeezebench.report.words import captions
 
 ORDER = ["control", "method", "size_mean"]
-
-
-def glance(task: str, groups: pd.DataFrame, looks: dict[str, Look]) -> Markup:
-    """A small picture for the first screen: an SVG without bars, names and files of its own. Call inside `style()`."""
-    here = groups[(groups["task"] == task) & groups["test_accuracy_mean"].notna()]
-    sized = leading_protocol(here[here["size_mean"] > 0]).sort_values(ORDER)
-    if sized.empty:
-        return Markup()
-    figure = new_figure(3.6, 2.2)
-    axes = figure.add_subplot()
-    limits(axes, sized, sized)
-    dense = sized[sized["method"].isin(DENSE)].sort_values("validation_accuracy_mean", ascending=False)
-    for mean in dense["test_accuracy_mean"].head(1):
-        dense_line(axes, mean, label="")
-    fronts(axes, sized, looks)
-    hovers = markers(axes, sized, looks)
-    heading(axes, f"Test accuracy, % · {rule_of(sized).noun}")
-    axes.yaxis.set_major_locator(MaxNLocator(4))
-    percents(axes.yaxis)
-    title = captions()["figures"]["accuracy_vs_size"]["title"].format(task=task)
-    return Markup(render(figure, f"glance_{slug(task)}", title, hovers))
-
-
-def key(groups: pd.DataFrame, looks: dict[str, Look]) -> Markup:
-    """What the lines and markers of the small pictures stand for. Call inside `style()`."""
-    sized = leading_protocol(groups[groups["size_mean"] > 0])
-    if sized.empty:
-        return Markup()
-    number = sized["method"].nunique()
-    columns = min(6, number)
-    figure = new_figure(9, 0.05 + 0.19 * -(-number // columns))
-    methods(figure, sized, looks, loc="outside upper left", ncols=columns, borderaxespad=0)
-    return Markup(render(figure, "glance-key", captions()["glance"], {}))  # glance_ begins the names of tasks' pictures
 
 
 def methods(figure: Figure, sized: pd.DataFrame, looks: dict[str, Look], **more) -> None:

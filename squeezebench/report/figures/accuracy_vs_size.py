@@ -13,7 +13,7 @@ from squeezebench.report.drawing.svg import GRID, INK, SOFT, new_figure
 from squeezebench.report.results import Results
 from squeezebench.report.sizes import DENSE, rule_of
 
-SECTION, EACH = "brief", "task"
+SECTION, EACH = "front", "task"
 POINTS = ["task", "protocol", "method", "method_title", "settings", "varied", "control", "ok", "stale",
           "front", "size_mean", "size_half_width", "ratio_size", "baseline",
           "test_accuracy_mean", "test_accuracy_half_width"]  # fmt: skip
@@ -28,7 +28,7 @@ def draw(results: Results, task: str) -> Drawing:
         return Drawing.nothing("No run of this task has finished.", POINTS, rule)
     sized = here[here["size_mean"] > 0].sort_values(size.ORDER)
     flat = here[here["size_mean"] == 0].sort_values("validation_accuracy_mean", ascending=False)
-    figure = new_figure(6, 4.3)
+    figure = new_figure(5.2, 4.1)
     axes = figure.add_subplot()
     size.limits(axes, sized, here)
     _reference_lines(axes, sized, flat, results)

@@ -15,7 +15,8 @@ from squeezebench.report.drawing.svg import INK, SOFT, new_figure
 from squeezebench.report.gather import GROUP
 from squeezebench.report.results import Results
 from squeezebench.report.sizes import SMALLER, rule_of
-from squeezebench.report.statistics.groups import ENOUGH_SEEDS, leading_protocol
+from squeezebench.report.statistics.groups import leading_protocol
+from squeezebench.report.statistics.spread import ENOUGH_SEEDS
 
 SECTION, WIDE = "across", True
 POINTS = ["task", "protocol", "bracket", "method", "method_title", "settings", "control",

@@ -13,39 +13,41 @@ from squeezebench.report.drawing.axes import heading
 from squeezebench.report.drawing.plot import Drawing
 from squeezebench.report.drawing.svg import INK, new_figure
 from squeezebench.report.results import Results
-from squeezebench.report.statistics.groups import LEVEL, leading_protocol
-from squeezebench.report.statistics.summary import RATIOS
+from squeezebench.report.statistics.groups import leading_protocol
+from squeezebench.report.statistics.spread import LEVEL
+from squeezebench.report.statistics.summary import REGISTERED
 from squeezebench.report.words import captions
 
 SECTION, ORDER, WIDE = "across", 1, True
 ENOUGH_TASKS = 3  # Friedman's test has no meaning with fewer
 ENOUGH_METHODS = 3
-SCORE = f"accuracy_{RATIOS[0]}"
+SCORE = REGISTERED
 POINTS = ["method", "average_rank", "tasks", "left_out", "friedman_p", "task", "rank", SCORE]
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """`scores` (task, method): test accuracy of the setting picked at 10x. `words` says why there are no ranks."""
+    """`scores` (task, method): test accuracy of the setting picked at the registered ratio, minus infinity if none
+    reaches it. `words` says why there are no ranks."""
 
     scores: pd.DataFrame
-    left_out: list[str]  # methods without a score on every task
+    left_out: list[str]  # methods that did not run on every task, or on too few seeds
     words: str = ""
     p: float = np.nan  # Friedman's test that all methods are alike
 
     @property
     def ranks(self) -> pd.DataFrame:
-        """(task, method), 1 is best, equal scores share the mean of their ranks."""
+        """(task, method), 1 is best, equal scores share the mean of their ranks: so do those that reach no ratio."""
         return self.scores.rank(axis=1, ascending=False)
 
 
 def rank(summary: pd.DataFrame) -> Ranks:
-    """Ranks of all methods that have a score on every task where any method has one."""
+    """Ranks of all methods that ran on every task on which any method reaches the ratio. A method that does not reach
+    it is worse than all that do."""
     words = captions()["ranks"]
     shown = leading_protocol(summary)
     scores = shown.pivot(index="task", columns="method", values=SCORE).astype(float)
-    scores = scores.where(np.isfinite(scores))
-    scores = scores.dropna(how="all")
+    scores = scores[np.isfinite(scores).any(axis=1)]
     complete = scores.columns[scores.notna().all()] if len(scores) else scores.columns[:0]
     left_out = [name for name in scores.columns if name not in complete]
     scores = scores[complete]
@@ -55,7 +57,7 @@ def rank(summary: pd.DataFrame) -> Ranks:
         number = formats.plural(len(complete), "method")
         return Ranks(scores, left_out, words["not_enough_methods"].format(n=number, tasks=len(scores)))
     same = (scores.nunique(axis=1) == 1).all()  # the test would divide by 0
-    p = 1.0 if same else float(stats.friedmanchisquare(*scores.to_numpy().T).pvalue)
+    p = 1.0 if same else float(stats.friedmanchisquare(*scores.rank(axis=1).to_numpy().T).pvalue)
     return Ranks(scores, left_out, p=p)
 
 
@@ -69,7 +71,7 @@ def differ(ranks: Ranks) -> pd.DataFrame:
     names = list(ranks.scores)
     if ranks.p >= 1 - LEVEL:
         return pd.DataFrame(1.0, index=names, columns=names)
-    values = scikit_posthocs.posthoc_nemenyi_friedman(ranks.scores.to_numpy())
+    values = scikit_posthocs.posthoc_nemenyi_friedman(-ranks.ranks.to_numpy())
     return pd.DataFrame(values.to_numpy(), index=names, columns=names)
 
 

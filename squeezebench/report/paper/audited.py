@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from squeezebench.report.audit import audit, lstm, totals
-from squeezebench.schema.printed import Block
+from squeezebench.report.audit import Check, audit
+from squeezebench.schema.reference import Block
 
-GROUPS = {"lstm": lstm.GROUP, "total": totals.GROUP}
+GROUPS = {"lstm": "LSTM sizes", "total": "Totals"}  # parts of the audit, in report/audit
 
 
 @dataclass(frozen=True)
@@ -24,24 +23,16 @@ class Audited:
 
 
 @cache
-def _checks() -> tuple:
-    return tuple(audit())
+def _checks() -> dict[tuple, list[Check]]:
+    """The checks of sizes, by part and by the printed figure that each of them checks."""
+    found: dict[tuple, list[Check]] = {}
+    for check in audit():
+        if check.group in GROUPS.values() and check.value is not None:
+            found.setdefault((check.group, check.cells[0]), []).append(check)
+    return found
 
 
 def audited_size(block: Block, row: int, what: Literal["lstm", "total"]) -> Audited | None:
-    """The audit of the LSTM's or the whole model's parameters in line `row` of a block; None where there is none.
-
-    A check belongs to the cell that it names first, if what it recomputes is a count.
-    """
-    column = block.size_cell(block.lines[row], what)[0]
-    found = [
-        check
-        for check in _checks()
-        if check.group == GROUPS[what]
-        and check.cells[:1] == ((block.name, column, row),)
-        and re.fullmatch(r"[\d,]+", check.recomputed)
-    ]
-    if not found:
-        return None
-    first = found[0]
-    return Audited(int(first.recomputed.replace(",", "")), first.verdict, first.remark, len(found))
+    """The audit of the LSTM's or the whole model's parameters in line `row` of a block; None if the audit has none."""
+    checks = _checks().get((GROUPS[what], (block.name, block.size_column(what), row)))
+    return Audited(int(checks[0].value), checks[0].verdict, checks[0].remark, len(checks)) if checks else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -15,17 +15,18 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from squeezebench.report import formats
 from squeezebench.report.drawing.axes import dense_line, heading, legend, marker, percents, sizes, with_bars
 from squeezebench.report.drawing.axes import ratios as ratio_axis
-from squeezebench.report.drawing.palette import COLOURS, MARKERS, Look
+from squeezebench.report.drawing.palette import COLOURS, PLUGIN_MARKERS, Look, look
 from squeezebench.report.drawing.plot import Drawing
 from squeezebench.report.drawing.svg import INK, SOFT, new_figure
 from squeezebench.report.gather import Gathered
 from squeezebench.report.paper.match import matching, pick, rule_of_table, swept
 from squeezebench.report.paper.table import beside
 from squeezebench.report.sizes import DENSE
-from squeezebench.report.statistics.compare import ranked
 from squeezebench.report.statistics.groups import half_width, pareto_front
+from squeezebench.report.statistics.picks import ranked
 from squeezebench.report.statistics.recall import class_recall
-from squeezebench.schema.printed import Block, OurRow, PublishedTable, read_block
+from squeezebench.schema.printed import OurRow, PublishedTable
+from squeezebench.schema.reference import Block, read_block
 
 BARS = {
     "printed": {"facecolor": "white", "edgecolor": "#8a949e", "hatch": "////"},
@@ -47,11 +48,14 @@ class Shown:
 
 
 def _rows(table: PublishedTable, gathered: Gathered) -> list[Shown]:
-    return [
-        Shown(name, row, (table.tasks_of(row, gathered.tasks) or [""])[0],
-              Look(COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)], "-"))
-        for index, (name, row) in enumerate({**table.rows, **table.also}.items())
-    ]  # fmt: skip
+    """The rows with the looks of their methods. Of several rows of one method the later ones have other markers."""
+    shown: list[Shown] = []
+    for name, row in {**table.rows, **table.also}.items():
+        own, taken = look(row.method, control=False), [one.look for one in shown]
+        free = [replace(own, marker=marker, line="-") for marker in (own.marker, *PLUGIN_MARKERS)]
+        task = (table.tasks_of(row, gathered.tasks) or [""])[0]
+        shown.append(Shown(name, row, task, next((one for one in free if one not in taken), free[0])))
+    return shown
 
 
 def _markers(axes: Axes, some: pd.DataFrame, shown: Shown, x: str, y: str, hovers: dict[str, str]) -> None:
@@ -183,7 +187,7 @@ def ratios(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> D
         _bar(axes, place + 0.19, line["ratio_size"], line["row"], ours, hovers)
         if abs(line["recomputed_ratio"] / line["printed_ratio"] - 1) > 0.01:  # false if one of them is missing
             axes.vlines(line["recomputed_ratio"], place - 0.39, place + 0.01, color=COLOURS[1], lw=2.2, zorder=4)
-            words = "printed sizes recomputed, where they differ"
+            words = "printed sizes recomputed, if they differ"
             handles[2:] = [Line2D([], [], color=COLOURS[1], lw=2.2, label=words)]
     axes.set_yticks(range(len(frame)), [formats.clean(name) for name in frame["row"]])
     axes.set_ylim(len(frame) - 0.4, -0.6)

@@ -15,7 +15,7 @@ from squeezebench.report import formats
 from squeezebench.report.gather import Gathered, canonical
 from squeezebench.report.names import published
 from squeezebench.report.sizes import DENSE, Rule, rule_of
-from squeezebench.report.statistics.compare import ranked
+from squeezebench.report.statistics.picks import ranked
 from squeezebench.report.statistics.verdicts import MARGIN
 from squeezebench.schema.printed import OurRow, PublishedTable
 
@@ -26,6 +26,9 @@ class Pick:
 
     group: pd.Series | None
     words: str  # how the group was picked; `not run` and the like without one
+    settings: int = 1  # how many competed
+    within: bool = True  # of `smallest`: whether it is within 1 point of dense on validation
+    last: bool = True  # whether no smaller setting was there
 
 
 def tables_of(plan: dict) -> list[PublishedTable]:
@@ -101,15 +104,16 @@ def pick(row: OurRow, task: str, groups: pd.DataFrame) -> Pick:
     if able.empty:
         return Pick(None, f"not picked: none{of} has a validation accuracy")
     if row.pick == "best":
-        return Pick(able.iloc[0], f"best on validation{of}")
+        return Pick(able.iloc[0], f"best on validation{of}", len(some))
     dense = ranked(groups[(groups["task"] == task) & groups["method"].isin(DENSE)])
     top = (dense if len(dense) else able).iloc[0]["validation_accuracy_mean"]
     near = able[able["validation_accuracy_mean"] >= top - MARGIN]
     of = f" of {dense.iloc[0]['method'] if len(dense) else 'the best'} on validation{of}"
     if near.empty:
-        return Pick(able.iloc[0], f"best on validation; none within 1 point{of}")
-    least = near.sort_values(["size_mean", "validation_accuracy_mean"], ascending=[True, False])
-    return Pick(least.iloc[0], f"smallest within 1 point{of}")
+        return Pick(able.iloc[0], f"best on validation; none within 1 point{of}", len(some), within=False)
+    least = near.sort_values(["size_mean", "validation_accuracy_mean"], ascending=[True, False]).iloc[0]
+    last = bool(least["size_mean"] <= able["size_mean"].min())
+    return Pick(least, f"smallest within 1 point{of}", len(some), last=last)
 
 
 def swept(row: OurRow, task: str, setting: str, groups: pd.DataFrame) -> pd.DataFrame:

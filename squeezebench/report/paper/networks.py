@@ -18,12 +18,13 @@ from squeezebench.report.gather import Gathered
 from squeezebench.report.paper import cells
 from squeezebench.report.paper.match import Pick, matching, pick
 from squeezebench.report.sizes import SHARES, WEIGHTS
-from squeezebench.report.statistics.compare import ranked
-from squeezebench.report.statistics.groups import ENOUGH_SEEDS
+from squeezebench.report.statistics.picks import ranked
+from squeezebench.report.statistics.spread import VERDICT_SEEDS
 from squeezebench.report.tabular.cells import error, latency, share, structure_cell
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, numeric, text_cell
 from squeezebench.report.words import captions
-from squeezebench.schema.printed import OurRow, PublishedTable, plain_number, read_block
+from squeezebench.schema.printed import OurRow, PublishedTable
+from squeezebench.schema.reference import plain_number, read_block
 
 # What a row may print: (column of the block, its unit, column of a run group, of a run, name on the page).
 TARGETS = {
@@ -33,18 +34,18 @@ TARGETS = {
     "macs": ("flop_M", 1e6, "macs_mean", "macs", "FLOP"),
 }
 PRINTED = ["row", "kind", *(f"printed_{what}" for what in TARGETS), "printed_structure", "printed_error_extra"]
-OURS = ["task", "protocol", "method", "settings", "control", "stale", "unplanned", "seeds", "ok",
+OURS = ["task", "protocol", "method", "settings", "control", "stale", "seeds", "ok",
         "validation_accuracy_mean", "test_accuracy_mean", "test_accuracy_half_width", "size_mean", "size_half_width",
         "ratio_size", "baseline", *(f"{name}_{part}" for name in (*SHARES.values(), "macs", "bytes")
         for part in ("mean", "half_width")), "dense_macs_mean", "kept_structure", "of_structure",
-        "latency_ms_batch_1_mean", "dense_latency_ms_batch_1_mean"]  # fmt: skip
+        "latency_ms_batch_1_mean", "same_runtime_dense_latency_ms_batch_1_mean"]  # fmt: skip
 ADDED = ["test_error_mean", "test_error_half_width", "verdict", "seeds_that_meet_all", *(f"meets_{t}" for t in TARGETS),
          "picked", "differs"]  # fmt: skip
 CHIPS = {"reached": "supported", "missed": "contradicted", "undecided": "undecided", "not run": "not-run"}
 
 
 def most(line: Mapping[str, str], what: str) -> float:
-    """The largest value that meets a printed figure, as a fraction or a count; NaN where nothing is printed."""
+    """The largest value that meets a printed figure, as a fraction or a count; NaN if nothing is printed."""
     column, unit, *_ = TARGETS[what]
     text = line.get(column, "").strip()
     if (value := plain_number(text)) is None:
@@ -82,7 +83,7 @@ def networks_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gather
 
 
 def beside(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
-    """The lines of the table. `kind` as in paper.beside; `verdict` and what it rests on only where a row has both."""
+    """The lines of the table. `kind` as in paper.beside; `verdict` and the facts behind it only if a row has both."""
     block = read_block(table.printed)
     lines = []
     for key, line in zip(block.keys, block.lines, strict=True):
@@ -117,7 +118,7 @@ def _ours(table: PublishedTable, row: OurRow, line: Mapping[str, str], groups: p
 
 
 def closest(row: OurRow, line: Mapping[str, str], task: str, groups: pd.DataFrame) -> Pick:
-    """Of a row's settings those that are as small as printed, the best of them on validation; where none is, the
+    """Of a row's settings those that are as small as printed, the best of them on validation; if none is, the
     smallest. A row that says itself how to pick (`at_least`, `pick: smallest`) is picked as in every other table."""
     some = matching(row, task, groups)
     able = ranked(some)
@@ -153,7 +154,7 @@ def _judged(line: Mapping[str, str], group: pd.Series, gathered: Gathered) -> Ro
     over = [TARGETS[what][4] for what in wanted if not meets[f"meets_{what}"]]
     verdict = "missed" if outside else "undecided" if undecided else "reached"
     said = f"on average {', '.join(over)} {'is' if len(over) == 1 else 'are'} above" if over else "on average all met"
-    if group["ok"] < ENOUGH_SEEDS:
+    if group["ok"] < VERDICT_SEEDS:
         verdict, said = "undecided", f"not enough seeds; {said}"
     elif undecided and not outside:
         said += f"; the interval of {', '.join(undecided)} does not settle it"

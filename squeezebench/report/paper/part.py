@@ -18,7 +18,8 @@ from squeezebench.report.paper.table import paper_table
 from squeezebench.report.sizes import rule_of
 from squeezebench.report.tabular.table import Table
 from squeezebench.report.words import captions
-from squeezebench.schema.printed import PublishedTable, read_block
+from squeezebench.schema.printed import PublishedTable
+from squeezebench.schema.reference import read_block
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class PaperPart:
     """One published table or figure: what is printed where, what ours was measured on, and the table or figure."""
 
     title: str
-    printed: str  # source of the printed figures; empty where none are shown
+    printed: str  # source of the printed figures; empty if none are shown
     measured: str
     differs: str
     said: bool  # whether a part above says the same of `differs`

@@ -13,14 +13,14 @@ from squeezebench.report.gather import Gathered
 from squeezebench.report.paper.cells import caption, parameters
 from squeezebench.report.paper.match import both_sides, told_apart
 from squeezebench.report.sizes import rule_of
-from squeezebench.report.statistics.groups import ENOUGH_SEEDS, LEVEL
+from squeezebench.report.statistics.spread import ENOUGH_SEEDS, LEVEL
 from squeezebench.report.tabular.cells import FEW, accuracy, marks
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, numeric, text_cell
 from squeezebench.report.words import captions
 from squeezebench.schema.printed import PublishedTable
 
 SIDE = ["ok", "test_accuracy_mean", "test_accuracy_half_width", "size_mean"]
-SHARED = ["protocol", "method", "settings", "control", "stale", "unplanned"]
+SHARED = ["protocol", "method", "settings", "control", "stale"]
 SIDES = [f"{side}_{name}" for side in ("left", "right") for name in ("task", *SIDE)]
 
 
@@ -57,7 +57,7 @@ def splits_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered
 
 
 def welch(left: np.ndarray, right: np.ndarray) -> tuple[float, float, float]:
-    """Difference of means with Welch's 95 % interval; the interval is missing where a side has one value."""
+    """Difference of means with Welch's 95 % interval; the interval is missing if a side has one value."""
     difference = left.mean() - right.mean()
     if min(len(left), len(right)) < 2 or not (left.std() or right.std()):
         return difference, np.nan, np.nan

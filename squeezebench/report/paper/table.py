@@ -15,17 +15,19 @@ from squeezebench.report.paper.match import pick, rule_of_table
 from squeezebench.report.tabular.cells import accuracy, points
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, numeric
 from squeezebench.report.words import captions
-from squeezebench.schema.printed import Block, OurRow, PublishedTable, backbone_parameters, read_block
+from squeezebench.schema.printed import OurRow, PublishedTable
+from squeezebench.schema.reference import Block, backbone_parameters, read_block
 
 PRINTED = ["row", "kind", "printed_accuracy", "printed_lstm_parameters", "printed_total_parameters", "printed_ratio",
            "recomputed_lstm_parameters", "lstm_verdict", "lstm_remark", "lstm_readings",
            "recomputed_total_parameters", "total_verdict", "total_remark", "total_readings"]  # fmt: skip
-OURS = ["task", "protocol", "method", "settings", "control", "stale", "unplanned", "seeds", "ok",
+OURS = ["task", "protocol", "method", "settings", "control", "stale", "seeds", "ok",
         "validation_accuracy_mean",
         "test_accuracy_mean", "test_accuracy_half_width", "size_mean", "size_half_width",
         "ratio_size", "baseline", "model_parameters_mean", "kept_inputs_mean", "of_inputs",
         "kept_hidden_mean", "of_hidden"]  # fmt: skip
 ADDED = ["picked", "backbone", "backbone_parameters", "total_parameters", "difference", "differs"]
+DOUBTED = ("mismatch", "unexplained")  # verdicts of the audit that the table marks
 TEXTS = ["printed_accuracy_text", "printed_lstm_parameters_text", "printed_total_parameters_text"]
 
 
@@ -124,12 +126,12 @@ def _readings(row: Row, what: str) -> str:
 
 
 def _recomputed(row: Row) -> Cell:
-    marks = ("mismatch",) if row["lstm_verdict"] == "mismatch" else ()
+    marks = (row["lstm_verdict"],) if row["lstm_verdict"] in DOUBTED else ()
     return number_cell(row["recomputed_lstm_parameters"], parameters, _readings(row, "lstm"), marks=marks)
 
 
 def _total_again(row: Row) -> str:
-    if row["total_verdict"] != "mismatch":
+    if row["total_verdict"] not in DOUBTED:
         return ""
     again = f"recomputed {parameters(row['recomputed_total_parameters'])}"
     return ", ".join(filter(None, [again, _readings(row, "total")]))

@@ -1,127 +1,124 @@
-"""Comparisons: settings picked on validation, differences paired by seed, Holm's correction."""
+"""Comparisons: differences paired by seed and test sequence, and the family of tests that is corrected for its size.
+
+The family is registered in advance: on each task the settings that each method picks on validation at the ratio
+`compare_at` of the experiment. A network that has collapsed is no part of it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from squeezebench.report.gather import GROUP, Gathered
-from squeezebench.report.sizes import DENSE, SMALLER
-from squeezebench.report.statistics.groups import ENOUGH_SEEDS, half_width
+from squeezebench.report.sizes import DENSE
+from squeezebench.report.statistics.partners import PARTNERS
+from squeezebench.report.statistics.picks import ranked, selected
+from squeezebench.report.statistics.power import detectable, seeds_needed
+from squeezebench.report.statistics.spread import ENOUGH_SEEDS, LEVEL, VERDICT_SEEDS, Spread, over_both, over_seeds
 
-COMPARED = ("group", "n", "difference", "half_width", "p", "p_holm")  # what `compared` adds, for each partner
-BRACKETS = [2, *(base * 10**power for power in range(7) for base in (5, 10))]  # 2 5 10 50 100 500 ...
+# What `compared` adds, for each partner. p_holm: of the registered comparisons. detectable: the smallest difference
+# that the comparison could have found, seeds_needed: to find one point; both at `level`, that of a registered
+# comparison corrected for their number.
+COMPARED = ("group", "n", "difference", "half_width", "p", "covers", "p_holm", "level", "detectable", "seeds_needed")
+COLLAPSED = 0.1  # of the way from guessing to dense: a network that has come no further has collapsed
+SPREAD = ("n", "difference", "half_width", "p", "covers", "error", "per_seed", "shared", "degrees", "sequences")
 
 
 def compared(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
-    """`groups` with the paired differences to each of `PARTNERS` and Holm's correction of their tests."""
+    """`groups` with the paired differences to each of `PARTNERS` and the corrected tests of the registered family.
+
+    `registered`: the group is a method's pick at the ratio that was fixed in advance. `collapsed`: its validation
+    accuracy is that of guessing, see `has_collapsed`.
+    """
     groups = groups.copy()
+    groups["collapsed"] = has_collapsed(groups, gathered)
+    chosen = selected(groups)
+    groups["registered"] = groups.index.isin(chosen.index[chosen["registered"] & ~chosen["control"].astype(bool)])
+    scores = [Scores.of(gathered, group) for group in groups[GROUP].to_dict("records")]
     for name, partners in PARTNERS.items():
-        groups[f"{name}_group"] = partners(groups)
-        pairs = paired_differences(groups, groups[f"{name}_group"], gathered)
-        groups = groups.join(pairs.add_prefix(f"{name}_"))
-    for name in PARTNERS:
-        groups[f"{name}_p_holm"] = _holm_by_task(groups, name)
+        partner = partners(groups)
+        pairs = _paired_differences(scores, partner)
+        groups[f"{name}_group"] = partner
+        groups = groups.join(_corrected(groups, pairs).add_prefix(f"{name}_"))
     return groups
 
 
-def paired_differences(groups: pd.DataFrame, partner: pd.Series, gathered: Gathered) -> pd.DataFrame:
-    """Test accuracy minus the partner group's, by seed: n, mean, half of the 95 % interval, t test's p.
-
-    Seeds that only one of the two finished are left out: n can be smaller than either number of seeds. Accuracies move
-    in whole sequences, and a few seeds can agree on a difference by chance: their standard deviation is taken as one
-    test sequence at least, else one sequence in each of three seeds would be certain.
-    """
-    number = pd.Series(groups.index, index=pd.MultiIndex.from_frame(groups[GROUP]))
-    runs = gathered.runs[gathered.runs["status"] == "ok"]
-    runs = runs.assign(group=number.reindex(pd.MultiIndex.from_frame(runs[GROUP])).to_numpy())[
-        ["group", "seed", "test", "test_size"]
+def _paired_differences(scores: list[Scores], partner: pd.Series) -> pd.DataFrame:
+    """Test accuracy minus the partner group's (columns SPREAD), paired by seed and, if all records hold their
+    predictions, by test sequence. Seeds that only one of the two finished are left out: n can be smaller than either
+    number of seeds."""
+    spreads = [
+        scores[index].minus(scores[int(other)]) if other == other else over_seeds(np.empty(0))
+        for index, other in enumerate(partner)
     ]
-    runs = runs.assign(partner=runs["group"].map(partner))
-    both = runs.merge(runs, left_on=["partner", "seed"], right_on=["group", "seed"], suffixes=("", "_partner"))
-    both["difference"] = both["test"] - both["test_partner"]
-    by_group = both.groupby("group")["difference"]
-    pairs = pd.DataFrame({"n": by_group.count(), "difference": by_group.mean()}).reindex(groups.index)
-    one_sequence = 1 / both.groupby("group")["test_size"].min()
-    deviation = by_group.std().clip(lower=one_sequence.fillna(0)).reindex(groups.index)
-    pairs["n"] = pairs["n"].fillna(0).astype(int)
-    pairs["half_width"] = half_width(deviation, pairs["n"])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = pairs["difference"].abs() * np.sqrt(pairs["n"]) / deviation
-    pairs["p"] = 2 * stats.t.sf(t, pairs["n"].where(pairs["n"] >= 2) - 1)
-    return pairs
+    lines = [(s.n, s.mean, s.half, s.p, s.covers if s.n else "", s.error, s.per_seed, s.shared, s.degrees, s.sequences)
+             for s in spreads]  # fmt: skip
+    return pd.DataFrame(lines, columns=list(SPREAD), index=partner.index)
 
 
-def _dense_partners(groups: pd.DataFrame) -> pd.Series:
-    """Each group's dense group of one task and protocol: of its baseline's size, or best on validation."""
-    partner = pd.Series(np.nan, index=groups.index)
-    dense = groups[groups["method"].isin(DENSE) & (groups["ok"] > 0)]
-    dense = dense.sort_values("validation_accuracy_mean", ascending=False, kind="stable")
-    for key, candidates in dense.groupby(["task", "protocol"], sort=False):
-        here = (groups["task"] == key[0]) & (groups["protocol"] == key[1]) & ~groups["method"].isin(DENSE)
-        by_size = pd.Series(candidates.index, index=candidates["size_mean"])
-        by_size = by_size[~by_size.index.duplicated()]
-        matched = groups.loc[here, "baseline_size"].map(by_size)
-        partner[here] = matched.fillna(candidates.index[0])
-    return partner
+@dataclass(frozen=True)
+class Scores:
+    """What a group's finished runs scored on the test part."""
+
+    seeds: np.ndarray
+    test: np.ndarray  # (seeds,)
+    one_sequence: float
+    answers: tuple[np.ndarray, np.ndarray] | None  # as `Gathered.correct` has them
+
+    @classmethod
+    def of(cls, gathered: Gathered, group: dict[str, Any]) -> Scores:
+        places = gathered.places_of(group)
+        seeds, test, size, paths = (gathered.runs[name].to_numpy()[places] for name in
+                                    ("seed", "test", "test_size", "path"))  # fmt: skip
+        known = size[size > 0]
+        return cls(seeds, test, 1 / known.min() if len(known) else 0.0, gathered.correct(paths))
+
+    def minus(self, other: Scores) -> Spread:
+        """The difference to another group, over the seeds of both."""
+        _, mine, theirs = np.intersect1d(self.seeds, other.seeds, return_indices=True)
+        if self.answers and other.answers and np.array_equal(self.answers[0], other.answers[0]) and len(mine):
+            return over_both(self.answers[1][mine].astype(np.int8) - other.answers[1][theirs])
+        return over_seeds(self.test[mine] - other.test[theirs], self.one_sequence)
 
 
-def _small_partners(groups: pd.DataFrame) -> pd.Series:
-    """For each group the smallest small_dense group with at least its size."""
-    partner = pd.Series(np.nan, index=groups.index)
-    small = groups[groups["method"].isin(SMALLER) & (groups["ok"] > 0)]
-    small = small.sort_values(["size_mean", "validation_accuracy_mean"], ascending=[True, False])
-    for key, candidates in small.groupby(["task", "protocol"], sort=False):
-        here = (groups["task"] == key[0]) & (groups["protocol"] == key[1]) & ~groups["method"].isin([*SMALLER, *DENSE])
-        here &= groups["size_mean"] > 0  # a model without an LSTM has no size on this scale
-        sizes = candidates["size_mean"].to_numpy()
-        place = np.searchsorted(sizes, groups.loc[here, "size_mean"].to_numpy(), side="left")
-        found = np.append(candidates.index.to_numpy(float), np.nan)
-        partner[here] = found[place]
-    return partner
+def has_collapsed(groups: pd.DataFrame, gathered: Gathered) -> pd.Series:
+    """Whether a group's mean validation accuracy has come less than a tenth of the way from guessing to the dense model
+    of its task and protocol. Guessing is to answer the most frequent class of the test part each time."""
+    places = pd.MultiIndex.from_frame(groups[["task", "protocol"]])
+    dense = ranked(groups[groups["method"].isin(DENSE)]).drop_duplicates(["task", "protocol"])
+    best = dense.set_index(["task", "protocol"])["validation_accuracy_mean"].reindex(places).fillna(1.0).to_numpy()
+    guess = groups["task"].map(
+        {task: guessing(gathered.runs[gathered.runs["task"] == task]) for task in gathered.tasks}
+    )
+    return groups["validation_accuracy_mean"] < guess + COLLAPSED * (best - guess)
 
 
-def _control_partners(groups: pd.DataFrame) -> pd.Series:
-    """For each group the control with the best mean validation accuracy among those that are no larger (a model
-    without a recurrence has size 0). What does not beat it is beaten by something simpler and no larger."""
-    partner = pd.Series(np.nan, index=groups.index)
-    controls = ranked(groups[groups["control"].astype(bool) & ~groups["method"].isin(DENSE)])
-    for key, candidates in controls.groupby(["task", "protocol"], sort=False):
-        here = (groups["task"] == key[0]) & (groups["protocol"] == key[1]) & ~groups["control"].astype(bool)
-        for index, size in groups.loc[here, "size_mean"].items():
-            able = candidates.index[candidates["size_mean"] <= size]
-            partner[index] = able[0] if len(able) else np.nan
-    return partner
+def guessing(runs: pd.DataFrame) -> float:
+    """The share of the most frequent class in the test part; missing if no run recorded a confusion matrix."""
+    for confusion in runs["confusion"]:
+        if confusion and (total := sum(map(sum, confusion))):
+            return max(map(sum, confusion)) / total
+    return float("nan")
 
 
-# What a method is held against, and the name of its columns.
-PARTNERS = {"dense": _dense_partners, "small": _small_partners, "control": _control_partners}
-
-
-def selected(groups: pd.DataFrame) -> pd.DataFrame:
-    """For each task, method and bracket the group with the best mean validation accuracy among those at
-    least that much smaller than their baseline. Test accuracy plays no part. Where a task has groups with
-    three seeds, groups with fewer do not compete: a single lucky seed would win."""
-    able = ranked(groups[np.isfinite(groups["ratio_size"])])  # no LSTM, no ratio
-    keys = ["task", "protocol", "method"]
-    picks = []
-    for bracket in BRACKETS:
-        enough = able[able["ratio_size"] >= bracket]
-        if enough.empty:
-            break
-        picks.append(enough.drop_duplicates(keys).assign(bracket=bracket))
-    chosen = pd.concat(picks) if picks else able.assign(bracket=0).iloc[:0]
-    return chosen.sort_values(["task", "bracket", "control", "method", "protocol"], kind="stable")
-
-
-def ranked(groups: pd.DataFrame) -> pd.DataFrame:
-    """The groups that may be picked, the best mean validation accuracy first, the smaller of two equal ones before."""
-    able = groups[(groups["ok"] > 0) & groups["validation_accuracy_mean"].notna()]
-    most = able.groupby(["task", "protocol"])["ok"].transform("max").clip(upper=ENOUGH_SEEDS)
-    able = able[able["ok"] >= most]
-    order = ["validation_accuracy_mean", "size_mean", "settings"]
-    return able.sort_values(order, ascending=[False, True, True], kind="stable")
+def _corrected(groups: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """The pairs with Holm's correction over methods and tasks, and with what each could have found."""
+    family = groups["registered"] & ~groups["collapsed"]
+    tested = pairs.index[family & (pairs["n"] >= VERDICT_SEEDS)]
+    sizes = groups[family & (pairs["n"] >= ENOUGH_SEEDS)].groupby("protocol").size()
+    level = (1 - LEVEL) / groups["protocol"].map(sizes).where(family, 1).clip(lower=1)
+    pairs["p_holm"] = pairs["p"].loc[tested].groupby(groups["protocol"]).transform(holm).reindex(pairs.index)
+    pairs["level"] = level.where(pairs["n"] >= ENOUGH_SEEDS)
+    with np.errstate(invalid="ignore"):
+        pairs["detectable"] = detectable(pairs["error"], pairs["degrees"], pairs["level"])
+    pairs["seeds_needed"] = np.nan
+    for index, pair in pairs[groups["registered"] & pairs["level"].notna()].iterrows():
+        of = (pair["per_seed"], pair["shared"], pair["sequences"], pair["level"])
+        pairs.loc[index, "seeds_needed"] = seeds_needed(*of)
+    return pairs[[name for name in COMPARED if name != "group"]]
 
 
 def holm(p: pd.Series) -> pd.Series:
@@ -129,12 +126,3 @@ def holm(p: pd.Series) -> pd.Series:
     given = p.dropna().sort_values()
     steps = np.arange(len(given), 0, -1)
     return (given * steps).cummax().clip(upper=1).reindex(p.index)
-
-
-def _holm_by_task(groups: pd.DataFrame, name: str) -> pd.Series:
-    """One family per task, protocol and partner: the picked settings of all methods but controls."""
-    family = selected(groups).index.unique()
-    tested = groups.loc[family]
-    tested = tested[~tested["control"].astype(bool) & (tested[f"{name}_n"] >= ENOUGH_SEEDS)]
-    corrected = tested.groupby(["task", "protocol"])[f"{name}_p"].transform(holm)
-    return corrected.reindex(groups.index)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -11,11 +9,9 @@ from scipy import stats
 from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.labels import settings_labels
 from squeezebench.report.sizes import DENSE, SHARES
+from squeezebench.report.statistics.spread import ENOUGH_SEEDS, LEVEL, SEEDS, over_both
 from squeezebench.schema.metrics import BATCHES, COUNTS, GROUPS
 
-LEVEL = 0.95
-RESAMPLES = 2000  # of every bootstrap
-ENOUGH_SEEDS = 3  # below this the report makes no comparison, it says "not enough seeds"
 # What a group has a mean and an interval of, and its name in groups.csv.
 MEASURED = {metric.column: metric.group for metric in GROUPS if not metric.constant}
 
@@ -29,41 +25,20 @@ def half_width(deviation: pd.Series, n: pd.Series) -> pd.Series:
 def run_groups(gathered: Gathered) -> pd.DataFrame:
     """One row per run group (task, protocol, method, settings), its numbers over the seeds that finished."""
     runs = gathered.runs
-    by_group = runs.groupby(GROUP, sort=True)
-    first = by_group[["title", "control", "varied", "baseline", "folder", "size_rule"]].first()
-    groups = first.rename(columns={"title": "method_title"})
-    groups["seeds"] = by_group["seed"].agg(lambda seeds: " ".join(map(str, sorted(seeds))))
-    for status in ("ok", "failed", "skipped"):
-        groups[status] = (runs["status"] == status).groupby([runs[key] for key in GROUP]).sum()
-    groups["missing"] = _missing(gathered.problems).reindex(groups["folder"]).fillna(0).astype(int).to_numpy()
-    groups["stale"] = by_group["stale"].sum()
-    groups["unplanned"] = (~by_group["planned"].any()) & bool(gathered.plan)
-
+    groups = _seeds(gathered)
     finished = runs[runs["status"] == "ok"].groupby(GROUP, sort=True)
-    for column, name in (MEASURED | SHARES).items():
-        n = finished[column].count()
-        groups[f"{name}_mean"] = finished[column].mean()
-        groups[f"{name}_half_width"] = half_width(finished[column].std(), n)
-    for batch in BATCHES:
-        by_runtime = finished[f"fastest_dense_runtime_{batch}"]
-        groups[f"fastest_dense_runtime_batch_{batch}"] = by_runtime.agg(lambda names: " or ".join(sorted(set(names))))
-    for metric in GROUPS:
-        if metric.constant:
-            groups[metric.group] = finished[metric.column].mean()
-    for column in ("kept_structure", "of_structure"):  # one a seed
-        groups[column] = finished[column].agg(lambda texts: " ".join(text for text in texts if text))
-    groups[["kept_structure", "of_structure"]] = groups[["kept_structure", "of_structure"]].fillna("")
-    groups["of_structure"] = groups["of_structure"].map(lambda text: " ".join(dict.fromkeys(text.split())))
+    groups = groups.join(_means(finished)).join(_structures(finished))
     for rule, name in {"size": "size", **COUNTS}.items():
         # The ratio of the means, not the mean of the ratios: one seed that collapsed must not set the ratio.
         with np.errstate(divide="ignore", invalid="ignore"):
             groups[f"ratio_{name}"] = groups[f"baseline_{rule}"] / groups[f"{name}_mean"]
-    intervals = ratio_intervals(runs[runs["status"] == "ok"], "count_size", "baseline_size")
-    groups = groups.join(intervals.add_prefix("ratio_size_"))
+    groups = groups.join(ratio_intervals(runs[runs["status"] == "ok"], "count_size", "baseline_size"))
     groups = groups.reset_index()
     groups = groups.iloc[_reading_order(groups)].reset_index(drop=True)
     groups["method_label"] = groups["method"].map(method_labels(runs))
     groups["settings_label"] = settings_labels(groups)
+    groups["compare_at"] = groups["task"].map(gathered.compare_at).astype(float)
+    _cover_sequences(groups, gathered)
     groups["front"] = False
     for _, some in groups[groups["ok"] > 0].groupby(["task", "protocol"]):
         groups.loc[some.index, "front"] = pareto_front(
@@ -72,37 +47,65 @@ def run_groups(gathered: Gathered) -> pd.DataFrame:
     return groups
 
 
+def _seeds(gathered: Gathered) -> pd.DataFrame:
+    """What each group is, and what became of its seeds."""
+    runs = gathered.runs
+    by_group = runs.groupby(GROUP, sort=True)
+    first = by_group[["title", "control", "varied", "baseline", "folder", "size_rule"]].first()
+    groups = first.rename(columns={"title": "method_title"})
+    groups["seeds"] = by_group["seed"].agg(lambda seeds: " ".join(map(str, sorted(seeds))))
+    for status in ("ok", "failed", "skipped"):
+        groups[status] = (runs["status"] == status).groupby([runs[key] for key in GROUP]).sum()
+    groups["missing"] = _missing(gathered.problems).reindex(groups["folder"]).fillna(0).astype(int).to_numpy()
+    groups["stale"] = by_group["stale"].sum()
+    return groups
+
+
+def _means(finished) -> pd.DataFrame:
+    """Mean and half of the 95 % t interval over seeds of every metric, by group."""
+    columns = {}
+    for column, name in (MEASURED | SHARES).items():
+        columns[f"{name}_mean"] = finished[column].mean()
+        columns[f"{name}_half_width"] = half_width(finished[column].std(), finished[column].count())
+    for batch in BATCHES:
+        by_runtime = finished[f"fastest_dense_runtime_{batch}"]
+        columns[f"fastest_dense_runtime_batch_{batch}"] = by_runtime.agg(lambda names: " or ".join(sorted(set(names))))
+    columns |= {metric.group: finished[metric.column].mean() for metric in GROUPS if metric.constant}
+    return pd.DataFrame(columns)
+
+
+def _structures(finished) -> pd.DataFrame:
+    """The widths that are kept, one text a seed, and those of the baseline."""
+    texts = {c: finished[c].agg(lambda texts: " ".join(text for text in texts if text))
+             for c in ("kept_structure", "of_structure")}  # fmt: skip
+    frame = pd.DataFrame(texts).fillna("").astype(object)
+    return frame.assign(of_structure=frame["of_structure"].map(lambda text: " ".join(dict.fromkeys(text.split()))))
+
+
+def _cover_sequences(groups: pd.DataFrame, gathered: Gathered) -> None:
+    """Let the interval of the test accuracy cover the test sequences as well as the seeds, if all finished runs of the
+    group hold their predictions."""
+    halves, covers, paths = [], [], gathered.runs["path"].to_numpy()
+    for group, half in zip(groups[GROUP].to_dict("records"), groups["test_accuracy_half_width"], strict=True):
+        answers = gathered.correct(paths[gathered.places_of(group)])
+        spread = over_both(answers[1]) if answers and len(answers[1]) > 1 else None
+        halves.append(spread.half if spread else half)
+        covers.append(spread.covers if spread else SEEDS)
+    groups["test_accuracy_half_width"] = np.array(halves, float)
+    groups["test_accuracy_covers"] = np.array(covers, object)
+
+
 def ratio_intervals(runs: pd.DataFrame, own: str, baseline: str) -> pd.DataFrame:
-    """95 % bootstrap interval (`low`, `high`) over the seeds of each run group's ratio mean(baseline) / mean(own).
-    Groups with fewer than ENOUGH_SEEDS have none."""
-    able = runs[(runs[own] > 0) & runs[baseline].notna()].sort_values([*GROUP, "seed"])
-    number = able.groupby(GROUP)[own].transform("size")
-    found = [pd.DataFrame(columns=["low", "high"], index=pd.MultiIndex.from_arrays([[]] * len(GROUP), names=GROUP))]
-    for n in sorted(number[number >= ENOUGH_SEEDS].unique()):
-        some = able[number == n]
-        values = [some[column].to_numpy().reshape(-1, n) for column in (baseline, own)]  # (groups, seeds)
-        low, high = bootstrap_interval(values, _ratio_of_means)
-        keys = pd.MultiIndex.from_frame(some[GROUP].iloc[::n])
-        found.append(pd.DataFrame({"low": low, "high": high}, index=keys))
-    return pd.concat([frame for frame in found if len(frame)] or found).astype(float)
-
-
-def bootstrap_interval(values: Sequence[np.ndarray], statistic: Callable[..., np.ndarray]):
-    """Low and high end of the 95 % interval of `statistic`, over seeds on the last axis of each of `values`, which are
-    drawn together (paired).
-
-    Percentiles, not BCa: its bias and acceleration cannot be estimated from a handful of seeds, and it has no answer
-    where they agree. At three seeds the interval is the range over the seeds: 1 of 27 draws takes one seed thrice.
-    """
-    interval = stats.bootstrap(
-        values, statistic, paired=True, axis=-1, vectorized=True, n_resamples=RESAMPLES, batch=RESAMPLES // 10,
-        confidence_level=LEVEL, method="percentile", rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
-    return interval.low, interval.high
-
-
-def _ratio_of_means(baseline: np.ndarray, own: np.ndarray, axis: int = -1) -> np.ndarray:
-    return baseline.mean(axis) / own.mean(axis)
+    """95 % interval (`ratio_size_low`, `ratio_size_high`) of each run group's ratio mean(baseline) / mean(own): a t
+    interval of its logarithm, whose spread over the seeds is that of both sizes relative to their means (delta method).
+    Groups with fewer than ENOUGH_SEEDS, or with a seed without any size, have none."""
+    by_group = runs.groupby(GROUP)
+    relative = [runs[column] / by_group[column].transform("mean") for column in (baseline, own)]
+    able = (runs[own] > 0) & runs[baseline].notna()
+    logs = (relative[0] - relative[1]).where(able).groupby([runs[key] for key in GROUP])
+    n = logs.count().where(lambda n: (n >= ENOUGH_SEEDS) & (n == by_group.size()))
+    ratio, half = by_group[baseline].mean() / by_group[own].mean().replace(0, np.nan), half_width(logs.std(), n)
+    return pd.DataFrame({"ratio_size_low": ratio * np.exp(-half), "ratio_size_high": ratio * np.exp(half)}, dtype=float)
 
 
 def leading_protocol(groups: pd.DataFrame) -> pd.DataFrame:
@@ -133,10 +136,11 @@ def _missing(problems: pd.DataFrame) -> pd.Series:
 
 
 def method_labels(runs: pd.DataFrame) -> dict[str, str]:
-    """A method's title; with its name where two methods share a title."""
+    """A method's title; with its name where two methods share a title, and a mark if its hooks break the contract."""
     titles = runs.groupby("method")["title"].first()
-    shared = titles.duplicated(keep=False)
-    return {name: f"{title} ({name})" if shared[name] else title for name, title in titles.items()}
+    shared, broken = titles.duplicated(keep=False), set(runs.loc[runs["contract"] != "", "method"])
+    labels = {name: f"{title} ({name})" if shared[name] else title for name, title in titles.items()}
+    return {name: f"{label} (breaks the contract)" if name in broken else label for name, label in labels.items()}
 
 
 def pareto_front(sizes: np.ndarray, accuracies: np.ndarray) -> np.ndarray:

@@ -1,30 +1,35 @@
 """One summary of each method on each task: hypervolume, size at dense accuracy, accuracy at fixed ratios.
 
 Every number reads the test part of settings that were picked on validation. Intervals: the seeds are drawn again with
-replacement, for all settings of the method and for dense together, and each draw picks its settings anew, so that they
-cover the choice as well. They are percentiles of the draws, without interpolation: in some draws a method may reach no
-such ratio at all (minus infinity), which is lower than any accuracy and no number to calculate with.
+replacement, for all settings of the method and for dense together, and so are the test sequences, if all records of
+the method hold their predictions. Each draw picks its settings anew, so that the intervals cover the choice as well.
+They are percentiles of the draws, without interpolation: in some draws a method may reach no such ratio at all (minus
+infinity), which is lower than any accuracy and no number to calculate with.
 """
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from squeezebench.report.gather import Gathered
 from squeezebench.report.sizes import DENSE
-from squeezebench.report.statistics.compare import ranked
-from squeezebench.report.statistics.groups import ENOUGH_SEEDS, LEVEL, RESAMPLES
+from squeezebench.report.statistics.picks import ranked, reaches
+from squeezebench.report.statistics.spread import BOTH, ENOUGH_SEEDS, LEVEL, SEEDS
 
+RESAMPLES = 2000
 NEAR = 0.005  # "dense accuracy": half a point below it
-RATIOS = (10, 100, 1000)
-STATISTICS = ("hypervolume", "near_dense", *(f"accuracy_{ratio}" for ratio in RATIOS))
+RATIOS = (10, 30, 100)
+REGISTERED = "accuracy_registered"  # at the ratio of the task that was fixed in advance
+STATISTICS = ("hypervolume", "near_dense", *(f"accuracy_{ratio}" for ratio in RATIOS), REGISTERED)
 # Of the group behind a number.
 PICKED = ("settings", "settings_label", "ratio", "size", "test_accuracy", "test_accuracy_half_width")
 _WHERE = ["task", "protocol", "method"]
-_COLUMNS = [*_WHERE, "size_rule", "method_label", "control", "stale", "unplanned", "n_settings", "n_seeds", "chance"]
+_COLUMNS = [*_WHERE, "size_rule", "method_label", "control", "stale", "n_settings", "n_seeds", "covers", "chance",
+            "compare_at"]  # fmt: skip
 
 
 def summaries(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
@@ -37,8 +42,8 @@ def summaries(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
         for method, some in here[~here["method"].isin(DENSE)].groupby("method", sort=False):
             first = some.iloc[0]
             line = {"task": task, "protocol": protocol, "method": method, "n_settings": len(some)}
-            line |= {key: first[key] for key in ("size_rule", "method_label", "control")}
-            line |= {key: some[key].sum() if key == "stale" else some[key].all() for key in ("stale", "unplanned")}
+            line |= {key: first[key] for key in ("size_rule", "method_label", "control", "compare_at")}
+            line["stale"] = some["stale"].sum()
             lines.append(line | _summary(some, dense, gathered))
     columns = [*_COLUMNS]
     for name in STATISTICS:
@@ -49,51 +54,94 @@ def summaries(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
 
 
 def _summary(some: pd.DataFrame, dense: pd.DataFrame, gathered: Gathered) -> dict:
-    """Of one method on one task. Rows of `some` are its settings."""
+    """The numbers of one method on one task. Rows of `some` are its settings."""
     some = some.sort_values(["size_mean", "settings"], kind="stable")  # of equals the smallest is picked
-    runs = [gathered.runs_of(group).set_index("seed") for _, group in some.iterrows()]
-    seeds = sorted(set().union(*(one.index for one in runs)))
+    runs = [gathered.runs_of(group).set_index("seed", drop=False) for _, group in some.iterrows()]
+    seeds = sorted(set().union(*(table.index for table in runs)))
     chance = chance_accuracy(runs[0])
-    found = {"n_seeds": len(seeds), "chance": chance}
     if len(seeds) < ENOUGH_SEEDS:
-        return found
-    values = {name: np.array([one[name].reindex(seeds) for one in runs]) for name in
-              ("test", "validation", "count_size", "baseline_size")}  # (settings, seeds)  # fmt: skip
-    draws = np.random.default_rng(0).integers(len(seeds), size=(RESAMPLES, len(seeds)))
-    draws = np.vstack([np.arange(len(seeds)), draws])  # the first is what was measured
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        warnings.filterwarnings("ignore", message="Mean of empty slice")  # a draw of seeds that a setting lacks
-        test, validation, size, base = (np.nanmean(v[:, draws], axis=-1) for v in values.values())  # (settings, draws)
-        ratio = base / size  # infinite without an LSTM
-        if len(dense):
-            reference = gathered.runs_of(dense.iloc[0]).set_index("seed")["validation"].reindex(seeds).to_numpy()
-            reference = np.nanmean(reference[draws], axis=-1)
-    everywhere = {}
-    if np.isfinite(ratio[:, 0]).any() and not np.isnan(chance):
-        everywhere["hypervolume"] = hypervolume(ratio, validation, test, chance), None
+        return {"n_seeds": len(seeds), "chance": chance}
+    drawn = _Drawn.of(runs, seeds, gathered)
+    summary = {"n_seeds": len(seeds), "chance": chance, "covers": drawn.covers}
+    measured: dict[str, tuple] = {}
+    if np.isfinite(drawn.ratio[:, 0]).any() and not np.isnan(chance):
+        measured["hypervolume"] = hypervolume(drawn.ratio, drawn.validation, drawn.test, chance), None
     if len(dense):
-        near = np.where(validation >= reference - NEAR, ratio, -np.inf)
-        everywhere["near_dense"] = near.max(axis=0), near.argmax(axis=0)
-    for least in RATIOS:
-        everywhere[f"accuracy_{least}"] = at_least(least, ratio, validation, test)
-    for name, (drawn, picked) in everywhere.items():
-        if not np.isfinite(drawn[0]) and not drawn[0] > 0:
-            found[name] = -np.inf  # no setting gets there
-            continue
-        found[name] = drawn[0]
-        low, high = np.quantile(drawn[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
-        found |= {f"{name}_low": low, f"{name}_high": high}
-        if picked is not None:
-            group = some.iloc[picked[0]]
-            found |= {
-                f"{name}_settings": group["settings"],
-                f"{name}_settings_label": group["settings_label"],
-                f"{name}_ratio": group["ratio_size"],
-                f"{name}_size": group["size_mean"],
-                f"{name}_test_accuracy": group["test_accuracy_mean"],
-                f"{name}_test_accuracy_half_width": group["test_accuracy_half_width"],
-            }
-    return found
+        reference = gathered.runs_of(dense.iloc[0]).set_index("seed")["validation"].reindex(seeds).to_numpy()
+        near = drawn.validation >= drawn.of_seeds(reference[None]) - NEAR
+        near = np.where(near, drawn.ratio, -np.inf)
+        measured["near_dense"] = near.max(axis=0), near.argmax(axis=0)
+    ratios = {f"accuracy_{least}": least for least in RATIOS} | {REGISTERED: some["compare_at"].iloc[0]}
+    for name, least in ratios.items():
+        measured[name] = at_least(least, drawn.ratio, drawn.validation, drawn.test)
+    for name, (values, picked) in measured.items():
+        summary |= _in_columns(name, values, None if picked is None else some.iloc[picked[0]])
+    return summary
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Means (settings, 1 + RESAMPLES) over seeds and test sequences that are drawn again; the first draw is what was
+    measured."""
+
+    seeds: np.ndarray  # (1 + RESAMPLES, seeds) which are drawn
+    test: np.ndarray
+    validation: np.ndarray
+    ratio: np.ndarray  # infinite without an LSTM
+    covers: str
+
+    @classmethod
+    def of(cls, runs: list[pd.DataFrame], seeds: list[int], gathered: Gathered) -> _Drawn:
+        """runs: of each setting, by seed. seeds: of all settings."""
+        dice = np.random.default_rng(0)
+        draws = np.vstack([np.arange(len(seeds)), dice.integers(len(seeds), size=(RESAMPLES, len(seeds)))])
+        own, base, validation, test = (
+            np.array([table[name].reindex(seeds) for table in runs], float)
+            for name in ("count_size", "baseline_size", "validation", "test")
+        )  # (settings, seeds)
+        answers = gathered.correct([path for table in runs for path in table["path"]])
+        if answers is None:
+            scores = _mean(test[:, draws])
+        else:
+            by_seed = np.full((*test.shape, len(draws)), np.nan)
+            places = [np.searchsorted(seeds, table.index) for table in runs]
+            rows = np.split(_of_sequences(answers[1], dice), np.cumsum([len(table) for table in runs])[:-1])
+            for setting, (place, values) in enumerate(zip(places, rows, strict=True)):
+                by_seed[setting, place] = values
+            scores = _mean(np.take_along_axis(by_seed, draws.T[None], axis=1).swapaxes(1, 2))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = _mean(base[:, draws]) / _mean(own[:, draws])
+        return cls(draws, scores, _mean(validation[:, draws]), ratio, SEEDS if answers is None else BOTH)
+
+    def of_seeds(self, values: np.ndarray) -> np.ndarray:
+        """(n, seeds) -> (n, 1 + RESAMPLES)"""
+        return _mean(values[:, self.seeds])
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Mean of empty slice")  # a draw of seeds that a setting lacks
+        return np.nanmean(values, axis=-1)
+
+
+def _of_sequences(table: np.ndarray, dice: np.random.Generator) -> np.ndarray:
+    """(runs, sequences) correct -> (runs, 1 + RESAMPLES) accuracies on the sequences as they are and drawn again, the
+    same ones for all runs. Sequences on which all runs agree are drawn as one: most are easy."""
+    kinds, number = np.unique(table, axis=1, return_counts=True)
+    drawn = dice.multinomial(table.shape[1], number / table.shape[1], size=RESAMPLES)
+    return kinds.astype(float) @ np.vstack([number, drawn]).T / table.shape[1]
+
+
+def _in_columns(name: str, values: np.ndarray, picked: pd.Series | None) -> dict:
+    """A statistic over the draws as columns of the summary, with the group that was picked."""
+    if not np.isfinite(values[0]) and not values[0] > 0:
+        return {name: -np.inf}  # no setting gets there
+    low, high = np.quantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
+    columns = {name: values[0], f"{name}_low": low, f"{name}_high": high}
+    if picked is not None:
+        of = ("settings", "settings_label", "ratio_size", "size_mean", "test_accuracy_mean", "test_accuracy_half_width")
+        columns |= {f"{name}_{part}": picked[column] for part, column in zip(PICKED, of, strict=True)}
+    return columns
 
 
 def chance_accuracy(runs: pd.DataFrame) -> float:
@@ -104,9 +152,9 @@ def chance_accuracy(runs: pd.DataFrame) -> float:
 
 
 def at_least(least: float, ratio: np.ndarray, validation: np.ndarray, test: np.ndarray):
-    """(settings, draws) each -> test accuracy (draws,) of the setting that is best on validation among those at least
-    `least` times smaller, and its row; -inf where there is none. Of equals the first row is taken."""
-    able = np.where((ratio >= least) & ~np.isnan(test), validation, -np.inf)
+    """(settings, draws) each -> test accuracy (draws,) of the setting that is best on validation among those that
+    reach the ratio `least`, and its row; -inf if there is none. Of equals the first row is taken."""
+    able = np.where(reaches(ratio, least) & ~np.isnan(test), validation, -np.inf)
     able = np.where(np.isnan(able), -np.inf, able)
     best = able.argmax(axis=0)
     chosen = np.take_along_axis(test, best[None], axis=0)[0]

@@ -9,45 +9,45 @@ import pandas as pd
 
 from squeezebench.report import formats
 from squeezebench.report.sizes import DENSE, SMALLER, Rule, of_row, rule_of
-from squeezebench.report.statistics.groups import ENOUGH_SEEDS, leading_protocol
+from squeezebench.report.statistics.groups import leading_protocol
+from squeezebench.report.statistics.power import LITTLE_POWER, NEAR, why_undecided
+from squeezebench.report.statistics.spread import ENOUGH_SEEDS, LEVEL, VERDICT_SEEDS
 from squeezebench.report.words import captions
 
 MARGIN = 0.01  # "within one point of dense"
-RATIO = 10.0
 
 
 @dataclass(frozen=True)
 class Headline:
-    """One statement; `kind` is what it is about, `settled` is False where the data do not decide it. `short`: the same
-    in a few words, for the first screen."""
+    """One statement; `kind` is what it is about, `settled` is False where the data do not decide it."""
 
     kind: str
     text: str
     settled: bool = True
-    short: str = ""
 
 
 def headlines(task: str, groups: pd.DataFrame, chosen: pd.DataFrame) -> list[Headline]:
-    """What can be said of one task, by its sound runs where it has any.
+    """What can be said of one task, by its sound runs if it has any.
 
     `groups` is every compared group, `chosen` the settings picked on validation.
     """
+    compared = leading_protocol(groups[groups["ok"] > 0])
     here = leading_protocol(groups[(groups["task"] == task) & (groups["ok"] > 0)])
     rule = rule_of(here)
     words = captions(rule.name)["headlines"]
     chosen = chosen.loc[chosen.index.isin(here.index)]
     if here.empty:
         return [Headline("reference", words["nothing"], settled=False)]
-    found = []
+    lines = []
     dense = here[here["method"].isin(DENSE)].sort_values("validation_accuracy_mean", ascending=False)
     if dense.empty:
-        found.append(Headline("reference", words["no_dense"], settled=False))
+        lines.append(Headline("reference", words["no_dense"], settled=False))
     else:
-        found.append(_reference(dense.iloc[0]))
-        found += _at_ratio(here, chosen, words)
-        found += _smallest_within(here, dense.iloc[0], words)
-    found += _equal_size(here, chosen, rule)
-    return found
+        lines.append(_reference(dense.iloc[0]))
+        lines += _at_ratio(here, chosen, words)
+        lines += _smallest_within(here, dense.iloc[0], words)
+    lines += _equal_size(here, int(compared["small_p_holm"].notna().sum()), rule)
+    return lines + _collapsed(here, rule)
 
 
 def _facts(group: pd.Series) -> dict[str, str]:
@@ -76,9 +76,12 @@ def within(group: pd.Series) -> tuple[str, bool]:
     """Whether a group is within one point of dense, in words, and whether its interval settles it."""
     words = captions()["within"]
     n, mean, half = int(group["dense_n"]), group["dense_difference"], group["dense_half_width"]
+    seeds = formats.plural(n, "paired seed")
     if n < ENOUGH_SEEDS:
-        return words["not_enough_seeds"].format(n=formats.plural(n, "paired seed")), False
+        return words["not_enough_seeds"].format(n=seeds), False
     difference = formats.points_interval(mean, half)
+    if n < VERDICT_SEEDS:
+        return words["no_verdict"].format(n=seeds, difference=difference), False
     if mean - half > 0:
         key = "above"
     elif mean - half >= -MARGIN:
@@ -86,27 +89,21 @@ def within(group: pd.Series) -> tuple[str, bool]:
     elif mean + half < -MARGIN:
         key = "below"
     else:
-        key = "undecided_within" if mean >= -MARGIN else "undecided_below"
-    return words[key].format(difference=difference), not key.startswith("undecided")
+        key = why_undecided(group["dense_detectable"], MARGIN)
+    said = words[key].format(difference=difference, detectable=formats.points(group["dense_detectable"]).lstrip("+"))
+    return said, key not in (LITTLE_POWER, NEAR)
 
 
 def _at_ratio(here: pd.DataFrame, chosen: pd.DataFrame, words: dict[str, str]) -> list[Headline]:
-    """The best picked setting at ten times or more, best by validation."""
-    able = chosen[chosen["bracket"] == RATIO]
+    """The best picked setting at the registered ratio, best by validation."""
+    able = chosen[chosen["registered"]]
+    at = formats.ratio_tick(here["compare_at"].iloc[0])
     if able.empty:
-        return [Headline("at_ratio", words["none_at_ratio"], settled=False)]
+        return [Headline("at_ratio", words["none_at_ratio"].format(at=at), settled=False)]
     best = here.loc[able["validation_accuracy_mean"].idxmax()]
     verdict, settled = within(best)
-    text = words["at_ratio"].format(**_facts(best), verdict=verdict)
-    return [Headline("at_ratio", text, settled, _shortly(best))]
-
-
-def _shortly(best: pd.Series) -> str:
-    """`VIB-LSTM, 15.2x: -2.7 [-6.2, +0.7] points to dense`"""
-    n, facts = int(best["dense_n"]), _facts(best)
-    points = formats.points_interval(best["dense_difference"], best["dense_half_width"])
-    key = "at_ratio" if n >= ENOUGH_SEEDS else "few_seeds"
-    return captions()["short"][key].format(method=facts["method"], ratio=facts["ratio"], points=points)
+    text = words["at_ratio"].format(**_facts(best), verdict=verdict, at=at)
+    return [Headline("at_ratio", text, settled)]
 
 
 def _smallest_within(here: pd.DataFrame, dense: pd.Series, words: dict[str, str]) -> list[Headline]:
@@ -123,38 +120,68 @@ def _smallest_within(here: pd.DataFrame, dense: pd.Series, words: dict[str, str]
     return [Headline("smallest", words["smallest"].format(**_facts(smallest), verdict=verdict), settled)]
 
 
-def _equal_size(here: pd.DataFrame, chosen: pd.DataFrame, rule: Rule) -> list[Headline]:
-    """Whether any method beats a small dense model of equal or larger size, corrected for many questions."""
-    words, short = captions(rule.name)["equal_size"], captions(rule.name)["short"]
+def _equal_size(here: pd.DataFrame, comparisons: int, rule: Rule) -> list[Headline]:
+    """Whether any method beats a small dense model of its size at the registered ratio. The tests are corrected for all
+    `comparisons` of the experiment, methods x tasks."""
+    words = captions(rule.name)["equal_size"]
     methods = here[~here["control"].astype(bool) & ~here["method"].isin([*DENSE, *SMALLER])]
     if methods.empty:
         return []
     if not here["method"].isin(SMALLER).any():
         return [Headline("equal_size", words["no_control"], settled=False)]
-    picked = methods[methods.index.isin(chosen.index) & methods["small_group"].notna()]
-    tested = picked[picked["small_n"] >= ENOUGH_SEEDS]
+    at = formats.ratio_tick(here["compare_at"].iloc[0])
+    family = methods[methods["registered"] & ~methods["collapsed"] & methods["small_group"].notna()]
+    able, tested = family[family["small_n"] >= ENOUGH_SEEDS], family[family["small_p_holm"].notna()]
     if tested.empty:
-        key = "none_comparable" if picked.empty else "not_enough_seeds"
-        return [Headline("equal_size", words[key], settled=False)]
-    facts = {"comparisons": formats.plural(len(tested), "comparison")}
-    sure = tested[(tested["small_p_holm"] < 0.05) & (tested["small_difference"] > 0)]
-    worse = tested[(tested["small_p_holm"] < 0.05) & (tested["small_difference"] < 0)]
+        key = "none_comparable" if family.empty else "no_verdict" if len(able) else "not_enough_seeds"
+        seeds = formats.plural(int(family["small_n"].max()), "seed") if len(family) else ""
+        return [Headline("equal_size", words[key].format(at=at, n=seeds, power=_power(able)), settled=False)]
+    facts = {"comparisons": formats.plural(comparisons, "comparison"), "at": at, "power": _power(tested)}
+    sure = tested[(tested["small_p_holm"] < 1 - LEVEL) & (tested["small_difference"] > 0)]
+    worse = tested[(tested["small_p_holm"] < 1 - LEVEL) & (tested["small_difference"] < 0)]
     likely = tested[tested["small_difference"] - tested["small_half_width"] > 0]
-    if len(sure):
-        said = short["beaten"].format(list=_listed(sure, points=False))
-        return [Headline("equal_size", words["beaten"].format(**facts, list=_listed(sure)), short=said)]
-    if len(likely):
-        text = words["uncorrected"].format(**facts, list=_listed(likely))
-        return [Headline("equal_size", text, settled=False, short=short["uncorrected"])]
     facts["worse"] = words["worse"].format(list=_listed(worse)) if len(worse) else ""
-    return [Headline("equal_size", words["not_beaten"].format(**facts), settled=False, short=short["not_beaten"])]
+    if len(sure):
+        return [Headline("equal_size", words["beaten"].format(**facts, list=_listed(sure)))]
+    key = "uncorrected" if len(likely) else "not_beaten"
+    text = words[key].format(**facts, list=_listed(likely))
+    return [Headline("equal_size", text, settled=False)]
 
 
-def _listed(groups: pd.DataFrame, points: bool = True) -> str:
-    """`VIB-LSTM at 33.2× (+1.2 [0.3, 2.1])`, the best setting of each method; without `points` no brackets."""
+def _power(tested: pd.DataFrame) -> str:
+    """What the comparisons with a small dense model could have found, and the seeds that one point needs."""
+    if tested.empty:
+        return ""
+    words, smallest, seeds = captions()["power"], tested["small_detectable"], tested["small_seeds_needed"]
+    ends = [formats.points(value).lstrip("+") for value in (smallest.min(), smallest.max())]
+    text = words["detectable"].format(points=" to ".join(dict.fromkeys(ends)))
+    most = seeds[seeds < math.inf]
+    if len(most):
+        needed = [f"{most.min():,.0f}", f"{most.max():,.0f}"]
+        text += words["seeds"].format(seeds=" to ".join(dict.fromkeys(needed)))
+    if (without := int((seeds == math.inf).sum())) > 0:
+        text += words["sequences"].format(n=without, of=len(seeds))
+    return f"{text}."
+
+
+def _collapsed(here: pd.DataFrame, rule: Rule) -> list[Headline]:
+    """The methods that are no part of the comparison because their networks have collapsed."""
+    gone = here[here["registered"] & here["collapsed"]]
+    if gone.empty:
+        return []
+    listed = "; ".join(
+        f"{group['method_label']} ({formats.percent(group['validation_accuracy_mean'])} on validation)"
+        for _, group in gone.iterrows()
+    )
+    at = formats.ratio_tick(here["compare_at"].iloc[0])
+    return [Headline("collapsed", captions(rule.name)["equal_size"]["collapsed"].format(at=at, list=listed))]
+
+
+def _listed(groups: pd.DataFrame) -> str:
+    """`VIB-LSTM at 33.2× (+1.2 [0.3, 2.1])`, the best setting of each method."""
     best = groups.sort_values("small_difference", ascending=False).drop_duplicates("method_label")
     return "; ".join(
         f"{group['method_label']} at {of_row(group).ratio(group['ratio_size'])}"
-        + (f" ({formats.points_interval(group['small_difference'], group['small_half_width'])})" if points else "")
+        f" ({formats.points_interval(group['small_difference'], group['small_half_width'])})"
         for _, group in best.iterrows()
     )

@@ -8,6 +8,7 @@ import pandas as pd
 
 from squeezebench.report import formats
 from squeezebench.report.results import Results
+from squeezebench.report.runtimes import SAME
 from squeezebench.report.sizes import DENSE
 from squeezebench.report.tabular import cells
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, number_column, numeric, text_column
@@ -30,16 +31,16 @@ def build(results: Results) -> Table:
         text_column("Settings", "settings_label"),
         numeric(f"Ratio ({rule.noun})", cells.ratio, hint=hints["ratio"]),
         number_column("float32", "bytes_mean", formats.size, hint=hints["bytes"], group="On disk"),
-        *(numeric(kind, _stored(kind), hint=hints["stored"], group="On disk") for kind in PRECISIONS),
+        *(numeric(kind, _stored(kind), hint=hints["stored"], group="On disk", detail=True) for kind in PRECISIONS),
         numeric("MACs", _beside("macs_mean", formats.count), hint=hints["macs"]),
         numeric("Activations", _beside("peak_activation_bytes_mean", formats.size), hint=hints["activations"],
-                tex=False),
+                tex=False, detail=True),
     ]  # fmt: skip
     for batch in BATCHES:
-        place = {"hint": hints["speed"], "group": f"Latency at batch {batch}, ms"}
+        place = {"hint": hints["speed"], "group": f"Latency at batch {batch}, ms", "detail": batch != BATCHES[0]}
         columns += [
             numeric("Compact", _timed(f"latency_ms_batch_{batch}"), **place),
-            numeric("Dense", _timed(f"dense_latency_ms_batch_{batch}"), **place),
+            numeric("Dense", _same_runtime(batch), **place),
             numeric("Fastest dense", _fastest(batch), **place),
         ]
     return Table(columns, frame, rule.raw([*KEYS, *_measured(groups)]))
@@ -48,7 +49,7 @@ def build(results: Results) -> Table:
 def _measured(groups: pd.DataFrame) -> list[str]:
     """Columns of cost.csv: means over seeds of everything that `record.Cost` holds."""
     kinds = ("bytes", "test_accuracy_float16", "test_accuracy_int8", "macs", "dense_macs", "peak_activation",
-             "dense_peak_activation", "latency_ms", "dense_latency_ms", "fastest_dense")  # fmt: skip
+             "dense_peak_activation", "latency_ms", "dense_latency_ms", "same_runtime", "fastest_dense")  # fmt: skip
     return [name for name in groups if name.startswith(kinds) and not name.endswith("_half_width")]
 
 
@@ -83,6 +84,19 @@ def _timed(key: str) -> Callable[[Row], Cell]:
         low, high = (row[f"{key}_{end}_mean"] for end in ("low", "high"))
         note = "" if formats.absent(low) else f"{formats.amount(low)} to {formats.amount(high)}"
         return number_cell(row[f"{key}_mean"], formats.amount, note)
+
+    return cell
+
+
+def _same_runtime(batch: str) -> Callable[[Row], Cell]:
+    """The dense network in the runtime of the compact one, and how many times as long it takes. The dense network
+    itself is timed twice in a run: its row shows one of the two."""
+
+    def cell(row: Row) -> Cell:
+        dense, own = row[f"{SAME.format(batch)}_mean"], row[f"latency_ms_batch_{batch}_mean"]
+        if row["method"] in DENSE:
+            return number_cell(own, formats.amount)
+        return number_cell(dense, formats.amount, formats.ratio(dense / own))
 
     return cell
 

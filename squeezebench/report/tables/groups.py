@@ -7,13 +7,15 @@ import pandas as pd
 from squeezebench.report import formats
 from squeezebench.report.results import Results
 from squeezebench.report.sizes import FEED_FORWARD, RECURRENT, WEIGHTS, rule_of
-from squeezebench.report.statistics.compare import COMPARED, PARTNERS
+from squeezebench.report.statistics.compare import COMPARED
+from squeezebench.report.statistics.partners import PARTNERS
 from squeezebench.report.tabular import cells
 from squeezebench.report.tabular.table import Column, Table, number_column, numeric, text_column
 from squeezebench.report.words import captions
 from squeezebench.schema.metrics import GROUPS, Unit
 
 SECTION = "groups"
+DETAILS = ("validation_accuracy", "macro_f1", "balanced_accuracy", "model_parameters", "kept_inputs", "bytes")
 
 
 def build(results: Results) -> Table:
@@ -21,9 +23,9 @@ def build(results: Results) -> Table:
     groups, rule = results.groups, results.rule
     hints = captions(rule.name)["hints"]
     of_images = [
-        numeric("Error", cells.error("test_accuracy"), hint=hints["error"]),
-        numeric("r_W", cells.share("share_weights"), hint=hints["share_weights"]),
-        numeric("r_N", cells.share("share_neurons"), hint=hints["share_neurons"]),
+        numeric("Error", cells.error("test_accuracy"), hint=hints["error"], detail=True),
+        numeric("r_W", cells.share("share_weights"), hint=hints["share_weights"], detail=True),
+        numeric("r_N", cells.share("share_neurons"), hint=hints["share_neurons"], detail=True),
         Column("Structure", cells.structure_cell, hint=hints["structure"]),
     ]
     columns = [
@@ -50,6 +52,7 @@ def _metrics(hints: dict[str, str], *units: Unit) -> list[Column]:
             cells.of_metric(metric),
             hint=hints.get(metric.hint, metric.hint),
             tex=metric.tex,
+            detail=metric.group in DETAILS,
         )
         for metric in GROUPS
         if metric.title and metric.unit in units

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from squeezebench.report import formats
+from squeezebench.report.gather import measured_inference
 from squeezebench.report.results import Results
 from squeezebench.report.tabular.table import (
     Cell,
@@ -20,17 +21,19 @@ from squeezebench.report.tabular.table import (
     text_column,
 )
 from squeezebench.report.words import captions
-from squeezebench.schema.inference import BUSY, INT8, Comparison, Inference, Model, read_inference
+from squeezebench.schema.inference import BUSY, INT8, Comparison, Inference, Model
 
 SECTION, WHEN = "inference", "optional"
 ONNX = "ONNX Runtime"
 
 
 def build(results: Results) -> Table | None:
-    """One line for each network, batch size and runtime; None if nothing was measured. Raises InputError for a file
-    that cannot be trusted."""
-    measured = read_inference(results.folder)
-    if measured is None:
+    """One line for each network, batch size and runtime; None if nothing was measured of runs that count.
+
+    Raises InputError for a file that cannot be trusted.
+    """
+    measured = measured_inference(results.gathered)
+    if measured is None or not measured.models:
         return None
     frame = pd.DataFrame([row for model in measured.models for c in model.comparisons for row in _rows(model, c)])
     columns = [

@@ -19,13 +19,13 @@ SECTION = "problems"
 def build(results: Results) -> Table:
     """One line per cause; seeds of one cause share it."""
     gathered = results.gathered
-    frames = [gathered.problems]
-    for column, kind in (("stale", "stale"), ("other_rule", "older rule")):
-        runs = gathered.runs[gathered.runs[column]]
-        runs = runs.assign(kind=kind, reason=captions()[column], settings=runs["varied"])
-        frames.append(runs[gathered.problems.columns])
-    frame = pd.concat(frames, ignore_index=True)
-    labels = method_labels(gathered.runs)
+    stale = gathered.runs[gathered.runs["stale"]]
+    stale = stale.assign(kind="stale", reason=captions()["stale"], settings=stale["varied"])
+    broken = gathered.runs[gathered.runs["contract"] != ""]
+    broken = broken.assign(kind="contract", reason=broken["contract"], settings=broken["varied"])
+    columns = gathered.problems.columns
+    frame = pd.concat([gathered.problems, stale[columns], broken[columns]], ignore_index=True)
+    labels = method_labels(pd.concat([gathered.runs, gathered.left_out]))
     frame["settings"] = frame["settings"].map(lambda text: formats.settings(json.loads(text)))
     keys = ["kind", "task", "method", "settings", "reason"]
     table = frame.groupby(keys, sort=False, dropna=False).agg(

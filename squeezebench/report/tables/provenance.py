@@ -6,6 +6,7 @@ import pandas as pd
 
 from squeezebench.report.results import Results
 from squeezebench.report.tabular.table import Table, number_column, text_column
+from squeezebench.schema.metrics import PLACE
 
 SECTION = "provenance"
 
@@ -18,7 +19,7 @@ def build(results: Results) -> Table:
         for value, number in values[values.astype(str) != ""].value_counts().sort_index().items():
             lines.append((what, str(value), int(number)))
 
-    for column in ("machine", "device", "threads", "python", "squeezebench", "engine_digest"):
+    for column in (*PLACE, "device", "threads", "python", "squeezebench", "engine_digest"):
         count(column.replace("_", " "), runs[column])
     for method, some in runs.groupby("method"):
         count(f"method digest, {method}", some["method_digest"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from squeezebench.report.results import Results
-from squeezebench.report.sizes import OF_RUNS, RECURRENT, rule_of
+from squeezebench.report.sizes import OF_RUNS, RECURRENT, rule_of, sized
 from squeezebench.report.statistics.groups import MEASURED
 from squeezebench.report.tabular.table import Table
 
@@ -15,7 +17,7 @@ def build(results: Results) -> Table:
     """Files only: a page of thousands of lines helps nobody."""
     rule = rule_of(results.gathered.runs)
     names = ["path", "status", "reason", "task", "protocol", "method", "settings", "seed", "control", "stale",
-             "planned", *MEASURED, "baseline", "baseline_size", *([] if rule is RECURRENT else OF_RUNS),
+             "left_out", *MEASURED, "baseline", "baseline_size", *([] if rule is RECURRENT else OF_RUNS),
              "inputs_digest", "engine_digest", "method_digest", "split_digest", "machine", "threads",
              "finished"]  # fmt: skip
-    return Table([], results.gathered.runs, rule.raw(names))
+    return Table([], pd.concat([results.gathered.runs, sized(results.gathered.left_out)]), rule.raw(names))

@@ -14,7 +14,7 @@ SECTION = "protocol"
 def build(results: Results) -> Table:
     """One line per run group of that protocol."""
     keys = ["task", "protocol", "method", "settings"]
-    names = [*keys, "method_label", "settings_label", "control", "stale", "unplanned"]
+    names = [*keys, "method_label", "settings_label", "control", "stale"]
     frame = (
         selection_bias(results.gathered)
         .rename(columns={"flattered": "selection_bias"})

@@ -9,7 +9,7 @@ import numpy as np
 from squeezebench.report import formats
 from squeezebench.report.results import Results
 from squeezebench.report.sizes import of_row, rule_of
-from squeezebench.report.statistics.groups import ENOUGH_SEEDS
+from squeezebench.report.statistics.spread import ENOUGH_SEEDS
 from squeezebench.report.statistics.summary import NEAR, PICKED, RATIOS, STATISTICS
 from squeezebench.report.tabular import cells
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_column, numeric, text_column
@@ -31,10 +31,10 @@ def build(results: Results) -> Table:
         *(numeric(f"Accuracy at {formats.ratio_tick(ratio)}",
                   _cell(f"accuracy_{ratio}", formats.percent, f"none at {formats.ratio_tick(ratio)}", _at),
                   hint=hints["accuracy_at"]) for ratio in RATIOS),
-        number_column("Seeds", "n_seeds", str, tex=False),
-        number_column("Settings", "n_settings", str, tex=False),
+        number_column("Seeds", "n_seeds", str, tex=False, detail=True),
+        number_column("Settings", "n_settings", str, tex=False, detail=True),
     ]  # fmt: skip
-    raw = ["task", "protocol", "method", "control", "n_settings", "n_seeds", "chance"]
+    raw = ["task", "protocol", "method", "control", "n_settings", "n_seeds", "covers", "chance", "compare_at"]
     for name in STATISTICS:
         raw += [name, f"{name}_low", f"{name}_high"]
         raw += [f"{name}_{part}" for part in PICKED if part != "settings_label"] if name != "hypervolume" else []
@@ -50,8 +50,9 @@ def _cell(name: str, show: Callable[[float], str], never: str, note: Callable[[R
             return Cell(never if name == "hypervolume" else formats.NONE)
         if np.isneginf(value):
             return Cell(never)
-        words = never if np.isneginf(low) else show(low)
-        text = show(value) if low == high else f"{show(value)} [{words}, {show(high)}]"
+        words, end = (show(one).removesuffix(f"{formats.NBSP}%") for one in (max(low, 0.0), high))
+        words = never if np.isneginf(low) else words
+        text = show(value) if low == high else f"{show(value)} [{words}, {end}]"
         return Cell(text, float(value), note=formats.clean(note(row, name)) if note else "")
 
     return cell

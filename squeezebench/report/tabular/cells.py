@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from squeezebench.report import formats
-from squeezebench.report.sizes import of_row, structure
-from squeezebench.report.statistics.groups import ENOUGH_SEEDS
+from squeezebench.report.sizes import DENSE, of_row, structure
+from squeezebench.report.statistics.spread import ENOUGH_SEEDS
 from squeezebench.report.tabular.table import Cell, Row, number_cell, text_cell
 from squeezebench.schema.metrics import Metric
 
@@ -18,7 +18,6 @@ def marks(row: Row) -> tuple[str, ...]:
     shown = ["control"] if row["control"] else []
     shown += {"as_released": ["as released"], "paper": ["paper's protocol"]}.get(row["protocol"], [])
     shown += [f"{int(row['stale'])} stale"] if row["stale"] else []
-    shown += ["not in the plan"] if row["unplanned"] else []
     return tuple(shown)
 
 
@@ -89,13 +88,12 @@ def kept(key: str) -> Callable[[Row], Cell]:
 
 
 def latency(key: str) -> Callable[[Row], Cell]:
-    """Milliseconds, with the dense network's below them."""
+    """Milliseconds, with those of the dense network in the same runtime below them."""
 
     def cell(row: Row) -> Cell:
-        dense = row[f"dense_{key}_mean"]
-        return number_cell(
-            row[f"{key}_mean"], formats.amount, f"dense {formats.amount(dense)}" if dense == dense else ""
-        )
+        dense = row[f"same_runtime_dense_{key}_mean"]
+        note = "" if row["method"] in DENSE or formats.absent(dense) else f"dense {formats.amount(dense)}"
+        return number_cell(row[f"{key}_mean"], formats.amount, note)
 
     return cell
 

@@ -49,7 +49,7 @@ class Cell:
 @dataclass(frozen=True)
 class Column:
     """A column: `cell` makes the cell from a row. `tex` columns go into LaTeX (paper is narrow). Neighbours of one
-    `group` share a heading above their own."""
+    `group` share a heading above their own. `detail`: the page folds the column until a reader asks for all of them."""
 
     title: str
     cell: Callable[[Row], Cell]
@@ -57,6 +57,7 @@ class Column:
     numeric: bool = False
     tex: bool = True
     group: str = ""
+    detail: bool = False
 
 
 def text_cell(text: str, note: str = "", marks: tuple[str, ...] = ()) -> Cell:

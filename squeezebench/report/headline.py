@@ -1,0 +1,121 @@
+"""One sentence on each task with its numbers: the best method at the registered ratio, and what it is held against."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from squeezebench.report import formats
+from squeezebench.report.ranking import ranking
+from squeezebench.report.results import Results
+from squeezebench.report.sizes import DENSE, SMALLER, of_row, rule_of
+from squeezebench.report.statistics.spread import ENOUGH_SEEDS, LEVEL, VERDICT_SEEDS, over_seeds
+from squeezebench.report.words import captions
+
+
+def headline(task: str, results: Results) -> str:
+    """The method is the one that is best on validation; its numbers are those of the test part."""
+    found, here = ranking(results, task), results.of(task)
+    words = captions(rule_of(here).name)["headline"]
+    at = formats.ratio_tick(found.at)
+    if not (here["ok"] > 0).any():
+        return words["nothing"]
+    able = found.groups[~found.groups["collapsed"].astype(bool)]
+    methods = able[~able["control"].astype(bool) & ~able["method"].isin(SMALLER)]
+    if methods.empty:
+        return words["none"].format(at=at)
+    best = _best(methods)
+    compared = [_compared(best, which, words) for which in ("dense", "small")]
+    said = words["best"].format(
+        at=at, method=best["method_label"], ratio=of_row(best).ratio(best["ratio_size"]), accuracy=_accuracy(best),
+        compared=" and ".join(filter(None, compared)) or words["alone"], verdict=_verdict(best, words),
+    )  # fmt: skip
+    return said + _better_control(best, able[able["control"].astype(bool)], words)
+
+
+def _best(groups: pd.DataFrame) -> pd.Series:
+    """The best on validation, of equals the first in the order of the tables: a ranking's own order reads the test."""
+    return groups.loc[groups["validation_accuracy_mean"].sort_index().idxmax()]
+
+
+def _accuracy(group: pd.Series) -> str:
+    """`95.1 % [94.0, 96.2]`; of too few seeds without an interval."""
+    mean, half = group["test_accuracy_mean"], group["test_accuracy_half_width"]
+    if formats.absent(half) or group["ok"] < ENOUGH_SEEDS:
+        return formats.percent(mean)
+    low, high = (f"{100 * min(max(end, 0.0), 1.0):.1f}" for end in (mean - half, mean + half))
+    return f"{formats.percent(mean)} [{low}, {high}]"
+
+
+def _compared(best: pd.Series, which: str, words: dict) -> str:
+    """`1.2 points below dense [−2.4, 0.0]`; empty if there is no partner."""
+    mean, half, n = (best[f"{which}_{part}"] for part in ("difference", "half_width", "n"))
+    if not n or formats.absent(mean):
+        return ""
+    side = words["equal"] if formats.points(mean) == "0.0" else words["above" if mean > 0 else "below"]
+    points = formats.points(abs(mean)).lstrip("+")
+    interval = f" [{formats.points(mean - half)}, {formats.points(mean + half)}]" if n >= ENOUGH_SEEDS else ""
+    return side.format(points=points, other=words[which]) + interval
+
+
+def _verdict(best: pd.Series, words: dict) -> str:
+    """What the comparison with a small dense model of equal size shows, if it can show anything."""
+    n, p = int(best["small_n"]), best["small_p_holm"]
+    if formats.absent(best["small_group"]):
+        return words["no_small"]
+    if n < VERDICT_SEEDS:
+        return words["few"].format(seeds=formats.plural(n, "seed"), carry="carries" if n == 1 else "carry")
+    if p < 1 - LEVEL:
+        return words["better" if best["small_difference"] > 0 else "worse"]
+    return words["undecided"].format(detectable=formats.points(best["small_detectable"]).lstrip("+"))
+
+
+def _better_control(best: pd.Series, controls: pd.DataFrame, words: dict) -> str:
+    """Names the control that is better on validation than the best method, if there is one."""
+    able = controls[controls["validation_accuracy_mean"].notna()]
+    if able.empty:
+        return ""
+    control = _best(able)
+    if control["validation_accuracy_mean"] <= best["validation_accuracy_mean"]:
+        return ""
+    return " " + words["control"].format(method=control["method_label"], accuracy=_accuracy(control))
+
+
+def on_training_part(task: str, results: Results) -> str:
+    """Training accuracy of the best method beside that of the small dense model it is held against; empty if the
+    records do not hold both."""
+    found = ranking(results, task)
+    methods = found.groups[~found.groups["control"].astype(bool) & ~found.groups["collapsed"].astype(bool)]
+    if methods.empty:
+        return ""
+    best = _best(methods)
+    if formats.absent(best["small_group"]):
+        return ""
+    small = results.groups.loc[int(best["small_group"])]
+    both = [group["train_accuracy_mean"] for group in (best, small)]
+    if any(map(formats.absent, both)):
+        return ""
+    words = captions(of_row(best).name)["headline"]
+    gap = [group["train_accuracy_mean"] - group["test_accuracy_mean"] for group in (best, small)]
+    return words["training"].format(
+        method=best["method_label"], own=formats.percent(both[0]), own_gap=formats.points(gap[0]).lstrip("+"),
+        small=words["small"], other=formats.percent(both[1]), other_gap=formats.points(gap[1]).lstrip("+"),
+    )  # fmt: skip
+
+
+def validation_above_test(task: str, results: Results) -> str:
+    """A warning if validation accuracies of the dense model are above its test accuracies for certain, by a point or
+    more: settings are picked by them."""
+    runs = results.gathered.runs
+    runs = runs[(runs["task"] == task) & (runs["status"] == "ok") & runs["method"].isin(DENSE)]
+    runs = runs[runs["protocol"] == runs["protocol"].max()]  # "sound" if there is any
+    gap = (runs["validation"] - runs["test"]).dropna().to_numpy()
+    if len(gap) < ENOUGH_SEEDS:
+        return ""
+    spread = over_seeds(gap, float(np.nanmin(1 / runs["test_size"])) if runs["test_size"].notna().any() else 0.0)
+    if spread.mean < 0.01 or spread.mean - spread.half <= 0:
+        return ""
+    interval = f"[{formats.points(spread.mean - spread.half)}, {formats.points(spread.mean + spread.half)}]"
+    return captions()["headline"]["validation"].format(
+        points=formats.points(spread.mean).lstrip("+"), interval=interval, seeds=formats.plural(spread.n, "seed")
+    )

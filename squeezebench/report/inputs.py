@@ -1,0 +1,182 @@
+"""Which records count: those whose inputs are the plan's; without a plan, those whose inputs most runs share.
+
+A run group is a mean over seeds, so that its runs may differ in the seed alone. What decides a run's result besides the
+seed is its inputs: the protocol, the training, the data and how they are read, the dense model, the method's file and
+its settings. `squeezebench job` makes a run again if its inputs are no longer the plan's; until then the report lists
+the old record and reads nothing from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from squeezebench.base.digests import digest_of
+from squeezebench.schema.models import AnyModel
+from squeezebench.schema.record import Record
+from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.training import TrainingSettings
+from squeezebench.schema.tuning_result import TuningError, read_result
+
+Inputs = dict[str, Any]  # name -> value: `training epochs` -> 40
+
+MOST_NAMED = 3  # differences that a reason names
+_KINDS = {"training": TypeAdapter(TrainingSettings), "task": TypeAdapter(TaskSpec), "model": TypeAdapter(AnyModel)}
+# Digests say nothing to a reader.
+_WORDS = {"method file": "another version of the method's file", "task fingerprint": "other data files",
+          "digest rule": "digests by another rule, which cannot be compared"}  # fmt: skip
+
+
+def inputs_of(record: Record) -> Inputs:
+    """What decides the result of a run, besides its seed. Older records hold less."""
+    origin = record.provenance
+    found: Inputs = {
+        "protocol": record.protocol,
+        "method file": origin.method_digest,
+        "digest rule": origin.digest_rule,
+    }
+    found |= _flat("training", record.training or None) | _flat("model", record.model)
+    if record.task_spec is not None:
+        found |= _flat("task", record.task_spec) | {"task fingerprint": record.fingerprint}
+    return found | {f"setting {name}": value for name, value in record.settings.items()}
+
+
+def shared_inputs(inputs: Inputs) -> Inputs:
+    """What all runs of a task share: everything but the method and its settings."""
+    of_method = ("method file", "digest rule")
+    return {k: v for k, v in inputs.items() if k not in of_method and not k.startswith("setting ")}
+
+
+def _of_task(inputs: Inputs) -> str:
+    return digest_of(shared_inputs(inputs))
+
+
+def _of_method(inputs: Inputs) -> str:
+    return digest_of([inputs["method file"], inputs["digest rule"]])
+
+
+def _flat(part: str, content: Any) -> Inputs:
+    """The fields of a part with the defaults of those that its version did not have, each under a name of its own."""
+    if isinstance(content, BaseModel):
+        content = content.model_dump(mode="json")
+    if not isinstance(content, Mapping):
+        return {}
+    with suppress(ValidationError):  # of another version: it is compared as it stands
+        content = _KINDS[part].dump_python(_KINDS[part].validate_python(dict(content)), mode="json")
+    return {f"{part} {name}": value for name, value in content.items()}
+
+
+class _Planned:
+    """The inputs of a plan's runs, as far as the plan holds them; the report asks for little more than places."""
+
+    def __init__(self, plan: Mapping[str, Any], folder: Path) -> None:
+        self.plan, self.folder = plan, folder
+        self.of_task = cache(self._of_task)
+        self.tuned = cache(self._tuned)
+
+    def inputs(self, run: Mapping[str, Any]) -> Inputs:
+        """What decides the result of a planned run, besides its seed."""
+        found = {
+            "protocol": self.plan.get("protocol"),
+            "digest rule": self.plan.get("digest_rule", 1) if self.plan.get("engine_digest") else None,
+            "method file": _entry(self.plan, "methods", run["method"]).get("digest"),
+        }
+        planned = self.of_task(run["task"]) | {name: value for name, value in found.items() if value is not None}
+        settings = self.tuned(str(run["tuned"])) if run.get("tuned") else run.get("settings")
+        if self.of_task(run["task"]) and isinstance(settings, Mapping):  # resolved, as in the record
+            planned |= {f"setting {name}": value for name, value in settings.items()}
+        return planned
+
+    def _of_task(self, name: str) -> Inputs:
+        entry = _entry(self.plan, "tasks", name)
+        parts = [_flat(part, entry.get(key)) for part, key in (("task", "spec"), ("training",) * 2, ("model",) * 2)]
+        fingerprint = {"task fingerprint": entry["fingerprint"]} if "fingerprint" in entry else {}
+        return parts[0] | parts[1] | parts[2] | fingerprint
+
+    def _tuned(self, job: str) -> Any:
+        """The settings that a tuning picked; None if there is no result to rely on."""
+        for tuning in self.plan.get("tunings") or []:
+            if tuning.get("job") == job and (path := self.folder / tuning["path"]).is_file():
+                try:
+                    return read_result(path).settings
+                except TuningError:
+                    return None
+        return None
+
+
+def reasons(
+    records: Mapping[str, Record], inputs: Mapping[str, Inputs], plan: Mapping[str, Any], folder: Path
+) -> dict[str, str]:
+    """Place of each record -> why it does not count; an empty text if it counts. inputs: by place, as `inputs_of`."""
+    if plan.get("runs"):
+        planned = _Planned(plan, folder)
+        runs = {Path(run["path"]).as_posix(): run for run in plan.get("runs", [])}
+        return {
+            place: _differing(inputs[place], planned.inputs(runs[place]), "plan")
+            if place in runs
+            else _unplanned(record.task, inputs[place], planned)
+            for place, record in records.items()
+        }
+    return _unlike_most(records, inputs)
+
+
+def _unplanned(task: str, inputs: Inputs, planned: _Planned) -> str:
+    """Why a record in a place that the plan does not have is left out, with what is not that of the plan's task."""
+    others = _differing(shared_inputs(inputs), planned.of_task(task), "plan")
+    return "no run of the plan" + (f", and {others}" if others else "")
+
+
+def _unlike_most(records: Mapping[str, Record], inputs: Mapping[str, Inputs]) -> dict[str, str]:
+    """Without a plan: on each task and protocol the runs that share the inputs of most runs count; among them, the runs
+    of each method whose file is that of most. Of equally many, the runs that finished last."""
+    outcome = dict.fromkeys(records, "")
+    for kind, whole in ((_of_task, False), (_of_method, True)):
+        alike: dict[tuple, dict[str, list[str]]] = {}
+        for place, record in records.items():
+            if not outcome[place]:
+                where = (record.task, record.protocol, *([record.method] if whole else []))
+                alike.setdefault(where, {}).setdefault(kind(inputs[place]), []).append(place)
+        for variants in alike.values():
+            leading = max(variants.values(), key=lambda places: _weight(places, records))
+            for places in variants.values():
+                for place in places if places is not leading else ():
+                    outcome[place] = _differing(inputs[place], inputs[leading[0]], "most runs", settings=False)
+    return outcome
+
+
+def _weight(places: Sequence[str], records: Mapping[str, Record]) -> tuple[int, str, str]:
+    done = [place for place in places if records[place].status == "ok"]
+    return len(done), max((records[place].provenance.finished for place in done), default=""), min(places)
+
+
+def _differing(inputs: Inputs, others: Inputs, whose: str, settings: bool = True) -> str:
+    """`training epochs 1 (plan: 12)`: the inputs that are not those of the others, as far as both are known."""
+    names = inputs.keys() & others.keys()
+    if settings and any(name.startswith("setting ") for name in others):
+        names |= {name for name in inputs.keys() ^ others.keys() if name.startswith("setting ")}
+    if not settings:
+        names = {name for name in names if not name.startswith("setting ")}
+    differing = sorted(name for name in names if inputs.get(name) != others.get(name))
+    if "digest rule" in differing:
+        differing = [name for name in differing if name != "method file"]
+    words = [_WORDS.get(name) or f"{name} {input_text(inputs.get(name))} ({whose}: {input_text(others.get(name))})"
+             for name in differing]  # fmt: skip
+    more = len(words) - MOST_NAMED
+    return ", ".join(words[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def input_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _entry(plan: Mapping[str, Any], key: str, name: str) -> Mapping[str, Any]:
+    """One entry of a mapping of the plan; empty if the plan has none."""
+    entries = plan.get(key)
+    entry = entries.get(name) if isinstance(entries, Mapping) else None
+    return entry if isinstance(entry, Mapping) else {}
