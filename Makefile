@@ -11,8 +11,9 @@ quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
 	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml
 	@echo "open results/quick/report.html"
 
-published: $(READY)  ## the same with ten seeds, which can carry verdicts -> results/published/report.html
-	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml --config name=published 'seeds=[0,1,2,3,4,5,6,7,8,9]'
+published: $(READY)  ## the same with ten seeds and at four sizes, which can carry verdicts -> results/published/report.html
+	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml --config name=published \
+		'seeds=[0,1,2,3,4,5,6,7,8,9]' 'ratios=[3,10,30,100]'
 	@echo "open results/published/report.html"
 
 test: $(READY) lint  ## the whole test suite, on two cores

@@ -156,8 +156,6 @@ class VIBLSTM(MaskedUnits):
 
     def parameter_groups(self, model):
         s = self.settings
-        if self.clock.stage == "group lasso" and s.ratio:
-            self.lasso = self._lasso(model)
         weights, _ = nn.split_mask_parameters(model)
         return [{"params": weights}, *mask_groups(model, self.clock, s.mask_learning_rate, s.mask_weight_decay)]
 
@@ -200,7 +198,10 @@ class VIBLSTM(MaskedUnits):
         if stage.name == "compress":
             nn.keep_largest(model, s.keep_inputs, s.keep_hidden)
             self.choose(model)
-            return nn.compact_masked(model, s.finalise == "vectors", s.compact_to)
+            small = nn.compact_masked(model, s.finalise == "vectors", s.compact_to)
+            if s.group_lasso and s.ratio:
+                self.lasso = self._lasso(small)
+            return small
         if stage.name == "group lasso":
             return nn.select_units(model, None, self._after_lasso(model), map_form=s.compact_to)
         return model

@@ -175,8 +175,12 @@ def of_run(run: dict, plan: dict, steps: int = 10) -> Record:
     dice = random.Random(digest_of(run["settings"]))
     alike = sorted(TASKS)[len(run["task"]) % len(TASKS)]
     made = record(alike, run["method"], dice.randrange(steps), run["seed"], steps)
-    origin = made.provenance.model_copy(update={"engine_digest": plan["engine_digest"]})
+    task, method = (plan.get(part, {}).get(run[part[:-1]], {}) for part in ("tasks", "methods"))
+    digests = {"engine_digest": plan["engine_digest"], "digest_rule": plan.get("digest_rule", 1)}
+    origin = made.provenance.model_copy(update=digests | {"method_digest": method.get("digest", "")})
     planned = {key: run[key] for key in ("task", "settings", "varied")}
+    planned |= {key: task[name] for key, name in (("training",) * 2, ("model",) * 2, ("task_spec", "spec"))
+                if name in task} | {"fingerprint": task.get("fingerprint", "")}  # fmt: skip
     return made.model_copy(update={**planned, "experiment": plan["experiment"], "provenance": origin})
 
 

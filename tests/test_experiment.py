@@ -187,6 +187,14 @@ def test_the_path_of_the_users_features_is_a_parameter(tmp_path):
 # ---------------------------------------------------------------------- grids
 
 
+def test_one_list_of_ratios_stands_in_every_method():
+    methods = {"small_dense": {"ratio": "${ratios}"}, "vib_lstm": [{"ratio": "${ratios}"}, {"beta": 2}]}
+    plan = plan_of(methods=methods, ratios=[2, 5], seeds=[0])
+    sizes = [(run.method, run.varied.get("ratio")) for run in plan.runs]
+    assert sizes == [("small_dense", 2), ("small_dense", 5), ("vib_lstm", 2), ("vib_lstm", 5), ("vib_lstm", None)]
+    assert "there is no `ratios: [10, 30]`" in refused(methods=methods)
+
+
 def test_lists_are_grids_and_their_product_is_run():
     plan = plan_of(
         methods={"vib_lstm": {"beta": [1, 10], "noise": ["per_step", "first_batch"], "hidden": 8}},

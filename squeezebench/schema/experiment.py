@@ -21,6 +21,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from squeezebench.base.errors import InputError
@@ -53,8 +54,27 @@ class Experiment(Part):
     tables: list[PublishedTable] = []  # published tables and figures that the report shows beside ours
     tuning: Tuning | None = None  # methods whose settings are picked by an equal number of trials on validation
     features: str | None = None  # stands for ${features} in the options of tasks: the path of the user's own data
+    ratios: list[float] = []  # stands for ${ratios} in the settings of methods: the sizes at which all are compared
     plugins: list[str] = []  # files or folders of them; a method that `methods` does not list joins as it is
     runs_per_job: PositiveInt | Literal["auto"] = "auto"  # runs of one method on one task that share a process
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ratios_in_methods(cls, content: Any) -> Any:
+        if not (isinstance(content, dict) and isinstance(content.get("methods"), dict)):
+            return content
+        ratios = content.get("ratios")
+
+        def filled(given: Any) -> Any:
+            if isinstance(given, list):
+                return [filled(point) for point in given]
+            if not isinstance(given, dict) or "${ratios}" not in map(str, given.values()):
+                return given
+            if not ratios:
+                raise ValueError("methods use ${ratios}, and there is no `ratios: [10, 30]`")
+            return {key: ratios if value == "${ratios}" else value for key, value in given.items()}
+
+        return content | {"methods": {name: filled(given) for name, given in content["methods"].items()}}
 
     @field_validator("tasks", "seeds")
     @classmethod
