@@ -153,8 +153,6 @@ COARSE = {"small_dense": 0.3, "distillation": 0.3, "fdht_lstm": 0.15, "low_rank"
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_ends_within_its_budget_or_says_why_it_cannot(name):
     method = load(find_methods()[name])
-    if "ratio" not in method.Settings.model_fields:
-        pytest.skip("it has no ratio yet")
     for task, reach in ((TASK, NARROW_REACH.get(name, 100)), (WIDE, WIDE_REACH.get(name, 100))):
         dense = closed_form(task.inputs, [64])["lstm_total"]
         for ratio in (3, 10, 30, 100):

@@ -89,15 +89,3 @@ def over_both(table: np.ndarray) -> Spread:
     shared = max(columns - min(rest, rows), 0.0)
     parts = rows**2 / (seeds - 1) + columns**2 / (sequences - 1) + rest**2 / ((seeds - 1) * (sequences - 1))
     return Spread(seeds, mean, rows * seeds, shared, (rows + shared) ** 2 / parts, sequences)
-
-
-def ratio_of_means(*values: np.ndarray) -> tuple[float, float, float]:
-    """mean(1st) / mean(2nd) x mean(3rd) / mean(4th) ..., of positive values (seeds,) paired by seed, with its 95 %
-    interval: a t interval of its logarithm, whose spread over the seeds is that of the values relative to their means
-    (delta method)."""
-    means = [float(np.mean(part)) for part in values]
-    ratio = float(np.prod([a / b for a, b in zip(means[::2], means[1::2], strict=True)]))
-    signs = [1, -1] * (len(values) // 2)
-    logs = sum(sign * np.asarray(part) / mean for sign, part, mean in zip(signs, values, means, strict=True))
-    half = over_seeds(logs).half
-    return ratio, ratio * float(np.exp(-half)), ratio * float(np.exp(half))
