@@ -21,8 +21,8 @@ class ISS(FromDense, DenseMethod):
 
     `element`: every weight below `threshold` is set to 0 after each step (it may regrow); a unit goes when its whole
     group is 0 (the ISS authors' definition). `group_norm`: no zeroing; a unit goes when the squared norm of its group
-    is at most `threshold` at the end (the definition used beside VIB-LSTM). With a `ratio` lambda is controlled, and
-    the units of largest norm stay.
+    is at most `threshold` at the end (the definition used beside VIB-LSTM). With a `ratio` the units of largest norm
+    stay, and the proximal lasso spares them while it shrinks the others.
 
     `step: proximal` takes the lasso off the weights after each step of the optimiser (see UnitLasso). Under Adam the
     gradient of a norm would be an artefact: each weight moves by about one learning rate, whatever lambda is, and from
@@ -51,7 +51,12 @@ class ISS(FromDense, DenseMethod):
     @classmethod
     def inactive_settings(cls, settings):
         rate = "learning_rate" if settings.step == "subgradient" else "sgd_learning_rate"
-        return (rate, *(("strength", "threshold") if settings.ratio else ()))
+        by_size = settings.ratio is not None
+        return (
+            rate,
+            *(("strength",) if by_size and settings.step == "proximal" else ()),
+            *(("threshold",) if by_size and settings.definition == "group_norm" else ()),
+        )
 
     @classmethod
     def initial_trial(cls, ratio):
@@ -72,12 +77,11 @@ class ISS(FromDense, DenseMethod):
             sparsify = Stage("sparsify", s.compress_share, learning_rate=s.learning_rate)
         return [sparsify, Stage("fine-tune", 1 - s.compress_share, penalised=False)]
 
-    def build(self, task):
-        s, inputs = self.settings, task.inputs
-        dense = recurrent_size(inputs, s.hidden, s)
+    def _lasso(self, model):
+        s = self.settings
+        dense = recurrent_size(model.inputs, s.hidden, s)
         budget = budget_of(dense, s.ratio) if s.ratio else None
-        self.lasso = UnitLasso(s.strength, lambda units: recurrent_size(inputs, units, s), dense, budget)
-        return super().build(task)
+        return UnitLasso(s.strength, lambda units: recurrent_size(model.inputs, units, s), dense, budget)
 
     def closed_form(self, task):
         return super().closed_form(task) if self.settings.ratio is None else None
@@ -91,14 +95,14 @@ class ISS(FromDense, DenseMethod):
     def penalty(self, model):
         if self.settings.step == "proximal":
             return 0.0
-        controller = self.lasso.controller
-        return (controller.weight if controller else self.settings.strength) * nn.unit_group_lasso(model)
+        return self.settings.strength * nn.unit_group_lasso(model)
 
     @without_gradients
     def after_step(self, model):
         if self.clock.stage != "sparsify":
             return
-        self.lasso.step(model, self.clock, shrinks=self.settings.step == "proximal")
+        if self.settings.step == "proximal":
+            self._lasso(model).step(model, self.clock)
         if self.settings.definition == "element":
             for layer in model.layers:
                 for weight in (layer.input_map.weight, layer.hidden_map.weight):
@@ -106,13 +110,13 @@ class ISS(FromDense, DenseMethod):
             model.head.weight.masked_fill_(model.head.weight.abs() < self.settings.threshold, 0.0)
 
     def observe(self, model):
-        return self.lasso.columns()
+        return self._lasso(model).columns(model, self.clock) if self.clock.stage == "sparsify" else {}
 
     def end_stage(self, model, stage):
         if stage.name != "sparsify":
             return model
         if self.settings.ratio:
-            return nn.select_units(model, None, self.lasso.units(model))
+            return nn.select_units(model, None, self._lasso(model).units(model))
         threshold = self.settings.threshold if self.settings.definition == "group_norm" else 0.0
         units = [nn.above(norms, threshold) for norms in nn.unit_square_norms(model)]
         if [len(kept) for kept in units] == list(model.hidden):

@@ -69,7 +69,7 @@ class VIBLSTM(MaskedUnits):
         mask_weight_decay: float = setting(0.0, "Adam's on mu and log sigma^2 (released code: 5e-4)", ge=0)
         group_lasso: float = setting(
             0.0,
-            "lambda of the ISS penalty after compression (Eq. 16, VIB+ISS); with a ratio only where it starts",
+            "lambda of the ISS penalty after compression (Eq. 16, VIB+ISS); with a ratio only that it is not 0",
             ge=0,
         )
         group_threshold: float = setting(0.01, "on the squared group norm (VIB+ISS)", gt=0)
@@ -160,7 +160,7 @@ class VIBLSTM(MaskedUnits):
         return [{"params": weights}, *mask_groups(model, self.clock, s.mask_learning_rate, s.mask_weight_decay)]
 
     def _lasso(self, model):
-        """The proximal form of Eq. 16, whose lambda is controlled until the ratio is met (see UnitLasso)."""
+        """The proximal form of Eq. 16, trimmed to the ratio (see UnitLasso)."""
 
         def size(units):
             return self.size(model.inputs, model.inputs, units)
@@ -172,11 +172,11 @@ class VIBLSTM(MaskedUnits):
     def after_step(self, model):
         super().after_step(model)
         if self.clock.stage == "group lasso" and self.settings.ratio:
-            self.lasso.step(model, self.clock)
+            self._lasso(model).step(model, self.clock)
 
     def observe(self, model):
         of_lasso = self.clock.stage == "group lasso" and self.settings.ratio
-        return super().observe(model) | (self.lasso.columns() if of_lasso else {})
+        return super().observe(model) | (self._lasso(model).columns(model, self.clock) if of_lasso else {})
 
     def penalty(self, model):
         s = self.settings
@@ -198,10 +198,7 @@ class VIBLSTM(MaskedUnits):
         if stage.name == "compress":
             nn.keep_largest(model, s.keep_inputs, s.keep_hidden)
             self.choose(model)
-            small = nn.compact_masked(model, s.finalise == "vectors", s.compact_to)
-            if s.group_lasso and s.ratio:
-                self.lasso = self._lasso(small)
-            return small
+            return nn.compact_masked(model, s.finalise == "vectors", s.compact_to)
         if stage.name == "group lasso":
             return nn.select_units(model, None, self._after_lasso(model), map_form=s.compact_to)
         return model
@@ -209,5 +206,5 @@ class VIBLSTM(MaskedUnits):
     def _after_lasso(self, model):
         """The units of each layer that stay: by the threshold on their groups' norms, or the largest that fit."""
         if self.settings.ratio is not None:
-            return self.lasso.units(model)
+            return self._lasso(model).units(model)
         return [nn.above(norm, self.settings.group_threshold) for norm in nn.unit_square_norms(model)]

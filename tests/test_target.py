@@ -13,9 +13,12 @@ from squeezebench.engine.measurement.counts import count
 from squeezebench.engine.training.loop import Trainer
 from squeezebench.method import Clock, TaskInfo, closed_form, target
 from squeezebench.method.convergence import mask_learning_rate, unconverged
+from squeezebench.method.dense import dense_classifier
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.method.target import SizeController, budget_of, unreachable, within_budget
+from squeezebench.method.unit_lasso import UnitLasso
 from squeezebench.nn.masks.bottleneck import BottleneckMask
+from squeezebench.nn.pruning.groups import unit_square_norms
 from squeezebench.schema.training import TrainingSettings
 from squeezebench.tools.check_method import tiny_task
 from squeezebench.tools.counting import construct
@@ -130,6 +133,22 @@ def test_a_controller_that_is_restored_goes_on_to_the_same_bits():
         second.update(300, clock)
     assert first.columns() == second.columns()
     assert set(first.columns()) == {"penalty_weight", "expected_size", "target_size"}
+
+
+def test_a_lasso_to_a_size_takes_the_other_units_to_zero_and_leaves_those_of_largest_norm_alone():
+    torch.manual_seed(0)
+    method = load(find_methods()["dense"])
+    model, clock = dense_classifier(TASK, method.Settings(hidden=16)), Clock(steps=1000, learning_rate=0.003)
+    rows = model.layers[0].input_map.weight.view(4, 16, 8)  # of each gate and unit
+    first = rows.norm(dim=(0, 2)).detach()
+    lasso = UnitLasso(1.0, lambda units: 100 * sum(units), 1600, 400)
+    for clock.step in range(1000):
+        with torch.no_grad():
+            lasso.step(model, clock)
+    stay = lasso.units(model)[0]
+    assert len(stay) == 4 and torch.equal(unit_square_norms(model)[0].nonzero().flatten(), stay)
+    assert (rows.norm(dim=(0, 2))[stay] > 0.9 * first[stay]).all()
+    assert lasso.columns(model, clock) == {"expected_size": 400, "target_size": pytest.approx(400)}
 
 
 # ---------------------------------------------------------------------- methods

@@ -82,6 +82,12 @@ def unreachable(
     )
 
 
+def falling_target(dense: float, budget: float, clock: Clock) -> float:
+    """The size that a stage should be down to at this step: it falls on a log scale, and then stays at the budget."""
+    done = min(1.0, (clock.step + 1) / max(1, clock.steps) / SETTLED)
+    return dense * (budget / dense) ** done
+
+
 class SizeController:
     """Dual ascent on the logarithm of a penalty's weight, so that an expected size follows a falling target.
 
@@ -107,8 +113,7 @@ class SizeController:
 
     def update(self, size: float, clock: Clock) -> None:
         """After a step of the stage that compresses, at which `size` is expected of the masks as they are."""
-        done = min(1.0, (clock.step + 1) / max(1, clock.steps) / SETTLED)
-        self.size, self.target = float(size), self.dense * (self.budget / self.dense) ** done
+        self.size, self.target = float(size), falling_target(self.dense, self.budget, clock)
         excess = min(1.0, max(-1.0, log(max(self.size, 1.0) / self.target)))
         moved = log(self.multiplier / self.first) + GAIN / max(1, clock.steps) * excess
         self.multiplier = self.first * exp(min(SPAN, max(-SPAN, moved)))

@@ -7,6 +7,8 @@ W_ih or the head). Biases are left out; entries shared by a row and a column are
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -33,8 +35,10 @@ def unit_group_lasso(model: RecurrentClassifier) -> Tensor:
 
 
 @torch.no_grad()
-def shrink_unit_groups(model: RecurrentClassifier, amount: float) -> None:
+def shrink_unit_groups(model: RecurrentClassifier, amount: float, spared: Sequence[Tensor] | None = None) -> None:
     """The proximal step of `amount` * sum_k ||w_k||_2: ||w_k|| falls by `amount`, to 0 at the least.
+
+    spared: bool (H,) for each layer, the units k over which the sum does not go.
 
     For a single group w_k max(0, 1 - amount / ||w_k||) is the exact minimiser (Parikh & Boyd, "Proximal Algorithms",
     2014, section 6.5.1). The groups overlap: an entry of U is in its row's group and in its column's, an entry of a
@@ -43,6 +47,8 @@ def shrink_unit_groups(model: RecurrentClassifier, amount: float) -> None:
     The input maps are dense matrices.
     """
     factors = [(1 - amount / norms.sqrt()).clamp(min=0.0) for norms in unit_square_norms(model)]
+    if spared is not None:
+        factors = [f.masked_fill(stays.to(f.device), 1.0) for f, stays in zip(factors, spared, strict=True)]
     for number, layer in enumerate(model.layers):
         of_unit, width = factors[number], layer.hidden
         layer.input_map.weight.mul_(of_unit.repeat(len(layer.cell.gates))[:, None])
