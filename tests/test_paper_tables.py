@@ -228,6 +228,8 @@ def test_a_leak_is_one_setting_under_two_splits_with_welchs_interval(built):
     for key, value in {"difference": difference, "low": difference - reach, "high": difference + reach}.items():
         assert float(row[key]) == pytest.approx(value)
     assert rows["Gone"]["left_test_accuracy_mean"] == "" and "not run" in (built / "report.html").read_text()
+    (drawn,) = read_csv(built / "figures/leaking_split.csv")
+    assert {**row, **drawn} == row | {"table": "leak"}
 
 
 @pytest.mark.usefixtures("undrawn")
