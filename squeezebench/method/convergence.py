@@ -14,7 +14,6 @@ from typing import Any
 from squeezebench import nn
 from squeezebench.method.base import Clock
 
-START = -9.0  # log sigma^2
 WAY = 18.0  # of log sigma^2: from -9 until sigma^2 is as far above mu^2 as it was below
 COVERED = 24.0  # rate x steps of a derived rate: the way, and time to settle
 SLOWEST, FASTEST = 2e-3, 0.25  # of derived rates

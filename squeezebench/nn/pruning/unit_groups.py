@@ -41,10 +41,6 @@ class UnitGroups:
         """Sum of squares of the weights that read each unit; differentiable."""
         return self._read(lambda weight: weight.square().transpose(0, 1).flatten(1).sum(1))
 
-    def square_norms_of_makers(self) -> Tensor:
-        """Sum of squares of the weights that make each unit; differentiable."""
-        return self._made(lambda weight: weight.square().flatten(1).sum(1))
-
     def lasso(self) -> Tensor:
         """sum_g sqrt(|g|) ||w_g||_2 over the units that may go, (); differentiable, with a gradient of 0 at 0."""
         norms = (self.square_norms() + TINY).sqrt()
@@ -114,7 +110,7 @@ class UnitGroups:
         total[-1] = 0.0
         return total
 
-    def _made(self, values, kind: type[nn.Module] = nn.Module) -> Tensor:
+    def _made(self, values, kind: type[nn.Module]) -> Tensor:
         """values(weight) of the rows of each layer that makes channels, summed by set."""
         total = torch.zeros(self.count + 1, dtype=torch.float64)
         for path, numbers in (self.graph.makes | self.graph.depthwise).items():
