@@ -1,0 +1,90 @@
+"""One experiment on several official splits: each method beside the controls of its size, over all splits at once.
+
+    python -m benchmarks.studies.across_splits RESULTS
+
+The test parts of the splits hold different sequences, so those of one seed are laid side by side; a difference is
+paired by seed and sequence, and its interval covers both (see squeezebench/report/statistics/spread.py). One line for
+each method and ratio: the mean accuracy, the difference to each control with its 95 % interval, and the smallest
+difference that would have been detected in 80 % of all experiments. p values are corrected by Holm's method over the
+methods of one ratio and control. A network that has collapsed is compared like any other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from squeezebench.report.gather import Gathered, gather
+from squeezebench.report.statistics.groups import run_groups
+from squeezebench.report.statistics.power import detectable
+from squeezebench.report.statistics.spread import Spread, over_both
+
+CONTROLS = ("small_dense", "random_units")
+COLUMNS = ["ratio", "method", "settings", "splits", "seeds", "accuracy", "against", "difference", "low", "high",
+           "detectable", "p"]  # fmt: skip
+
+
+def across(gathered: Gathered) -> pd.DataFrame:
+    """One row for each ratio, method and control; the control's own rows have no difference."""
+    tables = _tables(gathered)
+    lines = []
+    for (ratio, method, settings), table in sorted(tables.items()):
+        line = {"ratio": ratio, "method": method, "settings": settings, "splits": table.columns.nunique(0),
+                "seeds": len(table), "accuracy": table.to_numpy().mean()}  # fmt: skip
+        others = {name: other for (at, name, _), other in tables.items() if at == ratio and name in CONTROLS}
+        compared = [
+            line | _difference(table, others[name], name) for name in CONTROLS if name in others and name != method
+        ]
+        lines += compared or [line]
+    frame = pd.DataFrame(lines, columns=COLUMNS)
+    for _, rows in frame.dropna(subset="p").groupby(["ratio", "against"]):
+        frame.loc[rows.index, "p"] = multipletests(rows["p"], method="holm")[1]
+    return frame
+
+
+def _tables(gathered: Gathered) -> dict[tuple[float, str, str], pd.DataFrame]:
+    """(ratio, method, its other settings) -> whether each test sequence of each split is correct, a row for each seed.
+
+    A point that did not finish on every split is left out.
+    """
+    parts: dict[tuple, dict[str, pd.DataFrame]] = defaultdict(dict)
+    for _, group in run_groups(gathered).iterrows():
+        runs, varied = gathered.runs_of(group).sort_values("seed"), dict(json.loads(group["varied"]))
+        answers = gathered.correct(list(runs["path"]))
+        if answers is not None and "ratio" in varied:
+            key = (float(varied.pop("ratio")), group["method"], _words(group["method"], varied))
+            parts[key][group["task"]] = pd.DataFrame(answers[1], index=runs["seed"])
+    whole = {key: by_task for key, by_task in parts.items() if len(by_task) == len(gathered.tasks)}
+    return {key: pd.concat(by_task, axis=1, join="inner").astype(float) for key, by_task in whole.items()}
+
+
+def _words(method: str, varied: dict) -> str:
+    """The settings that tell two families of a method apart; a control has one family."""
+    return "" if method in CONTROLS else ", ".join(f"{name} {value}" for name, value in sorted(varied.items()))
+
+
+def _difference(table: pd.DataFrame, other: pd.DataFrame, name: str) -> dict[str, object]:
+    seeds = table.index.intersection(other.index)
+    spread: Spread = over_both((table.loc[seeds] - other.loc[seeds]).to_numpy())
+    smallest = detectable(np.asarray(spread.error), np.asarray(spread.degrees), 0.05)
+    return {"against": name, "difference": spread.mean, "low": spread.mean - spread.half,
+            "high": spread.mean + spread.half, "detectable": float(smallest), "p": spread.p}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path)
+    frame = across(gather(parser.parse_args().results))
+    shares = ["accuracy", "difference", "low", "high", "detectable"]
+    frame[shares] = (100 * frame[shares]).round(1)
+    print(frame.assign(p=frame["p"].map("{:.3g}".format)).to_csv(index=False).rstrip())
+
+
+if __name__ == "__main__":
+    main()
