@@ -35,7 +35,7 @@ def across(gathered: Gathered) -> pd.DataFrame:
     tables = _tables(gathered)
     lines = []
     for (ratio, method, settings), table in sorted(tables.items()):
-        line = {"ratio": ratio, "method": method, "settings": settings, "splits": table.columns.nunique(0),
+        line = {"ratio": ratio, "method": method, "settings": settings, "splits": table.columns.get_level_values(0).nunique(),
                 "seeds": len(table), "accuracy": table.to_numpy().mean()}  # fmt: skip
         others = {name: other for (at, name, _), other in tables.items() if at == ratio and name in CONTROLS}
         compared = [
