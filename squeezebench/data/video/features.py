@@ -25,9 +25,9 @@ from tqdm import tqdm
 from squeezebench.base.errors import InputError
 from squeezebench.data.store import Store
 from squeezebench.data.video.clips import Clip
-from squeezebench.data.video.decode import ClipError, read_frames, resize, scan, spread
-from squeezebench.data.video.flow import as_image, cached_flow, mirror
-from squeezebench.data.video.options import VideoOptions, dtype, frame_size, inputs
+from squeezebench.data.video.decode import ClipError, resize, sample, spread
+from squeezebench.data.video.flow import as_image, flow_pairs, mirror, planes_of, read_planes, write_planes
+from squeezebench.data.video.options import VideoOptions, cut_share, dtype, flow_size, frame_size, inputs
 
 log = logging.getLogger(__name__)
 
@@ -47,21 +47,35 @@ class Views:
 
 def read_views(clip: Clip, options: VideoOptions, flow_folder: Path) -> Views:
     """Decode (and compute or read the flow of) one clip. Raises ClipError if it cannot be used."""
-    size = frame_size(options)
-    scanned = scan(clip.path)
-    indices = spread(scanned.frames, options.frames)
+    size, share = frame_size(options), cut_share(options)
+    rgb, flow = options.stream in ("rgb", "both"), options.stream in ("flow", "both")
+    side = flow_size(options)
+    image = flow_folder / f"{clip.name}-{clip.path.stat().st_size}.png"
+
+    def choose(total: int) -> np.ndarray:
+        indices = spread(total, options.frames)
+        return indices if not flow else np.union1d(indices, np.concatenate(flow_pairs(indices, total)))
+
+    def keep(frame: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+        grey = cv2.cvtColor(resize(frame, side, share), cv2.COLOR_RGB2GRAY) if flow else None
+        return resize(frame, size, share) if rgb else None, grey
+
+    scan, kept = sample(clip.path, choose, keep)
+    indices = spread(scan.frames, options.frames)
     plain, mirrored = [], []
-    if options.stream in ("rgb", "both"):
-        frames = read_frames(clip.path, indices, size)
+    if rgb:
+        frames = np.stack([kept[index][0] for index in indices.tolist()])
         plain.append(frames)
         mirrored.append(frames[:, :, ::-1])
-    if options.stream in ("flow", "both"):
-        image = flow_folder / f"{clip.name}-{clip.path.stat().st_size}.png"
-        planes = cached_flow(clip.path, indices, scanned.frames, options.flow_bound, image)
+    if flow:
+        if (planes := read_planes(image, len(indices))) is None:
+            grey = {index: frame for index, (_, frame) in kept.items()}
+            planes = planes_of(grey, indices, scan.frames, options.flow_bound * side[0] / size[0])
+            write_planes(image, planes)
         planes = np.stack([resize(plane, size) for plane in planes])
         plain.append(as_image(planes))
         mirrored.append(as_image(mirror(planes)))
-    return Views(plain, mirrored if options.flip else [], scanned.damaged)
+    return Views(plain, mirrored if options.flip else [], scan.damaged)
 
 
 def arrays(options: VideoOptions) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -27,11 +27,18 @@ class BackboneFacts:
     features: int  # D of one stream
     size: int  # side of the square frames that it was trained on
     least: int  # smallest side that its layers allow
+    margin: int | None = None  # the shorter side becomes size + margin, and the middle is cut out; None: no cutting
 
 
-BACKBONES = {"inception_v3": BackboneFacts(2048, 299, 75), "efficientnet_b1": BackboneFacts(1280, 240, 32)}
+BACKBONES = {
+    "inception_v3": BackboneFacts(2048, 299, 75),
+    "efficientnet_b1": BackboneFacts(1280, 240, 32),
+    "efficientnet_lite0": BackboneFacts(1280, 224, 32, margin=32),
+    "efficientnet_lite1": BackboneFacts(1280, 240, 32, margin=32),
+}
+BackboneName = Literal["inception_v3", "efficientnet_b1", "efficientnet_lite0", "efficientnet_lite1"]
 PIXELS = 120  # height of the frames of `features: pixels`; their width is 4/3 of it
-FLOW_BYTES = 8_000  # of a cached flow field of 320 x 240, both planes; about what clips of UCF101 need
+FLOW_BYTES = 2_000  # of a cached flow field of 112 x 112, both planes; about what clips of UCF101 need
 SYNTHETIC_CLASSES = 4
 BIG = ("x", "flipped")  # arrays that are memory-mapped
 
@@ -40,7 +47,7 @@ class VideoOptions(BaseModel):
     """Features of the clips of one data set. Options other than split_list decide what `data prepare` makes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    features: Literal["inception_v3", "efficientnet_b1", "pixels"] = Field(
+    features: BackboneName | Literal["pixels"] = Field(
         default="inception_v3", description="the CNN whose features are read, or the pixels themselves (end to end)"
     )
     stream: Literal["rgb", "flow", "both"] = Field(
@@ -55,7 +62,12 @@ class VideoOptions(BaseModel):
     )
     flip: bool = Field(default=False, description="also the mirrored clips; training draws one of the two")
     weights: Literal["imagenet", "random"] = Field(default="imagenet", description="random: for dry runs and tests")
-    flow_bound: float = Field(default=20.0, gt=0, description="pixels of displacement that become 255 (and 1)")
+    flow_bound: float = Field(
+        default=20.0, gt=0, description="displacement, in pixels of the frames a CNN sees, that becomes 255 (and 1)"
+    )
+    flow_size: int | None = Field(
+        default=None, ge=16, description="side of the frames on which TV-L1 is computed; null: half of what a CNN sees"
+    )
     folder: str | None = Field(default=None, description="the unpacked clips; null: fetched from the official address")
     synthetic: int | None = Field(
         default=None, ge=3, description="this many synthetic clips a class instead of the real ones; for dry runs"
@@ -84,6 +96,20 @@ def frame_size(options: VideoOptions) -> tuple[int, int]:
     return side, side
 
 
+def cut_share(options: VideoOptions) -> float | None:
+    """The share of a frame's shorter side that is cut out of its middle; None: the whole frame, squeezed."""
+    if options.features == "pixels" or (margin := BACKBONES[options.features].margin) is None:
+        return None
+    side = frame_size(options)[0]
+    return side / (side + margin)
+
+
+def flow_size(options: VideoOptions) -> tuple[int, int]:
+    """(height, width) of the frames on which optical flow is computed: flow fields are smooth, and TV-L1 is slow."""
+    side = options.flow_size or max(16, frame_size(options)[0] // 2)
+    return side, side
+
+
 def frame_shape(options: VideoOptions) -> tuple[int, int, int] | None:
     """(C, H, W) of a step that is an image, else None."""
     return (3, *frame_size(options)) if options.planes else None
@@ -104,7 +130,7 @@ def dtype(options: VideoOptions) -> str:
 
 def wanted(source: str, options: VideoOptions) -> dict[str, Any]:
     """What decides the prepared arrays, as far as it is known without the data."""
-    flow = {} if options.stream == "rgb" else {"flow_bound": options.flow_bound}
+    flow = {} if options.stream == "rgb" else {"flow_bound": options.flow_bound, "flow_size": flow_size(options)[0]}
     weights = {} if options.features == "pixels" else {"weights": options.weights}
     order = {"planes": True} if options.planes else {}
     return {

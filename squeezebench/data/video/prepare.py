@@ -28,7 +28,7 @@ from squeezebench.data.video.clips import ClipIndex, index_clips
 from squeezebench.data.video.fetch import fetch_dataset
 from squeezebench.data.video.flow import FORMAT as FLOW_FORMAT
 from squeezebench.data.video.lists import official_split
-from squeezebench.data.video.options import VideoOptions, frame_size, pointer, wanted
+from squeezebench.data.video.options import VideoOptions, cut_share, flow_size, frame_size, pointer, wanted
 from squeezebench.schema.task import TaskSpec
 
 FORMAT = 1  # raise it when the same clips give other features
@@ -97,8 +97,9 @@ def _network(options: VideoOptions, device: str) -> Any:
 
 
 def _flow_name(source: str, options: VideoOptions) -> str:
-    """Flow depends on the clips, the frames and the bound alone, so all backbones share it."""
-    what = [options.folder, options.synthetic, options.frames, options.flow_bound, FLOW_FORMAT]
+    """All that flow depends on: the clips, and which part of which frames at which size."""
+    frames = [options.frames, frame_size(options), cut_share(options), flow_size(options), options.flow_bound]
+    what = [options.folder, options.synthetic, *frames, FLOW_FORMAT]
     return f"{source}-{options.frames}f-{digest_of(what)[:12]}"
 
 
