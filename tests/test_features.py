@@ -26,7 +26,7 @@ from squeezebench.data.task import Task, load_task, parse_options
 from squeezebench.data.video import synthetic as synthetic
 from squeezebench.data.video.backbones import backbone
 from squeezebench.data.video.clips import index_clips
-from squeezebench.data.video.decode import read_frames, scan, spread
+from squeezebench.data.video.decode import resize, sample, spread
 from squeezebench.data.video.features import arrays, fill
 from squeezebench.data.video.options import VideoOptions
 from squeezebench.data.video.prepare import prepare
@@ -190,7 +190,8 @@ def test_features_of_both_streams_and_both_sides_end_to_end(data):
     # the mirrored frames through the same network, row by row
     network = backbone("efficientnet_b1", "random", 32, "cpu")
     index = index_clips("ucf101", data / "synthetic" / "ucf101-3", classes=synthetic.classes_of("ucf101"))
-    frames = read_frames(index.clips[7].path, spread(scan(index.clips[7].path).frames, 7), (32, 32))
+    _, kept = sample(index.clips[7].path, lambda total: spread(total, 7), lambda frame: resize(frame, (32, 32)))
+    frames = np.stack(list(kept.values()))
     found = network.features(frames[:, :, ::-1])
     assert np.allclose(data_set.flipped[7, : len(found), :1280], found, rtol=2e-3, atol=1e-3)
     assert not np.array_equal(data_set.flipped[7], data_set.x[7])

@@ -10,18 +10,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from squeezebench.base.errors import InputError
 from squeezebench.data.frames import choose_steps
+from squeezebench.data.video import efficientnet_lite
 from squeezebench.data.video import synthetic as synthetic
 from squeezebench.data.video.backbones import backbone, parameters
-from squeezebench.data.video.clips import index_clips
-from squeezebench.data.video.decode import ClipError, read_frames, scan, spread
-from squeezebench.data.video.flow import as_image, cached_flow, mirror, to_bytes, tvl1
+from squeezebench.data.video.clips import Clip, index_clips
+from squeezebench.data.video.decode import ClipError, read_frames, resize, sample, spread
+from squeezebench.data.video.features import read_views
+from squeezebench.data.video.flow import as_image, mirror, planes_of, read_planes, to_bytes, tvl1, write_planes
 from squeezebench.data.video.lists import official_split
-from squeezebench.data.video.options import BACKBONES
+from squeezebench.data.video.options import BACKBONES, VideoOptions
+
+IMAGENET = os.environ.get("SQUEEZEBENCH_IMAGENET", "")
 
 
 @pytest.fixture
@@ -41,9 +46,11 @@ def test_frames_are_chosen_as_the_engine_chooses_steps(total, frames):
 
 
 def test_the_frames_asked_for_are_the_ones_that_come(clip):
-    assert scan(clip).frames == 20
     indices = spread(20, 5)
+    scan, kept = sample(clip, lambda total: spread(total, 5), lambda frame: frame)
+    assert (scan.frames, scan.damaged) == (20, 0) and list(kept) == indices.tolist()
     frames = read_frames(clip, indices)
+    assert np.array_equal(frames, np.stack(list(kept.values())))
     assert frames.shape == (5, 32, 48, 3) and frames.dtype == np.uint8
     assert np.abs(frames.mean((1, 2, 3)) - 10 * indices).max() < 3
     small = read_frames(clip, indices, (16, 12))
@@ -59,11 +66,9 @@ def test_a_container_that_promises_too_much_gives_what_can_be_decoded(clip):
     clip.write_bytes(whole[: _chunk(whole, 12)])
     with av.open(str(clip)) as container:
         promised = container.streams.video[0].frames
-    found = scan(clip)
-    assert promised == 20 and found.frames == 12
-    frames = read_frames(clip, spread(found.frames, 6))
-    assert np.array_equal(frames, read_frames(clip, spread(found.frames, 6)))
-    assert np.abs(frames[0].mean() - 10 * spread(found.frames, 6)[0]) < 3
+    scan, kept = sample(clip, lambda total: spread(total, 6), np.mean)
+    assert promised == 20 and scan.frames == 12 and list(kept) == [1, 3, 5, 7, 9, 11]
+    assert np.abs(np.array(list(kept.values())) - 10 * np.array(list(kept))).max() < 3
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,7 @@ def test_what_is_no_video_is_refused_in_words(tmp_path, content, reason):
     path = tmp_path / "clip.avi"
     path.write_bytes(content)
     with pytest.raises(ClipError, match=reason) as caught:
-        scan(path)
+        sample(path, lambda total: spread(total, 2), np.mean)
     assert "\n" not in str(caught.value)
 
 
@@ -82,8 +87,8 @@ def test_damage_inside_a_clip_is_counted_and_read_the_same_each_time(clip):
     start = _chunk(whole, 10) + 8
     whole[start : _chunk(whole, 11)] = b"\xff" * (_chunk(whole, 11) - start)
     clip.write_bytes(whole)
-    found = scan(clip)
-    assert found.damaged == 1 and found.frames == 19 and found == scan(clip)
+    scan, kept = sample(clip, lambda total: np.array([total - 1]), np.mean)  # 20 packets, 19 frames: decoded again
+    assert (scan.damaged, scan.frames) == (1, 19) and list(kept) == [18] and abs(kept[18] - 190) < 3
     frames = read_frames(clip, np.arange(19))
     assert np.abs(frames[:10].mean((1, 2, 3)) - 10 * np.arange(10)).max() < 3  # all before the damage
     assert np.array_equal(frames, read_frames(clip, np.arange(19)))
@@ -103,25 +108,54 @@ def test_flow_is_the_displacement_in_pixels():
     assert as_image(planes)[0, :, 2].tolist() == [255, 255, 40]  # sqrt(19^2 + 6^2) * 255 / 127
 
 
-def test_flow_is_read_from_its_cache_and_made_again_where_that_is_damaged(tmp_path):
-    frames = np.zeros((3, 24, 32, 3), np.uint8)
-    for step in range(3):
-        cv2.circle(frames[step], (10 + 3 * step, 12), 5, (255, 200, 90), -1)
-    clip, image = tmp_path / "clip.avi", tmp_path / "flow" / "clip.png"
-    synthetic.write_clip(clip, frames, "mpeg4")
-    made = cached_flow(clip, np.arange(3), 3, 20.0, image)
-    assert made.shape == (3, 24, 32, 2) and made[0, ..., 0].max() > 128
-    assert np.array_equal(made[1], made[2])  # the last frame has no next one
-    clip.unlink()
-    assert np.array_equal(cached_flow(clip, np.arange(3), 3, 20.0, image), made)
-    synthetic.write_clip(clip, frames, "mpeg4")
+def test_flow_of_a_clip_is_kept_and_made_again_where_what_is_kept_is_damaged(tmp_path):
+    grey = {step: np.zeros((24, 32), np.uint8) for step in range(3)}
+    for step, frame in grey.items():
+        cv2.circle(frame, (10 + 3 * step, 12), 5, 255, -1)
+    planes, image = planes_of(grey, np.arange(3), 3, 20.0), tmp_path / "flow" / "clip.png"
+    assert planes.shape == (3, 24, 32, 2) and planes[0, ..., 0].max() > 128
+    assert np.array_equal(planes[1], planes[2])  # the last frame has no next one
+    assert (planes_of({0: grey[0]}, np.array([0]), 1, 20.0) == 128).all()
+    write_planes(image, planes)
+    assert np.array_equal(read_planes(image, 3), planes) and read_planes(tmp_path / "none.png", 3) is None
     image.write_bytes(image.read_bytes()[:60])
-    assert np.array_equal(cached_flow(clip, np.arange(3), 3, 20.0, image), made)
-    single = cached_flow(clip, np.array([0]), 1, 20.0, tmp_path / "one.png")
-    assert (single == 128).all()
+    assert read_planes(image, 3) is None
 
 
-@pytest.mark.parametrize(("name", "count"), [("inception_v3", 21_785_568), ("efficientnet_b1", 6_513_184)])
+def test_flow_is_computed_small_and_in_pixels_of_what_the_network_sees(tmp_path):
+    """A texture that moves by 4 of 256 pixels: the network's 64 pixels are cut out of 96, so it sees 96/256 of it."""
+    noise = np.random.default_rng(0).integers(0, 256, (256, 400)).astype(np.uint8)
+    texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 8), None, 0, 255, cv2.NORM_MINMAX)
+    frames = np.stack([np.roll(texture, 4 * step, axis=1)[:, :320] for step in range(3)])
+    synthetic.write_clip(tmp_path / "clip.avi", np.repeat(frames[..., None], 3, axis=3), "mpeg4")
+    clip = Clip(tmp_path / "clip.avi", 0, "", "clip")
+    options = VideoOptions(features="efficientnet_lite0", size=64, frames=2, stream="both", flow_bound=10)
+    views = read_views(clip, options, tmp_path / "flow")
+    assert read_planes(tmp_path / "flow" / f"clip-{clip.path.stat().st_size}.png", 2).shape == (2, 32, 32, 2)
+    colour, flow = views.plain
+    assert colour.shape == flow.shape == (2, 64, 64, 3)
+    moved = (np.median(flow[:, 16:-16, 16:-16, 0]) - 128) / 127 * 10
+    assert abs(moved - 4 * 96 / 256) < 0.15
+    for again in (read_views(clip, options, tmp_path / "flow"), read_views(clip, options, tmp_path / "other")):
+        assert np.array_equal(again.plain[1], flow)
+
+
+def test_the_middle_of_a_frame_is_cut_out_as_the_lite_networks_were_trained():
+    image = np.zeros((256, 340, 3), np.uint8)
+    image[16:240, 58:282] = 200
+    assert (resize(image, (224, 224), 224 / 256) == 200).all()
+    assert (resize(image, (224, 224)) == 0).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("inception_v3", 21_785_568),
+        ("efficientnet_b1", 6_513_184),
+        ("efficientnet_lite0", 4_652_008 - 1_281_000),
+        ("efficientnet_lite1", 5_416_680 - 1_281_000),
+    ],
+)
 def test_backbones_without_their_heads(name, count):
     assert parameters(name) == count
     least = BACKBONES[name].least
@@ -135,6 +169,44 @@ def test_backbones_without_their_heads(name, count):
     assert backbone(name, "random", least, "cpu", seed=1).digest != network.digest
     with pytest.raises(InputError, match=f"at least {least} pixels"):
         backbone(name, "random", least - 1, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "largest", "seventh"),
+    [("efficientnet_lite0", 0.849284, 7, 0.118767), ("efficientnet_lite1", 1.058535, 160, 0.0)],
+)
+def test_the_pretrained_lite_networks_give_known_features(name, mean, largest, seventh):
+    rows, columns = np.mgrid[:64, :64]
+    image = np.stack([rows * 3 % 256, columns * 5 % 256, rows * columns % 256], -1).astype(np.uint8)
+    (features,) = backbone(name, "imagenet", 64, "cpu").features(image[None])
+    assert features.shape == (1280,) and features.argmax() == largest
+    assert (features.mean(), features[4]) == (pytest.approx(mean, abs=1e-4), pytest.approx(seventh, abs=1e-3))
+
+
+def test_missing_or_other_weights_of_the_lite_networks_are_one_line(monkeypatch):
+    for table, value, words in [
+        ("SHA256", "0" * 64, "expected 0000"),
+        ("PACKAGE", "no-such-package", "no weights are"),
+    ]:
+        monkeypatch.setitem(getattr(efficientnet_lite, table), "efficientnet_lite0", value)
+        with pytest.raises(InputError, match=words) as caught:
+            efficientnet_lite.pretrained("efficientnet_lite0")
+        assert "squeezebench[backbones]" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not IMAGENET, reason="SQUEEZEBENCH_IMAGENET names no folder of 1,000 images, one a class")
+def test_the_lite_network_recognises_images_of_imagenet():
+    """Every 40th class; a wrong order of colours, another scale or another padding costs tens of points."""
+    network, right = efficientnet_lite.pretrained("efficientnet_lite0").eval(), 0
+    files = sorted(Path(IMAGENET).glob("*.JPEG"))
+    assert len(files) == 1000
+    head = network.classifier
+    extractor = backbone("efficientnet_lite0", "imagenet", 224, "cpu")
+    for label in range(0, 1000, 40):
+        image = cv2.cvtColor(cv2.imread(str(files[label])), cv2.COLOR_BGR2RGB)
+        features = extractor.features(resize(image, (224, 224), 224 / 256)[None])
+        right += int(head(torch.from_numpy(features)).argmax()) == label
+    assert right >= 21  # of 25
 
 
 def test_weights_that_cannot_be_fetched_are_one_line(tmp_path, monkeypatch):

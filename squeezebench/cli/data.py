@@ -68,7 +68,9 @@ def _add_prepare(subparsers) -> None:
     text = "decode the clips of a video task and compute the features that its runs read"
     command = subparsers.add_parser("prepare", help=text, description=text)
     command.set_defaults(command=_prepare)
-    command.add_argument("what", help="ucf11, ucf101 or hmdb51; or a plan.json, followed by one of its tasks")
+    command.add_argument(
+        "what", help="ucf11, ucf101, hmdb51 or clips:FOLDER; or a plan.json, followed by one of its tasks"
+    )
     command.add_argument("task", nargs="?", help="a task of the plan")
     command.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the source")
     command.add_argument("--receipt", type=Path, help="write the summary there as JSON")
@@ -99,10 +101,13 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _spec(options: argparse.Namespace) -> TaskSpec:
+    from squeezebench.data.task import task_spec
     from squeezebench.schema.task import TaskSpec
 
     if options.task is None:
-        return TaskSpec(name=options.what, options=assignments(options.set, "--set"))
+        spec = task_spec(options.what)
+        given = spec.options | assignments(options.set, "--set")
+        return TaskSpec(name=spec.name, source=spec.source, options=given)
     if options.set:
         raise InputError("--set is for a source; a plan has its tasks' options already")
     try:

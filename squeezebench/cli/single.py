@@ -79,7 +79,9 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _run(options: argparse.Namespace) -> int:
     import torch
 
+    from squeezebench.data.sources import is_own, source_file
     from squeezebench.data.task import load_task
+    from squeezebench.data.video.prepare import prepare_local
     from squeezebench.engine.run import execute
     from squeezebench.engine.training.checkpoint import SECONDS, interval
     from squeezebench.engine.training.loop import pick_device
@@ -90,13 +92,15 @@ def _run(options: argparse.Namespace) -> int:
     interval()
     if options.threads < 1:
         raise InputError(f"--threads {options.threads}: give at least 1")
-    torch.set_num_threads(options.threads)
     file = pick(find_methods(options.plugins), options.method)
     spec = _spec(options, file)
+    progress = sys.stderr.isatty() if options.progress is None else options.progress
+    if is_own(source_file(spec.task.source, options.plugins)):
+        prepare_local(spec.task, progress)  # with all cores
+    torch.set_num_threads(options.threads)
     # Wrong data are a mistake of the user's, not a failed run: they are read before the run begins.
     pick_device(spec.training)
     load_task(spec.task, options.seed, plugins=options.plugins)
-    progress = sys.stderr.isatty() if options.progress is None else options.progress
     record = execute(spec, file, options.out, options.out / "starts", progress)
     return _print_result(record, options.out)
 

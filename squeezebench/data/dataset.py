@@ -25,6 +25,7 @@ class Dataset:
     subset: np.ndarray | None = None  # (N,) "train", "validation", "test", or "" for unused
     scale: np.ndarray | None = None  # (D,) factor per feature
     origin: str = ""  # citation, address or file digest
+    part_of: str = ""  # in words, if these are a part of a published data set: how much of it
     flipped: np.ndarray | None = None  # as x: the mirrored sequences; training draws one of the two, others read x
     frame: tuple[int, int, int] | None = None  # (C, H, W) if a step is an image, D = C * H * W
 

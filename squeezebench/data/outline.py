@@ -1,7 +1,8 @@
 """What is wrong with a task and shows without its features: told before anything runs.
 
 A source that defines `outline(options)` gives everything else of its data set, so that the task is split as its runs
-will be. Of other sources, `expected(options)` says how many steps there are, and whether there are groups.
+will be. Of other sources, and if there is no outline yet, `expected(options)` says how many steps there are, and
+whether there are groups.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def check_task(spec: TaskSpec, seeds: Iterable[int], plugins: Iterable[str | Pat
     """
     module = source_module(spec.source, plugins)
     options = parse_options(spec, plugins)
-    if hasattr(module, "outline"):
-        return _checked(spec, module.outline(options), module.DEFAULT_SPLIT, seeds)
+    if hasattr(module, "outline") and (data := module.outline(options)) is not None:
+        return _checked(spec, data, module.DEFAULT_SPLIT, seeds)
     if hasattr(module, "expected") and not getattr(module, "REMOTE", False):
         _check_expected(spec, module.expected(options), module.DEFAULT_SPLIT)
     return ""
@@ -39,7 +40,8 @@ def folds_of(spec: TaskSpec, plugins: Iterable[str | Path] = ()) -> int:
         return spec.folds
     module = source_module(spec.source, plugins)
     options = parse_options(spec, plugins)
-    return count_folds(module.outline(options) if hasattr(module, "outline") else module.load(options))
+    data = module.outline(options) if hasattr(module, "outline") else None
+    return count_folds(module.load(options) if data is None else data)
 
 
 def _checked(spec: TaskSpec, data: Dataset, default: str | None, seeds: Iterable[int]) -> str:

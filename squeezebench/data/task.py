@@ -50,6 +50,7 @@ class Task:
         self.name = spec.name
         self.classes = data.classes
         self.origin = data.origin
+        self.part_of = data.part_of
         self.split_digest = split.digest
         self.groups_across = groups_across(data, split)
         self.inputs = data.x.shape[2]

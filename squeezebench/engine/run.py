@@ -245,6 +245,7 @@ class _Run:
                 "notes": list(method.notes),
                 "class_names": list(task.classes),
                 "groups_across": task.groups_across,
+                "part_of": task.part_of,
                 "normalisation": write_normalisation(self.folder, spec.task.normalise, task.affine),
                 "history_digest": sha256(history.read_bytes()).hexdigest() if history.exists() else None,
                 "origin": _trained_where(task, trainer, start),

@@ -34,7 +34,7 @@ from squeezebench.schema.training import STANDARD, TrainingSettings, overlaid
 
 log = logging.getLogger("squeezebench")
 
-PLACES = ("path", "folder")  # options of data sources that name files
+PLACES = ("path", "folder", "labels", "lists")  # options of data sources that name files
 CONTENTS = "contents:"  # begins the fingerprints that cover all bytes; older ones covered names, sizes and both ends
 TUNED = "tuned"  # the folder of the winner's runs, below their method's
 TASK_KEYS = ("training", "model", "resources")  # of a task's entry: over the experiment's; `methods` restricts them

@@ -228,6 +228,7 @@ def _row(record: Record, place: str, left_out: str, inputs: Inputs, plan: dict[s
         "notes": record.notes,
         "contract": "; ".join(record.contract),
         "groups_across": record.groups_across.words if record.groups_across else "",
+        "part_of": record.part_of,
         "task_spec": record.task_spec or {},
         "model_digest": record.model_digest or "",
         **{key: getattr(origin, key) for key in (*ENVIRONMENT, *_ORIGIN)},

@@ -223,6 +223,7 @@ class Record(Part):
     shape: Shape | None = None
     normalisation: Normalisation | None = None
     groups_across: GroupsAcross | None = None  # None: no groups
+    part_of: str = ""  # in words, if the data are a part of a published data set: how much of it
     class_names: list[str] = []
     confusion: list[list[int]] | None = None  # test split, [true][predicted]
     predictions: str | None = None  # of each test sequence, see predictions.py; records of before do not hold them

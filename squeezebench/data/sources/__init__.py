@@ -13,8 +13,8 @@ It may define
 - `MAIN_OPTION`: the name of the option that `--task SOURCE:VALUE` sets;
 - `expected(options) -> Expected`: the sizes that are known without the data, for `squeezebench plan`;
 - `REMOTE = True` if `expected` may ask the network: it is then asked for the cost estimate alone;
-- `outline(options) -> Dataset`: all of the data but the features, whose `x` has their shape and takes no memory, so
-  that a wrong task is refused before anything runs;
+- `outline(options) -> Dataset | None`: all of the data but the features, whose `x` has their shape and takes no memory,
+  so that a wrong task is refused before anything runs; None if it is not known yet;
 - `stamp(options) -> str`: a text that changes when the files behind the data do;
 - `fingerprint(options) -> str`: identifies the data if no option names their files, or if these are too many for the
   plan to read.

@@ -8,9 +8,6 @@ Serre, HMDB: a large video database for human motion recognition, ICCV 2011.
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
-
-from pydantic import Field
 
 from squeezebench.data.video import options as video
 
@@ -19,13 +16,11 @@ PREPARED = True
 TRAIN = (3570, 3570, 3570)  # clips in the official training lists
 
 
-class Options(video.VideoOptions):
+class Options(video.ListedOptions):
     """Which features, and which official list."""
-
-    frames: int = Field(default=25, ge=1, description="frames kept of each clip, evenly spaced")
-    split_list: Literal[1, 2, 3] = Field(default=1, description="official list of train and test clips")
 
 
 load = partial(video.load, "hmdb51")
 expected = partial(video.expected, "hmdb51", train=TRAIN)
 stamp = partial(video.stamp, "hmdb51")
+outline = partial(video.outline, "hmdb51")

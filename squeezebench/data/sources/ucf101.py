@@ -8,9 +8,6 @@ Shah (2012), CRCV-TR-12-01, arXiv:1212.0402.
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
-
-from pydantic import Field
 
 from squeezebench.data.video import options as video
 
@@ -19,13 +16,11 @@ PREPARED = True
 TRAIN = (9537, 9586, 9624)  # clips in the official training lists
 
 
-class Options(video.VideoOptions):
+class Options(video.ListedOptions):
     """Which features, and which official list."""
-
-    frames: int = Field(default=25, ge=1, description="frames kept of each clip, evenly spaced")
-    split_list: Literal[1, 2, 3] = Field(default=1, description="official list of train and test clips")
 
 
 load = partial(video.load, "ucf101")
 expected = partial(video.expected, "ucf101", train=TRAIN)
 stamp = partial(video.stamp, "ucf101")
+outline = partial(video.outline, "ucf101")

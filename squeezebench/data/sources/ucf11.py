@@ -23,3 +23,4 @@ class Options(video.VideoOptions):
 load = partial(video.load, "ucf11")
 expected = partial(video.expected, "ucf11")
 stamp = partial(video.stamp, "ucf11")
+outline = partial(video.outline, "ucf11")

@@ -1,19 +1,21 @@
 """The clips of a data set, found in the official layout and checked by content.
 
-A clip counts when its first frame can be decoded; every other one is listed with its reason. The result is kept as
-JSON and used again as long as no file was added, removed or changed.
+`list_clips` goes by names alone. `checked` decodes the first frame of each clip: it counts when there is one, and every
+other one is listed with its reason. The result is kept as JSON and used again as long as no file was added, removed or
+changed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +28,7 @@ from squeezebench.base.places import data_folder
 from squeezebench.data.video.catalogue import VideoSet, video_set
 from squeezebench.data.video.decode import ClipError, read_frames
 
-FORMAT = 1  # raise it when what an index holds, or how it is found, changes
-THREADS = 4  # PyAV decodes outside of the interpreter's lock
+FORMAT = 2  # raise it when what an index holds, or how it is found, changes
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Clip:
 
     path: Path
     label: int  # 0-based, in the order of `ClipIndex.classes`
-    group: str  # clips of one group are near-copies and must stay on one side of a split
+    group: str  # clips of one group are near-copies and must stay on one side of a split; "": no groups
     name: str
 
 
@@ -75,36 +76,80 @@ def index_clips(
     folder: Path | None = None,
     *,
     classes: Sequence[str] | None = None,
+    subset: bool = False,
     progress: bool | None = None,
 ) -> ClipIndex:
-    """Find and check the clips of `dataset` below `folder` (default: where `data fetch` puts them).
+    """Find and check the clips of `dataset` below `folder`, see `list_clips` and `checked`.
 
-    `folder` is that of `data fetch`, or one with the class folders, or with the archive's own top folder. `classes`:
-    expect these alone, in any number (parts of a set, synthetic clips); the published counts are then not compared.
     Raises InputError if there is no clip, or if class folders are missing. Wrong counts and clips that cannot
     be decoded are listed in `problems`.
     """
+    return checked(list_clips(dataset, folder, classes=classes, subset=subset), progress)
+
+
+def list_clips(
+    dataset: str | VideoSet,
+    folder: Path | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    subset: bool = False,
+) -> ClipIndex:
+    """The clips of `dataset` below `folder` (default: where `data fetch` puts them), without decoding any.
+
+    `folder` is that of `data fetch`, or one with the class folders, or with the archive's own top folder. `classes`:
+    expect these alone, in any number (synthetic clips); `subset`: expect those that are there. The published counts are
+    then not compared. Raises InputError if class folders are missing.
+    """
     entry = video_set(dataset) if isinstance(dataset, str) else dataset
     folder = dataset_folder(entry.name) if folder is None else folder
-    expected = tuple(classes) if classes is not None else entry.classes
-    root = _root(entry, folder, expected)
-    files = _files(entry, root, expected)
-    digest = _digest(root, files, expected)
-    kept = _index_file(entry, root)
-    if (index := read_index(kept, root)) is not None and index.digest == digest:
-        return index
-    bar = sys.stderr.isatty() if progress is None else progress
+    root = _root(entry, folder, tuple(classes or entry.classes), subset)
+    if subset:
+        there = {path.name.casefold() for path in root.iterdir() if path.is_dir() and _videos(entry, path)}
+        classes = [name for name in entry.classes if name.casefold() in there]
+    expected = tuple(classes or entry.classes)
     clips, problems = [], list(_strays(entry, root, expected))
-    for clip, reason in _checked(entry, root, files, expected, bar):
-        if reason is None:
-            clips.append(clip)
-        else:
-            problems.append(Problem(clip.name, reason))
-    if not clips:
-        raise InputError(f"{root}: none of its {len(files)} clips can be decoded; the first: {problems[0].reason}")
+    files = _files(entry, root, expected)
+    for path, label in files:
+        name = _name(path.relative_to(root).as_posix())
+        group = group_of(entry, expected[label], name.partition("/")[2])
+        clips.append(Clip(path, label, group or "", name))
+        if group is None:
+            problems.append(Problem(name, "its name tells no group"))
     if classes is None:
         problems += _counts(entry, files)
-    index = ClipIndex(entry.name, root, expected, tuple(clips), tuple(problems), digest)
+    return indexed(entry.name, root, expected, clips, problems)
+
+
+def indexed(
+    dataset: str, root: Path, classes: tuple[str, ...], clips: Sequence[Clip], problems: Sequence[Problem]
+) -> ClipIndex:
+    """The index with its digest, of clips that need not be usable."""
+    stats = [(clip, clip.path.stat()) for clip in clips]
+    state = [(c.name, c.label, c.group, c.path.suffix, stat.st_size, stat.st_mtime_ns) for c, stat in stats]
+    digest = digest_of([FORMAT, classes, state, [asdict(problem) for problem in problems]])
+    return ClipIndex(dataset, root, classes, tuple(clips), tuple(problems), digest)
+
+
+def checked(index: ClipIndex, progress: bool | None = None) -> ClipIndex:
+    """The clips of `index` that can be used; the others are in `problems`. Raises InputError if there is none."""
+    kept = _index_file(index)
+    if (known := read_index(kept, index.root)) is not None and known.digest == index.digest:
+        return known
+    bar = tqdm(total=len(index.clips), unit="clip", desc=f"checking {index.dataset}", leave=False,
+               disable=not (sys.stderr.isatty() if progress is None else progress))  # fmt: skip
+    clips, problems, nameless = [], list(index.problems), index.broken
+    with ThreadPoolExecutor(cores()) as pool, bar:
+        for clip, reason in zip(index.clips, pool.map(why_broken, [c.path for c in index.clips]), strict=True):
+            if reason is None and clip.name not in nameless:
+                clips.append(clip)
+            elif reason is not None:
+                problems = [problem for problem in problems if problem.name != clip.name]
+                problems.append(Problem(clip.name, reason))
+            bar.update()
+    if not clips:
+        first = next((problem.reason for problem in problems if problem.name), "there are none")
+        raise InputError(f"{index.root}: none of its {len(index.clips)} clips can be decoded; the first: {first}")
+    index = replace(index, clips=tuple(clips), problems=tuple(problems))
     write_index(kept, index)
     return index
 
@@ -135,14 +180,19 @@ def read_index(path: Path, root: Path) -> ClipIndex | None:
         return None
 
 
-def _index_file(entry: VideoSet, root: Path) -> Path:
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _index_file(index: ClipIndex) -> Path:
     """In the data folder, not beside the clips: those may lie where nothing can be written."""
-    place = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
-    return dataset_folder(entry.name) / f"index-{place}.json"
+    place = hashlib.sha256(str(index.root.resolve()).encode()).hexdigest()[:12]
+    return dataset_folder(index.dataset) / f"index-{place}.json"
 
 
-def _root(entry: VideoSet, folder: Path, classes: tuple[str, ...]) -> Path:
-    """The folder whose folders are the classes. Raises InputError if some are missing."""
+def _root(entry: VideoSet, folder: Path, classes: tuple[str, ...], subset: bool) -> Path:
+    """The folder whose folders are the classes. Raises InputError if all are missing; `subset`: some may be."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; get the clips with: squeezebench data fetch {entry.name}")
     places = [base / name for base in (folder / "clips", folder) for name in (*entry.roots, "")]
@@ -157,9 +207,12 @@ def _root(entry: VideoSet, folder: Path, classes: tuple[str, ...]) -> Path:
             f"{folder}: no class folder of {entry.title} in it (such as {classes[0]}); "
             f"get the clips with: squeezebench data fetch {entry.name}"
         )
-    if missing:
+    if missing and not subset:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise InputError(f"{best}: the class folder {missing[0]!r}{more} is missing; {entry.title} has {len(classes)}")
+        raise InputError(
+            f"{best}: the class folder {missing[0]!r}{more} is missing; {entry.title} has {len(classes)}; "
+            "subset: true reads a part of it"
+        )
     return best
 
 
@@ -193,31 +246,8 @@ def _strays(entry: VideoSet, root: Path, classes: tuple[str, ...]) -> list[Probl
     return problems
 
 
-def _digest(root: Path, files: list[tuple[Path, int]], classes: tuple[str, ...]) -> str:
-    stats = [(path, path.stat()) for path, _ in files]
-    state = [(path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-    return digest_of([FORMAT, classes, state])
-
-
 def _name(path: str) -> str:
     return path.rpartition(".")[0]
-
-
-def _checked(
-    entry: VideoSet, root: Path, files: list[tuple[Path, int]], classes: tuple[str, ...], progress: bool
-) -> list[tuple[Clip, str | None]]:
-    """Each clip with the reason why it cannot be used, if there is one."""
-    bar = tqdm(total=len(files), unit="clip", desc=f"checking {entry.name}", leave=False, disable=not progress)
-    checked = []
-    with ThreadPoolExecutor(THREADS) as pool, bar:
-        for (path, label), reason in zip(files, pool.map(why_broken, [path for path, _ in files]), strict=True):
-            name = _name(path.relative_to(root).as_posix())
-            group = group_of(entry, classes[label], name.partition("/")[2])
-            if group is None:
-                reason = reason or "its name tells no group"
-            checked.append((Clip(path, label, group or "", name), reason))
-            bar.update()
-    return checked
 
 
 def why_broken(path: Path) -> str | None:

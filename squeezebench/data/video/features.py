@@ -8,7 +8,6 @@ is padded with zeros; its length says so. The folder is a valid `file` task as w
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections import deque
@@ -24,10 +23,10 @@ from tqdm import tqdm
 
 from squeezebench.base.errors import InputError
 from squeezebench.data.store import Store
-from squeezebench.data.video.clips import Clip
-from squeezebench.data.video.decode import ClipError, read_frames, resize, scan, spread
-from squeezebench.data.video.flow import as_image, cached_flow, mirror
-from squeezebench.data.video.options import VideoOptions, dtype, frame_size, inputs
+from squeezebench.data.video.clips import Clip, cores
+from squeezebench.data.video.decode import ClipError, resize, sample, spread
+from squeezebench.data.video.flow import as_image, flow_pairs, mirror, planes_of, read_planes, write_planes
+from squeezebench.data.video.options import FrameOptions, cut_share, dtype, flow_size, frame_size, inputs
 
 log = logging.getLogger(__name__)
 
@@ -45,33 +44,47 @@ class Views:
         return len(self.plain[0])
 
 
-def read_views(clip: Clip, options: VideoOptions, flow_folder: Path) -> Views:
+def read_views(clip: Clip, options: FrameOptions, flow_folder: Path) -> Views:
     """Decode (and compute or read the flow of) one clip. Raises ClipError if it cannot be used."""
-    size = frame_size(options)
-    scanned = scan(clip.path)
-    indices = spread(scanned.frames, options.frames)
+    size, share = frame_size(options), cut_share(options)
+    rgb, flow = options.stream in ("rgb", "both"), options.stream in ("flow", "both")
+    side = flow_size(options)
+    image = flow_folder / f"{clip.name}-{clip.path.stat().st_size}.png"
+
+    def choose(total: int) -> np.ndarray:
+        indices = spread(total, options.frames)
+        return indices if not flow else np.union1d(indices, np.concatenate(flow_pairs(indices, total)))
+
+    def keep(frame: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+        grey = cv2.cvtColor(resize(frame, side, share), cv2.COLOR_RGB2GRAY) if flow else None
+        return resize(frame, size, share) if rgb else None, grey
+
+    scan, kept = sample(clip.path, choose, keep)
+    indices = spread(scan.frames, options.frames)
     plain, mirrored = [], []
-    if options.stream in ("rgb", "both"):
-        frames = read_frames(clip.path, indices, size)
+    if rgb:
+        frames = np.stack([kept[index][0] for index in indices.tolist()])
         plain.append(frames)
         mirrored.append(frames[:, :, ::-1])
-    if options.stream in ("flow", "both"):
-        image = flow_folder / f"{clip.name}-{clip.path.stat().st_size}.png"
-        planes = cached_flow(clip.path, indices, scanned.frames, options.flow_bound, image)
+    if flow:
+        if (planes := read_planes(image, len(indices))) is None:
+            grey = {index: frame for index, (_, frame) in kept.items()}
+            planes = planes_of(grey, indices, scan.frames, options.flow_bound * side[0] / size[0])
+            write_planes(image, planes)
         planes = np.stack([resize(plane, size) for plane in planes])
         plain.append(as_image(planes))
         mirrored.append(as_image(mirror(planes)))
-    return Views(plain, mirrored if options.flip else [], scanned.damaged)
+    return Views(plain, mirrored if options.flip else [], scan.damaged)
 
 
-def arrays(options: VideoOptions) -> dict[str, tuple[tuple[int, ...], str]]:
+def arrays(options: FrameOptions) -> dict[str, tuple[tuple[int, ...], str]]:
     """What a store of these options holds: name -> (shape of a row, dtype)."""
     names = ("x", "flipped") if options.flip else ("x",)
     return {name: ((options.frames, inputs(options)), dtype(options)) for name in names}
 
 
 def fill(
-    store: Store, clips: Sequence[Clip], options: VideoOptions, flow_folder: Path, network: Any, *,
+    store: Store, clips: Sequence[Clip], options: FrameOptions, flow_folder: Path, network: Any, *,
     workers: int | None = None, progress: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Bring `store` to the end of `clips` from wherever it stands. `network`: a Backbone, or None for pixels.
@@ -84,7 +97,7 @@ def fill(
     bar = tqdm(total=len(clips), initial=len(store.ledger), unit="clip", desc=store.folder.name[:40],
                disable=not progress, file=sys.stderr, smoothing=0.05)  # fmt: skip
     with bar:
-        for clip, views in _read_ahead(todo, options, flow_folder, workers or _cores()):
+        for clip, views in _read_ahead(todo, options, flow_folder, workers or cores()):
             if isinstance(views, ClipError):
                 store.skip(clip.name, str(views))
                 log.warning("%s: skipped: %s", clip.name, views)
@@ -103,7 +116,7 @@ def fill(
     }
 
 
-def _row(views: list[np.ndarray], options: VideoOptions, network: Any) -> np.ndarray:
+def _row(views: list[np.ndarray], options: FrameOptions, network: Any) -> np.ndarray:
     """(T, D): each stream's features side by side, zero past the clip's end."""
     if network is None:
         frames = views[0].transpose(0, 3, 1, 2) if options.planes else views[0]
@@ -118,7 +131,7 @@ def _row(views: list[np.ndarray], options: VideoOptions, network: Any) -> np.nda
 
 
 def _read_ahead(
-    clips: Sequence[Clip], options: VideoOptions, flow_folder: Path, workers: int
+    clips: Sequence[Clip], options: FrameOptions, flow_folder: Path, workers: int
 ) -> Iterator[tuple[Clip, Views | ClipError]]:
     """Views of the clips in their order, read by `workers` threads that stay a little ahead.
 
@@ -145,7 +158,3 @@ def _result(clip: Clip, future: Future[Views]) -> tuple[Clip, Views | ClipError]
         return clip, future.result()
     except ClipError as error:
         return clip, error
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,11 +2,14 @@
 
 UCF101 (`trainlistNN.txt`: "Class/clip.avi LABEL", `testlistNN.txt`: "Class/clip.avi", `classInd.txt`: "LABEL Class",
 labels from 1) and HMDB51 (`CLASS_test_splitN.txt`: "clip.avi 0|1|2": unused, train, test). Names are compared without
-regard to case: the lists say `v_HandStandPushups_...` in the folder `HandstandPushups`.
+regard to case: the lists say `v_HandStandPushups_...` in the folder `HandstandPushups`. A name that is not in the list
+is compared without its special characters, if no other listed name is then the same: copies of HMDB51 have `@` or `_`
+for `#`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,15 +30,16 @@ class Split:
 
     subset: np.ndarray  # (N,) "train", "test" or "" (unused), in the order of `index.clips`
     skipped: tuple[Problem, ...]  # clips that the lists name and that are broken
+    unlisted: int  # clips that no list names
 
 
-def official_split(index: ClipIndex, number: int, folder: Path | None = None) -> Split:
+def official_split(index: ClipIndex, number: int, folder: Path | None = None, subset: bool = False) -> Split:
     """Split `number` (from 1) of the index's data set, from the lists in or below `folder`.
 
     Default for `folder`: where `data fetch` puts them; else the folder that holds the lists, or one or two levels
-    above it. Raises InputError if the set has no such split, a list is missing or not readable, a clip is named
-    in two parts, or listed clips of the index's classes are absent. Broken clips (see `ClipIndex.broken`) are
-    skipped with their reason.
+    above it. Broken clips (see `ClipIndex.broken`) are skipped with their reason. Raises InputError if the set has no
+    such split, a list is missing or not readable, a clip is named in two parts, or, unless `subset`, listed clips of
+    the index's classes are absent.
     """
     entry = video_set(index.dataset)
     if not 1 <= number <= entry.splits:
@@ -44,21 +48,41 @@ def official_split(index: ClipIndex, number: int, folder: Path | None = None) ->
     folder = dataset_folder(index.dataset) if folder is None else folder
     read = _ucf101 if index.dataset == "ucf101" else _hmdb51
     parts, where = read(folder, number, index.classes)
-    broken = {name.casefold(): Problem(name, reason) for name, reason in index.broken.items()}
-    names = [clip.name.casefold() for clip in index.clips]
-    own, there = {name.casefold() for name in index.classes}, {*names, *broken}
+    broken = {name: Problem(name, reason) for name, reason in index.broken.items()}
+    own = {name.casefold() for name in index.classes}
     parts = {name: part for name, part in parts.items() if name.partition("/")[0].casefold() in own}
-    absent = [name for name in parts if name.casefold() not in there]
-    if absent:
+    listed = _listed([*(clip.name for clip in index.clips), *broken], parts)
+    absent = sorted(set(parts) - set(listed.values()))
+    if absent and not subset:
         raise InputError(
             f"{where}: names {len(absent)} clip{'s' * (len(absent) > 1)} that {'are' if len(absent) > 1 else 'is'} not "
-            f"below {index.root}, the first is {absent[0]}; fetch the data set again"
+            f"below {index.root}, the first is {absent[0]}; fetch the data set again, or read a part with subset: true"
         )
-    of = {name.casefold(): part for name, part in parts.items()}
-    subset = np.array([of.get(name, UNUSED) for name in names])
-    if not {TRAIN, TEST} <= set(subset.tolist()):
+    rows = np.array([parts[listed[clip.name]] if clip.name in listed else UNUSED for clip in index.clips])
+    if not {TRAIN, TEST} <= set(rows.tolist()):
         raise InputError(f"{where}: one of train and test has no clip of {index.root}")
-    return Split(subset, tuple(problem for name, problem in broken.items() if of.get(name)))
+    skipped = tuple(problem for name, problem in broken.items() if name in listed and parts[listed[name]])
+    return Split(rows, skipped, sum(clip.name not in listed for clip in index.clips))
+
+
+def _listed(names: list[str], parts: dict[str, str]) -> dict[str, str]:
+    """The name in the list of each clip that has one."""
+    exact = {name.casefold(): name for name in parts}
+    plain: dict[str, list[str]] = {}
+    for name in parts:
+        plain.setdefault(_plain(name), []).append(name)
+    listed = {name: exact[name.casefold()] for name in names if name.casefold() in exact}
+    taken = set(listed.values())
+    for name in names:
+        near = [other for other in plain.get(_plain(name), []) if other not in taken]
+        if name not in listed and len(near) == 1:
+            listed[name] = near[0]
+            taken.add(near[0])
+    return listed
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9/]", "_", name.casefold())
 
 
 def read_lines(path: Path) -> list[tuple[int, list[str]]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,26 @@ from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
 from squeezebench.base.places import data_folder
 from squeezebench.data.sources import source_module
-from squeezebench.data.store import complete, opened
+from squeezebench.data.store import Store, complete, opened
 from squeezebench.data.task import parse_options
 from squeezebench.data.video import features
 from squeezebench.data.video import synthetic as synthetic
 from squeezebench.data.video.catalogue import VideoSet, video_set
-from squeezebench.data.video.clips import ClipIndex, index_clips
+from squeezebench.data.video.clips import ClipIndex, checked, index_clips
 from squeezebench.data.video.fetch import fetch_dataset
 from squeezebench.data.video.flow import FORMAT as FLOW_FORMAT
-from squeezebench.data.video.lists import official_split
-from squeezebench.data.video.options import VideoOptions, frame_size, pointer, wanted
+from squeezebench.data.video.lists import Split, official_split
+from squeezebench.data.video.options import (
+    FrameOptions,
+    VideoOptions,
+    cut_share,
+    flow_size,
+    frame_size,
+    lists_folder,
+    pointer,
+    wanted,
+)
+from squeezebench.data.video.own import list_own, subset_of
 from squeezebench.schema.task import TaskSpec
 
 FORMAT = 1  # raise it when the same clips give other features
@@ -42,12 +53,9 @@ def prepare(spec: TaskSpec, progress: bool = False, device: str = "auto", worker
     if not getattr(source_module(spec.source), "PREPARED", False):
         raise InputError(f"task {spec.name}: source {spec.source} needs no preparing")
     options = parse_options(spec)
-    assert isinstance(options, VideoOptions)
-    facts = video_set(spec.source)
-    folder = _clips_folder(facts, options, progress)
-    classes = None if options.synthetic is None else synthetic.classes_of(spec.source)
-    index = index_clips(facts, folder, classes=classes, progress=progress)
-    subsets = {n: official_split(index, n, folder).subset.tolist() for n in range(1, facts.splits + 1)}
+    assert isinstance(options, FrameOptions)
+    clips = _clips(spec.source, options, progress)
+    index, subsets = clips.index, clips.subsets
     key = _key(spec.source, options, index, subsets)
     network = _network(options, device)
     if network is not None:
@@ -61,24 +69,71 @@ def prepare(spec: TaskSpec, progress: bool = False, device: str = "auto", worker
         with opened(store_folder, key, features.arrays(options)) as store:
             work = features.fill(store, index.clips, options, flow, network, workers=workers, progress=progress)
             if (done := complete(store_folder)) is None:  # otherwise another process finished it meanwhile
-                done = _finish(store, spec.source, options, facts, index, subsets, key)
+                done = _finish(store, options, clips, key)
     else:
         work = {"made": 0, "seconds": 0.0, "clips_per_second": None}
     write_atomically(place, json.dumps({"folder": store_folder.name, "digest": done["digests"]["x"]}).encode())
     return {"task": spec.name, "source": spec.source, "folder": str(store_folder)} | done | work
 
 
-def _clips_folder(facts: VideoSet, options: VideoOptions, progress: bool) -> Path:
+def prepare_local(spec: TaskSpec, progress: bool = False) -> None:
+    """`prepare` for clips that are on this machine or are drawn; clips that have to be fetched are left to the user."""
+    if not getattr(source_module(spec.source), "PREPARED", False):
+        return
+    options = parse_options(spec)
+    if getattr(options, "folder", None) is not None or getattr(options, "synthetic", None) is not None:
+        prepare(spec, progress)
+
+
+@dataclass(frozen=True)
+class _Clips:
+    """Checked clips and what is known of them."""
+
+    title: str
+    index: ClipIndex
+    subsets: dict[int, list[str]]  # official list -> part of each clip
+    part_of: str = ""  # as in Dataset
+
+
+def _clips(source: str, options: FrameOptions, progress: bool) -> _Clips:
+    if not isinstance(options, VideoOptions):
+        listed, parts = list_own(
+            Path(options.folder).expanduser(), options.labels and Path(options.labels).expanduser()
+        )
+        index = checked(listed, progress)
+        subset = subset_of(index, parts)
+        return _Clips(options.folder, index, {} if subset is None else {1: subset.tolist()})
+    facts, folder = video_set(source), _clips_folder(source, options)
+    classes = None if options.synthetic is None else synthetic.classes_of(source)
+    index = index_clips(facts, folder, classes=classes, subset=options.subset, progress=progress)
+    lists = lists_folder(options) or folder
+    splits = {n: official_split(index, n, lists, options.subset) for n in range(1, facts.splits + 1)}
+    title = f"{facts.title}{' (synthetic)' if options.synthetic else ''}"
+    part_of = _part_of(facts, index, splits) if options.subset else ""
+    return _Clips(title, index, {n: split.subset.tolist() for n, split in splits.items()}, part_of)
+
+
+def _part_of(facts: VideoSet, index: ClipIndex, splits: dict[int, Split]) -> str:
+    unlisted = splits[1].unlisted if splits else 0
+    words = f"{len(index.clips) - unlisted:,} of {facts.clips:,} clips"
+    words += f", {len(index.classes)} of {len(facts.classes)} classes"
+    if facts.groups:
+        words += f", {len({clip.group for clip in index.clips})} of {facts.groups * len(facts.classes)} groups"
+    left_out = f"; {unlisted} more clips are in no official list and not used" if unlisted else ""
+    return f"a part of {facts.title}: {words}{left_out}"
+
+
+def _clips_folder(source: str, options: VideoOptions) -> Path:
     """The folder with the clips and lists: synthetic, the user's, or fetched."""
     if options.synthetic is not None:
-        folder = data_folder() / "synthetic" / f"{facts.name}-{options.synthetic}"
-        return synthetic.make_clips(facts.name, folder, options.synthetic)
+        folder = data_folder() / "synthetic" / f"{source}-{options.synthetic}"
+        return synthetic.make_clips(source, folder, options.synthetic)
     if options.folder is not None:
         return Path(options.folder).expanduser()
-    return fetch_dataset(facts.name)
+    return fetch_dataset(source)
 
 
-def _key(source: str, options: VideoOptions, index: ClipIndex, subsets: dict[int, list[str]]) -> dict[str, Any]:
+def _key(source: str, options: FrameOptions, index: ClipIndex, subsets: dict[int, list[str]]) -> dict[str, Any]:
     """All that decides the arrays, clips included (by name, label and size; their bytes are too many to hash)."""
     sha = hashlib.sha256()
     for clip in index.clips:
@@ -88,7 +143,7 @@ def _key(source: str, options: VideoOptions, index: ClipIndex, subsets: dict[int
     return json.loads(json.dumps(wanted(source, options) | made_from))
 
 
-def _network(options: VideoOptions, device: str) -> Any:
+def _network(options: FrameOptions, device: str) -> Any:
     if options.features == "pixels":
         return None
     from squeezebench.data.video.backbones import backbone
@@ -96,13 +151,14 @@ def _network(options: VideoOptions, device: str) -> Any:
     return backbone(options.features, options.weights, frame_size(options)[0], device)
 
 
-def _flow_name(source: str, options: VideoOptions) -> str:
-    """Flow depends on the clips, the frames and the bound alone, so all backbones share it."""
-    what = [options.folder, options.synthetic, options.frames, options.flow_bound, FLOW_FORMAT]
+def _flow_name(source: str, options: FrameOptions) -> str:
+    """All that flow depends on: the clips, and which part of which frames at which size."""
+    frames = [options.frames, frame_size(options), cut_share(options), flow_size(options), options.flow_bound]
+    what = [getattr(options, "folder", None), getattr(options, "synthetic", None), *frames, FLOW_FORMAT]
     return f"{source}-{options.frames}f-{digest_of(what)[:12]}"
 
 
-def _need_room(folder: Path, options: VideoOptions, clips: int) -> None:
+def _need_room(folder: Path, options: FrameOptions, clips: int) -> None:
     """Refuse before hours of work if the arrays cannot fit; what is there already counts."""
     place = next(parent for parent in folder.parents if parent.exists())
     row = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in features.arrays(options).values())
@@ -112,20 +168,22 @@ def _need_room(folder: Path, options: VideoOptions, clips: int) -> None:
         raise InputError(f"{place}: the features need {needed / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free")
 
 
-def _finish(store, source, options, facts, index, subsets, key) -> dict[str, Any]:
+def _finish(store: Store, options: FrameOptions, found: _Clips, key: dict[str, Any]) -> dict[str, Any]:
     """Write the small arrays of the clips that have a row, and meta.json; returns meta.json's content."""
+    index = found.index
     kept = [n for n, line in enumerate(store.ledger) if "length" in line]
     if not kept:
-        raise InputError(f"{source}: none of the {len(index.clips)} clips can be decoded; the first: {store.ledger[0]}")
+        raise InputError(f"{index.root}: none of its {len(index.clips)} clips can be decoded: {store.ledger[0]}")
     clips = [index.clips[n] for n in kept]
     length = np.array([store.ledger[n]["length"] for n in kept], np.int64)
     small = {
         "y": np.array([clip.label for clip in clips], np.int64),
         "length": length,
         "name": np.array([clip.name for clip in clips]),
-        "group": np.array([clip.group for clip in clips]),
         "classes": np.array(index.classes),
-    } | {f"subset_{number}": np.array(subset)[kept] for number, subset in subsets.items()}
+    } | {f"subset_{number}": np.array(subset)[kept] for number, subset in found.subsets.items()}
+    if any(clip.group for clip in clips):
+        small["group"] = np.array([clip.group for clip in clips])
     weights = f"; {options.weights} weights sha256:{key['weights_digest']}" if "weights_digest" in key else ""
     skipped = index.broken | {line["clip"]: line["skipped"] for line in store.ledger if "skipped" in line}
     meta = {
@@ -134,7 +192,8 @@ def _finish(store, source, options, facts, index, subsets, key) -> dict[str, Any
         "problems": [problem.reason for problem in index.problems if not problem.name],
         "damaged": {line["clip"]: line["damaged"] for line in store.ledger if line.get("damaged")},
         "short": int((length < options.frames).sum()),
-        "origin": f"{facts.title}{' (synthetic)' if options.synthetic else ''}: {len(kept)} clips{weights}",
+        "origin": f"{found.title}: {len(kept)} clips{weights}",
+        "part_of": found.part_of,
         "key": key,
     }
     store.finish(meta, **small)

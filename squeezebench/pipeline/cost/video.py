@@ -1,24 +1,29 @@
 """What preparing a video data set costs: decoding, TV-L1 flow, and the backbone, by clip; for estimates only.
 
-The constants were measured on one core of a server CPU (2020s, AVX2) with the two kinds of clips that the data sets
-hold (320 x 240, 100 to 170 frames); the backbones' arithmetic is torchvision's (`_ops` of its weights).
+The constants were measured on one core of a server CPU (2020s, AVX2) with the kinds of clips that the data sets hold
+(320 x 240, 40 to 170 frames); the arithmetic is torchvision's (`_ops` of its weights), counted for the Lite networks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from squeezebench.data.dataset import Expected
-from squeezebench.data.video.options import BACKBONES, frame_size
+from squeezebench.data.video.options import BACKBONES, flow_size, frame_size
 
 if TYPE_CHECKING:
     from squeezebench.pipeline.cost.throughput import Throughput
 
-DECODE_SECONDS = 0.2  # a clip read twice: once to count its frames, once for the frames that are kept
-FLOW_SECONDS = 1.0  # a pair of neighbouring frames at 320 x 240, OpenCV's TV-L1 with its default parameters
-MACS = {"inception_v3": 5.713e9, "efficientnet_b1": 0.687e9}  # a frame at the backbone's own size
-EFFICIENCY = {"inception_v3": 0.5, "efficientnet_b1": 0.2}  # of the rate of large products; depthwise layers are slow
+DECODE_SECONDS = 0.1  # a clip: its packets are counted, then its frames decoded
+FLOW_SECONDS = 0.07 / 112**2  # a pixel of a pair of neighbouring frames
+MACS = {  # a frame at the backbone's own size
+    "inception_v3": 5.713e9, "efficientnet_b1": 0.687e9, "efficientnet_lite0": 0.384e9, "efficientnet_lite1": 0.599e9,
+}  # fmt: skip
+EFFICIENCY = {  # of the rate of large products; depthwise layers are slow
+    "inception_v3": 0.5, "efficientnet_b1": 0.2, "efficientnet_lite0": 0.2, "efficientnet_lite1": 0.2,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ def preparation(options: Any, sizes: Expected, cpu: Throughput, gpu: Throughput)
     if sizes.sequences is None:
         return None
     clips, frames = sizes.sequences, options.frames
-    flow = frames * FLOW_SECONDS if options.stream in ("flow", "both") else 0.0
+    flow = frames * prod(flow_size(options)) * FLOW_SECONDS if options.stream in ("flow", "both") else 0.0
     backbone = dict.fromkeys(("cpu", "gpu"), 0.0)
     if options.features in MACS:
         height, width = frame_size(options)
