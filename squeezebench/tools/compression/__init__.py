@@ -1,0 +1,221 @@
+"""`squeezebench.compress`: a user's own recurrent network, or one that is built for their arrays, made smaller.
+
+The methods, the training loop and the counting rules are those of the benchmark. What comes back is the user's module
+in standard layers.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from squeezebench.base.errors import InputError
+from squeezebench.data.task import PARTS, Task
+from squeezebench.engine.measurement.counts import count, kept_of
+from squeezebench.engine.measurement.latency import Variant, timings
+from squeezebench.engine.training.evaluation import accuracy, tensors
+from squeezebench.engine.training.loop import Trainer, describe, seed_everything
+from squeezebench.engine.training.snapshot import generators, set_generators
+from squeezebench.method.base import Method
+from squeezebench.schema.experiment import validated
+from squeezebench.schema.training import TrainingSettings, overlaid
+from squeezebench.tools.compression.data import Call, Called, Part, parts_of, task_of
+from squeezebench.tools.compression.methods import DenseTraining, adapted, method_for
+from squeezebench.tools.compression.network import (
+    ROWS,
+    answers,
+    call_of,
+    default_network,
+    dense_settings,
+    evaluating,
+    same,
+    surrounded,
+)
+from squeezebench.tools.compression.result import Compressed, Side
+from squeezebench.tools.compression.standard import standard_network
+from squeezebench.tools.compression.wrapped import Wrapped, recurrent_of
+
+__all__ = ["Compressed", "compress"]
+STEPS = 1500
+LEARNING_RATE = 3e-3
+SECONDS = 0.3  # of latency for each batch size, both networks together
+CPU = torch.device("cpu")
+
+
+def compress(
+    model: nn.Module | None,
+    train: Any,
+    validation: Any,
+    method: str = "vib_lstm",
+    ratio: float | None = 10,
+    *,
+    test: Any = None,
+    trained: bool = False,
+    training: dict[str, Any] | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    progress: bool = True,
+    plugins: Iterable[str | Path] = (),
+    **settings: Any,
+) -> tuple[nn.Module, Compressed]:
+    """Compress the LSTM or GRU of a classifier; return the smaller classifier, and what it is beside the dense one.
+
+    model: a module with one nn.LSTM or nn.GRU (any number of layers, batch_first or not, with or without biases), which
+        gives logits (B, classes). It is called as model(x), or as model(x, length) if the data have lengths, and it is
+        not changed. None: a classifier of `hidden` units and `layers` layers is built; it normalises its input.
+    train, validation, test: (x, y) or (x, y, length), arrays or tensors: sequences (N, T, ...), class numbers (N,),
+        valid steps (N,). Nothing is chosen on test, which is optional.
+    method, settings: a method of `squeezebench methods` that starts from a dense network and ends in plain layers, and
+        its settings. ratio: how many times fewer parameters the recurrent layers end with.
+    trained: the model is trained already; else the method's share of the steps trains it first, from its weights.
+    training: what an experiment's `training:` may say; default: 1500 steps of 32 sequences, learning rate 0.003.
+    threads: of PyTorch in training; the bits of the result depend on their number.
+
+    The result prints as a table. Raises InputError, in one line, if the model, the data or the settings do not fit.
+    """
+    started = time.perf_counter()
+    options = overlaid({"steps": STEPS, "learning_rate": LEARNING_RATE}, training or {})
+    options = validated(TrainingSettings, options, "training")
+    parts = parts_of(train=train, validation=validation, test=test)
+    asked = settings if ratio is None else settings | {"ratio": ratio}
+    with _own_state(seed, threads):
+        run = _prepared(model, parts, method, asked, plugins, options, seed, progress)
+        before = None if model is None or trained else _shares(Called(run.network, run.call), run.task)
+        return run.result(trained, before, started)
+
+
+@contextmanager
+def _own_state(seed: int, threads: int) -> Iterator[None]:
+    """The caller's generators, threads, and whether their PyTorch is deterministic, are afterwards as before."""
+    if seed < 0 or threads < 1:
+        raise InputError(f"seed {seed}, threads {threads}: give at least 0 and 1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    state, deterministic = generators(), torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    seed_everything(seed)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        set_generators(state)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warns)
+
+
+def _network(model: nn.Module | None, parts: dict[str, Part], settings: dict[str, Any]) -> tuple[nn.Module, str]:
+    """The network to compress, a copy, and the place of its recurrence."""
+    if model is None:
+        network = default_network(parts["train"], settings)
+    elif isinstance(model, nn.Module):
+        network = copy.deepcopy(model).float().cpu()
+    else:
+        raise InputError(f"model: is a {type(model).__name__}; give a torch.nn.Module, or None for arrays alone")
+    return network, recurrent_of(network)[0]
+
+
+def _prepared(model, parts, method, asked, plugins, options, seed, progress) -> _Run:
+    """All that can be wrong with the model, the data and the settings is found here, before anything is trained."""
+    network, place = _network(model, parts, asked)
+    call, classes = call_of(network, place, parts["train"])
+    task = task_of(parts, classes)
+    dense = surrounded(network, call, place, task)
+    told = dense_settings(model, dense, asked)
+    chosen = method_for(method, told, replace(describe(task), inputs=dense.inputs), plugins)
+    return _Run(network, call, dense, adapted(chosen, dense), task, options, seed, progress)
+
+
+@dataclass
+class _Run:
+    """One compression: the dense training, if there is one, and the method's own."""
+
+    network: nn.Module  # as it was given
+    call: Call
+    dense: Wrapped
+    method: Method
+    task: Task
+    settings: TrainingSettings
+    seed: int
+    progress: bool
+    steps: int = 0  # done
+
+    def result(self, trained: bool, before: dict[str, float] | None, started: float) -> tuple[nn.Module, Compressed]:
+        """Train and measure. before: accuracies of the network as it was given."""
+        start, small = self.train(trained)
+        networks = [standard_network(module) for module in (start, small)]
+        _check_same(small, networks[1], self.task, self.call)
+        dense, compact = _sides([Called(module, self.call) for module in networks], self.task)
+        return networks[1], Compressed(
+            method=self.method.name,
+            ratio=dense.counts.lstm_total / compact.counts.lstm_total,
+            dense=dense,
+            compact=compact,
+            kept=kept_of(small, self.dense),
+            given=before,
+            settings=self.method.settings.model_dump(mode="json"),
+            steps=self.steps,
+            seconds=time.perf_counter() - started,
+            notes=list(self.method.notes),
+        )
+
+    def train(self, trained: bool) -> tuple[nn.Module, nn.Module]:
+        """(the dense network from which the method starts, the compact one)."""
+        length, start = self.settings.length, self.dense
+        if not trained:
+            first = self.settings.pretraining(self.method.start_share())
+            start = self._stages(DenseTraining(self.method.settings, self.dense), None, first)
+            length -= first
+        small = self._stages(self.method, copy.deepcopy(start), length)
+        return start, self.method.compact(small).cpu().eval()
+
+    def _stages(self, method: Method, start: nn.Module | None, length: int) -> nn.Module:
+        trainer = Trainer(method, self.task, self.settings, self.seed, self.progress)
+        model = trainer.run(start, length).cpu().eval()
+        self.steps += sum(stage.steps for stage in trainer.stages)
+        return model
+
+
+def _check_same(trained: nn.Module, network: nn.Module, task: Task, call: Call) -> None:
+    """Raises ValueError if the standard layers do not compute what was trained."""
+    x, length, _ = tensors(task.batch("train", np.arange(min(ROWS, task.size("train")))), CPU)
+    if not same(answers(Called(network, call), x, length), answers(trained, x, length)):
+        raise ValueError(
+            "the network in standard layers differs from the trained one; this is an error of squeezebench"
+        )
+
+
+def _shares(network: nn.Module, task: Task) -> dict[str, float]:
+    """Accuracy on each part that has sequences."""
+    with evaluating(network):
+        return {part: accuracy(network, task, part, CPU) for part in PARTS if task.size(part)}
+
+
+def _sides(networks: list[Called], task: Task) -> list[Side]:
+    """The dense and the compact network, measured."""
+
+    def variant(network: Called) -> Variant:
+        def make(x: torch.Tensor):
+            rows = np.arange(len(x)) % task.size("train")  # data, not noise: x may be tokens
+            x, length, _ = tensors(task.batch("train", rows), CPU)
+            return lambda: network(x, length)
+
+        return Variant(make)
+
+    times = timings({str(k): variant(network.eval()) for k, network in enumerate(networks)}, 1, 1, seconds=SECONDS)
+    return [
+        Side(
+            counts=count(network),
+            bytes=sum(value.numel() * value.element_size() for value in network.state_dict().values()),
+            accuracy=_shares(network, task),
+            latency_ms={batch: timing.median for batch, timing in times[str(k)].items()},
+        )
+        for k, network in enumerate(networks)
+    ]

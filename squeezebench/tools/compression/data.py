@@ -1,0 +1,119 @@
+"""A user's arrays as a task: each part is (x, y) or (x, y, length), arrays or tensors as their network reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from squeezebench.base.errors import InputError
+from squeezebench.data.checks import check_dataset
+from squeezebench.data.dataset import Dataset
+from squeezebench.data.splits import Split
+from squeezebench.data.task import PARTS, Task
+from squeezebench.schema.task import TaskSpec
+
+NAME = "own"
+FORM = "give (x, y) or (x, y, length): sequences (N, T, ...), class numbers (N,), valid steps (N,)"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the data: x (N, T, ...), y (N,) int64, length (N,) int64 or None (all steps are valid)."""
+
+    x: np.ndarray
+    y: np.ndarray
+    length: np.ndarray | None
+
+    @property
+    def flat(self) -> np.ndarray:
+        """x as (N, T, D)."""
+        return self.x.reshape(*self.x.shape[:2], -1)
+
+
+def parts_of(**given: Any) -> dict[str, Part]:
+    """The parts by name; a part that is None is left out. Raises InputError if they do not fit each other."""
+    parts = {name: _part(name, value) for name, value in given.items() if value is not None}
+    first = parts["train"]
+    for name, part in parts.items():
+        if part.x.shape[1:] != first.x.shape[1:]:
+            raise InputError(f"{name}: x has shape {part.x.shape}, that of train {first.x.shape}; only N may differ")
+        if (part.length is None) != (first.length is None):
+            raise InputError(f"{name}: give lengths in every part, or in none")
+    return parts
+
+
+def _part(name: str, given: Any) -> Part:
+    given = getattr(given, "tensors", given)  # of a torch.utils.data.TensorDataset
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+        raise InputError(f"{name}: is a {type(given).__name__}; {FORM}")
+    x, y, length = (*map(_array, given), None)[:3]
+    if x.ndim < 2 or x.dtype.kind not in "biuf":
+        raise InputError(f"{name}: x has shape {x.shape} and dtype {x.dtype}; {FORM}")
+    for what, array in (("y", y), ("length", length)):
+        if array is not None and (array.shape != x.shape[:1] or array.dtype.kind not in "iu"):
+            raise InputError(
+                f"{name}: {what} has shape {array.shape} and dtype {array.dtype}; it must be ({len(x)},) integers"
+            )
+    return Part(x, y.astype(np.int64), None if length is None else length.astype(np.int64))
+
+
+def _array(value: Any) -> np.ndarray:
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+
+
+def task_of(parts: dict[str, Part], classes: int) -> Task:
+    """The task of these parts; what is not given (the test part) is empty. The data are read as they are.
+
+    Raises InputError for numbers that are not finite and for labels outside the classes.
+    """
+    names = tuple(map(str, range(classes)))
+    for name, part in parts.items():
+        check_dataset(Dataset(name, part.flat, part.y, names, part.length))
+    first, each = parts["train"], list(parts.values())
+    ends = np.cumsum([0, *(len(part.y) for part in each)])
+    rows = {name: np.arange(*ends[place : place + 2]) for place, name in enumerate(parts)}
+    data = Dataset(
+        NAME,
+        np.concatenate([part.flat for part in each]),
+        np.concatenate([part.y for part in each]),
+        names,
+        None if first.length is None else np.concatenate([part.length for part in each]),
+    )
+    split = Split(*(rows.get(name, np.empty(0, np.int64)) for name in PARTS))
+    return Task(TaskSpec(name=NAME, normalise="none"), data, split)
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a network of the user's is called with a batch of the task."""
+
+    shape: tuple[int, ...]  # of a step: () of tokens, (D,) of features, (C, H, W) of images
+    integers: bool  # whether x are class numbers, tokens and the like
+    lengths: bool
+    time_first: bool = False
+
+    def __call__(self, network: Callable[..., Any], x: Tensor, length: Tensor | None) -> Any:
+        """network(x) or network(x, length) of x (B, T, D) float32 and length (B,)."""
+        x = x.reshape(*x.shape[:2], *self.shape)
+        x = x.long() if self.integers else x
+        x = x.transpose(0, 1) if self.time_first else x
+        if not self.lengths:
+            return network(x)
+        full = x.shape[0 if self.time_first else 1]
+        return network(x, torch.full((x.shape[1 if self.time_first else 0],), full) if length is None else length)
+
+
+class Called(nn.Module):
+    """A network of the user's behind the interface of the engine: (B, T, D), (B,) -> logits (B, classes)."""
+
+    def __init__(self, network: nn.Module, call: Call):
+        super().__init__()
+        self.network, self.call = network, call
+
+    def forward(self, x: Tensor, length: Tensor | None = None) -> Tensor:
+        return self.call(self.network, x, length)
