@@ -13,7 +13,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import inference, on_gpu, recurrence  # noqa: E402
+from benchmarks import clips, inference, on_gpu, recurrence  # noqa: E402
 from benchmarks.timing import compare  # noqa: E402
 
 
@@ -34,8 +34,9 @@ def test_variants_are_interleaved_and_warmed_up():
     [
         (inference, "--repeats 1 --dense 32 32 --compact 4 2", "PyTorch, oneDNN off"),
         (recurrence, "--repeats 1 --only 32x32x64x128", "nn.LSTM"),
+        (clips, "--repeats 1 --clips 1 --frames 2 --size 32 --weights random", "backbone alone"),
     ],
-    ids=("inference", "recurrence"),
+    ids=("inference", "recurrence", "clips"),
 )
 def test_a_benchmark_prints_a_table_and_writes_json(module, words, name, tmp_path):
     file = tmp_path / "out.json"

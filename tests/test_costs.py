@@ -245,7 +245,9 @@ def test_video_sets_count_their_download_and_preparation_once():
     one, two = found.tasks["one"], found.tasks["two"]
     assert one.sequences == 1600 and one.inputs == 4096 and found.download_bytes > 1e9
     assert two.prepare is None and one.prepare.clips == 1600
-    assert one.prepare.flow_core_hours == pytest.approx(1600 * 8 / 3600)  # one second a pair of frames
+    assert one.prepare.flow_core_hours == pytest.approx(
+        1600 * 8 * 0.07 * (149 / 112) ** 2 / 3600
+    )  # 0.07 s at 112 x 112
     assert one.prepare.backbone_core_hours == pytest.approx(1600 * 16 * 2 * 5.713e9 / 0.5 / CORE.wide / 3600)
     assert found.cpu_core_hours > one.prepare.cpu_core_hours > found.gpu_hours
     rgb = costs(tasks={"one": {"source": "ucf11", "options": {"frames": 8}}})

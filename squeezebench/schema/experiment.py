@@ -33,6 +33,7 @@ from squeezebench.schema.stored import Part
 from squeezebench.schema.training import overlaid
 from squeezebench.schema.tuning import Tuning
 
+OWN_DATA = ("features", "clips", "lists")  # keys with the path of the user's own data
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of an experiment, and so of its folder of results
 
 
@@ -54,6 +55,8 @@ class Experiment(Part):
     tables: list[PublishedTable] = []  # published tables and figures that the report shows beside ours
     tuning: Tuning | None = None  # methods whose settings are picked by an equal number of trials on validation
     features: str | None = None  # stands for ${features} in the options of tasks: the path of the user's own data
+    clips: str | None = None  # the same for ${clips}: a folder of videos
+    lists: str | None = None  # the same for ${lists}: the folder of a data set's official lists
     ratios: list[float] = []  # stands for ${ratios} in the settings of methods: the sizes at which all are compared
     plugins: list[str] = []  # files or folders of them; a method that `methods` does not list joins as it is
     runs_per_job: PositiveInt | Literal["auto"] = "auto"  # runs of one method on one task that share a process
@@ -102,10 +105,15 @@ class Experiment(Part):
 
     def _filled(self, name: str, entry: dict[str, Any]) -> dict[str, Any]:
         options = entry.get("options")
-        if isinstance(options, dict) and "${features}" in map(str, options.values()):
-            if self.features is None:
-                raise InputError(f"{self.name}: tasks: {name}: needs the path of its data: --config features=PATH")
-            entry["options"] = {k: self.features if v == "${features}" else v for k, v in options.items()}
+        if not isinstance(options, dict):
+            return entry
+        for key in OWN_DATA:
+            place, stands = getattr(self, key), f"${{{key}}}"
+            if stands in map(str, options.values()):
+                if place is None:
+                    raise InputError(f"{self.name}: tasks: {name}: needs the path of its data: --config {key}=PATH")
+                options = {k: place if v == stands else v for k, v in options.items()}
+        entry["options"] = options
         return entry
 
 
