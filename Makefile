@@ -25,6 +25,8 @@ tiny: $(READY)  ## every experiment of config/paper on synthetic clips
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 audit-dependencies:  ## known vulnerabilities of the pinned packages; asks PyPI's service, so it needs the network

@@ -1,6 +1,7 @@
 """squeezebench: a reproducible benchmark of compression methods for recurrent networks.
 
     small, result = squeezebench.compress(model, train, validation)   # a smaller network of your own
+    parts = squeezebench.arrays("spoken_digits")                      # a task of the benchmark, for `compress`
     table = squeezebench.results("results/quick")                     # one row a run, a pandas DataFrame
     network = squeezebench.load("results/quick/runs/...")             # the compact network of a run
 
@@ -9,8 +10,13 @@ The functions are imported when they are used first: to import squeezebench load
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={"report.runs": ["results"], "tools.compression": ["compress"], "tools.load": ["load"]},
+    submod_attrs={
+        "report.runs": ["results"],
+        "tools.compression": ["compress"],
+        "tools.compression.data": ["arrays"],
+        "tools.load": ["load"],
+    },
 )

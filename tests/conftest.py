@@ -49,6 +49,7 @@ LONGEST = (  # files that take longest, of many processes or many trainings: beg
     "test_browser.py",
     "test_export.py",
     "test_reproduce.py",
+    "test_wheel.py",
 )
 
 

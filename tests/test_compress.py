@@ -263,6 +263,16 @@ def test_what_cannot_be_compressed_is_one_clear_line(name):
     assert says in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_task_of_the_benchmark_as_arrays():
+    parts = squeezebench.arrays("digits")
+    task = load_task(TaskSpec(name="digits", source="digits"), 0)
+    assert list(parts) == ["train", "validation", "test"]
+    for name, (x, y) in parts.items():
+        assert len(x) == task.size(name) and np.array_equal(y, task.labels(name))
+    assert abs(parts["train"][0].mean()) < 1e-4
+    assert len(squeezebench.arrays("spoken_digits")["test"]) == 3  # with lengths
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results") / "one"

@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
-METHODS = PACKAGE.parent / "methods"  # one file, one method
+INSTALLED = PACKAGE / "project"  # in a wheel: the folders that stand beside the package in the repository (setup.py)
+PROJECT = INSTALLED if INSTALLED.is_dir() else PACKAGE.parent
+METHODS = PROJECT / "methods"  # one file, one method
 SOURCES = PACKAGE / "data" / "sources"  # one file, one data source
-ASSETS = PACKAGE.parent / "report"  # the report's words, template and printed tables
+ASSETS = PROJECT / "report"  # the report's words, template and printed tables
 
 
 def cache_folder() -> Path:

@@ -1,4 +1,4 @@
-"""Methods, tasks and single runs: `run`, `methods`, `tasks`, `count`, `new-method`, `check`."""
+"""Methods, tasks and single runs: `run`, `methods`, `tasks`, `count`, `new-method`, `check`, `init`."""
 
 from __future__ import annotations
 
@@ -69,6 +69,9 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     count.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE")
     count.add_argument("--json", action="store_true")
 
+    init = add("init", _init, "make a folder for experiments of one's own: a Snakefile, an experiment, methods/")
+    init.add_argument("folder", type=Path)
+    init.add_argument("--experiment", default="first", metavar="NAME", help="one of squeezebench's: smoke, quick, ...")
     new = add("new-method", _new_method, "write a method file that passes the contract tests")
     new.add_argument("name")
     new.add_argument("--folder", type=Path, default=Path("methods"))
@@ -240,6 +243,14 @@ def _new_method(options: argparse.Namespace) -> None:
 
     path = write_method(options.name, options.folder)
     print(f"wrote {path}; try: squeezebench check {shlex.quote(str(path))}")
+
+
+def _init(options: argparse.Namespace) -> None:
+    from squeezebench.tools.new_project import write_project
+
+    written = write_project(options.folder, options.experiment)
+    print(*(f"wrote {path}" for path in written), sep="\n")
+    print(f"try: cd {shlex.quote(str(options.folder))} && snakemake --cores 2")
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -9,6 +9,10 @@ ASKED = Allocation(PLAN)
 # The Python that runs Snakemake; with `--sdm conda` or `--sdm apptainer` the environment's own, on this source.
 DEPLOYED = ["env", f"PYTHONPATH={ROOT}", "python"]
 PYTHON = DEPLOYED if workflow.deployment_settings.deployment_method else sys.executable
+if PYTHON is DEPLOYED and not (ROOT / "squeezebench").is_dir():
+    raise WorkflowError(
+        "--sdm: an environment of its own runs the source of a clone of the repository, and this is an installed package"
+    )
 
 
 container: f"{ROOT}/workflow/envs/squeezebench.sif"  # with `--sdm apptainer` only; built from squeezebench.def

@@ -14,7 +14,7 @@ from squeezebench.base.errors import InputError
 from squeezebench.data.checks import check_dataset
 from squeezebench.data.dataset import Dataset
 from squeezebench.data.splits import Split
-from squeezebench.data.task import PARTS, Task
+from squeezebench.data.task import PARTS, Task, load_task, task_spec
 from squeezebench.schema.task import TaskSpec
 
 NAME = "own"
@@ -86,6 +86,17 @@ def task_of(parts: dict[str, Part], classes: int) -> Task:
     )
     split = Split(*(rows.get(name, np.empty(0, np.int64)) for name in PARTS))
     return Task(TaskSpec(name=NAME, normalise="none"), data, split)
+
+
+def arrays(task: str, seed: int = 0) -> dict[str, tuple[np.ndarray, ...]]:
+    """A task of the benchmark (`digits`, `ucr:NAME`, `file:PATH`, ...) as arrays, for `compress(model, **arrays(...))`.
+
+    train, validation and test -> (x, y), or (x, y, length) if sequences differ in length: x (N, T, D) float32,
+    normalised by the training part and zero past the end. seed: rotates the validation part.
+    """
+    loaded = load_task(task_spec(task), seed)
+    batches = {part: loaded.batch(part, np.arange(loaded.size(part))) for part in PARTS}
+    return {part: (b.x, b.y) if b.length is None else (b.x, b.y, b.length) for part, b in batches.items()}
 
 
 @dataclass(frozen=True)
