@@ -3,8 +3,8 @@
     python -m benchmarks.clips [--folder FOLDER] [--features efficientnet_lite0] [--json FILE]
 
 Without a folder of videos (class/clip or class/group/clip), clips of 150 frames of 320 x 240 are drawn. Every variant
-works through the same clips; all use all cores. `features` is what `squeezebench data prepare` does: threads decode ahead
-while the network runs. `one after the other` decodes a clip, then runs the network on it.
+works through the same clips; all use all cores. `features` is what `squeezebench data prepare` does: threads decode
+ahead while the network runs. `one after the other` decodes a clip, then runs the network on it.
 """
 
 from __future__ import annotations
