@@ -35,13 +35,12 @@ def across(gathered: Gathered) -> pd.DataFrame:
     tables = _tables(gathered)
     lines = []
     for (ratio, method, settings), table in sorted(tables.items()):
-        line = {"ratio": ratio, "method": method, "settings": settings, "splits": table.columns.get_level_values(0).nunique(),
-                "seeds": len(table), "accuracy": table.to_numpy().mean()}  # fmt: skip
+        splits = table.columns.get_level_values(0).nunique()
+        line = {"ratio": ratio, "method": method, "settings": settings, "splits": splits, "seeds": len(table),
+                "accuracy": table.to_numpy().mean()}  # fmt: skip
         others = {name: other for (at, name, _), other in tables.items() if at == ratio and name in CONTROLS}
-        compared = [
-            line | _difference(table, others[name], name) for name in CONTROLS if name in others and name != method
-        ]
-        lines += compared or [line]
+        controls = [name for name in CONTROLS if name in others and name != method]
+        lines += [line | _difference(table, others[name], name) for name in controls] or [line]
     frame = pd.DataFrame(lines, columns=COLUMNS)
     for _, rows in frame.dropna(subset="p").groupby(["ratio", "against"]):
         frame.loc[rows.index, "p"] = multipletests(rows["p"], method="holm")[1]
