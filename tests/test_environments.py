@@ -49,7 +49,8 @@ def name_of(requirement: str) -> str:
 
 def test_all_that_is_asked_for_directly_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["slurm"]
+    extras = project["optional-dependencies"]
+    wanted = project["dependencies"] + extras["slurm"] + extras["backbones"]
     assert {name_of(one) for one in wanted} <= {name_of(one) for one in pins()}
     assert f"snakemake-executor-plugin-slurm=={pins()['snakemake-executor-plugin-slurm']}" in wanted
 

@@ -171,9 +171,30 @@ def own_data(path: Path, value: float = 0.0) -> str:
     return str(path)
 
 
+def own_clips(folder: Path, hmdb51: bool) -> dict[str, str]:
+    """Files under the names of clips of two classes in five groups, as UCF11's or, with its lists, as HMDB51's."""
+    for name in ("clap", "wave") if hmdb51 else ("biking", "diving"):
+        lines = []
+        for group in range(1, 6):
+            file = (
+                f"F{group}_{name}_u_cm_np1_fr_med_0.avi"
+                if hmdb51
+                else f"v_{name}_{group:02}/v_{name}_{group:02}_01.avi"
+            )
+            (folder / "clips" / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "clips" / name / file).write_bytes(b"x")
+            lines.append(f"{file} {2 if group < 3 else 1}\n")
+        (folder / "lists").mkdir(exist_ok=True)
+        for number in (1, 2, 3) if hmdb51 else ():
+            (folder / "lists" / f"{name}_test_split{number}.txt").write_text("".join(lines))
+    return {"clips": str(folder / "clips"), "lists": str(folder / "lists")}
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_the_projects_own_experiments_are_valid(path, tmp_path):
-    own = {"features": own_data(tmp_path / "x.npz")} if "${features}" in path.read_text() else {}
+    text = path.read_text()
+    own = {"features": own_data(tmp_path / "x.npz")} if "${features}" in text else {}
+    own |= own_clips(tmp_path, "${lists}" in text) if "${clips}" in text else {}
     assert make_plan(read_experiment(path, own), str(path)).runs
 
 
@@ -182,6 +203,7 @@ def test_the_path_of_the_users_features_is_a_parameter(tmp_path):
     spec = plan_of(tasks=tasks, features=own_data(tmp_path / "x.npz")).tasks["mine"].spec
     assert spec.options["path"] == str(tmp_path / "x.npz")
     assert "--config features=PATH" in refused(tasks=tasks)
+    assert "--config clips=PATH" in refused(tasks={"mine": {"source": "clips", "options": {"folder": "${clips}"}}})
 
 
 # ---------------------------------------------------------------------- grids

@@ -67,9 +67,10 @@ def test_the_record_of_a_run_has_the_count_and_its_log_says_so(tmp_path):
 
 def test_the_page_warns_beside_the_task(tmp_path, undrawn):
     across = GroupsAcross(groups=8, test=2, test_sequences=9, validation=0)
-    for task, found in (("digits", across), ("japanese_vowels", None)):
-        record = synthetic(task, "vib_lstm", 2, 0).model_copy(update={"groups_across": found})
+    for task, found, part in (("digits", across, "a part of UCF11: 12 of 1,600 clips"), ("japanese_vowels", None, "")):
+        record = synthetic(task, "vib_lstm", 2, 0).model_copy(update={"groups_across": found, "part_of": part})
         write_record(tmp_path / "runs" / task, record)
     page = build_report(tmp_path).read_text()
     says = "2 of 8 groups are on both sides of the test split (9 test sequences are of known groups)"
     assert page.count(f'<p class="box warn">{says}') == 1 and RULE in page
+    assert page.count('<p class="box warn">The data are a part of UCF11: 12 of 1,600 clips') == 1

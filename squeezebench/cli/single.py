@@ -82,9 +82,8 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _run(options: argparse.Namespace) -> int:
     import torch
 
-    from squeezebench.data.sources import is_own, source_file
+    from squeezebench.data.sources import source_module
     from squeezebench.data.task import load_task
-    from squeezebench.data.video.prepare import prepare_local
     from squeezebench.engine.run import execute
     from squeezebench.engine.training.checkpoint import SECONDS, interval
     from squeezebench.engine.training.loop import pick_device
@@ -98,7 +97,9 @@ def _run(options: argparse.Namespace) -> int:
     file = pick(find_methods(options.plugins), options.method)
     spec = _spec(options, file)
     progress = sys.stderr.isatty() if options.progress is None else options.progress
-    if is_own(source_file(spec.task.source, options.plugins)):
+    if getattr(source_module(spec.task.source, options.plugins), "PREPARED", False):
+        from squeezebench.data.video.prepare import prepare_local
+
         prepare_local(spec.task, progress)  # with all cores
     torch.set_num_threads(options.threads)
     # Wrong data are a mistake of the user's, not a failed run: they are read before the run begins.

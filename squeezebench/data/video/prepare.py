@@ -78,8 +78,6 @@ def prepare(spec: TaskSpec, progress: bool = False, device: str = "auto", worker
 
 def prepare_local(spec: TaskSpec, progress: bool = False) -> None:
     """`prepare` for clips that are on this machine or are drawn; clips that have to be fetched are left to the user."""
-    if not getattr(source_module(spec.source), "PREPARED", False):
-        return
     options = parse_options(spec)
     if getattr(options, "folder", None) is not None or getattr(options, "synthetic", None) is not None:
         prepare(spec, progress)
