@@ -1,6 +1,7 @@
 """Benchmarks run and write what they print; how fast anything is, no test says."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import clips, inference, on_gpu, recurrence  # noqa: E402
+from benchmarks import c_file, clips, inference, on_gpu, recurrence  # noqa: E402
 from benchmarks.timing import compare  # noqa: E402
 
 
@@ -35,8 +36,12 @@ def test_variants_are_interleaved_and_warmed_up():
         (inference, "--repeats 1 --dense 32 32 --compact 4 2", "PyTorch, oneDNN off"),
         (recurrence, "--repeats 1 --only 32x32x64x128", "nn.LSTM"),
         (clips, "--repeats 1 --clips 1 --frames 2 --size 32 --weights random", "backbone alone"),
+        pytest.param(
+            *(c_file, "--repeats 1 --dense 32 32 --compact 4 2", "compact, C int8"),
+            marks=pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed"),
+        ),
     ],
-    ids=("inference", "recurrence", "clips"),
+    ids=("inference", "recurrence", "clips", "c_file"),
 )
 def test_a_benchmark_prints_a_table_and_writes_json(module, words, name, tmp_path):
     file = tmp_path / "out.json"

@@ -30,8 +30,7 @@ from squeezebench.nn.rnn.heads.segments import TemporalSegments
 from squeezebench.schema.record import Kept, Record, Shape, read_record, write_record
 from squeezebench.tools.export import export, read_run
 from squeezebench.tools.export.quantised import int8_model
-from squeezebench.tools.export.runtime import session
-from squeezebench.tools.export.scored import one_by_one
+from squeezebench.tools.export.runtime import one_by_one, session
 from squeezebench.tools.export.standard import standard
 
 SETTINGS = {  # what makes a short run on digits compact
@@ -227,7 +226,7 @@ def test_where_the_data_are_not_there_int8_is_not_scored_and_says_why(tmp_path, 
         capsys.readouterr()
         assert main(["export", str(tmp_path), "--precision", "int8"]) == 0
         assert f"{says}" in capsys.readouterr().out.split("not scored: ")[1]
-    with pytest.raises(InputError, match="--precision int8 is for --format onnx"):
+    with pytest.raises(InputError, match="--precision int8 is for --format onnx and c, not torch"):
         export(tmp_path, "torch", precision="int8")
 
 

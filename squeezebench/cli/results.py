@@ -30,9 +30,11 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     inference.add_argument("--steps", type=int, help="for older records, which do not say theirs")
     export = add("export", _export, "write a run's compact network as a standard LSTM or GRU for other programs")
     export.add_argument("record", type=Path, help="a run's folder, or its record.json")
-    export.add_argument("--format", choices=["onnx", "torch", "safetensors"], default="onnx")
-    export.add_argument("--precision", choices=["float32", "int8"], default="float32", help="int8: onnx only, scored")
+    export.add_argument("--format", choices=["onnx", "torch", "safetensors", "c"], default="onnx")
+    export.add_argument("--precision", choices=["float32", "int8"], default="float32", help="int8: onnx and c, scored")
     export.add_argument("--out", type=Path, help="file to write; default: beside the record")
+    states = "onnx: takes and answers the states, so that a sequence is fed step by step"
+    export.add_argument("--stateful", action="store_true", help=states)
     export.add_argument("--lengths", action=argparse.BooleanOptionalAction, help="onnx: a second input `length`")
     bare = "the bare network, which reads normalised data; without this option the file normalises raw data"
     export.add_argument("--without-normalisation", action="store_true", help=bare)
@@ -79,12 +81,14 @@ def _export(options: argparse.Namespace) -> None:
     from squeezebench.tools.export import export
 
     bare = options.without_normalisation
-    exported = export(options.record, options.format, options.out, options.lengths, options.precision, not bare)
-    size = f"{exported.bytes:,} bytes"
-    print(f"wrote {exported.path}: {size}; logits differ from the module's by at most {exported.gap:.1e}")
+    given = options.out, options.lengths, options.precision, not bare, options.stateful
+    exported = export(options.record, options.format, *given)
+    gap = exported.gap
+    compared = "not run here" if gap is None else f"logits differ from the module's by at most {gap:.1e}"
+    print(f"wrote {exported.path}: {exported.bytes:,} bytes; {compared}")
     if exported.test is not None:
         own = "not recorded" if exported.float32_test is None else f"{exported.float32_test:.2%}"
-        print(f"  test accuracy {exported.test:.2%}, one sequence at a time; the module's own {own}")
+        print(f"  test accuracy {exported.test:.2%}, of each sequence by itself; the module's own in float32 {own}")
     elif exported.not_scored:
         print(f"  not scored: {exported.not_scored}")
     print(f"  input: {exported.input}")

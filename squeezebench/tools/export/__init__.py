@@ -7,6 +7,7 @@ model, which is scored on the test part of the run's task.
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,18 +21,18 @@ from squeezebench.engine.measurement.files import load_model, read_spec
 from squeezebench.engine.measurement.normalisation import NORMALISATION_NAME
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.schema.record import RECORD_NAME, Record, read_record
-from squeezebench.tools.export.about import affine_of, describe, needed, random_sequences, rounding
-from squeezebench.tools.export.snippets import onnx_lines, safetensors_lines, torch_lines
+from squeezebench.tools.export.about import affine_of, describe, extra_inputs, needed, random_sequences, rounding
+from squeezebench.tools.export.formats import write
+from squeezebench.tools.export.scored import Answer, Scored, compare, score
 from squeezebench.tools.export.standard import Standard, standard
-from squeezebench.tools.export.weights import StandardModule, safetensors_file, torch_file
+from squeezebench.tools.export.wanted import Format, Wanted, Written
 from squeezebench.tools.recorded import read_recorded
 from squeezebench.tools.verify.remeasure import Tasks, task_of
 
-Format = Literal["onnx", "torch", "safetensors"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Precision = Literal["float32", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-ENDING = {"onnx": ".onnx", "torch": ".pt", "safetensors": ".standard.safetensors"}
+ENDING = {"onnx": ".onnx", "torch": ".pt", "safetensors": ".standard.safetensors", "c": ".c"}
 TOLERANCE = 1e-5  # of a logit, relative to the largest where that is above 1
 MODEL_NAME = "model.safetensors"
 STEPS = 9  # of random sequences
@@ -42,12 +43,12 @@ class Exported:
     """What was written; gap: the largest difference of a logit to the module that was scored.
 
     In float32 `gap` is of random input, relative where logits are above 1; in int8 it is of the test part, where that
-    is there, and `test` is the accuracy of what was written.
+    is there, and `test` is the accuracy of what was written. It is None if this machine cannot run what was written.
     """
 
     path: Path
     bytes: int
-    gap: float
+    gap: float | None
     input: str  # what the file expects, in words
     lines: list[str]  # of Python that use it without squeezebench
     test: float | None = None  # int8 only, as are the next two
@@ -90,39 +91,55 @@ def export(
     lengths: bool | None = None,
     precision: Precision = "float32",
     normalise: bool = True,
+    stateful: bool = False,
 ) -> Exported:
     """Write the run at `place` as `kind` to `out` (default: beside its record).
 
     lengths: whether the ONNX model takes a second input `length`; None: as the record says the task has them.
-    precision: int8 is for ONNX (see quantised.py). normalise: what is written reads raw data and normalises them by the
-    statistics of the training part; False: it reads data that are normalised already. Raises InputError if the module
-    has no such form, if what was written in float32 does not compute the same, or if nothing says how to normalise.
+    precision: int8 is for ONNX (see quantised.py) and C (weights only). normalise: what is written reads raw data and
+    normalises them by the statistics of the training part; False: it reads data that are normalised already. stateful:
+    the ONNX model takes and answers the states of its layers. Raises InputError if the module has no such form, if
+    what was written in float32 does not compute the same, or if nothing says how to normalise.
     """
-    if precision == "int8" and kind != "onnx":
-        raise InputError(f"--precision int8 is for --format onnx, not {kind}: its products are ONNX Runtime's")
+    _check(kind, lengths, precision, stateful)
     record, model = read_run(place)
-    out = _out(place, out, f"model{'.int8' * (precision == 'int8')}{ENDING[kind]}")
+    out = _out(place, out, f"model{'.stateful' * stateful}{'.int8' * (precision == 'int8')}{ENDING[kind]}")
     shape = record.shape
     form = standard(model, shape.inputs if shape else record.kept.of_inputs)
     affine, reason = affine_of(place, record, form.inputs)
     if normalise:
         form = replace(form, normalisation=needed(affine, place, reason))
     lengths = bool(shape and shape.has_lengths) if lengths is None else lengths
-    lengths = lengths and kind == "onnx"
-    about = describe(record, form, affine, lengths)
-    if precision == "int8":
-        return _int8(place, record, model, form, lengths, about, out)
-    if kind == "onnx":
-        content, run = _onnx(form, lengths, about)
-        lines = onnx_lines(out, form, lengths, False)
-    else:
-        content, run = (torch_file if kind == "torch" else safetensors_file)(form, about), _in_torch(form)
-        lines = (torch_lines if kind == "torch" else safetensors_lines)(out, form)
-    gap = difference(model, run, form, lengths)
-    if gap > TOLERANCE:
-        raise InputError(f"{out}: the {kind} form differs from the module by {gap:.2g}, more than {TOLERANCE:g}")
-    write_atomically(out, content)
-    return Exported(out, len(content), gap, about["input"], lines, notes=form.notes + rounding(form))
+    lengths = lengths and kind == "onnx" and not stateful
+    about = describe(record, form, affine, "time" if kind == "c" else "batch, time")
+    about["input"] += "; ".join(["", *extra_inputs(form, lengths, stateful)])
+    with tempfile.TemporaryDirectory() as scratch:
+        wanted = Wanted(kind, form, about, out, lengths, precision == "int8", stateful, Path(scratch))
+        written = write(wanted)
+        notes = form.notes + written.notes + rounding(form)
+        done = Exported(out, len(written.content), None, about["input"], written.lines, notes=notes)
+        if precision == "int8":
+            scored = _scored(place, record, model, form, written)
+            done = replace(done, gap=scored.difference, test=scored.test, not_scored=scored.not_scored)
+            done = replace(done, float32_test=record.accuracy.test)
+        elif written.answer is not None:
+            done = replace(done, gap=difference(model, written.answer, form, lengths or kind == "c"))
+            if not done.gap <= TOLERANCE:
+                raise InputError(
+                    f"{out}: the {kind} form differs from the module by {done.gap:.2g}, more than {TOLERANCE:g}"
+                )
+    write_atomically(out, written.content)
+    return done
+
+
+def _check(kind: Format, lengths: bool | None, precision: Precision, stateful: bool) -> None:
+    if precision == "int8" and kind not in ("onnx", "c"):
+        raise InputError(f"--precision int8 is for --format onnx and c, not {kind}")
+    if stateful and kind != "onnx":
+        also = "; the C file always keeps its states in a struct" * (kind == "c")
+        raise InputError(f"--stateful is for --format onnx, not {kind}{also}")
+    if stateful and lengths:
+        raise InputError("--stateful and --lengths exclude each other: give a stateful model valid steps only")
 
 
 def _out(place: Path, given: Path | None, name: str) -> Path:
@@ -134,65 +151,25 @@ def _out(place: Path, given: Path | None, name: str) -> Path:
     return out
 
 
-def _int8(
-    place: Path, record: Record, model: RecurrentClassifier, form: Standard, lengths: bool, about: dict[str, str],
-    out: Path,
-) -> Exported:  # fmt: skip
-    from squeezebench.tools.export.quantised import int8_model
-    from squeezebench.tools.export.scored import compare, score
-
-    content, notes = int8_model(form, lengths, about)
+def _scored(place: Path, record: Record, model: RecurrentClassifier, form: Standard, written: Written) -> Scored:
+    """A file in int8 on the test part of the run's task; on random sequences if that is not there."""
+    if written.answer is None:
+        return Scored(None, None, 0, written.not_run)
     try:
         task = task_of(read_recorded(place), Tasks())
     except InputError as error:
-        scored = compare(content, model, form, record.shape.steps if record.shape else STEPS, str(error))
-    else:
-        scored = score(content, model, task, form)
-    write_atomically(out, content)
-    return Exported(
-        out,
-        len(content),
-        scored.difference,
-        about["input"],
-        onnx_lines(out, form, lengths, True),
-        scored.test,
-        record.accuracy.test,
-        scored.not_scored,
-        form.notes + notes + rounding(form),
-    )
-
-
-def _onnx(form: Standard, lengths: bool, about: dict[str, str]):
-    from squeezebench.tools.export.onnx_graph import onnx_model
-    from squeezebench.tools.export.runtime import session
-
-    content = onnx_model(form, lengths, about).SerializeToString()
-    running = session(content)
-
-    def run(x: torch.Tensor, length: torch.Tensor | None) -> np.ndarray:
-        given = {"x": x.numpy()} | ({} if length is None else {"length": length.numpy()})
-        return running.run(["logits"], given)[0]
-
-    return content, run
-
-
-def _in_torch(form: Standard):
-    """The same numbers in torch.nn.LSTM or GRU, as a reader of the file would put them together."""
-    module = StandardModule(form)
-
-    def run(x: torch.Tensor, length: None) -> np.ndarray:
-        return module(x).numpy()
-
-    return run
+        return compare(written.answer, model, form, record.shape.steps if record.shape else STEPS, str(error))
+    return score(written.answer, model, task, form)
 
 
 @torch.no_grad()
-def difference(model: RecurrentClassifier, run, form: Standard, lengths: bool, batch: int = 7) -> float:
-    """Largest difference of a logit between the module and `run`, on random sequences of random length."""
+def difference(model: RecurrentClassifier, answer: Answer, form: Standard, lengths: bool, batch: int = 7) -> float:
+    """Largest difference of a logit between the module and `answer`, on random sequences of random length."""
     generator = torch.Generator().manual_seed(0)
     x, raw = random_sequences(form, batch, STEPS)
     length = torch.randint(1, STEPS + 1, (batch,), generator=generator) if lengths else None
-    expected, answers = model.eval()(x, length).numpy(), run(raw, length)
+    expected = model.eval()(x, length).numpy()
+    answers = answer(raw.numpy(), None if length is None else length.numpy())
     if expected.shape != answers.shape:
         raise InputError(f"the exported form gives logits {answers.shape}, the module {expected.shape}")
     return float(np.abs(expected - answers).max() / max(1.0, np.abs(expected).max()))

@@ -45,8 +45,11 @@ def needed(affine: Affine | None, place: Path, reason: str) -> Affine:
     return affine
 
 
-def describe(record: Record, form: Standard, affine: Affine | None, has_lengths: bool) -> dict[str, str]:
-    """The metadata of an exported file. `classes` and `normalisation` are JSON; raw * factor - shift is normalised."""
+def describe(record: Record, form: Standard, affine: Affine | None, axes: str) -> dict[str, str]:
+    """The metadata of an exported file. `classes` and `normalisation` are JSON; raw * factor - shift is normalised.
+
+    axes: of x, in words, before the features.
+    """
     spec = record.task_spec or {}
     rule = record.normalisation.rule if record.normalisation else spec.get("normalise", "unknown")
     numbers = {} if affine is None else {name: _numbers(getattr(affine, name)) for name in ("factor", "shift")}
@@ -57,7 +60,7 @@ def describe(record: Record, form: Standard, affine: Affine | None, has_lengths:
         "inputs_digest": record.provenance.inputs_digest,
         "classes": json.dumps(record.class_names),
         "normalisation": json.dumps({"rule": rule, "in_model": form.normalisation is not None, **numbers}),
-        "input": _words(record, form, rule, has_lengths),
+        "input": _words(record, form, rule, axes),
     }
 
 
@@ -66,17 +69,28 @@ def _numbers(values: np.ndarray) -> list[float] | float:
     return float(values[0]) if (values == values[0]).all() else values.tolist()
 
 
-def _words(record: Record, form: Standard, rule: str, has_lengths: bool) -> str:
+def _words(record: Record, form: Standard, rule: str, axes: str) -> str:
     spec = record.task_spec or {}
     numbers = f"raw numbers of {record.task}, which the file normalises ({rule})"
     if form.normalisation is None:
         numbers = f"numbers of {record.task} normalised by its training part ({rule}): raw * factor - shift"
-    words = [f"x (batch, time, {form.inputs}) float32: {numbers}"]
+    words = [f"x ({axes}, {form.inputs}) float32: {numbers}"]
     if frames := spec.get("frames"):
         words.append(f"{frames} steps of each sequence, the middle ones of {frames} equal parts")
-    if has_lengths:
-        words.append("length (batch,) int64: the valid steps of each sequence")
     return "; ".join(words)
+
+
+def extra_inputs(form: Standard, has_lengths: bool, stateful: bool) -> list[str]:
+    """What an ONNX model reads beside x, in words."""
+    words = ["length (batch,) int64: the valid steps of each sequence"] * has_lengths
+    if stateful:
+        states = [
+            f"{state}_{number} (batch, {layer.hidden})"
+            for number, layer in enumerate(form.layers)
+            for state in form.cell.states
+        ]
+        words.append(f"{', '.join(states)} float32: the outputs ..._next of the call before, zeros at first")
+    return words
 
 
 def rounding(form: Standard) -> list[str]:

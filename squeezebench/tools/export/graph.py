@@ -7,6 +7,8 @@ import onnx
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
+from squeezebench.tools.export.standard import scale_and_shift
+
 
 class Graph:
     """Nodes and constants in the order in which they are added; each call returns the name of the result.
@@ -47,8 +49,7 @@ class Graph:
 
     def affine(self, norm: nn.BatchNorm1d, x: str, name: str) -> str:
         """Batch norm at evaluation: a scale and a shift of each feature."""
-        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-        shift = norm.bias - norm.running_mean * scale
+        scale, shift = scale_and_shift(norm)
         scaled = self.node("Mul", x, self.constant(scale, f"{name}.scale"))
         return self.node("Add", scaled, self.constant(shift, f"{name}.shift"))
 

@@ -2,6 +2,9 @@
 
     x (batch, time, features) float32 [, length (batch,) int64] -> logits (batch, classes)
 
+A stateful model also takes the states of each layer k from the call before (h_k, and c_k of an LSTM, each (batch, H),
+zeros at first) and answers those after this call (h_k_next, ...), so that a sequence can be fed as its steps arrive.
+
 Inputs are selected by Gather and normalised by Mul and Sub, unless x is to be normalised already. A layer of a cell
 that ONNX has is one operator (`Cell.onnx` gives its name and the order of its row blocks). ONNX has no operator for any
 other cell, nor for a layer that keeps mask vectors: the equations of the cell are written out as the body of a Scan
@@ -10,11 +13,14 @@ over time.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
+from squeezebench.base.errors import InputError
 from squeezebench.nn.rnn.cells import Cell
 from squeezebench.tools.export.graph import Graph
 from squeezebench.tools.export.standard import Standard, StandardLayer
@@ -25,40 +31,75 @@ IR_VERSION = 10
 FLOAT = TensorProto.FLOAT
 
 
-def onnx_model(model: Standard, has_lengths: bool, about: dict[str, str], written_out: bool = False) -> onnx.ModelProto:
-    """The model, checked by ONNX's own checker. `about` becomes its metadata; `written_out`: every layer as a Scan."""
-    graph = Graph()
-    x, length = "x", "length" if has_lengths else ""
-    if model.input_index is not None:
-        x = graph.node("Gather", x, graph.constant(model.input_index, "input_index"), axis=2)
-    if model.affine:
-        factor, shift = (graph.constant(value, f"normalisation.{name}") for name, value in model.affine.items())
-        x = graph.node("Sub", graph.node("Mul", x, factor), shift)
-    if model.front is not None:
-        x, length = model.front.onnx(graph, x, length)
+@dataclass(frozen=True)
+class Position:
+    """One layer's place in the graph."""
+
+    number: int
+    last: bool
+    lengths: str  # the name of the lengths (B,) int32; "": all steps are valid
+    states: list[str]  # names of the states before the first step, each (B, H); none: zeros, and none are handed on
+
+    @property
+    def name(self) -> str:
+        return f"layer_{self.number}"
+
+
+def onnx_model(
+    model: Standard, has_lengths: bool, about: dict[str, str], written_out: bool = False, stateful: bool = False
+) -> onnx.ModelProto:
+    """The model, checked by ONNX's own checker. `about` becomes its metadata; `written_out`: every layer as a Scan.
+
+    stateful: states are inputs and outputs (see above). Raises InputError if the head reads the sequence as a whole.
+    """
+    if stateful and model.front is not None:
+        raise InputError(
+            f"its head ({type(model.front).__name__}) divides the whole sequence and cannot be fed step by step in "
+            "ONNX; leave --stateful out, or use --format c, which is told the number of steps first"
+        )
+    graph, x, length = Graph(), "x", "length" if has_lengths else ""
+    x, length = _before_layers(graph, model, x, length)
     lengths = graph.node("Cast", length, to=TensorProto.INT32) if length else ""
     hidden = graph.node("Transpose", x, perm=[1, 0, 2])  # (T, B, D)
+    widths: dict[str, int] = {}  # of the states by name
     for number, layer in enumerate(model.layers):
-        last = number == len(model.layers) - 1
+        states = [f"{state}_{number}" for state in model.cell.states] if stateful else []
+        widths |= dict.fromkeys(states, layer.hidden)
         run = _scan if layer.factors or written_out or model.cell.onnx is None else _operator
-        hidden = run(graph, layer, model.cell, hidden, lengths, number, last)
+        position = Position(number, number == len(model.layers) - 1, lengths, states)
+        hidden = run(graph, layer, model.cell, hidden, position)
     logits = graph.linear(hidden, model.head, "head")
     for number, module in enumerate(model.top or ()):
         logits = _after_head(graph, module, logits, f"top.{number}")
     graph.nodes.append(helper.make_node("Identity", [logits], ["logits"]))
     classes = (model.top[-1] if model.top is not None else model.head).out_features
-    inputs = [helper.make_tensor_value_info("x", FLOAT, ["batch", "time", model.inputs])]
+    inputs = [_float("x", "time", model.inputs), *(_float(name, width) for name, width in widths.items())]
     if has_lengths:
         inputs.append(helper.make_tensor_value_info("length", TensorProto.INT64, ["batch"]))
-    model_proto = helper.make_model(
-        graph.proto("classifier", inputs, [helper.make_tensor_value_info("logits", FLOAT, ["batch", classes])]),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="squeezebench",
-    )
-    helper.set_model_props(model_proto, about)
-    onnx.checker.check_model(model_proto, full_check=True)
-    return model_proto
+    outputs = [_float("logits", classes), *(_float(f"{name}_next", width) for name, width in widths.items())]
+    return _proto(graph.proto("classifier", inputs, outputs), about)
+
+
+def _before_layers(graph: Graph, model: Standard, x: str, length: str) -> tuple[str, str]:
+    """Names of what the layers read (B, T, D), and of its lengths."""
+    if model.input_index is not None:
+        x = graph.node("Gather", x, graph.constant(model.input_index, "input_index"), axis=2)
+    if model.affine:
+        factor, shift = (graph.constant(value, f"normalisation.{name}") for name, value in model.affine.items())
+        x = graph.node("Sub", graph.node("Mul", x, factor), shift)
+    return (x, length) if model.front is None else model.front.onnx(graph, x, length)
+
+
+def _float(name: str, *sizes: int | str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, FLOAT, ["batch", *sizes])
+
+
+def _proto(graph: onnx.GraphProto, about: dict[str, str]) -> onnx.ModelProto:
+    opsets = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="squeezebench")
+    helper.set_model_props(model, about)
+    onnx.checker.check_model(model, full_check=True)
+    return model
 
 
 def _blocks(value: Tensor, cell: Cell) -> np.ndarray:
@@ -68,45 +109,52 @@ def _blocks(value: Tensor, cell: Cell) -> np.ndarray:
     return rows.reshape(1, value.shape[0], -1)
 
 
-def _operator(graph: Graph, layer: StandardLayer, cell: Cell, x: str, lengths: str, number: int, last: bool) -> str:
+def _operator(graph: Graph, layer: StandardLayer, cell: Cell, x: str, at: Position) -> str:
     """The operator of the cell: x (T, B, D) -> (T, B, H), or the last valid state (B, H)."""
-    name = f"layer_{number}"
     bias = np.concatenate([_blocks(layer.bias_ih, cell), _blocks(layer.bias_hh, cell)], axis=1)[..., 0]
-    weights = [
-        graph.constant(_blocks(layer.weight_ih, cell), f"{name}.W"),
-        graph.constant(_blocks(layer.weight_hh, cell), f"{name}.R"),
-        graph.constant(bias, f"{name}.B"),
+    inputs = [
+        x,
+        graph.constant(_blocks(layer.weight_ih, cell), f"{at.name}.W"),
+        graph.constant(_blocks(layer.weight_hh, cell), f"{at.name}.R"),
+        graph.constant(bias, f"{at.name}.B"),
+        at.lengths,
+        *(graph.node("Unsqueeze", state, graph.integers(0)) for state in at.states),
     ]
-    outputs = ["", f"{name}.Y_h"] if last else [f"{name}.Y"]
-    states = graph.node(
-        cell.onnx.name, x, *weights, *([lengths] if lengths else []),
-        outputs=outputs, hidden_size=layer.hidden, **cell.onnx.attributes,
+    every, after = f"{at.name}.Y", [f"{at.name}.Y_{state}" for state in cell.states[: len(at.states) or 1]]
+    graph.node(
+        cell.onnx.name, *(inputs if inputs[-1] else inputs[:-1]),
+        outputs=["" if at.last else every, *(after if at.last or at.states else [])],
+        hidden_size=layer.hidden, **cell.onnx.attributes,
     )  # fmt: skip
-    return graph.node("Squeeze", states, graph.integers(0 if last else 1))
+    for state, value in zip(at.states, after, strict=False):
+        graph.node("Squeeze", value, graph.integers(0), outputs=[f"{state}_next"])
+    return graph.node("Squeeze", after[0] if at.last else every, graph.integers(0 if at.last else 1))
 
 
-def _scan(graph: Graph, layer: StandardLayer, cell: Cell, x: str, lengths: str, number: int, last: bool) -> str:
+def _scan(graph: Graph, layer: StandardLayer, cell: Cell, x: str, at: Position) -> str:
     """The equations of the cell, step by step: x (T, B, D) -> (T, B, H), or the last valid state (B, H)."""
-    name = f"layer_{number}"
-    bias = graph.constant(layer.bias_ih, f"{name}.bias_ih")
-    products = graph.node("MatMul", x, graph.constant(layer.weight_ih.T, f"{name}.W"))
+    bias = graph.constant(layer.bias_ih, f"{at.name}.bias_ih")
+    products = graph.node("MatMul", x, graph.constant(layer.weight_ih.T, f"{at.name}.W"))
     gates = graph.node("Add", products, bias)  # (T, B, G H)
-    batch = graph.node("Slice", graph.node("Shape", x), graph.integers(1), graph.integers(2))
-    size = graph.node("Concat", batch, graph.integers(layer.hidden), axis=0)
-    zeros = graph.node("ConstantOfShape", size, value=helper.make_tensor("zero", FLOAT, [1], [0.0]))
-    states = [f"{name}.{state}" for state in cell.states]
+    before = at.states or [_zeros(graph, x, layer.hidden)] * len(cell.states)
+    after = [f"{state}_next" for state in at.states] or [f"{at.name}.{state}_last" for state in cell.states]
     every = graph.node(
-        "Scan", *[zeros] * len(states), gates,
-        outputs=[*(f"{state}_last" for state in states), f"{name}.Y"],
-        num_scan_inputs=1, body=body(layer, cell, name),
-    )  # fmt: skip
-    if not last:
+        "Scan", *before, gates, outputs=[*after, f"{at.name}.Y"], num_scan_inputs=1, body=body(layer, cell, at.name)
+    )
+    if not at.last:
         return every
-    if not lengths:
-        return f"{name}.h_last"
-    at = graph.node("Sub", lengths, graph.constant(np.array(1, np.int32)))  # (B,)
-    at = graph.node("Unsqueeze", graph.node("Cast", at, to=TensorProto.INT64), graph.integers(1))  # (B, 1)
-    return graph.node("GatherND", graph.node("Transpose", every, perm=[1, 0, 2]), at, batch_dims=1)
+    if not at.lengths:
+        return after[0]
+    step = graph.node("Sub", at.lengths, graph.constant(np.array(1, np.int32)))  # (B,)
+    step = graph.node("Unsqueeze", graph.node("Cast", step, to=TensorProto.INT64), graph.integers(1))  # (B, 1)
+    return graph.node("GatherND", graph.node("Transpose", every, perm=[1, 0, 2]), step, batch_dims=1)
+
+
+def _zeros(graph: Graph, x: str, width: int) -> str:
+    """Zeros (B, width); x (T, B, D)."""
+    batch = graph.node("Slice", graph.node("Shape", x), graph.integers(1), graph.integers(2))
+    size = graph.node("Concat", batch, graph.integers(width), axis=0)
+    return graph.node("ConstantOfShape", size, value=helper.make_tensor("zero", FLOAT, [1], [0.0]))
 
 
 def _after_head(graph: Graph, module: nn.Module, x: str, name: str) -> str:

@@ -22,10 +22,12 @@ from squeezebench.tools.export.onnx_graph import onnx_model
 from squeezebench.tools.export.standard import Standard
 
 
-def int8_model(model: Standard, has_lengths: bool, about: dict[str, str]) -> tuple[bytes, list[str]]:
+def int8_model(
+    model: Standard, has_lengths: bool, about: dict[str, str], stateful: bool = False
+) -> tuple[bytes, list[str]]:
     """(the file's content, what to know about it)."""
     written_out = model.cell.onnx is None or not model.cell.onnx.int8
-    source = onnx_model(model, has_lengths, about, written_out)
+    source = onnx_model(model, has_lengths, about, written_out, stateful)
     with tempfile.TemporaryDirectory() as place:
         prepared, result = Path(place, "prepared.onnx"), Path(place, "int8.onnx")
         quant_pre_process(source, prepared, skip_optimization=True, skip_symbolic_shape=True)

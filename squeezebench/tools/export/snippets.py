@@ -9,7 +9,11 @@ from pathlib import Path
 from torch import nn
 
 from squeezebench.nn.rnn.heads.segments import TemporalSegments
+from squeezebench.tools.export.c.arrays import prefix_of
 from squeezebench.tools.export.standard import Standard
+from squeezebench.tools.export.symbol import Symbol
+
+SIGNS = {"Add": "+", "Sub": "-", "Mul": "*"}
 
 
 def shape(form: Standard) -> str:
@@ -30,12 +34,28 @@ def onnx_lines(path: Path, form: Standard, has_lengths: bool, int8: bool) -> lis
             given, each = ('"x": one[None, :n], "length": n[None]', "one, n in zip(x, length)")
         run = f'model.run(["logits"], {{{given}}})[0] for {each}'
         lines = [f"{', '.join(arrays)} = {', '.join(arrays.values())}", f"logits = numpy.concatenate([{run}])"]
+    return _in_onnxruntime(path, [f"{lines[0]}  # x: {shape(form)}", *lines[1:]])
+
+
+def stateful_lines(path: Path, form: Standard) -> list[str]:
+    """Feed the sequences in x.npy step by step, as frames arrive; `logits` are those of all steps so far."""
+    lines = [
+        f'x = numpy.load("x.npy").astype("float32")  # {shape(form)}',
+        'states = {i.name: numpy.zeros((len(x), i.shape[1]), "float32") for i in model.get_inputs()[1:]}',
+        "for t in range(x.shape[1]):  # or several steps at once: x[:, t : t + n]",
+        '    logits, *after = model.run(None, {"x": x[:, t : t + 1], **states})',
+        "    states = dict(zip(states, after))",
+    ]
+    return _in_onnxruntime(path, lines)
+
+
+def _in_onnxruntime(path: Path, lines: list[str]) -> list[str]:
+    """The session before and the names of the classes after the lines that compute `logits`."""
     return [
         "import json, numpy, onnxruntime",
         f"model = onnxruntime.InferenceSession({str(path)!r})",
         'classes = json.loads(model.get_modelmeta().custom_metadata_map["classes"])',
-        f"{lines[0]}  # x: {shape(form)}",
-        *lines[1:],
+        *lines,
         "print([classes[number] for number in logits.argmax(1)])",
     ]
 
@@ -76,6 +96,21 @@ def safetensors_lines(path: Path, form: Standard) -> list[str]:
         "rnn.load_state_dict({name: file[name] for name in rnn.state_dict()})",
         f"hidden = rnn({_input(form, 'file[%r]')})[0][:, -1]  # x: {shape(form)}, no padding",
         'logits = torch.nn.functional.linear(hidden, file["head.weight"], file["head.bias"])',
+    ]
+
+
+def c_lines(path: Path, form: Standard) -> list[str]:
+    """Classify one sequence of `steps` steps, fed as they arrive."""
+    prefix = prefix_of(path)
+    upper, steps = prefix.upper(), "" if form.front is None else ", steps"
+    return [
+        f"/* cc -std=c99 -O3 program.c {path.name} -lm */",
+        f"#define {upper}_DECLARATIONS_ONLY",
+        f'#include "{path.name}"',
+        f"{prefix}_state state; float logits[{upper}_CLASSES];",
+        f"{prefix}_start(&state{steps});",
+        f"for (t = 0; t < steps; ++t) {prefix}_step(&state, x + t * {upper}_INPUTS); /* x[steps][{upper}_INPUTS] */",
+        f"{prefix}_logits(&state, logits);",
     ]
 
 
@@ -146,33 +181,11 @@ def _names(terms: tuple[_Term, ...]) -> str:
 
 
 @dataclass(frozen=True)
-class _Term:
+class _Term(Symbol):
     """A value of `Cell.step` as the text that computes it."""
 
     text: str
 
-    def _joined(self, sign: str, other: _Term | float) -> _Term:
-        return _Term(f"({self.text} {sign} {other.text if isinstance(other, _Term) else other})")
-
-    def __add__(self, other: _Term | float) -> _Term:
-        return self._joined("+", other)
-
-    def __mul__(self, other: _Term | float) -> _Term:
-        return self._joined("*", other)
-
-    def __sub__(self, other: _Term | float) -> _Term:
-        return self._joined("-", other)
-
-    def __rsub__(self, other: float) -> _Term:
-        return _Term(f"({other} - {self.text})")
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def sigmoid(self) -> _Term:
-        return _Term(f"{self.text}.sigmoid()")
-
-    def tanh(self) -> _Term:
-        return _Term(f"{self.text}.tanh()")
-
-    def relu(self) -> _Term:
-        return _Term(f"{self.text}.relu()")
+    def operation(self, kind: str, *operands: _Term | float) -> _Term:
+        texts = [value.text if isinstance(value, _Term) else str(value) for value in operands]
+        return _Term(f"({texts[0]} {SIGNS[kind]} {texts[1]})" if kind in SIGNS else f"{texts[0]}.{kind.lower()}()")

@@ -125,3 +125,9 @@ def merged(layers: list[StandardLayer]) -> int:
                 "cell has; --format onnx writes its equations, `finalise: standard` trains without them"
             )
     return sizes[0]
+
+
+def scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Batch norm at evaluation: y = x * scale + shift, each (features,)."""
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return scale, norm.bias - norm.running_mean * scale

@@ -11,41 +11,19 @@ from onnx import TensorProto, helper
 from squeezebench.nn.rnn.cells import Cell
 from squeezebench.tools.export.graph import Graph
 from squeezebench.tools.export.standard import StandardLayer
+from squeezebench.tools.export.symbol import Symbol
 
 
 @dataclass(frozen=True)
-class Value:
-    """A value in the body. The arithmetic that `Cell.step` may use adds operators to the graph."""
+class Value(Symbol):
+    """A value in the body: each operation adds an operator to the graph."""
 
     graph: Graph
     name: str
 
-    def _made(self, kind: str, *inputs: Value | float) -> Value:
-        names = [v.name if isinstance(v, Value) else self.graph.constant(np.array(v, np.float32)) for v in inputs]
+    def operation(self, kind: str, *operands: Value | float) -> Value:
+        names = [v.name if isinstance(v, Value) else self.graph.constant(np.array(v, np.float32)) for v in operands]
         return Value(self.graph, self.graph.node(kind, *names))
-
-    def __add__(self, other: Value | float) -> Value:
-        return self._made("Add", self, other)
-
-    def __mul__(self, other: Value | float) -> Value:
-        return self._made("Mul", self, other)
-
-    def __sub__(self, other: Value | float) -> Value:
-        return self._made("Sub", self, other)
-
-    def __rsub__(self, other: float) -> Value:
-        return self._made("Sub", other, self)
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def sigmoid(self) -> Value:
-        return self._made("Sigmoid", self)
-
-    def tanh(self) -> Value:
-        return self._made("Tanh", self)
-
-    def relu(self) -> Value:
-        return self._made("Relu", self)
 
     def split(self, parts: int) -> list[Value]:
         """`parts` (B, H) of a (B, parts H), none if `parts` is 0."""

@@ -15,6 +15,7 @@ from squeezebench.schema.record import RECORD_NAME, Record, read_record
 from squeezebench.tools.export import read_run
 from squeezebench.tools.export.onnx_graph import onnx_model
 from squeezebench.tools.export.quantised import int8_model
+from squeezebench.tools.export.runtime import answers_of
 from squeezebench.tools.export.scored import compare, score
 from squeezebench.tools.export.standard import standard
 from squeezebench.tools.latency.runtimes import in_onnxruntime
@@ -46,9 +47,9 @@ def in_int8(model: RecurrentClassifier, inputs: int, steps: int, lengths: bool, 
     form = standard(model.eval(), inputs)
     content, notes = int8_model(form, lengths, {})
     if weights.task is None:
-        scored = compare(content, model, form, steps, weights.not_scored)
+        scored = compare(answers_of(content), model, form, steps, weights.not_scored)
     else:
-        scored = score(content, model, weights.task, form)
+        scored = score(answers_of(content), model, weights.task, form)
     about = Quantised(
         bytes=len(content),
         float32_bytes=onnx_model(form, lengths, {}).ByteSize(),

@@ -61,7 +61,7 @@ class Cell(ABC):
 
         x: input products with their biases, one (B, H) for each gate; u: products with h, likewise, for each gate of
         `recurrent`. Only `+`, `-`, `*`, `sigmoid()`, `tanh()` and `relu()` may be used: PyTorch runs these lines, and
-        the ONNX export writes them out as operators.
+        the export writes them out as operators of ONNX and statements of C.
         """
 
     def biases(self, bias_ih: Tensor, bias_hh: Tensor) -> tuple[Tensor, Tensor | None]:
