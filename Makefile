@@ -5,7 +5,9 @@ PYTHON ?= python3
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 READY := $(VENV)/.ready-$(shell cksum requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: quick published test tiny lint audit-dependencies native clean
+BOARD := quick ucf101_vgg16_14 cnn_lstm
+
+.PHONY: quick published board test tiny lint audit-dependencies native clean
 
 quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
 	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml
@@ -15,6 +17,11 @@ published: $(READY)  ## the same with ten seeds and at four sizes, which can car
 	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml --config name=published \
 		'seeds=[0,1,2,3,4,5,6,7,8,9]' 'ratios=[3,10,30,100]'
 	@echo "open results/published/report.html"
+
+board: $(READY)  ## published results and results/submissions/*.zip -> results/board/index.html
+	for name in $(BOARD); do $(BIN)/squeezebench submit results/reference/$$name --as squeezebench \
+		--without-models --unfinished --to results/submissions || exit 1; done
+	$(BIN)/squeezebench board results/submissions/*.zip --to results/board
 
 test: $(READY) lint  ## the whole test suite, on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from squeezebench import __version__
 from squeezebench.base.errors import InputError, of_machine, printable, shortened
-from squeezebench.cli import pipeline, results, single
+from squeezebench.cli import board, pipeline, results, single
 from squeezebench.cli.data import add_commands as add_data_commands
 from squeezebench.cli.log_file import copied_to
 
@@ -71,4 +71,5 @@ def _parser() -> argparse.ArgumentParser:
     data = commands.add_parser("data", help="fetch, check and prepare the video data sets")
     add_data_commands(data.add_subparsers(required=True, metavar="action"))
     results.add_commands(add)
+    board.add_commands(add)
     return parser

@@ -69,7 +69,13 @@ def _flat(part: str, content: Any) -> Inputs:
         return {}
     with suppress(ValidationError):  # of another version: it is compared as it stands
         content = _KINDS[part].dump_python(_KINDS[part].validate_python(dict(content)), mode="json")
+    content = {"version": 1} | dict(content) if part == "task" else content  # the first is left out where it is written
     return {f"{part} {name}": value for name, value in content.items()}
+
+
+def task_inputs(plan: Mapping[str, Any], folder: Path, task: str) -> Inputs:
+    """What a plan says of one task: its data, the training and the dense model."""
+    return _Planned(plan, folder).of_task(task)
 
 
 class _Planned:
@@ -118,7 +124,7 @@ def reasons(
         planned = _Planned(plan, folder)
         runs = {Path(run["path"]).as_posix(): run for run in plan.get("runs", [])}
         return {
-            place: _differing(inputs[place], planned.inputs(runs[place]), "plan")
+            place: differing_inputs(inputs[place], planned.inputs(runs[place]), "plan")
             if place in runs
             else _unplanned(record.task, inputs[place], planned)
             for place, record in records.items()
@@ -128,7 +134,7 @@ def reasons(
 
 def _unplanned(task: str, inputs: Inputs, planned: _Planned) -> str:
     """Why a record in a place that the plan does not have is left out, with what is not that of the plan's task."""
-    others = _differing(shared_inputs(inputs), planned.of_task(task), "plan")
+    others = differing_inputs(shared_inputs(inputs), planned.of_task(task), "plan")
     return "no run of the plan" + (f", and {others}" if others else "")
 
 
@@ -146,7 +152,7 @@ def _unlike_most(records: Mapping[str, Record], inputs: Mapping[str, Inputs]) ->
             leading = max(variants.values(), key=lambda places: _weight(places, records))
             for places in variants.values():
                 for place in places if places is not leading else ():
-                    outcome[place] = _differing(inputs[place], inputs[leading[0]], "most runs", settings=False)
+                    outcome[place] = differing_inputs(inputs[place], inputs[leading[0]], "most runs", settings=False)
     return outcome
 
 
@@ -155,7 +161,7 @@ def _weight(places: Sequence[str], records: Mapping[str, Record]) -> tuple[int, 
     return len(done), max((records[place].provenance.finished for place in done), default=""), min(places)
 
 
-def _differing(inputs: Inputs, others: Inputs, whose: str, settings: bool = True) -> str:
+def differing_inputs(inputs: Inputs, others: Inputs, whose: str, settings: bool = True) -> str:
     """`training epochs 1 (plan: 12)`: the inputs that are not those of the others, as far as both are known."""
     names = inputs.keys() & others.keys()
     if settings and any(name.startswith("setting ") for name in others):

@@ -27,14 +27,20 @@ class Verified:
 
 def verified(folder: Path) -> Verified | None:
     """None where the folder was never verified."""
-    path = folder / VERIFICATION
-    if not path.is_file():
+    if not (folder / VERIFICATION).is_file():
         return None
-    try:
-        outcome = Verification.model_validate(read_json(path))
-    except (OSError, ValueError):
+    outcome = read_verification(folder)
+    if outcome is None:
         return Verified(f"{VERIFICATION} cannot be read: verify again", False, _table([]), [])
     return _shown(outcome, outcome.records_digest == records_digest(folder))
+
+
+def read_verification(folder: Path) -> Verification | None:
+    """The file in `folder`; None if there is none that can be read."""
+    try:
+        return Verification.model_validate(read_json(folder / VERIFICATION))
+    except (OSError, ValueError):
+        return None
 
 
 def _shown(outcome: Verification, current: bool) -> Verified:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -41,13 +41,23 @@ class Part(BaseModel):
 def write_json(path: Path, content: object) -> None:
     """Write `content` with sorted keys, whole or not at all. Raises NewerError instead of replacing a newer file."""
     check_replaceable(path)
-    write_atomically(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")
+    write_atomically(path, in_json(content))
+
+
+def in_json(content: object) -> bytes:
+    """`content` as every file of ours holds it: with sorted keys."""
+    return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def sealed(model: BaseModel) -> dict[str, Any]:
+    """The content of `model` with a digest over it."""
+    content = model.model_dump(mode="json")
+    return content | {"digest": digest_of(content)}
 
 
 def write_sealed(path: Path, model: BaseModel) -> Path:
     """Write `model` with a digest over its content, whole or not at all."""
-    content = model.model_dump(mode="json")
-    write_json(path, content | {"digest": digest_of(content)})
+    write_json(path, sealed(model))
     return path
 
 

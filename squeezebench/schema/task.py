@@ -29,6 +29,7 @@ class TaskSpec(Part):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names folders, records and figures")
     source: str = Field(description="the data source, see `squeezebench tasks`")
+    version: int = Field(default=1, ge=1, description="of the task: give the next number if its data or split change")
     options: dict[str, Any] = Field(default={}, description="the source's own options")
     split: Literal["official", "random", "group", "leave_one_group_out"] | None = Field(
         default=None, description="split rule; null: the source's own default"
@@ -80,6 +81,7 @@ class TaskSpec(Part):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_folds(self, handler: Any) -> dict[str, Any]:
-        """Leave `folds` out if there are none: records written before it existed keep their digests."""
-        return {name: value for name, value in handler(self).items() if name != "folds" or value is not None}
+    def _without_what_is_off(self, handler: Any) -> dict[str, Any]:
+        """Leave out `folds` if there are none, and the first version: records of before keep their digests."""
+        off = {"folds": None, "version": 1}
+        return {name: value for name, value in handler(self).items() if name not in off or value != off[name]}

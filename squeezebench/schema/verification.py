@@ -31,6 +31,7 @@ class Verification(BaseModel):
     measured: int = 0  # of them: measured again from their models
     scored: int = 0  # of those: on their data
     without_model: int = 0
+    scored_runs: list[str] = []  # the runs measured again on their data: paths of their folders
     sample: int | None = None  # how many were to be measured again; None: all
     problems: list[Problem] = []
     not_measured: dict[str, int] = {}  # reason -> runs whose model could not be measured

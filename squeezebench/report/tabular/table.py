@@ -32,13 +32,16 @@ def tex(text: str) -> str:
 @dataclass(frozen=True)
 class Cell:
     """One cell of the page: its text, the number it sorts by, small marks and a second line. `chip`: the text stands
-    in a coloured frame of this class."""
+    in a coloured frame of this class. `link`: an address that the text leads to. `anchor`: the name by which another
+    page leads to this cell."""
 
     text: str
     sort: float | None = None
     marks: tuple[str, ...] = ()
     note: str = ""
     chip: str = ""
+    link: str = ""
+    anchor: str = ""
 
     @property
     def value(self) -> float | None:
@@ -97,6 +100,7 @@ class Table:
     caption: str = ""
     name: str = ""
     choices: tuple[str, tuple[str, ...]] = ("", ())  # title of the column, values
+    filters: tuple[str, ...] = ("Task", "Method")  # titles of further columns whose values the page offers
 
     @property
     def counts(self) -> list[tuple[str, int]]:

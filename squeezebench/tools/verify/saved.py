@@ -43,14 +43,15 @@ NARROW = 64
 
 
 def verify(
-    folder: Path, sample: int | None = None, plugins: list[str | Path] = (), progress: bool = False
+    folder: Path, sample: int | None = None, plugins: list[str | Path] = (), progress: bool = False, keep: bool = True
 ) -> Verification:
-    """Verify every record below `folder/runs` and write `folder/verification.json`.
+    """Verify every record below `folder/runs` and, to `keep` the outcome, write `folder/verification.json`.
 
     sample: how many models are measured again, drawn at random; None: all. Raises InputError if there are no records; a
     damaged record is a problem of its own, and the others go on.
     """
-    check_replaceable(folder / VERIFICATION)
+    if keep:
+        check_replaceable(folder / VERIFICATION)
     if sample is not None and sample < 1:
         raise InputError(f"--sample {sample}: give at least 1")
     paths = record_files(folder)
@@ -72,7 +73,8 @@ def verify(
     outcome.records_digest = records_digest(folder)
     outcome.machine, outcome.engine_digest = provenance.machine(), provenance.engine_digest()
     outcome.finished = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(folder / VERIFICATION, outcome.model_dump(mode="json"))
+    if keep:
+        write_json(folder / VERIFICATION, outcome.model_dump(mode="json"))
     return outcome
 
 
@@ -149,6 +151,7 @@ class _Check:
                 measured |= results(recorded, spec, model, task)
                 parts = {part: task.size(part) for part in ("train", "validation", "test")}
                 self.outcome.scored += 1
+                self.outcome.scored_runs.append(_place(self.folder, recorded.path))
             except Exception as error:  # a module that was altered may fail in its forward pass in any way
                 wrong.append(_unread(error))
         wrong += differences(record, measured, same_arithmetic(record.provenance), parts, notes)

@@ -1,0 +1,1 @@
+"""A board: verified submissions, merged into one static site. Reads files only."""

@@ -1,0 +1,102 @@
+"""`squeezebench crate RESULTS`: a folder of results as an RO-Crate of the Workflow Run profile.
+
+It adds `ro-crate-metadata.json` and a copy of the workflow; everything else stays as it is. The library `rocrate`
+writes the format (https://w3id.org/ro/wfrun/workflow/0.5). The same results give the same bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from squeezebench import __version__
+from squeezebench.base.errors import InputError
+from squeezebench.base.files import write_atomically
+from squeezebench.base.places import PACKAGE
+from squeezebench.base.reading import inside
+from squeezebench.pipeline.plan_file import read_plan
+from squeezebench.schema.record import RecordError, read_record, record_files
+from squeezebench.schema.stored import in_json
+from squeezebench.schema.submission import PLAN
+
+METADATA = "ro-crate-metadata.json"
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
+    "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
+}
+WORKFLOW = PACKAGE.parent / "workflow" / "Snakefile"
+RESULTS = ("report.html", "audit.html", "verification.json", "inference.json")  # files, where they are there
+FOLDERS = {"runs": "the records and networks of all runs", "tables": "tables of the report", "figures": "its figures"}
+
+
+def write_crate(folder: Path) -> Path:
+    """Describe the results in `folder`; return the path of the description. Raises InputError: no plan, no finished
+    run, or the library is not installed."""
+    try:
+        from rocrate.rocrate import ROCrate
+    except ImportError:
+        raise InputError("an RO-Crate takes the package rocrate: pip install 'squeezebench[crate]'") from None
+    plan, finished = read_plan(folder / PLAN), _finished(folder)
+    crate = ROCrate()
+    crate.name = f"squeezebench: {plan.experiment}"
+    crate.description = plan.description or f"Results of the experiment {plan.experiment}"
+    crate.datePublished = finished[-1]
+    crate.license = "not stated"  # whose results they are says under which they may be used
+    workflow = crate.add_workflow(WORKFLOW, "Snakefile", main=True, lang="snakemake",
+                                  properties={"name": "squeezebench", "version": __version__})  # fmt: skip
+    _add_profiles(crate)
+    _add_action(crate, workflow, folder, plan.description, finished)
+    copy = inside(folder, folder / "Snakefile")
+    write_atomically(copy, WORKFLOW.read_bytes())
+    write_atomically(inside(folder, folder / METADATA), in_json(crate.metadata.generate()))
+    return folder / METADATA
+
+
+def _finished(folder: Path) -> list[datetime]:
+    """When the runs finished, in their order. Raises InputError if none has."""
+    moments = []
+    for path in record_files(folder):
+        try:
+            moment = read_record(path).provenance.finished
+        except RecordError:
+            continue
+        moments += [datetime.fromisoformat(moment)] if moment else []
+    if not moments:
+        raise InputError(f"{folder}: no run has finished; a crate describes results")
+    return sorted(moments)
+
+
+def _add_profiles(crate: Any) -> None:
+    """The root names every profile that the crate conforms to."""
+    from rocrate.model.contextentity import ContextEntity
+
+    kinds = [
+        crate.add(ContextEntity(crate, url, properties={"@type": "CreativeWork", "name": name, "version": "0.5"}))
+        for url, name in PROFILES.items()
+    ]
+    known = crate.root_dataset.get("conformsTo") or []
+    crate.root_dataset["conformsTo"] = [*(known if isinstance(known, list) else [known]), *kinds]
+
+
+def _add_action(crate: Any, workflow: Any, folder: Path, description: str, finished: list[datetime]) -> None:
+    """The one execution of the workflow: from the plan to the records and the report."""
+    from rocrate.model.contextentity import ContextEntity
+
+    plan = crate.add_file(
+        folder / PLAN, PLAN, properties={"name": "plan of the runs", "encodingFormat": "application/json"}
+    )
+    made = [crate.add_file(folder / name, name) for name in RESULTS if (folder / name).is_file()]
+    made += [crate.add_dataset(folder / name, name, properties={"description": text})
+             for name, text in FOLDERS.items() if (folder / name).is_dir()]  # fmt: skip
+    properties = {
+        "@type": "CreateAction",
+        "name": "snakemake",
+        "description": description,
+        "startTime": finished[0].isoformat(),  # records say when a run finished: the first one that did
+        "endTime": finished[-1].isoformat(),
+        "actionStatus": "http://schema.org/CompletedActionStatus",
+    }
+    action = crate.add(ContextEntity(crate, "#run", properties=properties))
+    action["instrument"], action["object"], action["result"] = workflow, [plan], made
+    crate.root_dataset["mentions"] = action
