@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 READY := $(VENV)/.ready-$(shell cksum requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: quick published test tiny lint audit-dependencies native clean
+.PHONY: quick published test tiny lint docs audit-dependencies native clean
 
 quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
 	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml
@@ -27,6 +27,11 @@ lint: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: $(READY)  ## the documentation -> site/index.html; installs Sphinx the first time
+	$(BIN)/python -c 'import furo, myst_parser, sphinx' 2>/dev/null || $(BIN)/python -m pip install --quiet \
+		--disable-pip-version-check --constraint requirements.txt --no-build-isolation --editable '.[docs]'
+	$(BIN)/python -m docs.generator site
+
 audit-dependencies:  ## known vulnerabilities of the pinned packages; asks PyPI's service, so it needs the network
 	$(PYTHON) -m venv $(VENV)/audit
 	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
@@ -43,4 +48,4 @@ $(READY):
 	@rm -f $(VENV)/.ready-* && touch $@
 
 clean:
-	rm -rf $(VENV) results/quick results/smoke
+	rm -rf $(VENV) results/quick results/smoke site
