@@ -33,6 +33,6 @@ def entries(names: dict[str, list[str]]) -> list[str]:
         for name in members:
             thing = getattr(import_module(module), name)
             kind = "autoclass" if inspect.isclass(thing) else "autofunction"
-            options = "   :members:\n" if inspect.isclass(thing) else ""
+            options = "   :members:\n   :exclude-members: model_config\n" if inspect.isclass(thing) else ""
             blocks.append(f"```{{eval-rst}}\n.. {kind}:: {module}.{name}\n{options}```\n")
     return blocks

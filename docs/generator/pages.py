@@ -6,6 +6,7 @@ that is made of the file, to a copy of it (pictures, reports), or, if the site h
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -60,21 +61,26 @@ def stage(target: Path) -> None:
     write(target / "api.md", api.page())
     for source, page in sources.items():
         text = (ROOT / source).read_text("utf-8")
+        if source.endswith(".ipynb"):
+            text = notebook(text)
         if source == "docs/architecture.md":
             write(target / "architecture.svg", diagram.svg(diagram.BLOCK.search(text)[1]))
             text = diagram.BLOCK.sub("![Which packages import which](architecture.svg)\n", text)
         write(target / page, rewritten(text, source, page, sources, target))
     listed = rewritten(published(sources), "docs/published/index.md", "published/index.md", sources, target)
     write(target / "published/index.md", listed)
+    notebooks = sorted(page.removesuffix(".md") for page in sources.values() if page.startswith("notebooks/"))
+    navigation = NAVIGATION | {"Notebooks": notebooks} if notebooks else NAVIGATION
     with (target / "index.md").open("a", encoding="utf-8") as file:
-        for caption, names in NAVIGATION.items():
+        for caption, names in navigation.items():
             file.write("\n".join(["\n```{toctree}", ":hidden:", f":caption: {caption}\n", *names, "```\n"]))
     write(target / "_static/site.css", (Path(__file__).parent / "site.css").read_text("utf-8"))
 
 
 def page_sources() -> dict[str, str]:
     """File of the repository -> its page, for all pages but those that are generated."""
-    own = {path.relative_to(ROOT).as_posix(): path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    texts = [*DOCS.rglob("*.md"), *DOCS.glob("notebooks/*.ipynb")]
+    own = {path.relative_to(ROOT).as_posix(): path.relative_to(DOCS).with_suffix(".md").as_posix() for path in texts}
     results = (ROOT / "results" / "reference").rglob("README.md")
     own |= {path.relative_to(ROOT).as_posix(): f"published/{path.parent.name}.md" for path in results}
     return own | ELSEWHERE
@@ -104,6 +110,12 @@ def rewritten(text: str, source: str, page: str, sources: dict[str, str], target
 
     parts = FENCE.split(text)  # code stands at the odd places
     return "".join(part if place % 2 else LINK.sub(link, part) for place, part in enumerate(parts))
+
+
+def notebook(text: str) -> str:
+    """The cells of a Jupyter notebook as Markdown: its words and its code, without what the code printed."""
+    cells = [("".join(cell["source"]).strip(), cell["cell_type"]) for cell in json.loads(text)["cells"]]
+    return "\n\n".join(f"```python\n{cell}\n```" if kind == "code" else cell for cell, kind in cells if cell) + "\n"
 
 
 def goal_of(path: Path, sources: dict[str, str]) -> str | None:
