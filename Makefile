@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(shell cksum requirements.txt pyproject.toml | cksum | 
 
 BOARD := quick ucf101_vgg16_14 cnn_lstm
 
-.PHONY: quick published board test tiny lint audit-dependencies native clean
+.PHONY: quick published board test tiny lint docs audit-dependencies native clean
 
 quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
 	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml
@@ -36,6 +36,11 @@ lint: $(READY)
 	$(BIN)/snakemake --lint
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: $(READY)  ## the documentation -> site/index.html; installs Sphinx the first time
+	$(BIN)/python -c 'import furo, myst_parser, sphinx' 2>/dev/null || $(BIN)/python -m pip install --quiet \
+		--disable-pip-version-check --constraint requirements.txt --no-build-isolation --editable '.[docs]'
+	$(BIN)/python -m docs.generator site
+
 audit-dependencies:  ## known vulnerabilities of the pinned packages; asks PyPI's service, so it needs the network
 	$(PYTHON) -m venv $(VENV)/audit
 	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
@@ -52,4 +57,4 @@ $(READY):
 	@rm -f $(VENV)/.ready-* && touch $@
 
 clean:
-	rm -rf $(VENV) results/quick results/smoke
+	rm -rf $(VENV) results/quick results/smoke site

@@ -4,6 +4,10 @@ Bundled with aeon (`load_basic_motions`), no download; the official split. 3-D a
 gyroscope while standing, walking, running and playing badminton. Source: BasicMotions of the UEA
 multivariate archive, Bagnall et al. (2018), arXiv:1811.00075,
 https://timeseriesclassification.com/description.php?Dataset=BasicMotions
+
+Licence: the archive states none for this set; cite it.
+
+Leak: four people made all recordings and are not named, so that one person may be in both parts.
 """
 
 from __future__ import annotations

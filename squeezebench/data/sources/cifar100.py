@@ -3,6 +3,10 @@
 The classes are the fine labels. Files, split and form as of `cifar10`. Source: Krizhevsky (2009), Learning Multiple
 Layers of Features from Tiny Images, University of Toronto, https://www.cs.toronto.edu/~kriz/cifar.html (format); the
 checksum is the one that page gives for the binary version.
+
+Licence: none is stated; cite Krizhevsky (2009).
+
+Leak: 10 % of the test images have a near-duplicate among the training images (Barz and Denzler 2020, J. Imaging 6).
 """
 
 from __future__ import annotations

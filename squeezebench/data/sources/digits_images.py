@@ -1,6 +1,10 @@
 """Handwritten digits as images of 8 x 8 pixels, 10 classes, 1,797 of them; bundled with scikit-learn, no download.
 
 The images and the split are those of `digits`, which reads the same images row by row.
+
+Licence: as `digits`.
+
+Leak: as `digits`: each writer is in every part.
 """
 
 from __future__ import annotations

@@ -19,6 +19,11 @@ A .parquet has a row for each step of each sequence: columns `sequence`, `step`,
 `group` and `name`, and one for each feature. Default split: official if there is a `subset`, else
 group-aware if there are groups, else stratified at random. Arrays of Python objects are refused, never
 loaded.
+
+Licence: yours.
+
+Leak: if `group` or `name` says which sequences belong together, the default split keeps them on one side. Without
+them nothing can be checked: near-copies on both sides make every accuracy too high.
 """
 
 from __future__ import annotations

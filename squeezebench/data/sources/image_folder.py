@@ -9,6 +9,10 @@ The first run prepares the images, one file of bytes that all runs map (3 side^2
 224); others wait for it, and one that was killed is gone on with. Images that cannot be decoded are left out, said in
 the log and counted in the record's origin. `normalise: channel` reads the training part once at the start of each run,
 `none` (pixels in 0..1) does not.
+
+Licence: yours.
+
+Leak: nothing is checked but the folders: near-copies of an image in `train` and `val` are not noticed.
 """
 
 from __future__ import annotations

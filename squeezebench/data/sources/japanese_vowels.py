@@ -4,6 +4,10 @@ Bundled with aeon (`load_japanese_vowels`), no download; the official split. Len
 are kept exactly: steps past a sequence's length are padding. Source: Kudo, Toyama and Shimbo (1999),
 Multidimensional Curve Classification Using Passing-Through Regions, Pattern Recognition Letters 20; UCI
 https://doi.org/10.24432/C5NS47
+
+Licence: CC BY 4.0, as the repository's page states.
+
+Leak: the class is the speaker, so that every speaker is in every part by design.
 """
 
 from __future__ import annotations

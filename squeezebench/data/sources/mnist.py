@@ -1,6 +1,10 @@
 """MNIST as images of 28 x 28 pixels, 10 classes, 60,000 train and 10,000 test; downloads 11.6 MB.
 
 The files, the folder and the split are those of `mnist_rows`, which reads the same images row by row.
+
+Licence: as `mnist_rows`.
+
+Leak: as `mnist_rows`.
 """
 
 from __future__ import annotations

@@ -5,6 +5,10 @@ shrinks. Space is a torus, angles are, and sizes start again at the other end: p
 uniform at every frame, whatever the class, so the best that any per-frame classifier can do is chance. Clips of one
 group show the same shape with the same background, noise, speed and *first frame*, once in each class; the split keeps
 groups together. Everything follows from the seed.
+
+Licence: none is needed: the clips are computed.
+
+Leak: clips of a group show the same shape; the split keeps groups together.
 """
 
 from __future__ import annotations

@@ -11,6 +11,10 @@ lowered it to 43 %.
 other four is the validation part (the run's seed rotates it), and three train. `split: official` tests recordings 0
 to 4 of each digit and speaker, so that every speaker is in every part; it is much easier.
 `split: leave_one_group_out` tests one speaker.
+
+Licence: CC BY-SA 4.0, other than the rest of squeezebench.
+
+Leak: `split: official` and `split: random` have every speaker in every part. The default does not.
 """
 
 from __future__ import annotations

@@ -3,6 +3,10 @@
 25 groups of clips a class, each from one video; the official lists keep groups together. Features are made by
 `squeezebench data prepare` (see squeezebench/data/video), which fetches the clips (6.9 GB). Source: Soomro, Zamir and
 Shah (2012), CRCV-TR-12-01, arXiv:1212.0402.
+
+Licence: none is stated; the clips come from YouTube and are for research. Cite the report.
+
+Leak: clips of a group are cut from one video. The official lists keep groups together; `split: random` does not.
 """
 
 from __future__ import annotations

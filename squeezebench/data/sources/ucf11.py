@@ -4,6 +4,11 @@
 default split keeps groups together. The papers split by clip (60:40 or 80:20, `split: random`), which leaks.
 Features are made by `squeezebench data prepare` (see squeezebench/data/video), which fetches the clips (1 GB). Source:
 Liu, Luo and Shah, Recognizing realistic actions from videos in the wild, CVPR 2009.
+
+Licence: none is stated; the clips come from YouTube and are for research. Cite the paper.
+
+Leak: `split: random`, which the papers use, has near-copies of a clip in every part. Experiment `paper/table2`
+measures what that is worth.
 """
 
 from __future__ import annotations

@@ -7,6 +7,11 @@ people too. Downloaded on first use, or read from `folder`: the unpacked `UCI HA
 the two nested archives lies. Source: Anguita, Ghio, Oneto, Parra and Reyes-Ortiz (2013), A Public Domain Dataset
 for Human Activity Recognition Using Smartphones, ESANN; https://archive.ics.uci.edu/dataset/240,
 https://doi.org/10.24432/C54S4K (CC BY 4.0).
+
+Licence: CC BY 4.0.
+
+Leak: neighbouring windows share half of their samples. The official split is by person, so that no window is in two
+parts; `split: random` would divide such pairs.
 """
 
 from __future__ import annotations

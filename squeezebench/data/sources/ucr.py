@@ -4,6 +4,10 @@ Read by aeon's own loader, which downloads on first use to its data folder, or t
 split. Sequences of unequal length keep their lengths; if the archive offers a release with missing
 values filled in, that one is read. Sources: Dau et al. (2019), arXiv:1810.07758; Bagnall et al. (2018),
 arXiv:1811.00075; https://timeseriesclassification.com
+
+Licence: that of the data set, which the archive's page names if it is known.
+
+Leak: it depends on the data set: some have recordings of one person in both parts. Read its page in the archive.
 """
 
 from __future__ import annotations
