@@ -7,7 +7,8 @@ the time is the processor's, so that a busy machine costs a variant its cache bu
 If `aarch64-linux-gnu-gcc` and `qemu-aarch64` are there, the C also runs on an emulated 64-bit Arm core. Those are the
 emulator's seconds and no Arm core's; only the ratio of two of them says something.
 
-    python -m benchmarks.c_file [--json FILE] [--steps 8] [--dense 2048 2048] [--compact 46 9] [--repeats 11]
+    python -m benchmarks.c_file [--json FILE] [--steps 8] [--dense 2048 2048] [--compact 46 9]
+        [--repeats 11] [--core CORE]
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ import torch
 
 from benchmarks.inference import CLASSES, enough, repeated, runtimes
 from benchmarks.timing import compare, machine, print_table, write_json
+from squeezebench.nn.rnn.cells import cell_of
 from squeezebench.nn.rnn.classifier import recurrent_classifier
 from squeezebench.tools.export.c.arrays import Arrays
 from squeezebench.tools.export.c.source import c_source
-from squeezebench.tools.export.standard import Standard, standard
+from squeezebench.tools.export.standard import Standard, StandardLayer, standard
 
 FLAGS = ["-std=c99", "-O3", "-D_POSIX_C_SOURCE=199309L"]
 CORES = {
-    "real core": (["gcc"], [], []),
-    "emulated Arm core": (["aarch64-linux-gnu-gcc", "-static"], ["qemu-aarch64"], ["aarch64-linux-gnu-size"]),
+    "real": (["gcc"], [], []),
+    "emulated": (["aarch64-linux-gnu-gcc", "-static"], ["qemu-aarch64"], ["aarch64-linux-gnu-size"]),
 }
 ABOUT = {"classes": "[]"}
 DRIVER = """\
@@ -52,7 +54,8 @@ int main(int count, char **given)
     fill();
     for (k = 0; k < steps * NET_INPUTS; ++k)
         x[k] = (float)(k % 17) / 8.0f - 1.0f;
-    net_sequence(x, steps, logits);
+    if (calls > 1)
+        net_sequence(x, steps, logits);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
     for (k = 0; k < calls; ++k) {
         net_sequence(x, steps, logits);
@@ -117,6 +120,14 @@ def sizes(folder: Path, core: str) -> dict[str, int]:
     return {"source": (folder / "net.c").stat().st_size, **sections}
 
 
+def empty(inputs: int, hidden: int) -> Standard:
+    """A dense LSTM of which only the sizes are read; to initialise millions of numbers takes seconds."""
+    rows = 4 * hidden
+    sizes = (rows, inputs), (rows, hidden), (rows,), (rows,)
+    layer = StandardLayer(*(torch.empty(size) for size in sizes), factors={})
+    return Standard(cell_of("lstm"), inputs, None, None, [layer], torch.nn.Linear(hidden, CLASSES), None)
+
+
 def row_of(call: Callable[[], object]) -> Callable[[], float]:
     """Seconds of one call, the mean of a row of them."""
     count = enough(call)
@@ -133,15 +144,16 @@ def row_of(call: Callable[[], object]) -> Callable[[], float]:
 def c_variants(core: str, options: argparse.Namespace, folder: Path) -> tuple[dict[str, Callable[[], float]], dict]:
     """(what is timed on `core`, sizes of the compact files)."""
     torch.manual_seed(0)
-    forms = {name: standard(recurrent_classifier(*getattr(options, name), CLASSES)) for name in ("compact", "dense")}
+    compact = standard(recurrent_classifier(*options.compact, CLASSES))
+    dense = empty(*options.dense)
     sources = {
-        "compact, C": source_of(forms["compact"]),
-        "compact, C int8": source_of(forms["compact"], int8=True),
-        "dense, C": source_of(forms["dense"], unwritten=True),
+        "compact, C": source_of(compact),
+        "compact, C int8": source_of(compact, int8=True),
+        "dense, C": source_of(dense, unwritten=True),
     }
     variants, bytes_of = {}, {}
     for number, (name, source) in enumerate(sources.items()):
-        path = program(source, core, folder / core.replace(" ", "_") / str(number))
+        path = program(source, core, folder / core / str(number))
         calls = max(1, min(100_000, round(0.02 / seconds_of(path, core, options.steps, 1))))
         variants[name] = lambda path=path, calls=calls: seconds_of(path, core, options.steps, calls)
         if name.startswith("compact"):
@@ -156,6 +168,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--compact", type=int, nargs=2, default=(46, 9), metavar=("D", "H"))
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=11)
+    parser.add_argument("--core", choices=CORES, action="append", help="only this; default: both")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
@@ -163,17 +176,17 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{os.cpu_count()} cores, load {load:.1f} at the start; seconds are the processor's, of one thread")
     result = {"machine": machine(), "load": load, "flags": FLAGS, "cores": {}}
     with tempfile.TemporaryDirectory() as scratch:
-        for core, (cc, emulator, _) in CORES.items():
+        for core in options.core or CORES:
+            cc, emulator, _ = CORES[core]
             if missing := [tool for tool in (cc[0], *emulator) if shutil.which(tool) is None]:
-                print(f"\n{core}: not timed, {missing[0]} is not installed")
+                print(f"\n{core} core: not timed, {missing[0]} is not installed")
                 continue
             variants, bytes_of = c_variants(core, options, Path(scratch))
-            if core == "real core":
-                for size in ("compact", "dense"):
-                    calls = runtimes(*getattr(options, size), 1, options.steps)
-                    variants |= {f"{size}, {name}": row_of(call) for name, call in calls.items()}
+            if not emulator:
+                calls = runtimes(*options.compact, 1, options.steps)
+                variants |= {f"compact, {name}": row_of(call) for name, call in calls.items()}
             timings = compare(variants, repeats=options.repeats, warmup=1, seconds=lambda variant: variant())
-            print_table(f"{core}: one sequence of {options.steps} steps, one thread", timings, "dense, C")
+            print_table(f"{core} core: one sequence of {options.steps} steps, one thread", timings, "dense, C")
             print("\nbytes: " + "; ".join(f"{name}: {size}" for name, size in bytes_of.items()))
             for name, timing in timings.items():
                 if name.startswith("compact"):
