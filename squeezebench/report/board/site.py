@@ -119,7 +119,7 @@ def _write(folder: Path, entries: list[Entry], left_out: list[LeftOut], version:
         "left_out": left_out,
     }
     again = int((frame["badge"] == AGAIN).sum())
-    caption = "Methods of one rank have intervals that overlap. Settings are picked on validation, never on test."
+    caption = "Rank: 1 + the number of methods whose whole interval is above. Settings are picked on validation."
     pages: dict[str, dict[str, Any]] = {
         "index": {
             "title": TITLE,
