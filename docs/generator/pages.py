@@ -98,8 +98,8 @@ def rewritten(text: str, source: str, page: str, sources: dict[str, str], target
         if not path.exists() and goal_of(path, sources) is None:
             raise FileNotFoundError(f"{source}: the link {address} leads to nothing")
         name = path.relative_to(ROOT).as_posix()
-        if path.suffix == ".html":
-            copy(path, target / EXTRA / name)
+        if path.name == "report.html":
+            copy_report(path, target / EXTRA / name)
             return f'<a href="{os.path.relpath(name, Path(page).parent)}">{words}</a>'
         goal = f"files/{name}" if picture else goal_of(path, sources)
         if picture:
@@ -160,6 +160,15 @@ def published(sources: dict[str, str]) -> str:
 def copy(path: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, to)
+
+
+def copy_report(report: Path, to: Path) -> None:
+    """A report with all that it links to: its figures, its tables and the audit."""
+    copy(report, to)
+    for kind in ("figures", "tables"):
+        shutil.copytree(report.parent / kind, to.parent / kind, dirs_exist_ok=True)
+    if (audit := report.with_name("audit.html")).exists():
+        copy(audit, to.with_name("audit.html"))
 
 
 def write(path: Path, text: str) -> None:
