@@ -74,7 +74,8 @@ def stage(target: Path) -> None:
     with (target / "index.md").open("a", encoding="utf-8") as file:
         for caption, names in navigation.items():
             file.write("\n".join(["\n```{toctree}", ":hidden:", f":caption: {caption}\n", *names, "```\n"]))
-    write(target / "_static/site.css", (Path(__file__).parent / "site.css").read_text("utf-8"))
+    for name in ("site.css", "site.js"):
+        copy(Path(__file__).with_name(name), target / "_static" / name)
 
 
 def page_sources() -> dict[str, str]:
