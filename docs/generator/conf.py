@@ -13,7 +13,7 @@ html_theme = "furo"
 html_title = f"squeezebench {release}"
 html_copy_source = html_show_sourcelink = html_show_sphinx = False
 exclude_patterns = ["_extra", "_static"]
-html_css_files = ["site.css"]
+html_css_files, html_js_files = ["site.css"], ["site.js"]
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
 default_role = "literal"  # docstrings write `name` for code

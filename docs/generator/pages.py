@@ -74,7 +74,8 @@ def stage(target: Path) -> None:
     with (target / "index.md").open("a", encoding="utf-8") as file:
         for caption, names in navigation.items():
             file.write("\n".join(["\n```{toctree}", ":hidden:", f":caption: {caption}\n", *names, "```\n"]))
-    write(target / "_static/site.css", (Path(__file__).parent / "site.css").read_text("utf-8"))
+    for name in ("site.css", "site.js"):
+        copy(Path(__file__).with_name(name), target / "_static" / name)
 
 
 def page_sources() -> dict[str, str]:
@@ -98,8 +99,8 @@ def rewritten(text: str, source: str, page: str, sources: dict[str, str], target
         if not path.exists() and goal_of(path, sources) is None:
             raise FileNotFoundError(f"{source}: the link {address} leads to nothing")
         name = path.relative_to(ROOT).as_posix()
-        if path.suffix == ".html":
-            copy(path, target / EXTRA / name)
+        if path.name == "report.html":
+            copy_report(path, target / EXTRA / name)
             return f'<a href="{os.path.relpath(name, Path(page).parent)}">{words}</a>'
         goal = f"files/{name}" if picture else goal_of(path, sources)
         if picture:
@@ -160,6 +161,15 @@ def published(sources: dict[str, str]) -> str:
 def copy(path: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, to)
+
+
+def copy_report(report: Path, to: Path) -> None:
+    """A report with all that it links to: its figures, its tables and the audit."""
+    copy(report, to)
+    for kind in ("figures", "tables"):
+        shutil.copytree(report.parent / kind, to.parent / kind, dirs_exist_ok=True)
+    if (audit := report.with_name("audit.html")).exists():
+        copy(audit, to.with_name("audit.html"))
 
 
 def write(path: Path, text: str) -> None:
