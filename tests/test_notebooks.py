@@ -21,8 +21,8 @@ def run(name: str, parameters: str = "") -> list:
         *statements, last = ast.parse(cell.source + more).body
         expression = isinstance(last, ast.Expr)
         exec(compile(ast.Module(statements if expression else [*statements, last], []), name, "exec"), variables)
-        if expression:
-            shown.append(eval(compile(ast.Expression(last.value), name, "eval"), variables))
+        value = eval(compile(ast.Expression(last.value), name, "eval"), variables) if expression else None
+        shown += [] if value is None else [value]  # a cell that ends with print(...) shows nothing
     return shown
 
 

@@ -28,6 +28,15 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     inference.add_argument("--all", action="store_true", help="every run, not only those of settings that are picked")
     inference.add_argument("--seconds", type=float, default=1.0, help="for each batch size of each network")
     inference.add_argument("--steps", type=int, help="for older records, which do not say theirs")
+    _add_export(add)
+    audit = add("audit", _audit, "recompute the figures that the papers print")
+    audit.add_argument("--json", action="store_true")
+    verdicts = "only such checks, by verdict ('not checkable'); may be given again"
+    audit.add_argument("--verdict", action="append", default=[], metavar="VERDICT", help=verdicts)
+    audit.add_argument("--html", type=Path, metavar="FILE", help="write the page of all checks instead")
+
+
+def _add_export(add: Callable[..., argparse.ArgumentParser]) -> None:
     export = add("export", _export, "write a run's compact network as a standard LSTM or GRU for other programs")
     export.add_argument("record", type=Path, help="a run's folder, or its record.json")
     export.add_argument("--format", choices=["onnx", "torch", "safetensors", "c"], default="onnx")
@@ -38,11 +47,6 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     export.add_argument("--lengths", action=argparse.BooleanOptionalAction, help="onnx: a second input `length`")
     bare = "the bare network, which reads normalised data; without this option the file normalises raw data"
     export.add_argument("--without-normalisation", action="store_true", help=bare)
-    audit = add("audit", _audit, "recompute the figures that the papers print")
-    audit.add_argument("--json", action="store_true")
-    verdicts = "only such checks, by verdict ('not checkable'); may be given again"
-    audit.add_argument("--verdict", action="append", default=[], metavar="VERDICT", help=verdicts)
-    audit.add_argument("--html", type=Path, metavar="FILE", help="write the page of all checks instead")
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -24,6 +24,9 @@ HINTS = {
     "submitted: records agree with themselves and with their plan, and no network was measured",
 }
 
+SUBMISSION = ["submission", "finished", "tasks", "methods", "runs", "missing", "measured", "machines", "squeezebench",
+              "digest"]  # fmt: skip
+
 
 def task_page(key: tuple[str, int, str]) -> str:
     name, version, protocol = key
@@ -123,48 +126,38 @@ def _run(row: Row) -> Cell:
 
 def submissions_table(entries: Sequence[Entry]) -> Table:
     """One line a submission, the newest last."""
-    lines = []
-    for entry in entries:
-        runs = entry.results.gathered.runs
-        ok = runs[runs["status"] == "ok"]
-        lines.append({
-            "submission": entry.id,
-            "finished": entry.submission.finished[:10],
-            "tasks": ", ".join(task_label(key) for key in entry.keys.values()),
-            "methods": len(set(ok["method"])),
-            "runs": len(ok),
-            "missing": len(entry.submission.missing),
-            "measured": len(entry.measured),
-            "machines": "; ".join(sorted(set(ok["machine"]))),
-            "squeezebench": entry.submission.squeezebench,
-            "digest": entry.opened.digest,
-        })  # fmt: skip
-    names = [
-        "submission",
-        "finished",
-        "tasks",
-        "methods",
-        "runs",
-        "missing",
-        "measured",
-        "machines",
-        "squeezebench",
-        "digest",
-    ]
     columns = [
         text_column("Submission", "submission"),
         text_column("Finished", "finished"),
         text_column("Tasks", "tasks"),
         *(numeric(title, lambda row, key=key: Cell(str(row[key]), row[key]))
           for title, key in (("Methods", "methods"), ("Runs", "runs"), ("Missing", "missing"),
-                              ("Measured again", "measured"))),
+                             ("Measured again", "measured"))),
         text_column("Machine", "machines", detail=True),
         text_column("squeezebench", "squeezebench", detail=True),
         Column("Digest", lambda row: Cell(formats.digest(row["digest"])), hint="SHA-256 over the digests of its files"),
     ]  # fmt: skip
-    frame = pd.DataFrame(lines, columns=names).sort_values(["finished", "submission"], kind="stable")
+    frame = pd.DataFrame([_submission(entry) for entry in entries], columns=SUBMISSION)
+    frame = frame.sort_values(["finished", "submission"], kind="stable")
     caption = "What was sent, when its last run finished, and how many of its runs this board measured again."
     return Table(columns, frame, None, caption, "submissions")
+
+
+def _submission(entry: Entry) -> Row:
+    runs = entry.results.gathered.runs
+    ok = runs[runs["status"] == "ok"]
+    return {
+        "submission": entry.id,
+        "finished": entry.submission.finished[:10],
+        "tasks": ", ".join(task_label(key) for key in entry.keys.values()),
+        "methods": len(set(ok["method"])),
+        "runs": len(ok),
+        "missing": len(entry.submission.missing),
+        "measured": len(entry.measured),
+        "machines": "; ".join(sorted(set(ok["machine"]))),
+        "squeezebench": entry.submission.squeezebench,
+        "digest": entry.opened.digest,
+    }
 
 
 def progress_table(frame: pd.DataFrame) -> Table:

@@ -124,12 +124,16 @@ def export(
             done = replace(done, float32_test=record.accuracy.test)
         elif written.answer is not None:
             done = replace(done, gap=difference(model, written.answer, form, lengths or kind == "c"))
-            if not done.gap <= TOLERANCE:
-                raise InputError(
-                    f"{out}: the {kind} form differs from the module by {done.gap:.2g}, more than {TOLERANCE:g}"
-                )
+            _check_gap(done, kind)
     write_atomically(out, written.content)
     return done
+
+
+def _check_gap(done: Exported, kind: Format) -> None:
+    if not done.gap <= TOLERANCE:
+        raise InputError(
+            f"{done.path}: the {kind} form differs from the module by {done.gap:.2g}, more than {TOLERANCE:g}"
+        )
 
 
 def _check(kind: Format, lengths: bool | None, precision: Precision, stateful: bool) -> None:
