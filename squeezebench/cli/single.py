@@ -36,25 +36,7 @@ TASK = {  # settings of a task, as in an experiment file -> what they do
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     """`add(name, function, text)` makes a command; see cli.py."""
-    run = add("run", _run, "make one run without Snakemake", plugins=True)
-    run.add_argument("--task", required=True, help="digits, ucr:NAME, file:PATH, ...")
-    run.add_argument("--option", action="append", default=[], metavar="OPTION=VALUE", help="of the data source")
-    for name, text in TASK.items():
-        run.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=text)
-    run.add_argument("--method", required=True)
-    run.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="a setting of the method")
-    run.add_argument("--train", action="append", default=[], metavar="KEY=VALUE", help="a training setting")
-    run.add_argument("--steps", type=int, metavar="N", help="gradient steps; as --train steps=N, instead of epochs=N")
-    run.add_argument("--seed", type=int, default=0)
-    run.add_argument("--out", type=Path, required=True, help="folder for record.json, model.safetensors, ...")
-    run.add_argument("--threads", type=int, default=1)
-    run.add_argument(
-        "--progress", action=argparse.BooleanOptionalAction, help="a progress bar (default: if stderr is a terminal)"
-    )
-    run.add_argument(
-        "--checkpoint-seconds", metavar="S", help="of training between checkpoints; 0: none (default: 300)"
-    )
-
+    _add_run(add)
     methods = add("methods", _methods, "list the methods, or one method with its settings", plugins=True)
     methods.add_argument("name", nargs="?", help="show this method and its settings")
     methods.add_argument("--json", action="store_true")
@@ -77,6 +59,27 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     new.add_argument("--folder", type=Path, default=Path("methods"))
     check = add("check", _check, "run the contract tests on one method", plugins=True)
     check.add_argument("method", help="a method's name or file")
+
+
+def _add_run(add: Callable[..., argparse.ArgumentParser]) -> None:
+    run = add("run", _run, "make one run without Snakemake", plugins=True)
+    run.add_argument("--task", required=True, help="digits, ucr:NAME, file:PATH, ...")
+    run.add_argument("--option", action="append", default=[], metavar="OPTION=VALUE", help="of the data source")
+    for name, text in TASK.items():
+        run.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=text)
+    run.add_argument("--method", required=True)
+    run.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="a setting of the method")
+    run.add_argument("--train", action="append", default=[], metavar="KEY=VALUE", help="a training setting")
+    run.add_argument("--steps", type=int, metavar="N", help="gradient steps; as --train steps=N, instead of epochs=N")
+    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--out", type=Path, required=True, help="folder for record.json, model.safetensors, ...")
+    run.add_argument("--threads", type=int, default=1)
+    run.add_argument(
+        "--progress", action=argparse.BooleanOptionalAction, help="a progress bar (default: if stderr is a terminal)"
+    )
+    run.add_argument(
+        "--checkpoint-seconds", metavar="S", help="of training between checkpoints; 0: none (default: 300)"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:

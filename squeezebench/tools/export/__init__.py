@@ -107,33 +107,31 @@ def export(
     shape = record.shape
     form = standard(model, shape.inputs if shape else record.kept.of_inputs)
     affine, reason = affine_of(place, record, form.inputs)
-    if normalise:
-        form = replace(form, normalisation=needed(affine, place, reason))
+    form = replace(form, normalisation=needed(affine, place, reason)) if normalise else form
     lengths = bool(shape and shape.has_lengths) if lengths is None else lengths
     lengths = lengths and kind == "onnx" and not stateful
     about = describe(record, form, affine, "time" if kind == "c" else "batch, time")
     about["input"] += "; ".join(["", *extra_inputs(form, lengths, stateful)])
     with tempfile.TemporaryDirectory() as scratch:
-        wanted = Wanted(kind, form, about, out, lengths, precision == "int8", stateful, Path(scratch))
-        written = write(wanted)
-        notes = form.notes + written.notes + rounding(form)
-        done = Exported(out, len(written.content), None, about["input"], written.lines, notes=notes)
+        written = write(Wanted(kind, form, about, out, lengths, precision == "int8", stateful, Path(scratch)))
+        done = Exported(out, len(written.content), None, about["input"], written.lines,
+                        notes=form.notes + written.notes + rounding(form))  # fmt: skip
         if precision == "int8":
             scored = _scored(place, record, model, form, written)
-            done = replace(done, gap=scored.difference, test=scored.test, not_scored=scored.not_scored)
-            done = replace(done, float32_test=record.accuracy.test)
+            done = replace(done, gap=scored.difference, test=scored.test, not_scored=scored.not_scored,
+                           float32_test=record.accuracy.test)  # fmt: skip
         elif written.answer is not None:
-            done = replace(done, gap=difference(model, written.answer, form, lengths or kind == "c"))
-            _check_gap(done, kind)
+            done = _checked(replace(done, gap=difference(model, written.answer, form, lengths or kind == "c")), kind)
     write_atomically(out, written.content)
     return done
 
 
-def _check_gap(done: Exported, kind: Format) -> None:
+def _checked(done: Exported, kind: Format) -> Exported:
     if not done.gap <= TOLERANCE:
         raise InputError(
             f"{done.path}: the {kind} form differs from the module by {done.gap:.2g}, more than {TOLERANCE:g}"
         )
+    return done
 
 
 def _check(kind: Format, lengths: bool | None, precision: Precision, stateful: bool) -> None:
