@@ -13,16 +13,13 @@ from squeezebench.method.base import Clock, without_gradients
 from squeezebench.method.convergence import mask_groups, unconverged
 from squeezebench.method.dense import dense_classifier, dense_closed_form
 from squeezebench.method.start import DenseMethod, FromDense, StartSettings
-from squeezebench.method.target import SizeController, TargetSettings, budget_of, unreachable, within_budget
+from squeezebench.method.target import EVERY, SizeController, TargetSettings, budget_of, unreachable, within_budget
 from squeezebench.schema.models import NetworkSettings, TaskInfo
 from squeezebench.schema.settings import setting
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module, Parameter
-
-
-EVERY = 10  # steps between decisions about what is removed
 
 
 class DecaySettings(NetworkSettings):

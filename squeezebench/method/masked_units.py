@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PositiveFloat
@@ -12,6 +13,7 @@ from squeezebench.method.base import without_gradients
 from squeezebench.method.convergence import mask_groups, unconverged
 from squeezebench.method.start import FromDense, StartSettings
 from squeezebench.method.target import (
+    EVERY,
     SizeController,
     TargetSettings,
     budget_of,
@@ -54,8 +56,10 @@ class MaskedUnits(FromDense):
     """Base of the methods that train masks on units and inputs, cut out what carries no information and fine-tune.
 
     Without `ratio` a penalty of fixed weight and `threshold` decide what stays. With it the weight is controlled so
-    that the expected size falls to the budget while the masks are trained (see SizeController), and the inputs and
-    units of largest mu^2 / sigma^2, ranked together, stay so far as they fit.
+    that the expected size falls to a target, which itself falls to the budget (see SizeController). Inputs and units
+    are ranked together by mu^2 / sigma^2, and every few steps those that do not fit the target go for good. If they
+    went at the end alone, all masks would cross the threshold side by side, as Adam moves them all at one rate, and
+    the network would be lost before anything is told apart.
     """
 
     compressing: ClassVar[str] = "compress"  # the stage whose masks are trained
@@ -113,6 +117,8 @@ class MaskedUnits(FromDense):
             groups = unit_groups(model)
             expected = [group.masks[0].expected(group.alpha).sum() for group in groups]
             self.controller.update(float(self.size(model.inputs, *_counts(model, groups, expected))), self.clock)
+            if (self.clock.step + 1) % EVERY == 0:
+                self._close(model, groups, self.controller.target)
 
     def observe(self, model: Module) -> dict[str, float]:
         kept = {"kept_inputs": len(nn.surviving_inputs(model)), "kept_hidden": sum(map(len, nn.surviving_units(model)))}
@@ -132,12 +138,21 @@ class MaskedUnits(FromDense):
             self.notes.append(f"removed nothing: give a larger {self.weight_setting}, or a ratio")
 
     def _close(self, model: Module, groups: list[UnitGroup], budget: float) -> None:
+        """Remove, for good, what ranks lowest and does not fit the budget."""
+        import torch
+
+        stayed = [
+            torch.ones(len(g.alpha), dtype=torch.bool) if (chosen := g.masks[0].chosen) is None else chosen
+            for g in groups
+        ]
+        scores = [g.alpha.cpu().masked_fill(~before, -inf) for g, before in zip(groups, stayed, strict=True)]
+
         def size(stays: list[Tensor]) -> float:
             return self.size(model.inputs, *_counts(model, groups, [int(keep.sum()) for keep in stays]))
 
-        for group, keep in zip(groups, within_budget([g.alpha for g in groups], size, budget), strict=True):
+        for group, keep, before in zip(groups, within_budget(scores, size, int(budget)), stayed, strict=True):
             for mask in group.masks:
-                mask.chosen = keep
+                mask.chosen = keep & before
 
 
 def unit_groups(model: nn.RecurrentClassifier) -> list[UnitGroup]:

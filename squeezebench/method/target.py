@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 GAIN = 20.0  # by how much log multiplier rises in a stage whose size is e times its target
 DAMPING = 3.0  # by how much log weight exceeds it meanwhile
 SETTLED = 0.8  # part of the stage in which the target falls to the budget
+EVERY = 10  # steps between decisions about what is removed
 SPAN = 12.0  # log multiplier stays so near to its first value: a target out of reach does not wind it up
 CHANGES = ("weight", "multiplier", "size", "target")  # attributes of a controller that change
 CLOSE = 0.98  # part of the budget from which `within_budget` no longer looks for something that still fits
