@@ -20,6 +20,5 @@ default_role = "literal"  # docstrings write `name` for code
 nitpicky = False
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-python_maximum_signature_line_length = 88
 pygments_style, pygments_dark_style = "a11y-high-contrast-light", "a11y-high-contrast-dark"
 suppress_warnings = ["docutils"]  # docstrings are plain text: indented lines read as definition lists
