@@ -47,7 +47,17 @@ NAVIGATION = {
         "coming-from",
     ],
     "Understand": ["reading-a-report", "sizes", "protocols", "statistics", "traps", "glossary"],
-    "Look up": ["methods/index", "data/index", "experiments", "commands", "api", "speed", "security"],
+    "Look up": [
+        "methods/index",
+        "data/index",
+        "experiments",
+        "commands",
+        "export",
+        "board",
+        "api",
+        "speed",
+        "security",
+    ],
     "Results": ["published/index"],
     "Develop": ["architecture"],
 }

@@ -3,6 +3,10 @@
 A column file gives labels, groups and parts instead of the folders, see squeezebench/data/video/own.py. The features
 are made once by `squeezebench data prepare`, which an experiment and `squeezebench run` call by themselves, and kept
 below $SQUEEZEBENCH_DATA. The clips of a group stay on one side of the default split.
+
+Licence: that of your videos; the weights of EfficientNet-Lite are under the Apache License 2.0.
+
+Leak: clips that were cut from one video are near-copies. Without groups, a random split puts them on both sides.
 """
 
 from __future__ import annotations
