@@ -28,7 +28,7 @@ name: small
 tasks: {digits: {version: 2}}
 methods: {dense: {}, small_dense: {ratio: 10}, magnitude: {ratio: 10}}
 model: {hidden: 12}
-training: {epochs: 2, batch_size: 256}
+training: {epochs: 8, batch_size: 256}
 seeds: [0, 1, 2]
 runs_per_job: 9
 """
@@ -200,12 +200,12 @@ def longer(folder: Path) -> None:
     """Twice the epochs, in the record and in its stages."""
     record = read_record(run(folder) / "record.json")
     stages = [stage.model_copy(update={"epochs": 2 * stage.epochs}) for stage in record.stages]
-    alter(run(folder), training=record.training | {"epochs": 4}, stages=stages)
+    alter(run(folder), training=record.training | {"epochs": 16}, stages=stages)
 
 
 def longer_stages(folder: Path) -> None:
     record = read_record(run(folder) / "record.json")
-    alter(run(folder), stages=[stage.model_copy(update={"epochs": 9}) for stage in record.stages])
+    alter(run(folder), stages=[stage.model_copy(update={"epochs": 40}) for stage in record.stages])
 
 
 def longer_plan(folder: Path) -> None:
@@ -214,8 +214,8 @@ def longer_plan(folder: Path) -> None:
     for path in folder.rglob("record.json"):
         record = read_record(path)
         stages = [stage.model_copy(update={"epochs": 2 * stage.epochs}) for stage in record.stages]
-        alter(path.parent, training=record.training | {"epochs": 4}, stages=stages)
-    alter_plan(folder, lambda plan: plan["tasks"]["digits"]["training"].update(epochs=4))
+        alter(path.parent, training=record.training | {"epochs": 16}, stages=stages)
+    alter_plan(folder, lambda plan: plan["tasks"]["digits"]["training"].update(epochs=16))
 
 
 class Code:
@@ -247,10 +247,13 @@ def left_out_seed(folder: Path) -> None:
         (other_split, "seed-1: provenance.split_digest is recorded as 000000000000"),
         (other_split_without_models, "seed-1: is of another split than the runs of seed 1 of ada-small"),
         (other_data, "was made from other data"),
-        (other_data_than_planned, "seed-1: left out: task test_share 0.1 (plan: 0.3)"),
-        (longer, "seed-1: left out: training epochs 4 (plan: 2)"),
+        (
+            other_data_than_planned,
+            "seed-1: missing: planned; the record in its place is of other inputs: task test_share 0.1 (plan: 0.3)",
+        ),
+        (longer, "seed-1: missing: planned; the record in its place is of other inputs: training epochs 16 (plan: 8)"),
         (longer_stages, "seed-1: stages (epochs in all) is recorded as"),
-        (longer_plan, "task digits, version 2: training epochs 4 (ada-small's: 2)"),
+        (longer_plan, "task digits, version 2: training epochs 16 (ada-small's: 8)"),
         (pickle_for_a_model, "seed-1/model.safetensors: is a pickle, which can run code"),
         (zip_of_torch_for_a_model, "seed-1/model.safetensors: is an archive of pickles"),
         (pickle_beside_a_model, "seed-1/model.pkl: no file of a submission, and may hold code"),

@@ -189,11 +189,12 @@ def test_the_same_seed_gives_the_same_bits_and_the_caller_keeps_their_generators
     torch.manual_seed(5)
     random.seed(5)
     model, threads = Last(), torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
     states = torch.get_rng_state(), random.getstate()
     first, second = (cut(model, training=QUICK | {"steps": 20})[0].state_dict() for _ in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[1]
-    assert not torch.are_deterministic_algorithms_enabled() and torch.get_num_threads() == threads
+    assert torch.are_deterministic_algorithms_enabled() == deterministic and torch.get_num_threads() == threads
 
 
 def test_the_result_prints_as_a_table_in_a_terminal_and_in_a_notebook(capsys):

@@ -302,7 +302,8 @@ def test_accuracy_against_size_has_every_setting_and_the_printed_point(built):
 
 def test_the_files_written_are_the_files_announced(built):
     written = {p.relative_to(built).as_posix() for p in built.rglob("*") if p.is_file() and "runs" not in p.parts}
-    assert written == {*outputs(built / "plan.json"), "plan.json"}
+    optional = {f"figures/leaking_split.{suffix}" for suffix in ("csv", "svg")}  # the workflow does not wait for them
+    assert written == {*outputs(built / "plan.json"), "plan.json"} | optional
     assert {"tables/table2.tex", "figures/figure5.svg", "figures/figure5.csv"} <= written
     assert "tables/figure5.csv" not in written
 

@@ -95,8 +95,12 @@ def test_a_wrong_task_is_refused_before_anything_is_written(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("source", [name for name in find_sources() if name not in ("file", "ucr")])
 def test_sources_of_known_sizes_refuse_too_many_frames(source, tmp_path):
-    options = {"folder": str(tmp_path)} if source == "image_folder" else {}
-    if source == "image_folder":  # its names are its sizes
+    options = {"folder": str(tmp_path)} if source in ("image_folder", "clips") else {}
+    if source == "clips":  # its names are its sizes, as are those of the folder of images
+        for label in "ab":
+            (tmp_path / label).mkdir()
+            (tmp_path / label / "1.avi").touch()
+    if source == "image_folder":
         for part in ("train", "val"):
             for label in "ab":
                 (tmp_path / part / label).mkdir(parents=True)

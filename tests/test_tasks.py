@@ -223,7 +223,7 @@ def test_lengths_vanish_where_all_sequences_have_enough_steps(folder):
     [
         ({"name": "digits", "frames": 9}, "frames is 9, but digits has 8 steps"),
         ({"name": "digts"}, "unknown task source 'digts'; did you mean digits or spoken_digits or digits_images?"),
-        ({"name": "x", "source": "zzz"}, "known: basic_motions, cifar10, cifar100, digits"),
+        ({"name": "x", "source": "zzz"}, "known: basic_motions, cifar10, cifar100, clips, digits"),
         ({"name": "digits", "options": {"size": 8}}, "option size of source digits"),
         ({"name": "mine", "source": "file"}, "option path of source file: Field required"),
         ({"name": "mine", "source": "file", "options": {"path": "no/such.npz"}}, "no/such.npz: no such file"),

@@ -194,7 +194,8 @@ def test_every_figure_is_one_that_is_recomputed_below(traced):
     names = {path.stem for path in (traced / "figures").glob("*.csv")}
     kinds = ("accuracy_vs_cost", "accuracy_vs_size", "per_class", "ranked", "training")
     known = {f"{kind}_{task}" for kind in kinds for task in ("digits", "basic_motions", "japanese_vowels")}
-    assert names == known | {"difference_vs_ratio", "ranks", "figure2", "figure3", "figure4", "figure5"}
+    known |= {"difference_vs_ratio", "ranks", "figure2", "figure3", "figure4", "figure5"}
+    assert names == known | {"leaking_split"}  # which repeats a table, see test_paper_tables
 
 
 POINT = COMMON | {"front": on_front}

@@ -186,7 +186,7 @@ def test_the_pretrained_lite_networks_give_known_features(name, mean, largest, s
 def test_missing_or_other_weights_of_the_lite_networks_are_one_line(monkeypatch):
     for table, value, words in [
         ("SHA256", "0" * 64, "expected 0000"),
-        ("PACKAGE", "no-such-package", "no weights are"),
+        ("PACKAGE", "no-such-package", "are not installed"),
     ]:
         monkeypatch.setitem(getattr(efficientnet_lite, table), "efficientnet_lite0", value)
         with pytest.raises(InputError, match=words) as caught:

@@ -17,7 +17,7 @@ from squeezebench.method.discovery import find_methods, load, pick
 from squeezebench.method.settings import settings_of
 from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
-from squeezebench.schema.models import TaskInfo
+from squeezebench.schema.models import RecurrentSettings, TaskInfo
 from squeezebench.tools.compression.wrapped import Wrapped, settled
 from squeezebench.tools.counting import construct
 
@@ -59,7 +59,7 @@ def method_for(name: str, settings: dict[str, Any], info: TaskInfo, plugins: Ite
 
 def built_cell(settings: dict[str, Any]) -> str:
     """The name of the cell for messages."""
-    return str(settings.get("cell", "lstm")).upper()
+    return str(settings.get("cell", RecurrentSettings.model_fields["cell"].default)).upper()
 
 
 def _is_standard(layer: nn.Module) -> bool:
