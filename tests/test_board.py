@@ -162,6 +162,8 @@ def test_a_frozen_board_is_built_again_to_the_same_bytes_or_not_at_all(archive, 
     assert b"2026.1" in files[Path("index.html")]
     shutil.rmtree(second)
     capsys.readouterr()
+    without_models(sent)
+    reseal(sent)
     assert main(["board", str(sent), *again]) == 2
     assert "ada-small: the submission that was frozen" in capsys.readouterr().err and not second.exists()
 

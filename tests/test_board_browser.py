@@ -75,7 +75,7 @@ def test_filters_and_links(browser, site):
         part.get_by_label("Task").select_option("basic_motions")
         assert shown.count() == 0
         part.get_by_label("Badge").select_option("all")
-        part.get_by_label("Smaller", exact=True).select_option("10×")
+        part.locator("select[data-choose=Smaller]").select_option("10×")
         assert shown.count() == 3  # small dense, VIB-LSTM and ISS of one submission
         shown.first.get_by_role("link").nth(2).click()
         target = page.url.partition("#")[2]
