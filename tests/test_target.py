@@ -151,6 +151,24 @@ def test_a_lasso_to_a_size_takes_the_other_units_to_zero_and_leaves_those_of_lar
     assert lasso.columns(model, clock) == {"expected_size": 400, "target_size": pytest.approx(400)}
 
 
+def test_masks_that_do_not_fit_the_falling_target_go_while_it_falls_and_do_not_return():
+    torch.manual_seed(0)
+    method = load(find_methods()["vib_lstm"])
+    subject = method(method.Settings(ratio=30, hidden=16))
+    model = subject.build(TASK).train()
+    dense, sizes, before = closed_form(8, [16])["lstm_total"], [], None
+    subject.clock = Clock(stage="compress", steps=100)
+    for subject.clock.step in range(100):
+        subject.after_step(model)
+        if (subject.clock.step + 1) % 10 == 0:
+            stay = model.layers[0].gate_masks["i"].chosen.clone(), model.input_mask.chosen.clone()
+            sizes.append(closed_form(int(stay[1].sum()), [int(stay[0].sum())])["lstm_total"])
+            assert sizes[-1] <= subject.controller.target
+            assert before is None or not any((now & ~then).any() for now, then in zip(stay, before, strict=True))
+            before = stay
+    assert dense > sizes[0] > sizes[3] > sizes[7] and sizes[7:] == [sizes[7]] * 3  # nothing waits for the end
+
+
 # ---------------------------------------------------------------------- methods
 
 NARROW_REACH = {  # the largest ratio of 3, 10, 30, 100 that a method reaches on 8 inputs and 64 units; not listed: all
