@@ -2,11 +2,12 @@
 
 from typing import ClassVar
 
-from squeezebench.method import DenseMethod, NetworkSettings
+from squeezebench.method import DenseMethod, NetworkSettings, setting
+from squeezebench.schema.start import OwnStart
 
 
 class DenseNetwork(DenseMethod):
-    """The dense network that `model:` names, trained for the whole budget."""
+    """The dense network that `model:` names, trained for the whole budget; from a file, trained on for as long."""
 
     title = "dense network"
     paper = "control"
@@ -14,4 +15,4 @@ class DenseNetwork(DenseMethod):
     kinds: ClassVar = ("image", "video")
 
     class Settings(NetworkSettings):
-        pass
+        start: OwnStart = setting("scratch", "`scratch`, or `{file: PATH}`: trained weights", later=True)

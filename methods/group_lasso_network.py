@@ -6,7 +6,7 @@ from squeezebench import nn
 from squeezebench.method import NetworkSettings, Stage, StartSettings, dense_classifier, setting, without_gradients
 from squeezebench.method.masked import TargetedNetwork, example
 from squeezebench.method.network_pruning import example_of
-from squeezebench.method.target import TargetSettings
+from squeezebench.method.network_size import NetworkTargetSettings, left
 
 SHRUNK = 0.25  # part of its norm at the start at which a unit is as likely to go as to stay
 MOST = 0.5  # of a controlled strength: from 1 on, Adam cannot keep any norm, as it moves a weight by one rate a step
@@ -34,7 +34,7 @@ class GroupLassoNetwork(TargetedNetwork):
     kinds: ClassVar = ("image",)
     compressing: ClassVar = "sparsify"
 
-    class Settings(TargetSettings, StartSettings, NetworkSettings):
+    class Settings(NetworkTargetSettings, StartSettings, NetworkSettings):
         strength: float = setting(0.1, "weight of the group lasso (lambda)", search=(0.01, 1.0), ge=0)
         start_share: float = setting(0.2, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
         compress_share: float = setting(0.6, "part of the remaining epochs with the group lasso", gt=0, lt=1)
@@ -64,9 +64,9 @@ class GroupLassoNetwork(TargetedNetwork):
         strength = min(MOST, self.weight) if self.settings.ratio else self.weight
         groups.shrink(self.clock.learning_rate * strength)
         if self.settings.ratio:
-            left = self._left(groups)
-            stay = (left / (left + SHRUNK**2)).where(groups.free, 1.0) * self.stays
-            self.controller.update(nn.track_sizes(model).weights(stay.numpy()), self.clock)
+            norms = self._norms_left(groups)
+            stay = (norms / (norms + SHRUNK**2)).where(groups.free, 1.0) * self.stays
+            self.controller.update(left(nn.track_sizes(model), self.settings, stay.numpy()), self.clock)
             if self.due():
                 self._select(model)
             groups.scale(self.stays)
@@ -79,7 +79,7 @@ class GroupLassoNetwork(TargetedNetwork):
         for units, keep in zip(groups.graph.sets, stays, strict=True):
             self.stays[list(units.labels)] = keep
 
-    def _left(self, groups):
+    def _norms_left(self, groups):
         """Square of what is left of each group's norm at the start of the stage, (S + 1,)."""
         return (groups.square_norms() / self.first.to(groups.square_norms())).nan_to_num(1.0).cpu()
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import PositiveFloat
 
 from squeezebench.method import Method, NetworkSettings, dense_classifier, dense_closed_form, setting
+from squeezebench.method.network_size import NOUNS, SizeSettings, dense_size
 from squeezebench.method.target import budget_of, unreachable
 
 
@@ -19,9 +20,11 @@ class SmallNetwork(Method):
     control = True
     kinds: ClassVar = ("image", "video")
 
-    class Settings(NetworkSettings):
+    class Settings(SizeSettings, NetworkSettings):
         narrower: PositiveFloat | None = setting(None, "factor on the dense network's widths; none: by ratio", le=1)
-        ratio: PositiveFloat = setting(10.0, "at least this many times fewer weights than dense", search=(2, 100))
+        ratio: PositiveFloat = setting(
+            10.0, "at least this many times fewer weights than dense, or what `ratio_of` says", search=(2, 100)
+        )
 
     @classmethod
     def inactive_settings(cls, settings):
@@ -35,8 +38,8 @@ class SmallNetwork(Method):
         s = self.settings
         if (reason := super().skip(task)) or s.narrower:
             return reason
-        least, dense = (dense_closed_form(task, self._of(factor))["weights"] for factor in (1e-9, 1.0))
-        return unreachable(task, s.ratio, dense, least, "layers of one unit", "weights")
+        least, dense = (self._size(task, factor) for factor in (1e-9, 1.0))
+        return unreachable(task, s.ratio, dense, least, "layers of one unit", NOUNS[s.ratio_of])
 
     def build(self, task):
         return dense_classifier(task, self._narrowed(task))
@@ -48,19 +51,19 @@ class SmallNetwork(Method):
         """The settings of the network whose widths are `factor` times the dense ones, at least one unit each."""
         s = self.settings
         units = s.recurrent and max(1, round(s.recurrent * factor))
-        return s.shared().model_copy(update={"width": s.width * factor, "recurrent": units})
+        return s.model_copy(update={"width": s.width * factor, "recurrent": units})
+
+    def _size(self, task, factor):
+        return dense_size(task, self._of(factor))
 
     def _narrowed(self, task):
-        """The settings of the narrower network: by halving the interval, as weights never fall with the width."""
+        """The settings of the narrower network: by halving the interval, as sizes never fall with the width."""
         s = self.settings
         if s.narrower is not None:
             return self._of(s.narrower)
 
-        def weights(factor):
-            return dense_closed_form(task, self._of(factor))["weights"]
-
-        budget, low, high = budget_of(weights(1.0), s.ratio), 1e-6, 1.0
+        budget, low, high = budget_of(self._size(task, 1.0), s.ratio), 1e-6, 1.0
         while high - low > 1e-5 * high:
             middle = (low + high) / 2
-            low, high = (middle, high) if weights(middle) <= budget else (low, middle)
+            low, high = (middle, high) if self._size(task, middle) <= budget else (low, middle)
         return self._of(low)

@@ -81,12 +81,13 @@ class VIBNet(MaskedMethod):
             raise ValueError(f"{len(s.multipliers)} multipliers for the {len(model.sets)} masked layers {names}")
         self._look(model)
         dense = nn.track_sizes(model).sizes(nn.track_sizes(model).alive({}))
-        per_cent = s.limit_weights or (100 / s.ratio if s.ratio else inf)
         self.limits = {
-            "weights": per_cent / 100 * dense.weights,
+            "weights": inf if s.limit_weights is None else s.limit_weights / 100 * dense.weights,
             "neurons": inf if s.limit_neurons is None else s.limit_neurons / 100 * dense.neurons,
             "macs": s.limit_macs or inf,
         }
+        if s.ratio:
+            self.limits[s.ratio_of] = getattr(dense, s.ratio_of) / s.ratio
         self.excess = {}
         self._weigh(model)
         return model

@@ -30,7 +30,7 @@ TASK = {  # settings of a task, as in an experiment file -> what they do
     "split_seed": "of the test part of random and group splits",
     "frames": "use so many steps of each sequence",
     "sampling": "uniform, or random: one step of each equal segment, drawn anew per epoch",
-    "normalise": "standard, std, none; channel for images",
+    "normalise": "standard, std, none; channel or imagenet for images",
 }
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from squeezebench.data.dataset import Dataset
 
 PIECE_BYTES = 16 << 20  # of float64, the width that statistics are summed in
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and std of the colours, of pixels in 0..1
 CONSTANT = 1e-9  # a feature whose std is below this share of its mean is constant: it is only centred
 
 
@@ -46,12 +47,17 @@ def fit(kind: str, data: Dataset, rows: np.ndarray, frames: int | None) -> Affin
 
     "none": the scale alone. "std": divided by one standard deviation over all features. "standard": mean 0
     and standard deviation 1 for each feature; constant features become 0. "channel": the same for each channel of
-    an image, over all its pixels.
+    an image, over all its pixels. "imagenet": the published statistics of ImageNet's colours, whatever the data:
+    networks that somebody else has trained expect them.
     """
     inputs = data.x.shape[2]
     scale = np.ones(inputs) if data.scale is None else data.scale.astype(np.float64)
     if kind == "none":
         return _affine(data, scale, np.zeros(inputs))
+    if kind == "imagenet":
+        check_colours(data.name, data.frame)
+        mean, std = (np.repeat(values, inputs // 3) for values in IMAGENET)
+        return _affine(data, scale / std, mean / std)
     mean, variance = _moments(data, rows, frames)
     mean, variance = mean * scale, variance * scale**2
     if kind == "std":
@@ -70,6 +76,12 @@ def _of_channels(data: Dataset, mean: np.ndarray, variance: np.ndarray) -> tuple
     mean, variance = (array.reshape(data.frame[0], -1) for array in (mean, variance))
     together = np.stack([mean.mean(1), variance.mean(1) + mean.var(1)])
     return tuple(np.repeat(together, mean.shape[1], axis=1))
+
+
+def check_colours(where: str, frame: tuple[int, int, int] | None) -> None:
+    """Raises InputError if the steps are no colour images."""
+    if frame is None or frame[0] != 3:
+        raise InputError(f"{where}: normalise: imagenet is for colour images; give channel, standard, std or none")
 
 
 def check_channels(where: str, frame: tuple[int, int, int] | None) -> None:

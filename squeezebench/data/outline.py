@@ -12,7 +12,7 @@ from pathlib import Path
 
 from squeezebench.data.checks import check_classes_in_train, check_outline
 from squeezebench.data.dataset import Dataset, Expected
-from squeezebench.data.normalise import check_channels
+from squeezebench.data.normalise import check_channels, check_colours
 from squeezebench.data.sources import source_module
 from squeezebench.data.splits import count_folds, groups_across, no_groups
 from squeezebench.data.task import check_frames, parse_options, split_of
@@ -49,6 +49,8 @@ def _checked(spec: TaskSpec, data: Dataset, default: str | None, seeds: Iterable
     check_frames(spec, data.name, data.x.shape[1])
     if spec.normalise == "channel":
         check_channels(data.name, data.frame)
+    if spec.normalise == "imagenet":
+        check_colours(data.name, data.frame)
     words = ""
     for seed in seeds:
         split = split_of(spec, data, default, seed)
@@ -66,3 +68,5 @@ def _check_expected(spec: TaskSpec, sizes: Expected, default: str | None) -> Non
         raise no_groups(spec.source, rule)
     if spec.normalise == "channel" and sizes.inputs is not None:
         check_channels(spec.source, sizes.frame)
+    if spec.normalise == "imagenet" and sizes.inputs is not None:
+        check_colours(spec.source, sizes.frame)

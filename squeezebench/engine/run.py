@@ -27,7 +27,7 @@ from squeezebench.engine.measurement.counts import count, kept_of, ratio_of
 from squeezebench.engine.measurement.digest import model_digest
 from squeezebench.engine.measurement.latency import DenseReference
 from squeezebench.engine.measurement.normalisation import NORMALISATION_NAME, write_normalisation
-from squeezebench.engine.start import Start, dense_start
+from squeezebench.engine.start import Start, dense_start, given_start
 from squeezebench.engine.training.as_released import BestOnTest
 from squeezebench.engine.training.checkpoint import NAME as CHECKPOINT
 from squeezebench.engine.training.checkpoint import Checkpoints, clear, interval
@@ -186,13 +186,15 @@ def train(
     checkpoint: tuple[Path, str] | None = None,
     written: Callable[[], None] | None = None,
 ) -> tuple[nn.Module, Trainer, Start | None]:
-    """The trained module (not compacted), from the shared dense pretraining where the method asks for one.
+    """The trained module (not compacted), from the shared dense pretraining or a file where the method asks for it.
 
     checkpoint: the file of the training's own checkpoints, and the digest of what is trained. written: called after
     each checkpoint, those of the start included.
     """
     start, length = None, spec.training.length
-    if first := spec.training.pretraining(method.start_share()):
+    if file := method.start_file():
+        start = given_start(file, method.settings, info)
+    elif first := spec.training.pretraining(method.start_share()):
         start = dense_start(starts, spec, method.settings, task, info, first, progress, written)
         length -= first
     checkpoints = Checkpoints.wanted(*checkpoint, written) if checkpoint else None
@@ -239,7 +241,7 @@ class _Run:
             | {
                 "status": "ok",
                 "before_fine_tuning": self._before_fine_tuning(trainer.before_fine_tuning, task),
-                "stages": ([start.stage] if start else []) + trainer.stages,
+                "stages": ([start.stage] if start and start.stage else []) + trainer.stages,
                 "train_seconds": round(sum(stage.seconds for stage in trainer.stages), 3),
                 "earlier_seconds": trainer.earlier,
                 "notes": list(method.notes),

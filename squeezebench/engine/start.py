@@ -16,7 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import nn
 
+from squeezebench.base.contents import digest_of_content
 from squeezebench.base.digests import digest_of
+from squeezebench.base.errors import InputError
 from squeezebench.base.files import clear_half_written, write_atomically
 from squeezebench.base.reading import parse_json
 from squeezebench.data.task import Task
@@ -27,9 +29,11 @@ from squeezebench.engine.training.checkpoint import Checkpoints, clear
 from squeezebench.engine.training.loop import Trainer
 from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier
+from squeezebench.nn.weights_file import load_weights
 from squeezebench.schema.models import ModelSettings, TaskInfo
 from squeezebench.schema.record import Stage
 from squeezebench.schema.run import RunSpec
+from squeezebench.schema.start import FileStart
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Start:
 
     model: nn.Module
     digest: str
-    stage: Stage
+    stage: Stage | None  # None: its weights come from a file
     places: list[dict[str, str]]  # where it was trained, see provenance.place
 
 
@@ -88,6 +92,16 @@ def dense_start(
         clear(path.with_suffix(f".{CHECKPOINT}"))
     model, stage, places = found
     return Start(model, digest, stage.model_copy(update={"shared": True}), places)
+
+
+def given_start(file: FileStart, settings: ModelSettings, info: TaskInfo) -> Start:
+    """The start whose weights somebody else has trained. InputError for a file that does not fit, or has changed."""
+    path = Path(file.file).expanduser()
+    if not path.is_file() or digest_of_content(path) != file.sha256:
+        raise InputError(f"{path}: is not there, or no longer the file that the experiment was planned with")
+    model = dense_classifier(info, settings.shared())
+    load_weights(model, path, settings.label())
+    return Start(model, model_digest(model.state_dict()), None, [])
 
 
 def _read(path: Path, info: TaskInfo, settings: ModelSettings) -> tuple[nn.Module, Stage, list] | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from squeezebench import nn
 from squeezebench.schema.kind import Kind
 from squeezebench.schema.models import ModelSettings, RecurrentSettings, TaskInfo
+from squeezebench.schema.start import FileStart
 from squeezebench.schema.training import Optimiser, Schedule
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Stage:
 
     share: part of the run's epochs (after a dense pretraining, where there is one); shares are normalised to sum to 1.
     penalised: whether the method's penalty is added. learning_rate: factor on the experiment's learning rate.
-    schedule: of the learning rate; optimiser: adam or sgd; None: the experiment's.
+    schedule: of the learning rate; optimiser: adam or sgd; cosine_end: part of the stage's learning rate at which a
+    cosine ends; None: the experiment's.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Stage:
     learning_rate: float = 1.0
     schedule: Schedule | None = None
     optimiser: Optimiser | None = None
+    cosine_end: float | None = None
 
 
 @dataclass
@@ -49,6 +52,7 @@ class Clock:
     steps: int = 1  # of the stage
     examples: int = 1  # training sequences
     learning_rate: float = 0.0  # of the first parameter group, at this step
+    optimiser: Optimiser = "adam"  # of the stage
 
     @property
     def progress(self) -> float:
@@ -94,8 +98,8 @@ class Method:
     """Base class of all methods. A subclass sets the class attributes and overrides what it needs.
 
     Only `build` has no default. The hooks are called in this order: skip, build, load_dense (if there is a dense
-    pretraining), then for each stage parameter_groups, [train_step | loss, penalty; after_step]..., end_stage; at last
-    compact.
+    pretraining, or a file of weights), then for each stage parameter_groups, [train_step | loss, penalty;
+    after_step]..., end_stage; at last compact.
 
     A training may be interrupted and continued in another process, to the same bits. The new process calls build,
     load_dense, parameter_groups and end_stage again, each on the state that it saw, and then restores the module and
@@ -134,6 +138,11 @@ class Method:
         model settings, and `load_dense` receives it.
         """
         return 0.0
+
+    def start_file(self) -> FileStart | None:
+        """The file of weights that `load_dense` receives in place of a dense pretraining; None: no file."""
+        start = getattr(self.settings, "start", None)
+        return start if isinstance(start, FileStart) else None
 
     def stages(self) -> list[Stage]:
         """The training stages. Default: one."""

@@ -29,6 +29,14 @@ def dense_closed_form(task: TaskInfo, settings: ModelSettings) -> dict[str, int]
     return _counts(settings, task)
 
 
+def dense_macs(task: TaskInfo, settings: ModelSettings) -> int:
+    """Multiply-accumulates of the dense model on one sequence, or image. No numbers are computed, and none drawn."""
+    from torch import device
+
+    with device("meta"):
+        return dense_classifier(task, settings).macs(task.steps)
+
+
 @singledispatch
 def _build(settings: ModelSettings, task: TaskInfo) -> Module:
     raise TypeError(f"no dense model is known for {type(settings).__name__}")

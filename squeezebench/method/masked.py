@@ -11,9 +11,10 @@ from pydantic import PositiveFloat
 from squeezebench import nn
 from squeezebench.method.base import Clock, without_gradients
 from squeezebench.method.convergence import mask_groups, unconverged
-from squeezebench.method.dense import dense_classifier, dense_closed_form
+from squeezebench.method.dense import dense_classifier
+from squeezebench.method.network_size import NetworkTargetSettings, dense_size, left, too_small
 from squeezebench.method.start import DenseMethod, FromDense, StartSettings
-from squeezebench.method.target import EVERY, SizeController, TargetSettings, budget_of, unreachable, within_budget
+from squeezebench.method.target import EVERY, SizeController, budget_of, within_budget
 from squeezebench.schema.models import NetworkSettings, TaskInfo
 from squeezebench.schema.settings import setting
 
@@ -30,7 +31,7 @@ class DecaySettings(NetworkSettings):
     )
 
 
-class MaskedSettings(TargetSettings, StartSettings, DecaySettings):
+class MaskedSettings(NetworkTargetSettings, StartSettings, DecaySettings):
     """Settings of the masks and of how the network below them is trained."""
 
     threshold: float = setting(
@@ -46,8 +47,9 @@ class MaskedSettings(TargetSettings, StartSettings, DecaySettings):
 class TargetedNetwork(FromDense, DenseMethod):
     """Base of the methods on feed-forward networks whose penalty decides what goes, by itself or to reach a ratio.
 
-    With a ratio the penalty's weight is controlled so that the expected number of weights falls to the budget while
-    the network is compressed (see SizeController), and what scores highest stays so far as it fits.
+    With a ratio the penalty's weight is controlled so that the expected size (`ratio_of`: weights or
+    multiply-accumulates) falls to the budget while the network is compressed (see SizeController), and what scores
+    highest stays so far as it fits.
     """
 
     compressing: ClassVar[str] = "compress"  # the stage in which the size falls
@@ -62,7 +64,7 @@ class TargetedNetwork(FromDense, DenseMethod):
         return {} if ratio is None else {"ratio": ratio}
 
     def skip(self, task: TaskInfo) -> str | None:
-        return super().skip(task) or too_small(task, self.settings, self.settings.ratio)
+        return super().skip(task) or too_small(task, self.settings)
 
     def closed_form(self, task: TaskInfo) -> dict[str, int] | None:
         return super().closed_form(task) if self.settings.ratio is None else None
@@ -71,7 +73,7 @@ class TargetedNetwork(FromDense, DenseMethod):
         """To be called by `build`: the controller of the penalty's weight, if there is a ratio."""
         s = self.settings
         if s.ratio:
-            dense = dense_closed_form(task, s)["weights"]
+            dense = dense_size(task, s)
             self.controller = SizeController(dense, budget_of(dense, s.ratio), getattr(s, self.weight_setting) or 1.0)
 
     @property
@@ -92,7 +94,7 @@ class TargetedNetwork(FromDense, DenseMethod):
         def size(stays: list[Tensor]) -> float:
             kept = [keep & before for keep, before in zip(stays, stayed, strict=True)]
             alive = tracker.alive(dict(zip(scores, kept, strict=False)))
-            return tracker.weights(alive, [float(keep.sum()) for keep in kept[len(scores) :]] or None)
+            return left(tracker, self.settings, alive, [float(keep.sum()) for keep in kept[len(scores) :]])
 
         groups = [*tracker.linked(scores).values(), *hidden]
         ranked = [score.double().masked_fill(~before, -inf) for score, before in zip(groups, stayed, strict=True)]
@@ -138,7 +140,7 @@ class MaskedMethod(TargetedNetwork):
     @without_gradients
     def after_step(self, model: Module) -> None:
         if self.settings.ratio and self.clock.stage.startswith(self.compressing):
-            self.controller.update(self.expected_weights(model), self.mask_clock())
+            self.controller.update(self.expected_size(model), self.mask_clock())
             if self.due():
                 self.select(model)
 
@@ -156,15 +158,15 @@ class MaskedMethod(TargetedNetwork):
         for mask, keep in zip(masks, stays, strict=True):
             mask.chosen = keep
 
-    def expected_weights(self, model: nn.MaskedNetwork) -> float:
-        """How many weights the masks, as they are, may be expected to leave."""
+    def expected_size(self, model: nn.MaskedNetwork) -> float:
+        """How many weights, or multiply-accumulates, the masks, as they are, may be expected to leave."""
         import numpy as np
 
         stay = np.ones(len(model.graph.fixed) + 1)
         for units in model.sets:
             stay[list(units.labels)] = model.masks[units.name].expected().cpu().numpy()
         hidden = [float(mask.expected().sum()) for mask in recurrent_masks(model)]
-        return nn.track_sizes(model).weights(stay, hidden or None)
+        return left(nn.track_sizes(model), self.settings, stay, hidden)
 
     def score(self, mask: Module) -> Tensor:
         """What ranks the units of all masks, (units,)."""
@@ -183,8 +185,9 @@ class MaskedMethod(TargetedNetwork):
             self.notes.append(note)
 
     def unconverged(self) -> str | None:
-        """Why the masks cannot have converged, if so."""
-        return unconverged(self.settings.mask_learning_rate, self.mask_clock().steps)
+        """Why the masks cannot have converged, if so. SGD moves them as far as the gradient asks."""
+        clock = self.mask_clock()
+        return unconverged(self.settings.mask_learning_rate, clock.steps) if clock.optimiser == "adam" else None
 
     def observe(self, model: Module) -> dict[str, float]:
         if not isinstance(model, nn.MaskedNetwork):
@@ -198,18 +201,6 @@ class MaskedMethod(TargetedNetwork):
 def recurrent_masks(model: nn.MaskedNetwork) -> list[Any]:
     """The masks on the hidden units of the recurrent part, one for each layer; none if there is no such part."""
     return model.network.recurrent.masks() if isinstance(model.network, nn.FrameRecurrent) else []
-
-
-def too_small(task: TaskInfo, settings: NetworkSettings, ratio: float | None) -> str | None:
-    """Why no network of one unit a layer is small enough for the ratio; None if there is one, or no ratio."""
-    if ratio is None:
-        return None
-    narrow = settings.shared().model_copy(update={"width": 1e-9, "recurrent": settings.recurrent and 1})
-    least = dense_closed_form(task, narrow)["weights"]
-    if settings.network == "lenet_300_100":
-        least -= task.inputs - 1  # pixels go as well
-    dense = dense_closed_form(task, settings)["weights"]
-    return unreachable(task, ratio, dense, least, "layers of one unit", "weights")
 
 
 def decayed_groups(parameters: list[Parameter], weight_decay: float | None) -> list[dict[str, Any]]:

@@ -18,14 +18,15 @@ from squeezebench.method.masked import (
     MaskedSettings,
     decayed_groups,
     example,
-    too_small,
 )
+from squeezebench.method.network_size import NetworkTargetSettings, too_small
 from squeezebench.method.start import DenseMethod, FromDense
-from squeezebench.method.target import TargetSettings, budget_of, largest
+from squeezebench.method.target import budget_of, largest
 from squeezebench.method.unit_pruning import kept_count
 from squeezebench.schema.kind import Kind
 from squeezebench.schema.models import TaskInfo
 from squeezebench.schema.settings import setting
+from squeezebench.schema.start import DenseStart
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +41,7 @@ def example_of(network: Module) -> Tensor:
     return example(network.inputs).to(next(network.parameters()).device)
 
 
-class PartSettings(TargetSettings, DecaySettings):
+class PartSettings(NetworkTargetSettings, DecaySettings):
     """How much of each set of coupled channels stays."""
 
     keep: float = setting(
@@ -48,6 +49,9 @@ class PartSettings(TargetSettings, DecaySettings):
     )
     keep_inputs: float = setting(
         1.0, "part of the pixels kept, of LeNet-300-100, if no ratio is given", search=(0.05, 1.0), gt=0, le=1
+    )
+    start: DenseStart = setting(
+        "dense", "`dense` (the dense pretraining), or `{file: PATH}`: trained weights", later=True
     )
     start_share: float = setting(0.3, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
 
@@ -76,14 +80,14 @@ class PartMethod(FromDense, DenseMethod):
         return {} if ratio is None else {"ratio": ratio}
 
     def skip(self, task: TaskInfo) -> str | None:
-        return super().skip(task) or too_small(task, self.settings, self.settings.ratio)
+        return super().skip(task) or too_small(task, self.settings)
 
     def parameter_groups(self, model: Module) -> list[dict[str, Any]]:
         return decayed_groups(list(model.parameters()), self.settings.weight_decay)
 
     def closed_form(self, task: TaskInfo) -> dict[str, int]:
         followed = nn.MaskedNetwork(dense_classifier(task, self.settings), example(task.inputs), sets=())
-        return dense_closed_form(task, self.settings) | {"weights": _weights(followed, self.counts(followed))}
+        return dense_closed_form(task, self.settings) | {"weights": _size(followed, self.counts(followed))}
 
     def counts(self, followed: nn.MaskedNetwork) -> dict[str, int]:
         """How many channels of each set stay, at least one; followed: the dense network with its coupled channels."""
@@ -91,10 +95,10 @@ class PartMethod(FromDense, DenseMethod):
         if s.ratio is None:
             return _parts(followed, s.keep, s.keep_inputs)
         whole = _parts(followed, 1.0, 1.0)
-        budget = budget_of(_weights(followed, whole), s.ratio)
+        budget = budget_of(_size(followed, whole, s.ratio_of), s.ratio)
 
         def size(part: int) -> int:
-            return _weights(followed, _parts(followed, part / FINE, part / FINE))
+            return _size(followed, _parts(followed, part / FINE, part / FINE), s.ratio_of)
 
         part = largest(size, budget, FINE) / FINE
         counts = _parts(followed, part, part)
@@ -102,7 +106,7 @@ class PartMethod(FromDense, DenseMethod):
         while waiting:
             name = waiting.pop(0)
             more = counts | {name: counts[name] + 1}
-            if more[name] <= whole[name] and _weights(followed, more) <= budget:
+            if more[name] <= whole[name] and _size(followed, more, s.ratio_of) <= budget:
                 counts = more
                 waiting.append(name)
         return counts
@@ -116,12 +120,12 @@ def _parts(followed: nn.MaskedNetwork, keep: float, keep_inputs: float) -> dict[
     return {units.name: kept_count(units.width, keep_inputs if units.name in pixels else keep) for units in chosen}
 
 
-def _weights(followed: nn.MaskedNetwork, counts: dict[str, int]) -> int:
-    """Weights of the network that keeps so many channels of each set."""
+def _size(followed: nn.MaskedNetwork, counts: dict[str, int], rule: str = "weights") -> int:
+    """Weights, or multiply-accumulates, of the network that keeps so many channels of each set."""
     widths = {units.name: units.width for units in followed.graph.sets}
     first = {name: nn.chosen(slice(count), widths[name]) for name, count in counts.items()}
     tracker = nn.track_sizes(followed)
-    return tracker.sizes(tracker.alive(first)).weights
+    return getattr(tracker.sizes(tracker.alive(first)), rule)
 
 
 class OneShotMethod(PartMethod):

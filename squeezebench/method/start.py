@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier, dense_closed_form
 from squeezebench.schema.models import TaskInfo
 from squeezebench.schema.settings import Settings, setting
+from squeezebench.schema.start import AnyStart
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -26,12 +27,12 @@ class DenseMethod(Method):
 class StartSettings(Settings):
     """Settings of a start that can be chosen; joined with those of a model, as in `Settings(StartSettings, ...)`."""
 
-    start: Literal["scratch", "dense"] = setting("dense", "where training starts")
+    start: AnyStart = setting("dense", "`scratch`, `dense` (the dense pretraining), or `{file: PATH}`: trained weights")
     start_share: float = setting(0.3, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
 
 
 class FromDense(Method):
-    """Mixin: the method starts from the dense pretraining, unless its setting `start` says `scratch`.
+    """Mixin: the method starts from the dense pretraining, unless its setting `start` says `scratch` or names a file.
 
     The pretraining takes the setting `start_share` of the epochs, or `dense_share` if the method has no such setting.
     """
@@ -39,6 +40,6 @@ class FromDense(Method):
     dense_share: ClassVar[float] = 0.3
 
     def start_share(self) -> float:
-        if getattr(self.settings, "start", "dense") == "scratch":
+        if getattr(self.settings, "start", "dense") != "dense":
             return 0.0
         return getattr(self.settings, "start_share", self.dense_share)

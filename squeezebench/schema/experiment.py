@@ -57,6 +57,7 @@ class Experiment(Part):
     features: str | None = None  # stands for ${features} in the options of tasks: the path of the user's own data
     clips: str | None = None  # the same for ${clips}: a folder of videos
     lists: str | None = None  # the same for ${lists}: the folder of a data set's official lists
+    weights: str | None = None  # stands for ${weights} in the settings of methods: a file of trained weights
     ratios: list[float] = []  # stands for ${ratios} in the settings of methods: the sizes at which all are compared
     plugins: list[str] = []  # files or folders of them; a method that `methods` does not list joins as it is
     runs_per_job: PositiveInt | Literal["auto"] = "auto"  # runs of one method on one task that share a process
@@ -78,6 +79,25 @@ class Experiment(Part):
             return {key: ratios if value == "${ratios}" else value for key, value in given.items()}
 
         return content | {"methods": {name: filled(given) for name, given in content["methods"].items()}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_in_methods(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+
+        def filled(given: Any) -> Any:
+            if isinstance(given, dict):
+                return {key: filled(value) for key, value in given.items()}
+            if isinstance(given, list):
+                return [filled(value) for value in given]
+            if given != "${weights}":
+                return given
+            if content.get("weights") is None:
+                raise ValueError("methods start from ${weights}: give the path of the file, --config weights=PATH")
+            return content["weights"]
+
+        return content | {key: filled(content[key]) for key in ("methods", "defaults") if key in content}
 
     @field_validator("tasks", "seeds")
     @classmethod

@@ -145,7 +145,7 @@ class Seconds(Part):
 class Normalisation(Part):
     """What the network reads: raw * factor - shift for each feature. normalisation.safetensors has the numbers."""
 
-    rule: Literal["none", "std", "standard", "channel"]
+    rule: Literal["none", "std", "standard", "channel", "imagenet"]
     digest: str  # of the two tensors, see measurement/digest.py
 
 

@@ -50,9 +50,10 @@ class TaskSpec(Part):
         default="uniform",
         description="random: one step of each equal segment, drawn anew per epoch in training",
     )
-    normalise: Literal["none", "std", "standard", "channel"] = Field(
+    normalise: Literal["none", "std", "standard", "channel", "imagenet"] = Field(
         default="standard",
-        description="by statistics of the training part: overall std, mean and std per feature, or per image channel",
+        description="by statistics of the training part: overall std, mean and std per feature, or per image channel; "
+        "imagenet: the published mean and std of ImageNet's colours",
     )
 
     @model_validator(mode="before")

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from squeezebench.base.errors import InputError
+from squeezebench.data.normalise import IMAGENET
 from squeezebench.data.video.options import BACKBONES
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and std of the colours, of 0..1
 HALF = (127 / 255,) * 3, (128 / 255,) * 3  # (x - 127) / 128 of 0..255
 COLOURS = {
     "inception_v3": IMAGENET,

@@ -175,6 +175,7 @@ class Trainer:
         stage, steps = plan[number]
         clock.stage, clock.epoch, clock.step = stage.name, 0, 0
         clock.steps, clock.examples = steps, self.task.size("train")
+        clock.optimiser = stage.optimiser or settings.optimiser
         groups = self.method.parameter_groups(model)
         optimiser = optimiser_of(settings, stage, groups)
         schedule = schedule_of(optimiser, settings, stage, groups, steps)

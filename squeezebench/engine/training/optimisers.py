@@ -35,7 +35,7 @@ def schedule_of(
     optimiser: torch.optim.Optimizer, settings: TrainingSettings, stage: Stage, wanted: list[dict[str, Any]], steps: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """The factors on the learning rates of the parameter groups over a stage of `steps` gradient steps."""
-    shapes = factors(steps, settings.cosine_end)
+    shapes = factors(steps, settings.cosine_end if stage.cosine_end is None else stage.cosine_end)
     return torch.optim.lr_scheduler.LambdaLR(
         optimiser, [shapes[group.get("schedule") or stage.schedule or settings.schedule] for group in wanted]
     )

@@ -96,6 +96,11 @@ class SizeTracker:
             total += widths[-1] * part.head.out_features
         return total
 
+    def macs(self, stay: np.ndarray) -> float:
+        """Expected multiply-accumulates of one image, in the same way; of a network without a recurrent part."""
+        layers = self._layers(stay)
+        return sum(made * read * self.kernel[path] * self.graph.positions[path] for path, made, read in layers)
+
     def _layers(self, stay: np.ndarray) -> Iterator[tuple[str, float, float]]:
         """(path, channels that it gives, features that it multiplies each of them with) of each layer with weights."""
         graph = self.graph

@@ -73,7 +73,7 @@ def network(method: Method, info: TaskInfo) -> Network:
     Built without memory (torch's meta device). A method whose `build` cannot be, or that is no network of our layers,
     counts as the dense model of its settings.
     """
-    dense = partial(dense_classifier, info, _shared(method)) if method.start_share() else None
+    dense = partial(dense_classifier, info, _shared(method)) if method.start_share() or method.start_file() else None
     try:
         with torch.device("meta"):
             model = method.build(info)
