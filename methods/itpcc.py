@@ -1,10 +1,13 @@
 """ITPCC: one bottleneck mask for all channels that must go together, on an image network or a CNN-LSTM."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from squeezebench import nn
 from squeezebench.method import Stage, setting
 from squeezebench.method.masked import MaskedMethod, MaskedSettings
+
+EVERY = 20  # steps between two estimates of the activations' noise
+SEEN = 32  # examples of the batch that they are made from
 
 
 class ITPCC(MaskedMethod):
@@ -20,8 +23,14 @@ class ITPCC(MaskedMethod):
     at evaluation z is mu, 0 where the set goes. With a `ratio`, gamma' is where the controlled weight starts, and the
     sets of largest mu^2 / sigma^2 stay.
 
+    The logarithm is the paper's bound (Eq. 18) of Eq. 17, which also knows how noisy SCS_s is for a given input.
+    `statistics` estimates that noise while it prunes (nn/pruning/information.py) and takes Eq. 17; an LSTM's units
+    keep the bound.
+
     Stages: a dense pretraining; prune, where the masks have a constant learning rate of their own; fine-tune, where the
     masks are frozen without noise: mu is folded into what reads the set, and the network is the smaller plain one.
+    With `retrain` the network of those widths is trained anew in place of fine-tuning: scenario (c) of the
+    supplement's ablation. Its text does not say what (b) is; `set_weights: equal` is our reading of it.
     """
 
     title = "ITPCC"
@@ -33,13 +42,24 @@ class ITPCC(MaskedMethod):
     class Settings(MaskedSettings):
         gamma: float = setting(1.0, "gamma' of Eq. 20", search=(0.05, 50.0), ge=0)
         prune_share: float = setting(0.55, "part of the remaining epochs with masks; the rest fine-tunes", gt=0, lt=1)
+        fine_tune_end: float | None = setting(
+            None, "part of the fine-tuning's learning rate at which its cosine ends; none: the experiment's",
+            later=True, ge=0, le=1,
+        )  # fmt: skip
+        statistics: bool = setting(
+            False, "Eq. 17, with the noise of the activations, in place of its bound", later=True
+        )
+        set_weights: Literal["size", "equal"] = setting("size", "what weighs a set: |SCS_s|, or 1", later=True)
+        retrain: bool = setting(False, "train the pruned architecture from scratch, not from its weights", later=True)
 
     def stages(self):
         s = self.settings
-        fine_tune = Stage("fine-tune", 1 - s.prune_share, penalised=False, learning_rate=s.fine_tune_rate)
-        return [Stage("prune", s.prune_share), fine_tune]
+        end = {"learning_rate": s.fine_tune_rate, "cosine_end": s.fine_tune_end}
+        last = Stage("retrain" if s.retrain else "fine-tune", 1 - s.prune_share, penalised=False, **end)
+        return [Stage("prune", s.prune_share), last]
 
     def build(self, task):
+        self.noise = None
         model = super().build(task)
         if isinstance(model.network, nn.FrameRecurrent):
             nn.mask_units(model.network.recurrent, threshold=self.settings.threshold)
@@ -48,15 +68,23 @@ class ITPCC(MaskedMethod):
     def mask_groups(self, model):
         return [{"schedule": "constant"} | group for group in super().mask_groups(model)]
 
+    def loss(self, model, x, length, y):
+        if self.settings.statistics and self.clock.stage == "prune" and self.clock.step % EVERY == 0:
+            some = x[:SEEN], *([] if length is None else [length[:SEEN]])
+            self.noise = nn.activation_noise(model, *some)
+        return super().loss(model, x, length, y)
+
     def penalty(self, model):
         units = nn.units_kl(model.network.recurrent) if isinstance(model.network, nn.FrameRecurrent) else 0.0
-        return self.weight / self.clock.examples * (nn.itpcc_kl(model) + units)
+        sized = self.settings.set_weights == "size"
+        return self.weight / self.clock.examples * (nn.itpcc_kl(model, self.noise, sized) + units)
 
     def end_stage(self, model, stage):
         if stage.name != "prune":
             return model
         self.choose(model)
-        return nn.compact_network(model)
+        small = nn.compact_network(model)
+        return anew(small) if self.settings.retrain else small
 
     def observe(self, model):
         """Coupled channels that stay, sum_s |SCS_s|, and hidden units."""
@@ -66,3 +94,12 @@ class ITPCC(MaskedMethod):
         if isinstance(model.network, nn.FrameRecurrent):
             kept["kept_hidden"] = sum(map(len, nn.surviving_units(model.network.recurrent)))
         return kept | super().observe(model)
+
+
+def anew(network):
+    """A network of the same widths, freshly initialised, that reads the same elements."""
+    fresh = nn.module_from_spec(network.spec())
+    for name, buffer in network.named_buffers():
+        if name.endswith(".index"):
+            fresh.get_buffer(name).copy_(buffer)
+    return fresh

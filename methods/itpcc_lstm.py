@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from pydantic import model_validator
+from pydantic import PositiveFloat, model_validator
 
 from squeezebench import nn
 from squeezebench.method import DenseMethod, RecurrentSettings, Stage, setting
@@ -19,8 +19,9 @@ class ITPCCLSTM(MaskedUnits, DenseMethod):
     and readers see; eps is drawn once for each sequence. VIB-LSTM has a mask for each gate instead.
 
     Loss (Eq. 20): mean cross-entropy + gamma / N sum_s |SCS_s| log(1 + mu_s^2 / sigma_s^2), |SCS_s| = gates x layers
-    of the set; an input under `mask_features` is a set of one channel. The term is the bound (Eq. 18) of Eq. 17, which
-    would need the statistics of each h_t; both leave out the divergence's factor 1/2.
+    of the set (`unit_weight` gives another number than the gates); an input under `mask_features` is a set of one
+    channel. The term is the bound (Eq. 18) of Eq. 17, which would need the statistics of each h_t; both leave out the
+    divergence's factor 1/2.
 
     The paper's networks are CNNs, and what it leaves open is chosen here: N_b of Eq. 20 is the number of training
     sequences (a mini-batch of B instead is gamma' = gamma B / N), mu starts near 1 and sigma^2 near e^-9, a set stays
@@ -41,6 +42,9 @@ class ITPCCLSTM(MaskedUnits, DenseMethod):
         residual: bool = setting(False, "each layer after the first adds its state to what it read")
         mask_features: bool = setting(True, "masks on the inputs too, as VIB-LSTM has them")
         gamma: float = setting(0.3, "gamma' of Eq. 20", search=(0.01, 10.0), ge=0)
+        unit_weight: PositiveFloat | None = setting(
+            None, "what a hidden unit counts in |SCS| where an input counts 1; none: its gates", later=True
+        )
         prune_share: float = setting(0.6, "part of the remaining epochs with masks; the rest fine-tunes", gt=0, lt=1)
 
         @model_validator(mode="after")
@@ -90,7 +94,7 @@ class ITPCCLSTM(MaskedUnits, DenseMethod):
 
     def penalty(self, model):
         inputs = 0.0 if model.input_mask is None else model.input_mask.kl()
-        return self.weight / self.clock.examples * (nn.units_kl(model) + inputs)
+        return self.weight / self.clock.examples * (nn.units_kl(model, self.settings.unit_weight) + inputs)
 
     def end_stage(self, model, stage):
         if stage.name == OWN_START:

@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "factorized.sparse": ["SparseMap"],
         "factorized.tensorise": ["MapChoice"],
         "masks.bottleneck": ["BottleneckMask", "split_mask_parameters"],
+        "masks.noisy_weights": ["NoisyWeights"],
         "masks.hard_concrete": ["HardConcreteGate", "LogUniformMask"],
         "pruning.compact": ["compact_network", "select_channels"],
         "pruning.coupled_units": ["mask_units", "units_kl"],
@@ -34,7 +35,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "unit_group_lasso",
             "unit_square_norms",
         ],
-        "pruning.information": ["itpcc_kl"],
+        "pruning.information": ["activation_noise", "itpcc_kl"],
         "pruning.masked_network": ["MaskedNetwork"],
         "pruning.observed_network": ["ObservedNetwork"],
         "pruning.shrink": [

@@ -137,6 +137,8 @@ OWN = {
     "itpcc": {
         "prunes": {"network": "resnet_20", "width": 0.2, "gamma": 30.0, "mask_learning_rate": 0.9},
         "prunes video": {"width": 0.1, "recurrent": 8, "ratio": 3},
+        "statistics": {"network": "vgg_8", "width": 0.2, "statistics": True},
+        "retrain": {"width": 0.1, "ratio": 3, "retrain": True},
     },
     "group_lasso_network": {
         "prunes": {"ratio": 4, "width": 0.1},
@@ -152,6 +154,7 @@ OWN = {
             "start": "scratch",
         },
     },
+    "variational_dropout_weights": {"vgg": {"network": "vgg_8", "width": 0.2, "start": "scratch"}},
     "variational_dropout_network": {"prunes": {"strength": 10.0, "mask_learning_rate": 0.5, "width": 0.1}},
     "magnitude_network": {"pixels": {"keep_inputs": 0.4, "width": 0.1}, "vgg": {"network": "vgg_8", "width": 0.2}},
     "random_network": {"pixels": {"keep_inputs": 0.4, "width": 0.1}},
@@ -177,7 +180,7 @@ AGAIN = {  # instead of the defaults: variants with more stages, noise or state
     "lottery_ticket": ("rounds",),
     "magnitude": ("element two layers",),
     "skip_sideways": ("narrow",),
-    "itpcc": ("prunes video",),
+    "itpcc": ("prunes video", "statistics"),
     "group_lasso_network": ("prunes",),
     "l0_network": ("prunes",),
     "vibnet": ("limits weigh", "prunes in pieces"),

@@ -54,8 +54,12 @@ def mask_units(model: RecurrentClassifier, **mask_settings: Any) -> RecurrentCla
     return model
 
 
-def units_kl(model: RecurrentClassifier) -> Tensor | float:
-    """sum_s |SCS_s| log(1 + mu_s^2 / sigma_s^2) over the masked sets of units (Eq. 20 without gamma' / N_b)."""
-    masks = [(units.size, model.layers[units.layers[0]].gate_masks) for units in coupled_units(model)]
+def units_kl(model: RecurrentClassifier, weight: float | None = None) -> Tensor | float:
+    """sum_s |SCS_s| log(1 + mu_s^2 / sigma_s^2) over the masked sets of units (Eq. 20 without gamma' / N_b).
+
+    weight: what a unit counts in each layer of its set; None: the number of its gates.
+    """
+    each = len(model.cell.gates) if weight is None else weight
+    masks = [(each * len(units.layers), model.layers[units.layers[0]].gate_masks) for units in coupled_units(model)]
     gate = model.cell.state_gate
     return sum(size * held[gate].kl() for size, held in masks if gate in held)

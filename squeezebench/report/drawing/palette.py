@@ -61,6 +61,7 @@ FIXED: Mapping[str, Look] = {
     "lottery_ticket": Look(_ORANGE, "s", "-"),
     "distillation": Look(_RED, "v", "-"),
     "variational_dropout_network": Look(_SKY, "D", "-"),
+    "variational_dropout_weights": Look(_SKY, "^", "-"),
 }
 
 
