@@ -131,13 +131,16 @@ class ResNet(nn.Module):
         return x if self.fc is None else self.fc(x)
 
     def widths(self) -> list[int]:
-        """Stem, then for each stage the inner widths of its blocks and the stream's width."""
+        """Stem, then for each stage the inner widths of its blocks (0 of one that is gone), the stream's width."""
         widths = [self.conv1.out_channels]
-        for k in range(1, self.stages + 1):
-            widths += [w for block in getattr(self, f"layer{k}") for w in block.inner] + [self._out(k)]
+        inner = [[block.inner for block in getattr(self, f"layer{k}")] for k in range(1, self.stages + 1)]
+        gone = [0] * max([1, *(len(widths) for stage in inner for widths in stage)])
+        for k, stage in enumerate(inner, 1):
+            widths += [w for of_block in stage for w in of_block or gone] + [self.stream_width(k)]
         return widths
 
-    def _out(self, k: int) -> int:
+    def stream_width(self, k: int) -> int:
+        """Channels of the map after stage k, from 1."""
         block = getattr(self, f"layer{k}")[-1]
         return block.shift.bias.numel() if not block.depth else block._parts(block.depth)[0].out_channels
 
@@ -146,7 +149,7 @@ class ResNet(nn.Module):
             "class": "ResNet",
             "stem": {"form": self.form, "width": self.conv1.out_channels},
             "stages": [
-                {"out": self._out(k), "blocks": [block.spec() for block in getattr(self, f"layer{k}")]}
+                {"out": self.stream_width(k), "blocks": [block.spec() for block in getattr(self, f"layer{k}")]}
                 for k in range(1, self.stages + 1)
             ],
             "classes": None if self.fc is None else self.fc.out_features,

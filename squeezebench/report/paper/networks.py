@@ -35,7 +35,9 @@ TARGETS = {
 }
 PRINTED = ["row", "kind", *(f"printed_{what}" for what in TARGETS), "printed_structure", "printed_error_extra"]
 OURS = ["task", "protocol", "method", "settings", "control", "stale", "seeds", "ok",
-        "validation_accuracy_mean", "test_accuracy_mean", "test_accuracy_half_width", "size_mean", "size_half_width",
+        "validation_accuracy_mean", "test_accuracy_mean", "test_accuracy_half_width",
+        "test_accuracy_before_fine_tuning_mean", "test_accuracy_before_fine_tuning_half_width",
+        "size_mean", "size_half_width",
         "ratio_size", "baseline", *(f"{name}_{part}" for name in (*SHARES.values(), "macs", "bytes")
         for part in ("mean", "half_width")), "dense_macs_mean", "kept_structure", "of_structure",
         "latency_ms_batch_1_mean", "same_runtime_dense_latency_ms_batch_1_mean"]  # fmt: skip
@@ -62,15 +64,20 @@ def networks_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gather
     paper, ours = cells.headings(table)
     columns = [
         Column("Method", cells.name),
-        numeric("Error", cells.printed("printed_error", " %", _extra), group=paper),
+        numeric("Error", cells.printed("printed_error", " %"), group=paper),
     ]
+    if frame["printed_error_extra"].notna().any():
+        columns.append(numeric("In brackets", _extra, group=paper, hint=hints["extra"]))
     for what, unit in (("weights", " %"), ("neurons", " %"), ("macs", " M")):
         if frame[f"printed_{what}"].notna().any():
             columns.append(numeric(TARGETS[what][4], cells.printed(f"printed_{what}", unit), group=paper))
     if frame["printed_structure"].notna().any():
         columns.append(Column("Structure", lambda row: text_cell(_text(row["printed_structure"])), group=paper))
+    before = numeric("Before fine-tuning", cells.if_run(error("test_accuracy_before_fine_tuning")), group=ours,
+                     hint=hints["before"])  # fmt: skip
     columns += [
         numeric("Error", cells.if_run(error("test_accuracy")), group=ours, hint=hints["error"]),
+        *([before] if frame["test_accuracy_before_fine_tuning_mean"].notna().any() else []),
         numeric("r_W", share("share_weights"), group=ours, hint=hints["share_weights"]),
         numeric("r_N", share("share_neurons"), group=ours, hint=hints["share_neurons"]),
         numeric("FLOP", cells.number("macs_mean", _millions), group=ours, hint=hints["macs"]),
@@ -163,10 +170,10 @@ def _judged(line: Mapping[str, str], group: pd.Series, gathered: Gathered) -> Ro
                     "said": f"{said}; {number} {'meets' if len(runs) == 1 else 'meet'} all"}  # fmt: skip
 
 
-def _extra(row: Row) -> str:
+def _extra(row: Row) -> Cell:
     """The second error of a row, which the paper prints in brackets."""
     extra = _text(row["printed_error_extra"])
-    return f"({extra})" if extra else ""
+    return Cell(f"{extra}{formats.NBSP}%" if extra else formats.NONE)
 
 
 def _text(value: str | float | None) -> str:
