@@ -136,6 +136,8 @@ def test_no_other_mismatch(checks):
         ("code-beta", "1e-05", ""),
         ("lenet-300-100-DN-r_W", "19.030 %", ""),
         ("itpcc-base-flops", "65.56G", "assumes that two rows of one name"),
+        ("itpcc-300-operations", "11,000,768,256", "only by: with four operations for each number that a batch norm"),
+        ("itpcc-512-operations", "46,012,527,616", "only by: with four operations for each number that a batch norm"),
         ("bold-vibnet_t1", "error 1.6 beside 1.4", "assumes that bold marks the best figure"),
         ("bold-vibnet_t2", "r_W 0.83 beside 0.64; error 1.0 beside 0.9", ""),
         ("sideways-table1-caption", "3", "marks the rows of batch size 1"),

@@ -159,6 +159,7 @@ FUNCTIONS: dict[str, Callable[..., Fraction | int]] = {
     "lstm": lambda arithmetic, d, h: sizes.lstm(int(d.value), int(h.value), arithmetic.biases),  # 4h(d+h+biases)
     "head": _of_numbers(sizes.head),  # fully connected, with bias
     "nearest_hidden": _of_numbers(sizes.nearest_hidden),  # of a size, inputs and biases
+    "ssd_resnet50": _of_numbers(sizes.ssd_resnet50),  # of the pixels of a side, and operations of a batch norm
     "common_checkpoints": _of_numbers(sizes.common_checkpoints),  # of two sizes
     "cores": lambda arithmetic, layer: arithmetic.layer(layer.text)[0],
     "uncompressed": lambda arithmetic, layer: 4 * math.prod(arithmetic.layer(layer.text)[1:]),  # input to hidden

@@ -154,3 +154,69 @@ def macs(structure: str) -> int:
     """Multiply-accumulates of one image through LeNet-5."""
     a, b, c, d = _widths(structure)
     return 25 * a * 24**2 + 25 * a * b * 8**2 + c * d + CLASSES * d
+
+
+STAGES_50 = (3, 4, 6, 3)  # blocks of ResNet-50
+ADDED = {300: ((1024, 3, 6, 6), (1024, 1, 0, 1)), 512: ((1024, 3, 6, 2),) * 2}  # ITPCC, Table 2
+READ = {300: (2, 3), 512: (2,)}  # stages whose maps SSD's heads read, so that they are of the original's sizes
+EXTRA = {300: ((256, 512, 3, 2, 1), (128, 256, 3, 2, 1), (128, 256, 3, 1, 0)),
+         512: ((256, 512, 3, 2, 1), *((128, 256, 3, 2, 1),) * 3, (128, 256, 4, 1, 1))}  # fmt: skip
+BOXES = {300: (4, 6, 6, 6, 4, 4), 512: (4, 6, 6, 6, 6, 4, 4)}  # default boxes of a place
+VOC = 20  # classes
+
+
+class _Count:
+    """Multiply-accumulates of square convolutions one after another, and numbers that batch norms make."""
+
+    def __init__(self) -> None:
+        self.macs = self.normalised = 0
+
+    def conv(self, read: int, made: int, kernel: int, side: int, stride: int = 1, padding: int = 0, dilation: int = 1,
+             norm: bool = False) -> int:  # fmt: skip
+        """The side of the map that it makes; norm: a batch norm follows."""
+        side = (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        self.macs += read * made * kernel**2 * side**2
+        self.normalised += made * side**2 if norm else 0
+        return side
+
+
+def _resnet50(count: _Count, side: int) -> list[tuple[int, int]]:
+    """(channels, side) of the map after each stage."""
+    side = count.conv(3, 64, 7, side, 2, 3, norm=True)
+    side = (side - 1) // 2 + 1  # the pooling
+    read, maps = 64, []
+    for stage, blocks in enumerate(STAGES_50):
+        inner = 64 * 2**stage
+        for block in range(blocks):
+            stride = 2 if stage and not block else 1
+            if not block:
+                count.conv(read, 4 * inner, 1, side, stride, norm=True)
+            count.conv(read, inner, 1, side, norm=True)
+            side = count.conv(inner, inner, 3, side, stride, 1, norm=True)
+            count.conv(inner, 4 * inner, 1, side, norm=True)
+            read = 4 * inner
+        maps.append((read, side))
+    return maps
+
+
+def ssd_resnet50(size: int, norm: int = 0) -> int:
+    """Operations of SSD300 or SSD512 on an unpruned ResNet-50 with ITPCC's added layers, 20 classes.
+
+    Multiply-accumulates of the convolutions, and `norm` operations for each number that a batch norm makes. The
+    supplement names the added layers. Which maps the heads read follows from the original head's map sizes.
+    """
+    count = _Count()
+    stages = _resnet50(count, size)
+    channels, side = stages[-1]
+    for made, kernel, padding, dilation in ADDED[size]:
+        side = count.conv(channels, made, kernel, side, 1, padding, dilation)
+        channels = made
+    maps = [*(stages[number - 1] for number in READ[size]), (channels, side)]
+    for inner, made, kernel, stride, padding in EXTRA[size]:
+        count.conv(channels, inner, 1, side)
+        side = count.conv(inner, made, kernel, side, stride, padding)
+        channels = made
+        maps.append((channels, side))
+    for (channels, side), boxes in zip(maps, BOXES[size], strict=True):
+        count.conv(channels, boxes * (VOC + 1 + 4), 3, side, 1, 1)
+    return count.macs + norm * count.normalised
