@@ -27,8 +27,9 @@ class ITPCC(MaskedMethod):
     `statistics` estimates that noise while it prunes (nn/pruning/information.py) and takes Eq. 17; an LSTM's units
     keep the bound.
 
-    Stages: a dense pretraining; prune, where the masks have a constant learning rate of their own; fine-tune, where the
-    masks are frozen without noise: mu is folded into what reads the set, and the network is the smaller plain one.
+    Stages: a dense pretraining; prune, where the masks have a constant learning rate of their own (the supplement says
+    SGD of the weights alone; `mask_optimiser` says what trains the masks); fine-tune, where the masks are frozen
+    without noise: mu is folded into what reads the set, and the network is the smaller plain one.
     With `retrain` the network of those widths is trained anew in place of fine-tuning: scenario (c) of the
     supplement's ablation. Its text does not say what (b) is; `set_weights: equal` is our reading of it.
     """
@@ -42,6 +43,9 @@ class ITPCC(MaskedMethod):
     class Settings(MaskedSettings):
         gamma: float = setting(1.0, "gamma' of Eq. 20", search=(0.05, 50.0), ge=0)
         prune_share: float = setting(0.55, "part of the remaining epochs with masks; the rest fine-tunes", gt=0, lt=1)
+        mask_optimiser: Literal["adam", "sgd"] | None = setting(
+            None, "of mu and log sigma^2; none: the experiment's", later=True
+        )
         fine_tune_end: float | None = setting(
             None, "part of the fine-tuning's learning rate at which its cosine ends; none: the experiment's",
             later=True, ge=0, le=1,
@@ -66,7 +70,8 @@ class ITPCC(MaskedMethod):
         return model
 
     def mask_groups(self, model):
-        return [{"schedule": "constant"} | group for group in super().mask_groups(model)]
+        own = {"optimiser": self.settings.mask_optimiser} if self.settings.mask_optimiser else {}
+        return [{"schedule": "constant"} | own | group for group in super().mask_groups(model)]
 
     def loss(self, model, x, length, y):
         if self.settings.statistics and self.clock.stage == "prune" and self.clock.step % EVERY == 0:

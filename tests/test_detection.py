@@ -141,14 +141,14 @@ def test_boxes_move_with_what_they_hold(scenes):
         assert (pixels[:, centre[1], centre[0]] - colour).abs().max() < 0.05
 
 
-def test_a_dense_and_a_compact_backbone_learn_to_detect_end_to_end(scenes, tmp_path):
+def test_a_detector_learns_end_to_end_and_is_not_trained_twice(scenes, tmp_path):
     torch.manual_seed(0)
     whole = cifar_resnet(20, 10)
     torch.save(whole.state_dict(), tmp_path / "dense.pt")
     config = yaml.safe_load((ROOT / "benchmarks/studies/detection/voc_resnet20.yaml").read_text())
     config |= {"seeds": [0], "held_out": ["valid"], "store": 64}
     config["form"] |= {"size": 48, "extras": [[16, 32]], "ratios": [[2]] * 3, "scales": [0.2, 0.35, 0.6, 0.9]}
-    config["training"] |= {"epochs": 12, "batch_size": 4, "learning_rate": 0.01}
+    config["training"] |= {"epochs": 8, "batch_size": 4, "learning_rate": 0.01}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     words = [str(tmp_path / "config.yaml"), "--data", str(scenes), "--out", str(tmp_path / "out")]
     study.main([*words, "--backbone", f"dense={tmp_path / 'dense.pt'}"])

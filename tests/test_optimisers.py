@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -49,6 +50,37 @@ def test_a_stage_and_a_group_choose_before_the_experiment():
     assert rates == [pytest.approx([0.3, 0.02 * part]) for part in (1, 0.1, 0.01)]
     with pytest.raises(ValueError, match="decoupled weight decay is for optimiser: adam"):
         optimiser_of(settings, stage, [{"params": weights, "decoupled_weight_decay": True}])
+
+
+def test_groups_of_two_optimisers_take_the_steps_of_each_and_go_on_from_their_state():
+    settings = TrainingSettings(optimiser="sgd", learning_rate=0.1, schedule="constant")
+
+    def made():
+        weights = [nn.Parameter(torch.ones(2)) for _ in range(3)]
+        wanted = [
+            {"params": weights[:1]}, {"params": weights[1:2], "lr": 0.02, "optimiser": "adam"}, {"params": weights[2:]},
+        ]  # fmt: skip
+        optimiser = optimiser_of(settings, Stage("train", 1.0), wanted)
+        return weights, optimiser, schedule_of(optimiser, settings, Stage("train", 1.0), wanted, steps=9)
+
+    def step(weights, optimiser, schedule):
+        for weight in weights:
+            weight.grad = 2.0 * weight.detach()
+        optimiser.step()
+        schedule.step()
+
+    weights, *rest = made()
+    step(weights, *rest)
+    by_sgd, by_adam = [0.8, 0.8], pytest.approx([0.98, 0.98])
+    assert [weight.tolist() for weight in weights] == [pytest.approx(by_sgd), by_adam, pytest.approx(by_sgd)]
+    assert [group["lr"] for group in rest[0].param_groups] == pytest.approx([0.1, 0.02, 0.1])
+    again, optimiser, schedule = made()
+    optimiser.load_state_dict(copy.deepcopy(rest[0].state_dict()))
+    for old, new in zip(weights, again, strict=True):
+        new.data.copy_(old.data)
+    for one in ((weights, *rest), (again, optimiser, schedule)):
+        step(*one)
+    assert all(torch.equal(old, new) for old, new in zip(weights, again, strict=True))
 
 
 @pytest.mark.parametrize("end", [0.0, 1e-3, 0.2])

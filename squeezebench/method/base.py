@@ -174,9 +174,9 @@ class Method:
         return model
 
     def parameter_groups(self, model: Module) -> list[dict[str, Any]]:
-        """Optimiser groups; `lr`, `schedule` (see Stage), `weight_decay` and `momentum` (SGD) in a group replace the
-        stage's and the experiment's. `decoupled_weight_decay: True` (Adam) takes the decay off the weights themselves
-        (AdamW), not through the gradient's moments."""
+        """Optimiser groups; `lr`, `schedule` and `optimiser` (see Stage), `weight_decay` and `momentum` (SGD) in a
+        group replace the stage's and the experiment's. `decoupled_weight_decay: True` (Adam) takes the decay off the
+        weights themselves (AdamW), not through the gradient's moments."""
         return [{"params": list(model.parameters())}]
 
     def loss(self, model: Module, x: Tensor, length: Tensor | None, y: Tensor) -> Tensor:

@@ -187,7 +187,8 @@ class MaskedMethod(TargetedNetwork):
     def unconverged(self) -> str | None:
         """Why the masks cannot have converged, if so. SGD moves them as far as the gradient asks."""
         clock = self.mask_clock()
-        return unconverged(self.settings.mask_learning_rate, clock.steps) if clock.optimiser == "adam" else None
+        optimiser = getattr(self.settings, "mask_optimiser", None) or clock.optimiser
+        return unconverged(self.settings.mask_learning_rate, clock.steps) if optimiser == "adam" else None
 
     def observe(self, model: Module) -> dict[str, float]:
         if not isinstance(model, nn.MaskedNetwork):

@@ -137,7 +137,13 @@ OWN = {
     "itpcc": {
         "prunes": {"network": "resnet_20", "width": 0.2, "gamma": 30.0, "mask_learning_rate": 0.9},
         "prunes video": {"width": 0.1, "recurrent": 8, "ratio": 3},
-        "statistics": {"network": "vgg_8", "width": 0.2, "statistics": True},
+        "statistics": {
+            "network": "vgg_8",
+            "width": 0.2,
+            "statistics": True,
+            "mask_optimiser": "sgd",
+            "mask_learning_rate": 0.01,
+        },
         "retrain": {"width": 0.1, "ratio": 3, "retrain": True},
     },
     "group_lasso_network": {

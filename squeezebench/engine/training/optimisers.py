@@ -9,7 +9,30 @@ import numpy as np
 import torch
 
 from squeezebench.method.base import Stage
-from squeezebench.schema.training import TrainingSettings
+from squeezebench.schema.training import Optimiser, TrainingSettings
+
+
+class SideBySide(torch.optim.Optimizer):
+    """Several optimisers, each with its own parameter groups, as one; `order`: (optimiser, its group) of each group."""
+
+    def __init__(self, parts: list[torch.optim.Optimizer], order: list[tuple[int, int]]):
+        self.parts, self.order = parts, order
+        super().__init__(self._groups(), {})
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [self.parts[part].param_groups[group] for part, group in self.order]
+
+    def step(self, closure: None = None) -> None:
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self.param_groups = self._groups()  # the parts have new ones now
 
 
 def optimiser_of(settings: TrainingSettings, stage: Stage, wanted: list[dict[str, Any]]) -> torch.optim.Optimizer:
@@ -17,7 +40,20 @@ def optimiser_of(settings: TrainingSettings, stage: Stage, wanted: list[dict[str
 
     Raises ValueError if a group asks SGD for decoupled weight decay, which torch's SGD does not have.
     """
-    adam = (stage.optimiser or settings.optimiser) == "adam"
+    usual = stage.optimiser or settings.optimiser
+    kinds = [group.get("optimiser", usual) for group in wanted]
+    known = list(dict.fromkeys(kinds))
+    if len(known) < 2:
+        return _of_kind(*known or [usual], settings, stage, wanted)
+    own = {kind: [group for group, is_of in zip(wanted, kinds, strict=True) if is_of == kind] for kind in known}
+    order = [(known.index(kind), kinds[:place].count(kind)) for place, kind in enumerate(kinds)]
+    return SideBySide([_of_kind(kind, settings, stage, own[kind]) for kind in known], order)
+
+
+def _of_kind(
+    kind: Optimiser, settings: TrainingSettings, stage: Stage, wanted: list[dict[str, Any]]
+) -> torch.optim.Optimizer:
+    adam = kind == "adam"
     common = {
         "lr": settings.learning_rate * stage.learning_rate,
         "weight_decay": settings.weight_decay,
