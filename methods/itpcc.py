@@ -75,8 +75,8 @@ class ITPCC(MaskedMethod):
 
     def loss(self, model, x, length, y):
         if self.settings.statistics and self.clock.stage == "prune" and self.clock.step % EVERY == 0:
-            some = x[:SEEN], *([] if length is None else [length[:SEEN]])
-            self.noise = nn.activation_noise(model, *some)
+            seen = x[:SEEN], *([] if length is None else [length[:SEEN]])
+            self.noise = nn.activation_noise(model, *seen)
         return super().loss(model, x, length, y)
 
     def penalty(self, model):

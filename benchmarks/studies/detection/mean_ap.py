@@ -45,24 +45,24 @@ def average_precision(recall: np.ndarray, precision: np.ndarray, eleven_points: 
     return float(np.sum(np.diff(recall) * envelope[1:]))
 
 
-def mean_ap(found: Sequence[Found], truth: Sequence[Truth], classes: Sequence[int]) -> dict[str, float | list]:
+def mean_ap(detected: Sequence[Found], truth: Sequence[Truth], classes: Sequence[int]) -> dict[str, float | list]:
     """`map_07`, `map_area`, and `per_class`: both for each class, None for a class without objects."""
-    every = [_class_ap(found, truth, label) for label in classes]
+    every = [_class_ap(detected, truth, label) for label in classes]
     known = np.array([pair for pair in every if pair is not None]).reshape(-1, 2)
     means = known.mean(0) if len(known) else np.full(2, np.nan)
     return {"map_07": float(means[0]), "map_area": float(means[1]), "per_class": every}
 
 
-def _class_ap(found: Sequence[Found], truth: Sequence[Truth], label: int) -> tuple[float, float] | None:
-    objects = [one.boxes[one.labels == label] for one in truth]
+def _class_ap(detected: Sequence[Found], truth: Sequence[Truth], label: int) -> tuple[float, float] | None:
+    objects = [scene.boxes[scene.labels == label] for scene in truth]
     total = sum(map(len, objects))
     if total == 0:
         return None
     lines = [
         (score, image, box)
-        for image, one in enumerate(found)
+        for image, scene in enumerate(detected)
         for score, box in zip(
-            one.scores[one.labels == label].tolist(), one.boxes[one.labels == label], strict=True
+            scene.scores[scene.labels == label].tolist(), scene.boxes[scene.labels == label], strict=True
         )
     ]  # fmt: skip
     lines.sort(key=lambda line: -line[0])

@@ -89,18 +89,18 @@ class Pyramid(nn.Module):
         width = backbone.stream_width(backbone.stages)
         self.widths = [backbone.stream_width(stage + 1) for stage in form.stages]
         layers: list[nn.Module] = [nn.MaxPool2d(3, 1, 1)] if form.added else []
-        for one in form.added:
-            layers += [nn.Conv2d(width, one.channels, one.kernel, 1, one.padding, one.dilation), nn.ReLU()]
-            width = one.channels
+        for shape in form.added:
+            layers += [nn.Conv2d(width, shape.channels, shape.kernel, 1, shape.padding, shape.dilation), nn.ReLU()]
+            width = shape.channels
         self.added = nn.Sequential(*layers)
         if form.added:
             self.widths.append(width)
         self.extras = nn.ModuleList()
-        for one in form.extras:
-            inner = nn.Conv2d(width, one.inner, 1)
-            outer = nn.Conv2d(one.inner, one.channels, one.kernel, one.stride, one.padding)
+        for shape in form.extras:
+            inner = nn.Conv2d(width, shape.inner, 1)
+            outer = nn.Conv2d(shape.inner, shape.channels, shape.kernel, shape.stride, shape.padding)
             self.extras.append(nn.Sequential(inner, nn.ReLU(), outer, nn.ReLU()))
-            width = one.channels
+            width = shape.channels
             self.widths.append(width)
         for module in (self.added, self.extras):
             module.apply(_xavier)
@@ -170,7 +170,7 @@ def _by_class(boxes: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
 def form_of(settings: dict[str, Any]) -> Form:
     """A form from a configuration: the keys of `Form`, with lists for its parts."""
     parts = {"added": Added, "extras": Extra}
-    given = {key: tuple(kind(*one) for one in settings.get(key, ())) for key, kind in parts.items()}
+    given = {key: tuple(kind(*values) for values in settings.get(key, ())) for key, kind in parts.items()}
     return Form(**{key: _tuples(value) for key, value in settings.items()} | given)
 
 

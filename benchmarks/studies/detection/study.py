@@ -36,15 +36,15 @@ from squeezebench.tools.load import load
 def backbone(place: str, network: str) -> ResNet:
     """The ResNet that `place` names. Raises InputError for another network."""
     if Path(place).is_dir():
-        found = load(place, normalise=False).network
-        found = getattr(found, "network", found)
-        if not isinstance(found, ResNet):
-            raise InputError(f"{place}: the run's network is a {type(found).__name__}; a detector needs a ResNet")
-        return found.train()
-    found = named_network(network, (3, 32, 32), 10)
+        net = load(place, normalise=False).network
+        net = getattr(net, "network", net)
+        if not isinstance(net, ResNet):
+            raise InputError(f"{place}: the run's network is a {type(net).__name__}; a detector needs a ResNet")
+        return net.train()
+    net = named_network(network, (3, 32, 32), 10)
     if place != "random":
-        load_weights(found, place, network)
-    return found
+        load_weights(net, place, network)
+    return net
 
 
 def train(detector: Detector, part: voc.Part, settings: dict[str, Any], seed: int, size: int) -> list[float]:
@@ -83,12 +83,12 @@ def train(detector: Detector, part: voc.Part, settings: dict[str, Any], seed: in
 def score(detector: Detector, part: voc.Part, size: int) -> dict[str, Any]:
     """mAP of the detector on a part."""
     detector.eval()
-    found = []
+    detected = []
     for first in range(0, len(part.names), 32):
-        for one in detector(list(voc.resized(part.images[first : first + 32], size))):
-            found.append(Found(one["boxes"] / size, one["scores"], one["labels"]))
-    truth = [Truth(one.boxes, one.labels) for one in part.truth]
-    return mean_ap(found, truth, range(1, len(part.classes) + 1))
+        for entry in detector(list(voc.resized(part.images[first : first + 32], size))):
+            detected.append(Found(entry["boxes"] / size, entry["scores"], entry["labels"]))
+    truth = [Truth(entry.boxes, entry.labels) for entry in part.truth]
+    return mean_ap(detected, truth, range(1, len(part.classes) + 1))
 
 
 def run(name: str, place: str, seed: int, config: dict[str, Any], parts: tuple[voc.Part, voc.Part]) -> dict[str, Any]:
@@ -123,10 +123,10 @@ def page(results: list[dict[str, Any]], config: dict[str, Any]) -> str:
         "| backbone | mAP, 11 points, % | mAP, area, % | of the seeds | MACs, G | weights | of the backbone |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in dict.fromkeys(one["name"] for one in results):
-        own = [one for one in results if one["name"] == name]
-        means = [100 * float(np.mean([one[key] for one in own])) for key in ("map_07", "map_area")]
-        seeds = " ".join(f"{100 * one['map_07']:.1f}" for one in own)
+    for name in dict.fromkeys(entry["name"] for entry in results):
+        own = [entry for entry in results if entry["name"] == name]
+        means = [100 * float(np.mean([entry[key] for entry in own])) for key in ("map_07", "map_area")]
+        seeds = " ".join(f"{100 * entry['map_07']:.1f}" for entry in own)
         lines.append(
             f"| {name} | {means[0]:.1f} | {means[1]:.1f} | {seeds} | {own[0]['macs'] / 1e9:.3g} "
             f"| {own[0]['weights']:,} | {own[0]['backbone_weights']:,} |"
@@ -153,7 +153,7 @@ def main(words: list[str] | None = None) -> None:
     given = arguments(words)
     config = yaml.safe_load(given.config.read_text())
     torch.set_num_threads(given.threads)
-    places = dict(one.split("=", 1) for one in given.backbone)
+    places = dict(entry.split("=", 1) for entry in given.backbone)
     held_out = voc.read(given.data, config["held_out"], config["form"]["size"], most=config.get("images"))
     trained = voc.read(given.data, config["train"], config["store"], without=held_out.names, most=config.get("images"))
     given.out.mkdir(parents=True, exist_ok=True)

@@ -44,11 +44,11 @@ def read(folder: Path, parts: Sequence[str], side: int, without: Sequence[str] =
         try:
             content = json.loads(path.read_text())
             boxes: dict[int, list] = {image["id"]: [] for image in content["images"]}
-            labels = {one["id"]: one["name"] for one in content["categories"] if one["supercategory"] != "none"}
+            labels = {entry["id"]: entry["name"] for entry in content["categories"] if entry["supercategory"] != "none"}
             classes = [labels[number] for number in sorted(labels)]
             places = {number: place for place, number in enumerate(sorted(labels), 1)}
-            for one in content["annotations"]:
-                boxes[one["image_id"]].append((*one["bbox"], places[one["category_id"]]))
+            for entry in content["annotations"]:
+                boxes[entry["image_id"]].append((*entry["bbox"], places[entry["category_id"]]))
             lines = sorted(
                 (image["file_name"], image["id"], image["width"], image["height"]) for image in content["images"]
             )

@@ -171,12 +171,12 @@ class _Count:
     def __init__(self) -> None:
         self.macs = self.normalised = 0
 
-    def conv(self, read: int, made: int, kernel: int, side: int, stride: int = 1, padding: int = 0, dilation: int = 1,
+    def conv(self, read: int, out: int, kernel: int, side: int, stride: int = 1, padding: int = 0, dilation: int = 1,
              norm: bool = False) -> int:  # fmt: skip
         """The side of the map that it makes; norm: a batch norm follows."""
         side = (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-        self.macs += read * made * kernel**2 * side**2
-        self.normalised += made * side**2 if norm else 0
+        self.macs += read * out * kernel**2 * side**2
+        self.normalised += out * side**2 if norm else 0
         return side
 
 
@@ -208,14 +208,14 @@ def ssd_resnet50(size: int, norm: int = 0) -> int:
     count = _Count()
     stages = _resnet50(count, size)
     channels, side = stages[-1]
-    for made, kernel, padding, dilation in ADDED[size]:
-        side = count.conv(channels, made, kernel, side, 1, padding, dilation)
-        channels = made
+    for out, kernel, padding, dilation in ADDED[size]:
+        side = count.conv(channels, out, kernel, side, 1, padding, dilation)
+        channels = out
     maps = [*(stages[number - 1] for number in READ[size]), (channels, side)]
-    for inner, made, kernel, stride, padding in EXTRA[size]:
+    for inner, out, kernel, stride, padding in EXTRA[size]:
         count.conv(channels, inner, 1, side)
-        side = count.conv(inner, made, kernel, side, stride, padding)
-        channels = made
+        side = count.conv(inner, out, kernel, side, stride, padding)
+        channels = out
         maps.append((channels, side))
     for (channels, side), boxes in zip(maps, BOXES[size], strict=True):
         count.conv(channels, boxes * (VOC + 1 + 4), 3, side, 1, 1)
