@@ -12,6 +12,7 @@ from squeezebench.report.paper import cells
 from squeezebench.report.paper.audited import audited_size
 from squeezebench.report.paper.cells import parameters
 from squeezebench.report.paper.match import pick, rule_of_table
+from squeezebench.report.sizes import RECURRENT
 from squeezebench.report.tabular.cells import accuracy, points
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, numeric
 from squeezebench.report.words import captions
@@ -90,6 +91,8 @@ def paper_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered)
     paper, ours = cells.headings(table)
     ladder = table.layout == "ladder"
     optional = [  # columns without a number are left out
+        (frame["printed_lstm_parameters"].notna().any(),
+         numeric("LSTM parameters", cells.printed("printed_lstm_parameters"), group=paper)),
         (frame["recomputed_lstm_parameters"].notna().any(),
          numeric("Recomputed", _recomputed, group=paper, hint=hints["recomputed"], tex=False)),
         (frame["printed_total_parameters"].notna().any(),
@@ -100,7 +103,6 @@ def paper_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered)
     columns = [
         Column("Inputs × hidden" if ladder else "Method", cells.name),
         numeric("Accuracy", cells.printed("printed_accuracy", " %"), group=paper),
-        numeric("LSTM parameters", cells.printed("printed_lstm_parameters"), group=paper),
         *(column for shown, column in optional if shown),
         numeric("Accuracy", cells.if_run(accuracy("test_accuracy")), group=ours, hint=hints["interval"]),
         numeric(rule.title(), cells.number("size_mean", parameters), group=ours),
@@ -108,10 +110,9 @@ def paper_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered)
     ]
     if frame["total_parameters"].notna().any():
         columns.append(numeric("Whole model", _total, group=ours, hint=hints["total"], tex=False))
-    columns += [
-        numeric("Inputs × hidden", _kept, group=ours, hint=hints["kept"], tex=ladder),
-        numeric("Points to printed", _difference, hint=hints["difference"]),
-    ]
+    if frame["kept_hidden_mean"].notna().any() or rule is RECURRENT:
+        columns.append(numeric("Inputs × hidden", _kept, group=ours, hint=hints["kept"], tex=ladder))
+    columns.append(numeric("Points to printed", _difference, hint=hints["difference"]))
     return Table(columns, frame, rule.raw([*PRINTED, *OURS, *ADDED]), cells.caption(table), table.name)
 
 
