@@ -103,6 +103,25 @@ def picked(group: Group, case: Case, given: bool = False) -> tuple[Pick, str]:
     return chosen, f"{chosen.group['method_label']}" + (f" ({words})" if words else "")
 
 
+def held_out(task: str, gathered: Gathered) -> str:
+    """The task that differs from a randomly split one in holding out whole groups. Raises NotTestable without one."""
+    specs = task_specs(gathered)
+    wanted = specs.get(task, {}) | {"split": "group"}
+    for other, spec in specs.items():
+        if all(spec.get(key) == value for key, value in wanted.items() if key != "name"):
+            return other
+    raise NotTestable("no task holds out whole groups and is the same otherwise", "the same task with `split: group`")
+
+
+def task_specs(gathered: Gathered) -> dict[str, dict[str, Any]]:
+    """What each task was made from: of the plan, or of the records."""
+    planned = gathered.plan.get("tasks")
+    specs = {task: spec for task, spec in zip(gathered.runs["task"], gathered.runs["task_spec"], strict=True) if spec}
+    if isinstance(planned, dict):
+        specs |= {name: entry["spec"] for name, entry in planned.items() if isinstance(entry, dict) and "spec" in entry}
+    return specs
+
+
 def pairs(of: Group, over: Group, case: Case, given: bool = False) -> list[tuple[pd.Series, pd.Series]]:
     """Finished points of two families with the same settings, apart from those that tell the families apart."""
     first, second = of.of, over.of
