@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 READY := $(VENV)/.ready-$(shell cksum requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
 
-BOARD := quick ucf101_vgg16_14 cnn_lstm
+BOARD := quick ucf11_features ucf101_vgg16_14 cnn_lstm
 
 .PHONY: quick published board test tiny lint docs audit-dependencies native clean
 

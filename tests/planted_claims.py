@@ -30,7 +30,15 @@ AGAIN = EQUAL[::-1]
 
 
 def put(
-    folder: Path, method: str, tests: list[float], sizes=1000, validation: float = 0.9, *, task: str = TASK, **settings
+    folder: Path,
+    method: str,
+    tests: list[float],
+    sizes=1000,
+    validation: float = 0.9,
+    *,
+    task: str = TASK,
+    spec: dict | None = None,
+    **settings,
 ) -> None:
     """Runs of one setting, one a seed. sizes: LSTM parameters of 100,000 that are left, one number or one a seed."""
     for seed, value in enumerate(tests):
@@ -39,7 +47,7 @@ def put(
         kept, whole = (Counts(input_to_hidden=n, hidden_to_hidden=0, bias=0, lstm_total=n, model_total=n)
                        for n in (own, 100_000))  # fmt: skip
         planted = {"task": task, "method": method, "method_title": method, "settings": SETTINGS | settings,
-                   "varied": settings, "control": method in ("dense", "small_dense"),
+                   "varied": settings, "task_spec": spec, "control": method in ("dense", "small_dense"),
                    "baseline": one.baseline.model_copy(update={"counts": whole})}  # fmt: skip
         accuracy = {"validation": validation, "test": value}
         write(folder, record("digits", "vib_lstm", 0, seed, counts=kept.model_dump(), accuracy=accuracy).model_copy(
@@ -77,13 +85,17 @@ class Planted:
 
     runs: list[tuple] = field(default_factory=list)
     models: tuple[Model, ...] = ()
+    groups: list[float] | None = None  # test accuracies of dense on a second task, which holds out whole groups
 
     def __call__(self, method: str, tests=EQUAL, sizes=1000, validation=0.9, **settings) -> Planted:
         self.runs.append((method, tests, sizes, validation, settings))
         return self
 
     def write(self, folder: Path, task: str = TASK) -> None:
-        put(folder, "dense", AGAIN, 100_000, task=task)
+        spec = {"source": "clips", "options": {"folder": task}}
+        put(folder, "dense", AGAIN, 100_000, task=task, spec=spec | {"split": "random"})
+        if self.groups:
+            put(folder, "dense", self.groups, 100_000, task=f"{task} groups", spec=spec | {"split": "group"})
         for method, tests, sizes, validation, settings in self.runs:
             put(folder, method, tests, sizes, validation, task=task, **settings)
 
@@ -192,6 +204,8 @@ WAYS = {
            (along_beta(50_000, 5000), "fewer than three values of beta")),
     "13": (both_masks(), both_masks(4000, 1000), both_masks([500, 8000, 1000, 6000, 3000]),
            (both_masks(beta=3.0), "no two finished settings differ in mask_features alone")),
+    "14": (Planted(groups=AGAIN), Planted(groups=SMALLER), Planted(groups=NOISY),
+           (Planted(), "no task holds out whole groups")),
 }  # fmt: skip
 # (claim, its runs, verdict, part of the reason), of points that are given by their size
 GIVEN = [

@@ -15,6 +15,7 @@ from planted_claims import (
     AGAIN,
     EQUAL,
     LARGER,
+    SETTINGS,
     SMALLER,
     WAYS,
     at_two_sizes,
@@ -25,6 +26,7 @@ from planted_claims import (
     verdict,
 )
 from scipy import stats
+from synthetic_records import answered, record, write
 
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.report.claims.file import Group, families, read_claims
@@ -33,6 +35,7 @@ from squeezebench.report.claims.judge import verdict_of
 from squeezebench.report.claims.outcome import NotTestable, Outcome, judge
 from squeezebench.report.claims.runs import Case, points
 from squeezebench.report.gather import canonical
+from squeezebench.report.statistics.spread import over_both
 from squeezebench.schema.experiment import read_experiment
 
 
@@ -175,6 +178,21 @@ def test_agreement_to_the_last_sequence_is_no_proof_of_equality(tmp_path):
     found = verdict(tmp_path, form="difference", of=VIB, minus="dense", at_least=-0.1)
     half = stats.t(4).ppf(0.975) / 400 / 5**0.5
     assert (found.verdict, found.why) == ("undecided", "near the bound") and found.low == pytest.approx(-half)
+
+
+def test_a_difference_covers_the_test_sequences_that_both_records_predict(tmp_path):
+    """Sequences that vib_lstm alone gets wrong in every seed would be others in another test part."""
+    dice, hard = np.random.default_rng(0), np.repeat([0.2, 1.0], 40)
+    right = {name: dice.random((5, 80)) < 0.95 * ease for name, ease in {"dense": 1, "vib_lstm": hard}.items()}
+    for name, table in right.items():
+        for seed, answers in enumerate(table):
+            one = record("digits", name, 0, seed, class_names=["a", "b"])
+            settings = {"settings": SETTINGS, "varied": {}, "control": name == "dense", "method_title": name}
+            write(tmp_path, answered(one.model_copy(update=settings), answers))
+    found = verdict(tmp_path, form="difference", of=VIB, minus="dense", at_least=-0.1)
+    wanted = over_both(right["vib_lstm"].astype(float) - right["dense"])
+    assert wanted.shared > 0
+    assert (found.value, found.high - found.value) == pytest.approx((wanted.mean, wanted.half))
 
 
 def test_a_ratio_has_the_interval_of_its_logarithm(tmp_path):

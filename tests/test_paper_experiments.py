@@ -97,6 +97,24 @@ def test_each_experiment_is_valid_under_each_protocol_and_at_both_scales(path, p
         assert losses == {"double_softmax" if released else "cross_entropy"}
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "config/real").glob("*.yaml")), ids=lambda path: path.stem)
+def test_each_experiment_on_real_clips_has_its_controls_and_runs_for_every_row(path):
+    experiment = read_experiment(path)
+    for task in experiment.tasks.values():
+        assert task["options"]["folder"] == "${clips}" and task["options"]["subset"]
+        own = {key: value for key, value in task["options"].items() if key not in ("folder", "lists", "subset")}
+        task["options"] = own | {"synthetic": 5}
+    plan = make_plan(experiment, str(path))
+    assert {run.method for run in plan.runs} >= CONTROLS and len(plan.runs) % len({run.seed for run in plan.runs}) == 0
+    for table in experiment.tables:
+        tasks = [task for task in (table.task, table.left, table.right) if task]
+        for name, row in {**table.rows, **table.also}.items():
+            for task in tasks:
+                own = [run.settings for run in plan.runs if (run.task, run.method) == (task, row.method)]
+                fits = [settings for settings in own if all(settings.get(k) == v for k, v in row.where.items())]
+                assert fits, f"{table.name}: no run for the row {name}"
+
+
 def test_the_published_sizes_come_out_of_the_settings():
     """The tensor shapes of Table 1 and the ring of Table 2 hold exactly the published numbers of core parameters."""
     from squeezebench.method import TaskInfo

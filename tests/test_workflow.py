@@ -220,7 +220,11 @@ def test_what_is_deleted_damaged_edited_or_added_is_made_again_and_nothing_else(
     for name in (deleted, damaged):
         old, new = json.loads(sound[name][0]), json.loads(after[name][0])
         assert old["accuracy"] == new["accuracy"] and old["counts"] == new["counts"]
-    assert "first units, edited" in (folder / "results" / "tiny" / "report.html").read_text()
+    page = folder / "results" / "tiny" / "report.html"
+    assert "first units, edited" in page.read_text()
+
+    write(folder, **(WHOLE | {"methods": WHOLE["methods"] | {"dense": {"hidden": [8, 6]}}, "description": "Said anew"}))
+    assert again(folder)[1] == after and "Said anew" in page.read_text(), "the page alone is made again"
 
 
 # ---------------------------------------------------------------------- mistakes

@@ -87,10 +87,10 @@ def restamp(published: Path, covered: dict[str, Covered], also: tuple[str, ...] 
         record, origin = recorded.record, recorded.record.provenance
         method = covered.get(record.method)
         engines = {engine for engine, _ in method.old} | {*also} if method else set()
-        if origin.digest_rule == RULE:
-            reason = f"has digests of rule {RULE}"
-        elif method is None:
+        if method is None:
             reason = f"{record.method} is not covered"
+        elif (origin.digest_rule, origin.engine_digest, origin.method_digest) == (RULE, method.engine, method.method):
+            reason = "has the new digests"
         elif origin.engine_digest not in engines or origin.method_digest not in {file for _, file in method.old}:
             reason = f"{record.method}: made by other code than the old one"
         else:
@@ -99,7 +99,7 @@ def restamp(published: Path, covered: dict[str, Covered], also: tuple[str, ...] 
                 "method_digest": method.method,
                 "inputs_digest": recorded.spec().digest_with(method.method),
                 "digest_rule": RULE,
-                "restamped_from": origin.engine_digest,
+                "restamped_from": origin.restamped_from or origin.engine_digest,
             }
             write_record(path.parent, record.model_copy(update={"provenance": origin.model_copy(update=changed)}))
             stamped += 1

@@ -1,4 +1,5 @@
 # The report reads whatever records there are: failed, skipped and missing runs are shown, they do not stop it.
+from squeezebench.base.digests import digest_of
 from squeezebench.base.plugins import files_of
 from squeezebench.report import outputs
 
@@ -28,6 +29,8 @@ rule report:
         python=PYTHON,
         folder=results_of,
         plugins=[f"--plugins={place}" for place in PLAN["plugins"]],
+        # Other tables or another description make no run stale, but the page.
+        asked=digest_of(PLAN["config"]),
     shell:
         "{params.python:q} -m squeezebench report {params.folder:q}"
         " --log {log:q} {params.plugins:q}"

@@ -169,8 +169,25 @@ class SpeedCheck(_Bounded):
     against: Literal["same_runtime", "fastest_dense"]
 
 
+class SplitCheck(_Bounded):
+    """Test accuracy of `of` under the task's random split minus that with whole groups held out, points.
+
+    The other task is the same but for its split. The two test parts differ, so nothing is paired.
+    """
+
+    form: Literal["split"]
+    of: Group
+
+
 Check = Annotated[
-    RatioCheck | DifferenceCheck | EqualCheck | FallsCheck | ProportionalCheck | EqualSizeCheck | SpeedCheck,
+    RatioCheck
+    | DifferenceCheck
+    | EqualCheck
+    | FallsCheck
+    | ProportionalCheck
+    | EqualSizeCheck
+    | SpeedCheck
+    | SplitCheck,
     Field(discriminator="form"),
 ]
 
@@ -181,17 +198,20 @@ def groups_of(check: Check) -> list[Group]:
 
 
 class TaskPattern(Part):
-    """Tasks of a source whose options have these values; null: not set."""
+    """Tasks of a source whose options have these values (null: not set) and, if `split` is given, with this split."""
 
     source: str
     options: dict[str, Any] = {}
+    split: str | None = None
 
     def matches(self, spec: dict[str, Any]) -> bool:
         options = spec.get("options") or {}
-        return spec.get("source") == self.source and all(options.get(k) == v for k, v in self.options.items())
+        same = spec.get("source") == self.source and self.split in (None, spec.get("split"))
+        return same and all(options.get(k) == v for k, v in self.options.items())
 
     def words(self) -> str:
-        set_ = ", ".join(f"{key} {value}" for key, value in self.options.items() if value is not None)
+        given = self.options | {"split": self.split}
+        set_ = ", ".join(f"{key} {value}" for key, value in given.items() if value is not None)
         return self.source + (f" ({set_})" if set_ else "")
 
 

@@ -26,11 +26,11 @@ from squeezebench.report.claims.outcome import (
     of_ratio,
     times,
 )
-from squeezebench.report.claims.runs import Case, accuracy, largest_ratio, log_ratio, pairs, picked, points
+from squeezebench.report.claims.runs import Case, accuracy, held_out, largest_ratio, log_ratio, pairs, picked, points
 from squeezebench.report.paper.match import Pick, swept
 from squeezebench.report.statistics.picks import SAME_SIZE, ranked
 from squeezebench.report.statistics.power import NEAR
-from squeezebench.report.statistics.spread import LEVEL, over_seeds
+from squeezebench.report.statistics.spread import LEVEL, over_seeds, unpaired
 from squeezebench.schema.inference import Comparison, Model
 
 
@@ -176,6 +176,13 @@ def _equal_size(check: files.EqualSizeCheck, case: Case) -> Outcome:
     return replace(worst, words=words, seeds=min(part.seeds for part in parts))
 
 
+def _split(check: files.SplitCheck, case: Case) -> Outcome:
+    there = replace(case, task=held_out(case.task, case.gathered))
+    (ours, name), (theirs, _) = picked(check.of, case), picked(check.of, there)
+    spread = unpaired(accuracy([(1.0, ours.group)], case), accuracy([(1.0, theirs.group)], there))
+    return of_points(spread, check.bounds, (f"{name}: {case.task} minus {there.task}",))
+
+
 def _speed(check: files.SpeedCheck, case: Case) -> Outcome:
     models = [model for model in case.models if model.method in ("", check.method)]
     if not models:
@@ -209,4 +216,5 @@ _FORMS = {
     files.ProportionalCheck: _proportional,
     files.EqualSizeCheck: _equal_size,
     files.SpeedCheck: _speed,
+    files.SplitCheck: _split,
 }

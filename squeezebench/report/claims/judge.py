@@ -10,7 +10,7 @@ import pandas as pd
 from squeezebench.report.claims.file import CLAIMS, Claim, read_claims
 from squeezebench.report.claims.forms import evaluate
 from squeezebench.report.claims.outcome import CONTRADICTED, NOT_TESTABLE, SUPPORTED, UNDECIDED, Outcome
-from squeezebench.report.claims.runs import Case
+from squeezebench.report.claims.runs import Case, task_specs
 from squeezebench.report.gather import Gathered, measured_inference
 from squeezebench.report.paper.match import of_one_protocol
 from squeezebench.report.words import captions
@@ -50,15 +50,6 @@ def judge_claims(groups: pd.DataFrame, gathered: Gathered, folder: Path = CLAIMS
     frame["protocol"] = ", ".join(shown["protocol"].unique())
     last = frame["verdict"] == NOT_TESTABLE  # below what there is to say something about
     return pd.concat([frame[~last], frame[last]], ignore_index=True) if last.any() else frame
-
-
-def task_specs(gathered: Gathered) -> dict[str, dict[str, Any]]:
-    """What each task was made from: of the plan, or of the records."""
-    planned = gathered.plan.get("tasks")
-    specs = {task: spec for task, spec in zip(gathered.runs["task"], gathered.runs["task_spec"], strict=True) if spec}
-    if isinstance(planned, dict):
-        specs |= {name: entry["spec"] for name, entry in planned.items() if isinstance(entry, dict) and "spec" in entry}
-    return specs
 
 
 def _papers(claim: Claim, spec: dict[str, Any]) -> bool:

@@ -17,7 +17,8 @@ from squeezebench.report.claims.outcome import NotTestable
 from squeezebench.report.gather import Gathered, canonical
 from squeezebench.report.paper.match import Pick, pick, told_apart
 from squeezebench.report.sizes import DENSE
-from squeezebench.report.statistics.spread import Spread, over_both, over_seeds
+from squeezebench.report.statistics.groups import accuracy_spread
+from squeezebench.report.statistics.spread import Spread, over_seeds
 from squeezebench.schema.inference import Model
 
 Terms = Sequence[tuple[float, pd.Series]]  # weights of run groups in a mean
@@ -103,6 +104,25 @@ def picked(group: Group, case: Case, given: bool = False) -> tuple[Pick, str]:
     return chosen, f"{chosen.group['method_label']}" + (f" ({words})" if words else "")
 
 
+def held_out(task: str, gathered: Gathered) -> str:
+    """The task that differs from a randomly split one in holding out whole groups. Raises NotTestable without one."""
+    specs = task_specs(gathered)
+    wanted = specs.get(task, {}) | {"split": "group"}
+    for other, spec in specs.items():
+        if all(spec.get(key) == value for key, value in wanted.items() if key != "name"):
+            return other
+    raise NotTestable("no task holds out whole groups and is the same otherwise", "the same task with `split: group`")
+
+
+def task_specs(gathered: Gathered) -> dict[str, dict[str, Any]]:
+    """What each task was made from: of the plan, or of the records."""
+    planned = gathered.plan.get("tasks")
+    specs = {task: spec for task, spec in zip(gathered.runs["task"], gathered.runs["task_spec"], strict=True) if spec}
+    if isinstance(planned, dict):
+        specs |= {name: entry["spec"] for name, entry in planned.items() if isinstance(entry, dict) and "spec" in entry}
+    return specs
+
+
 def pairs(of: Group, over: Group, case: Case, given: bool = False) -> list[tuple[pd.Series, pd.Series]]:
     """Finished points of two families with the same settings, apart from those that tell the families apart."""
     first, second = of.of, over.of
@@ -128,15 +148,7 @@ def accuracy(terms: Terms, case: Case) -> Spread:
     weights = [weight for weight, _ in terms]
     seeds = _common([table["test"] for table in runs])
     runs = [table.loc[seeds] for table in runs]
-    answers = [case.gathered.correct(table) for table in runs]
-    if all(answers) and all(np.array_equal(answers[0][0], labels) for labels, _ in answers):
-        return over_both(
-            sum(weight * correct.astype(float) for weight, (_, correct) in zip(weights, answers, strict=True))
-        )
-    sizes = pd.concat([table["test_size"] for table in runs]).dropna()
-    one_sequence = 1 / sizes.min() if len(sizes) and sizes.min() else 0.0
-    values = sum(weight * table["test"].to_numpy() for weight, table in zip(weights, runs, strict=True))
-    return over_seeds(values, one_sequence * math.sqrt(sum(weight**2 for weight in weights) / 2))
+    return accuracy_spread(runs, weights, case.gathered)
 
 
 def log_ratio(terms: Terms, case: Case) -> Spread:

@@ -58,5 +58,5 @@ def _panel(axes: Axes, frame: pd.DataFrame, results: Results) -> None:
     tasks = [Line2D([], [], color=SOFT, marker="o", ls="none", ms=5, mfc=face,
                     label=short(formats.clean(first[f"{side}_task"]), 30))
              for side, face in (("left", "white"), ("right", SOFT))]  # fmt: skip
-    axes.legend(handles=tasks, loc="lower left", fontsize=7.5, frameon=False)
+    axes.legend(handles=tasks, loc="upper left", bbox_to_anchor=(0, -0.12), ncols=2, fontsize=7.5, frameon=False)
     heading(axes, "Test accuracy, %; right: difference in points")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from squeezebench.report import formats
 from squeezebench.report.gather import Gathered
 from squeezebench.report.paper.cells import caption, parameters
 from squeezebench.report.paper.match import both_sides, told_apart
 from squeezebench.report.sizes import rule_of
-from squeezebench.report.statistics.spread import ENOUGH_SEEDS, LEVEL
+from squeezebench.report.statistics.groups import accuracy_spread
+from squeezebench.report.statistics.spread import ENOUGH_SEEDS, unpaired
 from squeezebench.report.tabular.cells import FEW, accuracy, marks
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, numeric, text_cell
 from squeezebench.report.words import captions
@@ -27,7 +26,8 @@ SIDES = [f"{side}_{name}" for side in ("left", "right") for name in ("task", *SI
 def splits_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Table:
     """The accuracy of one setting on both tasks and the difference of the means.
 
-    The two test parts hold different sequences, so seeds are not paired: the interval is Welch's.
+    The two test parts hold different sequences, so seeds are not paired: the interval is Welch's, over seeds and, if
+    the records hold predictions, over test sequences.
     """
     tasks = (table.left, table.right)
     rule = rule_of(groups[groups["task"].isin(tasks)])
@@ -38,8 +38,9 @@ def splits_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered
             left, right, line["candidates"] = found
             line |= {key: right[key] for key in SHARED} | {"label": told_apart(right, groups)}
             line |= {f"{side}_{key}": group[key] for side, group in (("left", left), ("right", right)) for key in SIDE}
-            values = [gathered.runs_of(group)["test"].dropna().to_numpy() for group in (left, right)]
-            line["difference"], line["low"], line["high"] = welch(*values)
+            spread = unpaired(*(accuracy_spread([gathered.runs_of(group)], [1.0], gathered) for group in (left, right)))
+            ends = (spread.mean - spread.half, spread.mean + spread.half)
+            line["difference"], line["low"], line["high"] = spread.mean, *ends
         lines.append(line)
     frame = pd.DataFrame(lines, columns=["row", *SHARED, "label", *SIDES, "candidates", "difference", "low", "high"])
     numbers = [name for name in frame if name.endswith(("_mean", "_half_width", "_ok"))]
@@ -54,15 +55,6 @@ def splits_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered
     ]
     raw = rule.raw(name for name in frame if name != "label")
     return Table(columns, frame, raw, caption(table), table.name)
-
-
-def welch(left: np.ndarray, right: np.ndarray) -> tuple[float, float, float]:
-    """Difference of means with Welch's 95 % interval; the interval is missing if a side has one value."""
-    difference = left.mean() - right.mean()
-    if min(len(left), len(right)) < 2 or not (left.std() or right.std()):
-        return difference, np.nan, np.nan
-    interval = stats.ttest_ind(left, right, equal_var=False).confidence_interval(LEVEL)
-    return difference, interval.low, interval.high
 
 
 def _name(row: Row) -> Cell:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -9,7 +11,7 @@ from scipy import stats
 from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.labels import settings_labels
 from squeezebench.report.sizes import DENSE, SHARES
-from squeezebench.report.statistics.spread import ENOUGH_SEEDS, LEVEL, SEEDS, over_both
+from squeezebench.report.statistics.spread import ENOUGH_SEEDS, LEVEL, SEEDS, Spread, over_both, over_seeds
 from squeezebench.schema.metrics import BATCHES, COUNTS, GROUPS
 
 # What a group has a mean and an interval of, and its name in groups.csv.
@@ -72,6 +74,18 @@ def _means(finished) -> pd.DataFrame:
         columns[f"fastest_dense_runtime_batch_{batch}"] = by_runtime.agg(lambda names: " or ".join(sorted(set(names))))
     columns |= {metric.group: finished[metric.column].mean() for metric in GROUPS if metric.constant}
     return pd.DataFrame(columns)
+
+
+def accuracy_spread(tables: Sequence[pd.DataFrame], weights: Sequence[float], gathered: Gathered) -> Spread:
+    """The weighted sum of the test accuracies of runs, a table for each weight, with the same seeds in the same order:
+    over the seeds, and over the test sequences as well if every record holds its predictions of the same test part."""
+    answers = [gathered.correct(list(table["path"])) for table in tables]
+    if all(answers) and all(np.array_equal(answers[0][0], labels) for labels, _ in answers):
+        return over_both(sum(weight * right.astype(float) for weight, (_, right) in zip(weights, answers, strict=True)))
+    sizes = pd.concat([table["test_size"] for table in tables]).dropna()
+    one_sequence = 1 / sizes.min() if len(sizes) and sizes.min() else 0.0
+    values = sum(weight * table["test"].to_numpy() for weight, table in zip(weights, tables, strict=True))
+    return over_seeds(values, one_sequence * np.sqrt(sum(weight**2 for weight in weights) / 2))
 
 
 def _structures(finished) -> pd.DataFrame:

@@ -89,3 +89,16 @@ def over_both(table: np.ndarray) -> Spread:
     shared = max(columns - min(rest, rows), 0.0)
     parts = rows**2 / (seeds - 1) + columns**2 / (sequences - 1) + rest**2 / ((seeds - 1) * (sequences - 1))
     return Spread(seeds, mean, rows * seeds, shared, (rows + shared) ** 2 / parts, sequences)
+
+
+def unpaired(left: Spread, right: Spread) -> Spread:
+    """Of the difference of two independent means: Welch's, over all that the two intervals cover.
+
+    It counts the seeds of the side that has fewer, and has the test sequences of the smaller test part.
+    """
+    parts = [side.error**2 for side in (left, right)]
+    weights = sum(part**2 / side.degrees for part, side in zip(parts, (left, right), strict=True))
+    number, variance = min(left.n, right.n), sum(parts)
+    degrees = variance**2 / weights if weights else np.nan
+    sequences = float(np.min([left.sequences, right.sequences]))  # NaN if one of them is
+    return Spread(number, left.mean - right.mean, variance * number, degrees=degrees, sequences=sequences)

@@ -93,12 +93,12 @@ def _ratios(record: Record) -> Iterator[Difference]:
 
 def _by_formula(record: Record) -> dict[str, Any]:
     """Path -> the value that follows from the numbers of inputs and units, or from another field."""
-    kept, cost, cell = record.kept, record.cost, _cell(record)
+    kept, cost, cell, baseline = record.kept, record.cost, _cell(record), _cell_of_baseline(record)
     expected: dict[str, Any] = {}
     if record.shape and kept.of_inputs is not None:
         expected["kept.of_inputs"] = record.shape.inputs
-    if record.baseline and kept.of_inputs and kept.of_hidden and cell:
-        formula = closed_form(kept.of_inputs, kept.of_hidden, cell)
+    if kept.of_inputs and kept.of_hidden and baseline:
+        formula = closed_form(kept.of_inputs, kept.of_hidden, baseline)
         expected |= {f"baseline.counts.{name}": value for name, value in formula.items()}
     if record.counts and kept.hidden and cell:  # every layer has two bias vectors a gate, whatever its maps are
         expected["counts.bias"] = closed_form(kept.inputs or 0, kept.hidden, cell)["bias"]
@@ -120,11 +120,15 @@ def standard_counts(record: Record) -> Iterator[Difference]:
 
 
 def _cell(record: Record) -> str | None:
-    """The name of the recurrent cell, or None; records from before `model` have it among the settings or in the
-    baseline's name."""
-    named = record.baseline.name.partition(" ")[0] if record.baseline else None
-    cell = (record.model or {}).get("cell") or record.settings.get("cell") or named
+    """The name of the recurrent cell, or None. A run's own setting comes before the task's model."""
+    cell = record.settings.get("cell") or (record.model or {}).get("cell") or _cell_of_baseline(record)
     return cell if cell in known_cells() else None
+
+
+def _cell_of_baseline(record: Record) -> str | None:
+    """The first word of `lstm 1 x 256`, if it is a recurrent cell."""
+    named = record.baseline.name.partition(" ")[0] if record.baseline else None
+    return named if named in known_cells() else None
 
 
 def _limits(record: Record) -> Iterator[Difference]:
