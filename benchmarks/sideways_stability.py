@@ -1,31 +1,37 @@
-"""Motion classes by (Skip-)Sideways and by back-propagation, and the stability study, on synthetic videos.
+"""Motion classes by (Skip-)Sideways and by back-propagation, and the stability study, on synthetic or real videos.
 
     python -m benchmarks.sideways_stability recognise [--epochs 30] [--every 2] [--json FILE]
     python -m benchmarks.sideways_stability stability [--epochs 6] [--groups 16] [--labels shapes] [--folder FOLDER]
+    python -m benchmarks.sideways_stability clips --clips FOLDER --lists FOLDER [--seeds 0 1 2] [--folder FOLDER]
 
 `recognise`: accuracy on the validation part of every rule and shortcut on eight motions that no single frame tells
 apart (12.5 % by chance): without shortcuts no rule can see motion. `stability`: accuracy on the training clips for
 learning rates x frame rates x Sideways / Skip-Sideways, and for montages of two or three clips, one after the other or
 interleaved, as a table and as the supplementary's Figures 3 to 5. Its classes are the moving shapes, which Sideways can
-learn too: between motions, which it cannot see, nothing would be stable or unstable.
+learn too: between motions, which it cannot see, nothing would be stable or unstable. `clips`: the same on J-HMDB, 32
+frames of a clip at 30 frames a second, 16, 8 and 4 at 15, 7 and 4, with accuracy on held-out clips and several seeds;
+a montage has the first 16 frames of each of its clips, as in the paper.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks.sideways_figures import write_study
+from benchmarks.studies import real_frames
 from benchmarks.studies.sideways_stability import Setting, accuracy, cosine, grid, stability, train
 from benchmarks.timing import machine, write_json
 from squeezebench.data.sources import moving_shapes
 from squeezebench.data.task import load_task
-from squeezebench.nn.sideways.vgg import VideoVGG
+from squeezebench.nn.sideways.vgg import VideoVGG, video_vgg
 from squeezebench.schema.task import TaskSpec
 
 NETWORKS = {"Sideways": "none", "Skip-Sideways": "concat", "Skip-Sideways, sum": "sum"}
@@ -72,43 +78,84 @@ def recognise(epochs: int, every: int, groups: int, rate: float) -> list[dict[st
     return rows
 
 
+PLAIN = grid(["Sideways", "Skip-Sideways"])
+CUTS = [
+    Setting("Skip-Sideways", rate, clips=clips, interleaved=mixed)
+    for rate in (0.01, 0.1, 1.0)
+    for clips in (2, 3)
+    for mixed in (False, True)
+]
+
+
 def study(epochs: int, groups: int, labels: str) -> list[dict[str, object]]:
     """Every setting once from seed 0 (SGD, batches of 16), on the training clips."""
     classes = groups if labels == "shapes" else 8
     networks = {name: partial(network, shortcut, classes) for name, shortcut in NETWORKS.items()}
     clips_of = {"shapes": lambda every: shapes(every, groups), "motions": lambda every: videos(every, groups, "train")}
-    plain = grid(["Sideways", "Skip-Sideways"])
-    cuts = [
-        Setting("Skip-Sideways", rate, clips=clips, interleaved=mixed)
-        for rate in (0.01, 0.1, 1.0)
-        for clips in (2, 3)
-        for mixed in (False, True)
-    ]
+    run = partial(stability, networks=networks, videos=clips_of[labels], epochs=epochs, batch=16)
+    return [row for setting in [*PLAIN, *CUTS] for row in told(run([setting]))]
+
+
+def study_of_clips(
+    given: dict[str, object], settings: Sequence[Setting], seeds: Sequence[int], epochs: int, width: int
+) -> list[dict[str, object]]:
+    """Every setting from each seed (SGD, batches of 16), VGG8 on patches of 2 x 2 pixels of real clips."""
+    frame, classes = real_frames.frame_shape(given), real_frames.classes(given)
+    networks = {
+        name: partial(video_vgg, "vgg_8", frame, classes, width, shortcut, unshuffle=2)
+        for name, shortcut in NETWORKS.items()
+    }
+    scale = real_frames.clips_of(given, "train")[0].float().std()
+
+    def clips(every: int, part: str, cut: bool) -> tuple[Tensor, Tensor]:
+        x, y = real_frames.clips_of(given, part)
+        return ((x[:, : x.shape[1] // 2] if cut else x)[:, ::every] - 0.5) / scale.half(), y
+
     rows = []
-    for setting in [*plain, *cuts]:
-        measured = stability([setting], networks, clips_of[labels], epochs, batch=16)
-        last = measured[-1]
-        print(f"{setting.network:14} lr {setting.learning_rate:<5} every {setting.every} clips {setting.clips} "
-              f"{'interleaved' if setting.interleaved else '':11} loss {last['loss']:.3f} "
-              f"accuracy {last['accuracy']:.3f}", flush=True)  # fmt: skip
-        rows += measured
+    for seed in seeds:
+        for setting in settings:
+            train, held_out = (partial(clips, part=part, cut=setting.clips > 1) for part in ("train", "test"))
+            rows += told(stability([setting], networks, train, epochs, held_out=held_out, batch=16, seed=seed))
+    return rows
+
+
+def told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Print the last row of a setting as it ends."""
+    last = rows[-1]
+    held_out = f" held out {last['held_out']:.3f}" if "held_out" in last else ""
+    print(f"{last['network']:14} lr {last['learning_rate']:<5} every {last['every']} clips {last['clips']} "
+          f"{'interleaved' if last['interleaved'] else '':11} seed {last['seed']} loss {last['loss']:.3f} "
+          f"accuracy {last['accuracy']:.3f}{held_out}", flush=True)  # fmt: skip
     return rows
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("recognise", "stability"))
+    parser.add_argument("what", choices=("recognise", "stability", "clips"))
     parser.add_argument("--epochs", type=int, help="default: 30, of each training of the study 6")
     parser.add_argument("--every", type=int, default=2, help="recognise: every n-th frame of the smooth videos")
     parser.add_argument("--groups", type=int, help="shapes, eight clips each; default: 180, of the study 16")
     parser.add_argument("--labels", choices=("shapes", "motions"), default="shapes", help="stability: the classes")
     parser.add_argument("--rate", type=float, default=0.01, help="recognise: Adam's learning rate")
+    parser.add_argument("--clips", help="clips: their folder; without: synthetic ones, for a dry run")
+    parser.add_argument("--lists", help="clips: the folder of the official lists")
+    parser.add_argument("--size", type=int, default=48, help="clips: height of a frame")
+    parser.add_argument("--frames", type=int, default=real_frames.FRAMES, help="clips: of a clip at full rate")
+    parser.add_argument("--width", type=int, default=16, help="clips: channels of the narrowest units")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="clips")
+    parser.add_argument("--rates", type=float, nargs="+", help="clips: only these learning rates")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--folder", metavar="FOLDER", type=Path, help="stability: writes its table and its figures")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     if args.what == "recognise":
         rows = recognise(args.epochs or 30, args.every, args.groups or 180, args.rate)
+    elif args.what == "clips":
+        given = real_frames.options(args.clips, args.lists, args.size, args.frames)
+        settings = [one for one in [*PLAIN, *CUTS] if not args.rates or one.learning_rate in args.rates]
+        rows = study_of_clips(given, settings, args.seeds, args.epochs or 6, args.width)
+        if args.folder:
+            write_study(rows, args.folder, 1 / real_frames.classes(given))
     else:
         groups = args.groups or 16
         rows = study(args.epochs or 6, groups, args.labels)

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, model_serializer
 
 from squeezebench import nn
 from squeezebench.method import DenseMethod, PerFrameSettings, setting
@@ -13,6 +13,8 @@ class SkipSideways(DenseMethod):
 
     Without shortcuts it is Sideways (CVPR 2020). `rule: backpropagation` trains the same network by exact
     back-propagation over the whole clip, with the same schedule and clipping: the control that the rule approximates.
+    `rule: backpropagation_per_tick` also normalises the frames of each tick by themselves, as the pipeline does: the
+    rule differs from it in the gap alone. `exact_epochs: 4` is the start from 4 epochs of back-propagation.
     Not of the paper: warm-up, clipping, and a learning rate that falls with the number of frames between a unit's
     pseudo-gradients and its activations (`slower`): Adam makes steps of the same length out of good directions and of
     bad ones. It is what learning hangs on here: on eight synthetic motions 28 to 48 % of test clips with `slower: 0.7`,
@@ -33,9 +35,10 @@ class SkipSideways(DenseMethod):
     kinds: ClassVar = ("video",)
 
     class Settings(PerFrameSettings):
-        rule: Literal["sideways", "backpropagation"] = setting(
-            "sideways", "pseudo-gradients, or exact ones as a control"
+        rule: Literal["sideways", "backpropagation", "backpropagation_per_tick"] = setting(
+            "sideways", "pseudo-gradients, or exact ones as a control; `per_tick`: with the pipeline's batch norm"
         )
+        exact_epochs: NonNegativeInt = setting(0, "epochs of exact back-propagation over the clip before the rule")
         learning_rate: PositiveFloat | None = setting(None, "largest learning rate; none: the experiment's")
         slower: float = setting(
             0.7, "factor on a unit's learning rate for each frame that its activations are newer; not with exact ones",
@@ -45,19 +48,28 @@ class SkipSideways(DenseMethod):
         clip: NonNegativeFloat = setting(1.0, "largest norm of the gradients of a step; 0: any")
         momentum: float = setting(0.1, "of batch norm's running statistics, a clip", gt=0, le=1)
 
+        @model_serializer(mode="wrap")
+        def _without_what_is_off(self, handler):
+            """Leave out `exact_epochs: 0`: runs of before keep the names of their folders."""
+            return {name: value for name, value in handler(self).items() if (name, value) != ("exact_epochs", 0)}
+
     def __init__(self, settings):
         super().__init__(settings)
-        self.control = self.settings.rule == "backpropagation"
+        self.control = self.settings.rule != "sideways"
 
     # --- what is trained
     def build(self, task):
+        model = super().build(task)
+        self._forget(model, self.settings.rule, task.steps)
+        return model
+
+    def _forget(self, model, rule, frames):
+        """Let batch norm's running statistics forget `momentum` of what they hold with each clip, whatever the rule."""
         from torch.nn import BatchNorm2d
 
-        model = super().build(task)
-        times = model.timetable(task.steps).ticks if self.settings.rule == "sideways" else 1  # a clip
+        times = {"sideways": model.timetable(frames).ticks, "backpropagation_per_tick": frames}.get(rule, 1)  # a clip
         for norm in (m for m in model.modules() if isinstance(m, BatchNorm2d)):
             norm.momentum = 1 - (1 - self.settings.momentum) ** (1 / times)
-        return model
 
     def parameter_groups(self, model):
         rate = self.settings.learning_rate
@@ -66,9 +78,13 @@ class SkipSideways(DenseMethod):
     def train_step(self, model, x, length, y, optimiser):
         """Source: supplementary, section 1: temporally averaged gradients; the optimiser is the engine's."""
         s, warm = self.settings, self.settings.warm_up * self.clock.steps
+        rule = "backpropagation" if self.clock.epoch < s.exact_epochs else s.rule
         risen = min(1.0, (self.clock.step + 1) / warm) if warm else 1.0
         for number, group in enumerate(optimiser.param_groups, 1):  # the schedule sets `lr` anew after each step
-            newer = 2 * (model.depth - number) if s.rule == "sideways" else 0
+            newer = 2 * (model.depth - number) if rule == "sideways" else 0
             group["lr"] *= risen * s.slower**newer
-        step = nn.sideways_step if s.rule == "sideways" else nn.backpropagation_step
-        return step(model, x, length, y, optimiser, s.clip)
+        if s.exact_epochs:
+            self._forget(model, rule, x.shape[1])
+        if rule == "sideways":
+            return nn.sideways_step(model, x, length, y, optimiser, s.clip)
+        return nn.backpropagation_step(model, x, length, y, optimiser, s.clip, rule == "backpropagation_per_tick")

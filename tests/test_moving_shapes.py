@@ -97,6 +97,24 @@ def test_montages_show_the_same_motion_with_other_shapes():
     assert np.abs(joined[:, 0].astype(float) - joined[:, 16]).mean() > 5
 
 
+def test_with_appearances_a_frame_tells_the_class_and_the_motion_does_not():
+    """The brightness of the pixels, in order, tells the shapes of new groups apart; within a group all move alike."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    few = load(Options(appearances=8, groups=60, frames=9))
+    assert few.x.shape == (480, 9, 256) == (expected(Options(appearances=8, groups=60)).sequences, 9, 256)
+    assert len(few.classes) == 8 and np.bincount(few.y).tolist() == [60] * 8
+    brightness = np.sort(few.x[:, 4].astype(float), axis=1)
+    brightness = (brightness - brightness[:, :1]) / np.ptp(brightness, axis=1, keepdims=True)
+    known = few.group < 40
+    forest = RandomForestClassifier(40, min_samples_leaf=2, random_state=0).fit(brightness[known], few.y[known])
+    assert forest.score(brightness[~known], few.y[~known]) > 0.35  # 160 frames at 1/8: eight standard deviations
+    moves = np.array([shift(clip) for clip in frames(few)]).reshape(60, 8, 2)
+    across = np.arange(60) % 8 < 4  # left, right, up, down: the same displacement, whatever the shape
+    assert np.abs(moves[across] - moves[across].mean(1, keepdims=True)).mean() < 0.1
+    assert np.abs(moves[across]).max(2).mean() > 0.4
+
+
 def test_as_a_task_its_groups_stay_on_one_side():
     task = load_task(TaskSpec(name="moving_shapes", normalise="std", options={"groups": 20}))
     assert (task.inputs, task.steps, len(task.classes)) == (256, 16, 8)
@@ -108,5 +126,7 @@ def test_as_a_task_its_groups_stay_on_one_side():
 def test_wrong_options_are_refused_in_one_line():
     with pytest.raises(InputError, match="interleaved needs clips"):
         load_task(TaskSpec(name="moving_shapes", options={"interleaved": True}))
+    with pytest.raises(InputError, match="appearances needs two shapes at least, and clips: 1"):
+        load_task(TaskSpec(name="moving_shapes", options={"appearances": 4, "clips": 2}))
     with pytest.raises(InputError, match="option every"):
         load_task(TaskSpec(name="moving_shapes", options={"every": 9}))

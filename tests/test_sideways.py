@@ -91,6 +91,27 @@ def test_a_still_video_gives_the_gradient_of_backpropagation(shortcut, span, flu
     assert_same(gradients(net), exact)
 
 
+@pytest.mark.parametrize("shortcut", KINDS)
+def test_normalised_per_tick_backpropagation_differs_in_the_gap_alone(shortcut):
+    """With one unit there is no gap: the rule is it on any video, batch norm included, and plain back-propagation is
+    not. In evaluation all are one function."""
+    x, y, length = torch.randn(5, 6, 64), torch.arange(5) % 4, torch.tensor([6, 2, 6, 5, 1])
+    net = VideoVGG((1, 8, 8), 4, [3])
+    found = {}
+    for name, call in {"tick": lambda: clip_loss(net, x, length, y, True).backward(),
+                       "clip": lambda: clip_loss(net, x, length, y).backward(),
+                       "rule": lambda: sideways_gradients(net, x, y, length)}.items():  # fmt: skip
+        call()
+        found[name] = gradients(net)
+    assert_same(found["rule"], found["tick"])
+    assert not torch.allclose(found["clip"]["units.0.convolution.weight"], found["tick"]["units.0.convolution.weight"])
+    deep = VideoVGG((1, 8, 8), 4, [3, 4, 5, 4, 3], (2,), shortcut)
+    logits = deep.frame_logits(x, length, per_tick=True)
+    assert {int(unit.norm.num_batches_tracked) for unit in deep.units} == {6}  # once a tick
+    assert logits.shape == (5, 6, 4) and not torch.allclose(logits, deep.frame_logits(x, length))
+    torch.testing.assert_close(deep.eval().frame_logits(x, length, per_tick=True), deep.frame_logits(x, length))
+
+
 @pytest.mark.parametrize("flush", ["hold", "drop"])
 def test_one_module_follows_the_gradient_on_any_video(flush):
     net = mixed(1, flush=flush)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from pydantic import ValidationError
 
+from squeezebench.base.errors import InputError
 from squeezebench.engine.measurement.counts import count
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
 from squeezebench.engine.run import execute
@@ -14,6 +17,8 @@ from squeezebench.method import PerFrameSettings, RecurrentSettings, dense_class
 from squeezebench.method.dense import dense_closed_form
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.nn.sideways.vgg import FORMS
+from squeezebench.pipeline.planner import make_plan
+from squeezebench.schema.experiment import read_experiment
 from squeezebench.schema.run import RunSpec
 from squeezebench.schema.task import TaskSpec
 from squeezebench.schema.training import TrainingSettings
@@ -23,6 +28,8 @@ from squeezebench.tools.verify.saved import verify
 FILE = find_methods()["skip_sideways"]
 SkipSideways = load(FILE)
 INFO = describe(tiny_task("video"))
+ROOT = Path(__file__).parents[1]
+RULES = ("backpropagation", "backpropagation_per_tick", "sideways")
 
 
 SHAPES = [{}, {"shortcuts": "none"}, {"shortcuts": "sum", "layers": 2, "patches": 2}]
@@ -69,13 +76,68 @@ def test_the_learning_rate_rises_first_and_long_gradients_are_cut():
     assert rates[4] == pytest.approx(0.2 * 0.6545, rel=2e-3) and rates[9] < 0.01  # the cosine alone
 
 
-@pytest.mark.parametrize(("rule", "times"), [("sideways", 7 + 2 * 3), ("backpropagation", 1)])
+@pytest.mark.parametrize(
+    ("rule", "times"), [("sideways", 7 + 2 * 3), ("backpropagation", 1), ("backpropagation_per_tick", 7)]
+)
 def test_running_statistics_forget_as_much_a_clip_by_either_rule(rule, times):
     model = opened(rule=rule, momentum=0.3)[1]
     assert (1 - model.units[0].norm.momentum) ** times == pytest.approx(0.7)
 
 
-@pytest.mark.parametrize("rule", ["sideways", "backpropagation"])
+def test_the_rule_may_start_from_exact_epochs(monkeypatch):
+    """`exact_epochs` 1 of 2: five steps of back-propagation, then five of the rule, each with its own momentum and
+    learning rates; without it the setting leaves no trace in the record."""
+    from squeezebench import nn
+
+    method, model, running, x, y = opened(exact_epochs=1, warm_up=0, slower=0.5, momentum=0.3)
+    steps = []
+    for name in ("sideways_step", "backpropagation_step"):
+        monkeypatch.setattr(nn, name, lambda *_, name=name: steps.append(name) or 1.0)
+    momenta = []
+    for method.clock.step in range(10):
+        method.clock.epoch = method.clock.step // 5
+        method.train_step(model, x, None, y, running.optimiser)
+        momenta.append((1 - model.units[0].norm.momentum) ** (1 if method.clock.epoch == 0 else 7 + 2 * 3))
+        rates = [group["lr"] for group in running.optimiser.param_groups]
+        assert rates[0] == pytest.approx(rates[-1] * (0.5**6 if method.clock.epoch else 1))
+        running.schedule.step()
+    assert steps == ["backpropagation_step"] * 5 + ["sideways_step"] * 5
+    assert momenta == pytest.approx([0.7] * 10)
+    assert method.settings.model_dump()["exact_epochs"] == 1
+    assert "exact_epochs" not in SkipSideways.Settings().model_dump(mode="json")
+
+
+@pytest.mark.parametrize(("name", "runs"), [("parity", 4 * 3 * 3 * 5), ("jhmdb", 3 * 3 * 5)])
+def test_the_parity_experiments_plan_every_rule_on_every_network(name, runs, tmp_path, monkeypatch):
+    """Rules x shortcuts x seeds on each task, and the tiny form once for each; J-HMDB on synthetic clips."""
+    monkeypatch.setenv("SQUEEZEBENCH_DATA", str(tmp_path))
+    path = ROOT / "config" / "sideways" / f"{name}.yaml"
+    synthetic = {"folder": None, "lists": None, "subset": False, "synthetic": 4}
+    overrides = {} if name == "parity" else {"tasks": {"jhmdb_frames": {"options": synthetic}}}
+    plan = make_plan(read_experiment(path, overrides), str(path))
+    assert len(plan.runs) == runs
+    assert {(run.settings["rule"], run.settings["shortcuts"]) for run in plan.runs} == {
+        (rule, kind) for rule in RULES for kind in ("none", "sum", "concat")
+    }
+    assert {run.settings["slower"] for run in plan.runs} == {1.0}
+    units = {(run.task.rpartition("_frames")[0], run.settings["units"]) for run in plan.runs}
+    assert units == ({("vgg_4", "vgg_4"), ("vgg_8", "vgg_8")} if name == "parity" else {("jhmdb", "vgg_8")})
+    tiny = make_plan(read_experiment(path, {"scale": "tiny"}), str(path))
+    assert len(tiny.runs) == runs // 5
+    if name == "jhmdb":
+        with pytest.raises(InputError, match="--config clips=PATH"):
+            read_experiment(path).task_entries()
+
+
+def test_the_stress_test_has_a_row_that_starts_from_back_propagation():
+    path = ROOT / "config" / "sideways" / "motions.yaml"
+    plan = make_plan(read_experiment(path), str(path))
+    points = [(run.settings["rule"], run.settings.get("exact_epochs", 0)) for run in plan.runs]
+    assert len(points) == 4 * 5
+    assert set(points) == {(rule, 0) for rule in RULES} | {("sideways", 4)}
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_its_record_says_that_it_compresses_nothing(rule, tmp_path):
     task = TaskSpec(name="shapes", source="moving_shapes", options={"groups": 6, "size": 8, "frames": 3})
     model = PerFrameSettings(units="vgg_3", width=2, span=2)
@@ -85,7 +147,7 @@ def test_its_record_says_that_it_compresses_nothing(rule, tmp_path):
     run = tmp_path / "runs" / "shapes" / "skip_sideways" / rule / "seed-0"
     record = execute(spec, FILE, run, tmp_path / "starts")
     assert record.status == "ok", record.reason
-    assert record.ratio.weights == record.ratio.model_total == 1 and record.control == (rule == "backpropagation")
+    assert record.ratio.weights == record.ratio.model_total == 1 and record.control == (rule != "sideways")
     assert record.kept.structure == record.kept.of_structure == [2, 4, 6]
     assert not verify(tmp_path).problems
     other = execute(spec.model_copy(update={"model": RecurrentSettings()}), FILE, tmp_path / "o", tmp_path / "starts")

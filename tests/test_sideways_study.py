@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import asdict
 from functools import partial
 
@@ -9,6 +10,8 @@ import pytest
 import torch
 
 from benchmarks.sideways_figures import summary, write_study
+from benchmarks.sideways_stability import main
+from benchmarks.studies import sideways_stability
 from benchmarks.studies.sideways_stability import Setting, accuracy, cosine, grid, stability, train
 from squeezebench.nn.sideways.rule import sideways_gradients
 from squeezebench.nn.sideways.training import sideways_step
@@ -25,6 +28,9 @@ def videos(every: int = 1):
         for sign in (1, -1)
     ]
     return torch.stack(clips).flatten(2), torch.tensor([0, 1] * 32)
+
+
+ALIKE = torch.tensor([0, 0])
 
 
 def small(shortcut="concat"):
@@ -68,9 +74,13 @@ def test_the_table_has_a_row_for_each_setting_and_epoch():
     nets = {"skip": small, "plain": partial(small, "none")}
     rows = stability(settings, nets, watched, epochs=2, batch=16)
     assert asked == [1, 2, 1, 2, 1] and len(rows) == 10
-    assert rows[3] | {"network": "skip", "learning_rate": 0.01, "every": 2, "clips": 1, "epoch": 1} == rows[3]
+    expected = {"network": "skip", "learning_rate": 0.01, "every": 2, "clips": 1, "seed": 0, "epoch": 1}
+    assert rows[3] | expected == rows[3]
     assert all(0 <= row["accuracy"] <= 1 and row["loss"] > 0 for row in rows)
     assert rows == stability(settings, nets, watched, epochs=2, batch=16)
+    both = stability(settings[:1], nets, watched, 2, batch=16, held_out=lambda every: (watched(every)[0][:2], ALIKE))
+    assert [{**row, "held_out": 0} for row in rows[:2]] == [{**row, "held_out": 0} for row in both]
+    assert {row["held_out"] for row in both} <= {0.0, 0.5, 1.0}
 
 
 def test_a_training_that_diverges_ends_with_a_row_that_says_so():
@@ -79,6 +89,23 @@ def test_a_training_that_diverges_ends_with_a_row_that_says_so():
     x[0, 0, 0] = torch.inf
     rows = train(small(), x, y, torch.optim.SGD(small().parameters(), lr=0.1), 3)
     assert len(rows) == 1 and rows[0]["accuracy"] == 0.0 and rows[0]["loss"] != rows[0]["loss"]
+
+
+def test_the_study_of_clips_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
+    """On synthetic clips, which it prepares itself: every frame rate, montages of halves of clips, two seeds, accuracy
+    on training and on held-out clips."""
+    monkeypatch.setenv("SQUEEZEBENCH_DATA", str(tmp_path / "data"))
+    asked = []
+    monkeypatch.setitem(sideways_stability.STEPS, "sideways", lambda net, x, *_: asked.append(x.shape[1]) or 1.0)
+    main(["clips", "--size", "24", "--frames", "8", "--width", "1", "--epochs", "1", "--seeds", "0", "1",
+          "--rates", "0.1", "--folder", str(tmp_path)])  # fmt: skip
+    with (tmp_path / "stability.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 2 * (2 * 4 + 4)
+    assert {(row["seed"], row["every"]) for row in rows} == {(seed, every) for seed in "01" for every in "1248"}
+    assert all(0 <= float(row["accuracy"]) <= 1 and 0 <= float(row["held_out"]) <= 1 for row in rows)
+    assert set(asked) == {8, 4, 2, 1, 2 * 4, 3 * 4}  # frames by rate; montages of two and of three halves
+    assert (tmp_path / "montage_held_out.svg").is_file()
 
 
 def test_the_study_is_a_table_and_three_figures(tmp_path):
@@ -98,3 +125,8 @@ def test_the_study_is_a_table_and_three_figures(tmp_path):
     assert "7 frames a second" not in written[2].read_text() and "15 frames a second" in written[2].read_text()
     before = [path.read_bytes() for path in written]
     assert [path.read_bytes() for path in write_study(rows, tmp_path, 0.125)] == before
+    both = write_study([row | {"held_out": row["accuracy"] / 2} for row in rows], tmp_path / "both", 0.125)
+    assert [path.name for path in both[4:]] == [
+        f"{name}_held_out.svg" for name in ("learning_rates", "frame_rates", "montage")
+    ]
+    assert [path.read_bytes() for path in both[1:4]] == before[1:] and "held-out clips" in both[4].read_text()

@@ -73,7 +73,13 @@ class PipelineProcesses:
 
     optimiser: from a module's parameters to its optimiser; it is sent to the processes, so it must be picklable
     (functools.partial(torch.optim.SGD, lr=0.1)). `net` moves into shared memory and is up to date after each `step`.
+
+    A subclass may do other `work` on a clip (its process's share, picklable; default: the learning rule), with messages
+    of so many frames `together`.
     """
+
+    work: Callable[..., Report] | None = None
+    together = 1
 
     def __init__(self, net: SidewaysNet, batch: int, steps: int, optimiser: Optimiser):
         # A process forked from this one could not use autograd after this one has; the fork server never does.
@@ -81,7 +87,7 @@ class PipelineProcesses:
         context.set_forkserver_preload([__name__])  # torch is imported once, not by each module
         self.net = net.share_memory()
         self.table = net.timetable(steps)
-        shapes, dtype = _shapes(net, batch)
+        shapes, dtype = _shapes(net, batch * self.together)
         self.clip = _Clip(
             torch.zeros(batch, steps, *net.shape, dtype=dtype).share_memory_(),
             torch.zeros(batch, steps, dtype=torch.int64).share_memory_(),
@@ -96,7 +102,7 @@ class PipelineProcesses:
         for number, unit in enumerate(net.units, 1):
             mine, theirs = context.Pipe()
             mail = {e: c for e, c in up.items() if number in e}, {e: c for e, c in down.items() if number in e}
-            arguments = (number, unit, self.table, self.clip, *mail, optimiser, theirs)
+            arguments = (number, unit, self.table, self.clip, *mail, optimiser, theirs, self.work or _one_clip)
             process = context.Process(target=_serve, args=arguments, name=f"module {number}", daemon=True)
             process.start()
             theirs.close()
@@ -170,7 +176,7 @@ def _shapes(net: SidewaysNet, batch: int) -> tuple[dict[int, torch.Size], torch.
     return {number: h.shape for number, h in outputs.items()}, dtype
 
 
-def _serve(number, unit, table, clip, up, down, make_optimiser, pipe) -> None:
+def _serve(number, unit, table, clip, up, down, make_optimiser, pipe, work) -> None:
     """A module's process: a clip for each message, until the pipe is closed."""
     torch.set_num_threads(1)
     try:
@@ -183,7 +189,7 @@ def _serve(number, unit, table, clip, up, down, make_optimiser, pipe) -> None:
                 return
             if optimiser is not None:
                 optimiser.zero_grad(set_to_none=True)
-            report = _one_clip(number, Worker(unit), table, clip, up, down)
+            report = work(number, Worker(unit), table, clip, up, down)
             if optimiser is not None:
                 optimiser.step()
             pipe.send(report)

@@ -20,8 +20,9 @@ from benchmarks.studies.montage import montage
 from squeezebench.nn.sideways.network import SidewaysNet
 from squeezebench.nn.sideways.training import backpropagation_step, sideways_step
 
-Rule = Literal["sideways", "backpropagation"]
-STEPS = {"sideways": sideways_step, "backpropagation": backpropagation_step}
+Rule = Literal["sideways", "backpropagation", "backpropagation_per_tick"]
+STEPS = {"sideways": sideways_step, "backpropagation": backpropagation_step,
+         "backpropagation_per_tick": partial(backpropagation_step, per_tick=True)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,13 @@ def train(
     interleaved: bool = False,
     seed: int = 0,
     schedule: Callable[[float], float] | None = None,
+    observe: Callable[[SidewaysNet], dict[str, float]] | None = None,
 ) -> list[dict[str, float]]:
-    """Train on x (N, T, D), y (N,); for each epoch its mean loss and the accuracy on x afterwards.
+    """Train on x (N, T, D) of any float type, y (N,); for each epoch its mean loss and the accuracy on x afterwards.
 
     clips, interleaved: train on montages of each batch. schedule: a factor on the learning rates, of the part of the
-    training that is done. Stops early, with a last row of accuracy 0, where the loss is no longer finite.
+    training that is done. observe: further columns, after each epoch. Stops early, with a last row of accuracy 0, if
+    the loss is no longer finite.
     """
     generator = torch.Generator().manual_seed(seed)
     rates = [group["lr"] for group in optimiser.param_groups]
@@ -65,7 +68,7 @@ def train(
         for number, picked in enumerate(torch.randperm(len(x), generator=generator).split(batch)):
             if len(picked) < max(2, clips):  # a montage needs its clips, batch normalisation more than one value
                 continue
-            videos, labels = x[picked], y[picked]
+            videos, labels = x[picked].float(), y[picked]
             if clips > 1:
                 videos, labels = montage(videos, labels, clips, interleaved)
             if schedule is not None:
@@ -74,7 +77,8 @@ def train(
             losses.append(STEPS[rule](net, videos, None, labels, optimiser))
             if not math.isfinite(losses[-1]):
                 return [*rows, {"epoch": epoch, "loss": losses[-1], "accuracy": 0.0}]
-        rows.append({"epoch": epoch, "loss": sum(losses) / len(losses), "accuracy": accuracy(net, x, y)})
+        row = {"epoch": epoch, "loss": sum(losses) / len(losses), "accuracy": accuracy(net, x, y)}
+        rows.append(row | (observe(net) if observe else {}))
     return rows
 
 
@@ -84,11 +88,11 @@ def cosine(done: float) -> float:
 
 
 @torch.no_grad()
-def accuracy(net: nn.Module, x: Tensor, y: Tensor, batch: int = 256) -> float:
+def accuracy(net: nn.Module, x: Tensor, y: Tensor, batch: int = 64) -> float:
     """Top-1 accuracy of the clips' logits, a fraction."""
     net.eval()
     pairs = zip(x.split(batch), y.split(batch), strict=True)
-    right = sum(int((net(clips).argmax(-1) == label).sum()) for clips, label in pairs)
+    right = sum(int((net(clips.float()).argmax(-1) == label).sum()) for clips, label in pairs)
     return right / len(x)
 
 
@@ -116,22 +120,26 @@ def stability(
     videos: Callable[[int], tuple[Tensor, Tensor]],
     epochs: int,
     *,
+    held_out: Callable[[int], tuple[Tensor, Tensor]] | None = None,
     batch: int = 32,
     seed: int = 0,
     optimiser: Callable[..., torch.optim.Optimizer] = torch.optim.SGD,
 ) -> list[dict[str, Any]]:
-    """The table of the study: a row for each setting and epoch, with the setting's fields, `loss` and `accuracy`.
+    """The table of the study: a row for each setting and epoch, with the setting's fields, the seed, `loss`, `accuracy`
+    and, if other clips are given, the accuracy on them, `held_out`.
 
-    networks: by name, what makes a fresh network. videos: from `every` to (x (N, T, D), y (N,)). Settings with the same
-    `seed` start from the same weights and see the clips in the same order.
+    networks: by name, what makes a fresh network. videos, held_out: from `every` to (x (N, T, D), y (N,)). Settings of
+    one `seed` start from the same weights and see the clips in the same order.
     """
     rows = []
     for setting in settings:
         torch.manual_seed(seed)
         net = networks[setting.network]()
-        x, y = videos(setting.every)
-        run = partial(train, rule=setting.rule, batch=batch, seed=seed)
-        history = run(net, x, y, optimiser(net.parameters(), lr=setting.learning_rate), epochs,
-                    clips=setting.clips, interleaved=setting.interleaved)  # fmt: skip
-        rows += [{**asdict(setting), **row} for row in history]
+        others = held_out(setting.every) if held_out else None
+        history = train(
+            net, *videos(setting.every), optimiser(net.parameters(), lr=setting.learning_rate), epochs,
+            rule=setting.rule, batch=batch, clips=setting.clips, interleaved=setting.interleaved, seed=seed,
+            observe=others and (lambda net, others=others: {"held_out": accuracy(net, *others)}),
+        )  # fmt: skip
+        rows += [{**asdict(setting), "seed": seed, **row} for row in history]
     return rows

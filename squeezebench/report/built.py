@@ -9,7 +9,7 @@ from pathlib import Path
 from squeezebench.base.errors import InputError
 from squeezebench.report.declarations import HERE, Declaration, declared
 from squeezebench.report.drawing.plot import Drawing, Plot
-from squeezebench.report.names import file_name
+from squeezebench.report.names import file_name, page_of
 from squeezebench.report.results import Results
 from squeezebench.report.tabular.table import Table
 from squeezebench.report.words import captions
@@ -22,7 +22,7 @@ def build_tables(results: Results, plugins: Iterable[str | Path] = ()) -> list[B
     """Every declared table that has something to show or is promised to the workflow."""
     words = captions(results.rule.name)["tables"]
     tables = []
-    for declaration in declared("tables", plugins):
+    for declaration in declared("tables", plugins, page_of(results.gathered.plan)):
         table = _made(declaration, declaration.function(), Table, results)
         if table is not None:
             caption = table.caption or words.get(declaration.name) or declaration.words["caption"]
@@ -36,7 +36,7 @@ def draw_figures(results: Results, plugins: Iterable[str | Path] = ()) -> list[D
 
 
 def _drawn(results: Results, plugins: Iterable[str | Path]) -> Iterator[DrawnFigure]:
-    for declaration in declared("figures", plugins):
+    for declaration in declared("figures", plugins, page_of(results.gathered.plan)):
         draw = declaration.function()
         for task in results.tasks if declaration.each == "task" else [""]:
             drawing = _made(declaration, draw, Drawing, results, *([task] if task else []))

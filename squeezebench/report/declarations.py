@@ -8,6 +8,7 @@ of all outputs each time it is parsed:
     EACH     "report", or "task" for one figure of each task: `draw(results, task)` (default: "report")
     WHEN     "always", or "tuned", "claims" or "published" for experiments of that kind alone; "optional" if the
              workflow cannot know whether there is something to show, which is then None (default: "always")
+    PAGE     "sizes" or "rules" if only experiments with this `page:` show it (default: "any")
     ORDER    a number; the smaller stands first in its section (default: 0)
     WIDE     whether a figure takes the whole width of the page (default: False)
     SUFFIXES the files of a table (default: ("csv", "tex"))
@@ -29,7 +30,9 @@ from squeezebench.base.plugins import Plugin, find, load
 from squeezebench.base.suggestions import near_matches
 
 HERE = Path(__file__).parent
-CHOICES = {"each": ("report", "task"), "when": ("always", "optional", "tuned", "claims", "published")}
+PAGES = ("sizes", "rules")  # forms of the page; the first is that of experiments that do not say
+CHOICES = {"each": ("report", "task"), "when": ("always", "optional", "tuned", "claims", "published"),
+           "page": ("any", *PAGES)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Declaration:
     section: str = "more"
     each: str = "report"
     when: str = "always"
+    page: str = "any"
     order: float = 0
     wide: bool = False
     suffixes: tuple[str, ...] = ("csv", "tex")
@@ -58,13 +62,14 @@ class Declaration:
         return function
 
 
-def declared(kind: str, plugins: Iterable[str | Path] = ()) -> list[Declaration]:
-    """All figures or tables (`kind`) in the order of the page. None is imported.
+def declared(kind: str, plugins: Iterable[str | Path] = (), page: str | None = None) -> list[Declaration]:
+    """All figures or tables (`kind`), or those of one form of the page, in its order. None is imported.
 
     Raises InputError for a file whose constants are not what the page can show.
     """
     every = [_read(plugin) for plugin in find(kind, HERE / kind, plugins).values()]
-    return sorted(every, key=lambda one: (one.order, one.name))
+    shown = [one for one in every if page is None or one.page in ("any", page)]
+    return sorted(shown, key=lambda one: (one.order, one.name))
 
 
 def _read(plugin: Plugin) -> Declaration:

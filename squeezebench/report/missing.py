@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from squeezebench.report import formats
+from squeezebench.report.names import page_of
 from squeezebench.report.results import Results
 from squeezebench.report.sizes import DENSE, SMALLER
 from squeezebench.report.statistics.spread import ENOUGH_SEEDS, VERDICT_SEEDS
@@ -27,7 +28,8 @@ def missing(results: Results) -> list[str]:
         sentences.append(
             words["waiting"].format(n=len(waiting), of=len(gathered.plan["runs"]), list=formats.clean(listed))
         )
-    for control, key in ((DENSE, "no_dense"), (SMALLER, "no_small")):
+    sized = page_of(gathered.plan) == "sizes"
+    for control, key in ((DENSE, "no_dense"), (SMALLER, "no_small")) if sized else ():
         without = [task for task in gathered.tasks if not runs.loc[runs["task"] == task, "method"].isin(control).any()]
         if without:
             sentences.append(words[key].format(tasks=formats.clean(", ".join(without))))

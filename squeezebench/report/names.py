@@ -10,7 +10,7 @@ from pathlib import Path
 from squeezebench.base.errors import InputError
 from squeezebench.base.reading import read_json
 from squeezebench.base.versions import refuse_newer
-from squeezebench.report.declarations import Declaration, declared
+from squeezebench.report.declarations import PAGES, Declaration, declared
 
 PAGE = "report.html"
 AUDIT_PAGE = "audit.html"  # the papers' printed figures, recomputed: beside every report that compares with a paper
@@ -43,7 +43,7 @@ def output_files(plan: Mapping, plugins: Iterable[str | Path] = ()) -> list[str]
     for kind, drawn in (("tables", False), ("figures", True)):
         suffixes = {name: ("svg", "csv") if drawn else ("csv", "tex") for name, is_figure in papers.items()
                     if is_figure == drawn}  # fmt: skip
-        for declaration in declared(kind, plugins):
+        for declaration in declared(kind, plugins, page_of(plan)):
             for task in _promised(declaration, plan):
                 name = file_name(declaration, task)
                 if name in suffixes:
@@ -65,6 +65,14 @@ def _promised(declaration: Declaration, plan: Mapping) -> list[str]:
         "published": (tasks or [""]) * bool(published(plan)),
     }[declaration.when]
     return some[:1] if whole else some
+
+
+def page_of(plan: Mapping) -> str:
+    """The form of the page that an experiment asks for."""
+    page = (plan.get("config") or {}).get("page") or PAGES[0]
+    if page not in PAGES:
+        raise InputError(f"plan: config.page is {page!r:.80}; give {' or '.join(PAGES)}")
+    return page
 
 
 def published(plan: Mapping) -> list[Mapping]:
@@ -123,5 +131,5 @@ def read_plan(plan: Path | Mapping) -> dict:
     ratios = list(ratios.values()) if isinstance(ratios, Mapping) else [ratios]
     if not all(ratio is None or (isinstance(ratio, int | float) and 1 < ratio < 1e12) for ratio in ratios):
         raise InputError(f"{where}: config.compare_at is no ratio above 1, or one for each task")
-    tuned_tasks(plan), published(plan)
+    tuned_tasks(plan), published(plan), page_of(plan)
     return dict(plan)

@@ -19,11 +19,12 @@ from squeezebench.report.drawing.svg import style
 from squeezebench.report.gather import gather
 from squeezebench.report.headline import headline, on_training_part, validation_above_test
 from squeezebench.report.missing import missing
-from squeezebench.report.names import AUDIT_PAGE, PAGE
+from squeezebench.report.names import AUDIT_PAGE, PAGE, page_of
 from squeezebench.report.overview import overview, protocols, task_facts, task_warnings, title
 from squeezebench.report.paper.part import PaperPart, paper_parts
 from squeezebench.report.ranking import Absent, ranking
 from squeezebench.report.results import Results
+from squeezebench.report.rules import rule_sentences
 from squeezebench.report.statistics.verdicts import Headline, headlines
 from squeezebench.report.tabular.table import Table
 from squeezebench.report.verified import verified
@@ -99,6 +100,8 @@ def build(folder: Path, *, plan: Path | None = None, plugins: Iterable[str | Pat
 
 def _tasks(results: Results) -> list[TaskPart]:
     groups, gathered = results.groups, results.gathered
+    if page_of(gathered.plan) == "rules":
+        return _rule_tasks(results)
     return [
         TaskPart(
             task=task,
@@ -115,6 +118,20 @@ def _tasks(results: Results) -> list[TaskPart]:
         )
         for number, task in enumerate(results.tasks, 1)
     ]
+
+
+def _rule_tasks(results: Results) -> list[TaskPart]:
+    """The same of an experiment with learning rules: nothing is compressed, so that no size is compared."""
+    gathered, words = results.gathered, captions()["rules"]
+    parts = []
+    for number, task in enumerate(results.tasks, 1):
+        said = [Headline("rule", text, settled=known) for text, known in rule_sentences(task, results.rules, words)]
+        parts.append(TaskPart(
+            task=task, name=formats.clean(task), anchor=f"task-{number}", facts=task_facts(task, gathered),
+            warnings=task_warnings(task, gathered), headline=words["many"] if said else words["nothing"], absent=[],
+            headlines=said,
+        ))  # fmt: skip
+    return parts
 
 
 def _sections(tables: list[BuiltTable], drawn: list[tuple], words: dict[str, dict[str, str]]) -> dict[str, Section]:

@@ -11,6 +11,7 @@ from squeezebench.report.claims.judge import judge_claims
 from squeezebench.report.drawing.palette import Look, looks
 from squeezebench.report.gather import Gathered
 from squeezebench.report.names import CLAIMED, has_claims
+from squeezebench.report.rules import compared_rules
 from squeezebench.report.runtimes import with_same_runtime
 from squeezebench.report.sizes import Rule, rule_of
 from squeezebench.report.statistics.compare import compared
@@ -46,6 +47,11 @@ class Results:
     def chosen(self) -> pd.DataFrame:
         """The run groups that are picked on validation at each ratio, with the ratio in the column `bracket`."""
         return selected(self.groups)
+
+    @cached_property
+    def rules(self) -> pd.DataFrame:
+        """The run groups of learning rules, with their paired differences to exact gradients (see `rules.py`)."""
+        return compared_rules(self.groups, self.gathered)
 
     @cached_property
     def summary(self) -> pd.DataFrame:

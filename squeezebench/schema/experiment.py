@@ -52,6 +52,9 @@ class Experiment(Part):
     model: dict[str, Any] = {}
     resources: dict[str, Any] = {}  # memory, time and GPUs of a run, see resources.py
     compare_at: float | dict[str, float] | None = None  # of the comparison that the statistics correct for
+    page: Literal["sizes", "rules"] = (
+        "sizes"  # what the report shows: networks by size, or learning rules on one network
+    )
     tables: list[PublishedTable] = []  # published tables and figures that the report shows beside ours
     tuning: Tuning | None = None  # methods whose settings are picked by an equal number of trials on validation
     features: str | None = None  # stands for ${features} in the options of tasks: the path of the user's own data

@@ -6,9 +6,13 @@ uniform at every frame, whatever the class, so the best that any per-frame class
 group show the same shape with the same background, noise, speed and *first frame*, once in each class; the split keeps
 groups together. Everything follows from the seed.
 
+With `appearances: k` the classes are k shapes instead, so that every frame shows the class: clips of one group have the
+same motion, background, noise, speed, first place, angle and size, once with each shape, and the test part shows the
+same shapes elsewhere, turned otherwise and moving otherwise.
+
 Licence: none is needed: the clips are computed.
 
-Leak: clips of a group show the same shape; the split keeps groups together.
+Leak: clips of a group show the same shape, or the same motion; the split keeps groups together.
 """
 
 from __future__ import annotations
@@ -44,24 +48,34 @@ class Options(BaseModel):
     speed: float = Field(default=1.0, gt=0, le=1, description="factor on every motion: less is smoother")
     clips: int = Field(default=1, ge=1, le=3, description="shapes that a video shows, of the same motion: a montage")
     interleaved: bool = Field(default=False, description="montage: take turns frame by frame, not one after the other")
+    appearances: int = Field(
+        default=0, ge=0, le=64, description="classes are so many shapes, which a frame shows; 0: the eight motions"
+    )
     seed: int = Field(default=0, ge=0, description="of everything that is random")
 
     @model_validator(mode="after")
     def _interleaved_needs_clips(self) -> Options:
         if self.interleaved and self.clips == 1:
             raise ValueError("interleaved needs clips: 2 or 3 (how many take turns)")
+        if self.appearances and (self.clips > 1 or self.appearances == 1):
+            raise ValueError("appearances needs two shapes at least, and clips: 1 (a montage would show two classes)")
         return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the labels stand for."""
+        return tuple(f"shape {number}" for number in range(self.appearances)) or CLASSES
 
 
 def load(options: Options) -> Dataset:
-    """x (8 groups, clips * frames, size * size) uint8, each frame row by row."""
+    """x (classes * groups, clips * frames, size * size) uint8, each frame row by row."""
     videos = [_group(options, group) for group in range(options.groups)]
-    count = len(CLASSES)
+    count = len(options.classes)
     return Dataset(
         name="moving_shapes",
         x=np.concatenate(videos).reshape(count * options.groups, options.clips * options.frames, options.size**2),
         y=np.tile(np.arange(count), options.groups),
-        classes=CLASSES,
+        classes=options.classes,
         group=np.repeat(np.arange(options.groups), count),
         origin=f"made by squeezebench, seed {options.seed}",
         frame=(1, options.size, options.size),
@@ -72,23 +86,28 @@ def expected(options: Options) -> Expected:
     """All of it is known."""
     frames = options.clips * options.frames
     frame = (1, options.size, options.size)
-    count = len(CLASSES) * options.groups
-    return Expected(count, frames, options.size**2, len(CLASSES), 0, 0, frame=frame, groups=True)
+    count = len(options.classes) * options.groups
+    return Expected(count, frames, options.size**2, len(options.classes), 0, 0, frame=frame, groups=True)
 
 
 def _group(options: Options, group: int) -> np.ndarray:
-    """(8, clips * frames, H, W) uint8: the videos of one group, by class."""
-    shapes = [_clips(options, np.random.default_rng([options.seed, group, shape])) for shape in range(options.clips)]
+    """(classes, clips * frames, H, W) uint8: the videos of one group, by class."""
+    clips = [
+        _clips(options, group, np.random.default_rng([options.seed, group, clip])) for clip in range(options.clips)
+    ]
     if options.interleaved:
-        return np.stack(shapes, axis=2).reshape(len(CLASSES), -1, options.size, options.size)
-    return np.concatenate(shapes, axis=1)
+        return np.stack(clips, axis=2).reshape(len(options.classes), -1, options.size, options.size)
+    return np.concatenate(clips, axis=1)
 
 
-def _clips(options: Options, generator: np.random.Generator) -> np.ndarray:
-    """(8, frames, H, W) uint8 of one shape: the same draws for all classes, so that only the motion differs."""
-    angles = generator.uniform(0, 2 * np.pi, SPOTS)
-    spots = np.stack([np.cos(angles), np.sin(angles)], 1) * generator.uniform(0.5, 1, (SPOTS, 1))  # (S, 2) x, y
-    weights = generator.uniform(0.5, 1, SPOTS)
+def _clips(options: Options, group: int, generator: np.random.Generator) -> np.ndarray:
+    """(classes, frames, H, W) uint8: the same draws for all classes, so that only motion or shape differs."""
+    if options.appearances:
+        shapes = [_shape(np.random.default_rng([options.seed, number])) for number in range(options.appearances)]
+        kinds = [(CLASSES[group % len(CLASSES)], shape) for shape in shapes]
+    else:
+        shape = _shape(generator)
+        kinds = [(motion, shape) for motion in CLASSES]
     place, angle, phase = generator.uniform(0, 1, 2), generator.uniform(0, 2 * np.pi), generator.uniform()
     shift, turn, growth = (generator.uniform(*limits) for limits in (SHIFT, TURN, GROWTH))
     background, contrast = generator.uniform(0.1, 0.3), generator.uniform(0.4, 0.6)
@@ -96,16 +115,23 @@ def _clips(options: Options, generator: np.random.Generator) -> np.ndarray:
     time = np.arange(options.frames) * options.every * options.speed
     still = np.zeros_like(time)
     videos = []
-    for name in CLASSES:
-        right = {"right": time, "left": -time}.get(name, still) * shift
-        down = {"down": time, "up": -time}.get(name, still) * shift
-        turned = angle + {"clockwise": time, "counterclockwise": -time}.get(name, still) * turn
-        grown = (phase + {"growing": time, "shrinking": -time}.get(name, still) * growth) % 1
+    for motion, (spots, weights) in kinds:
+        right = {"right": time, "left": -time}.get(motion, still) * shift
+        down = {"down": time, "up": -time}.get(motion, still) * shift
+        turned = angle + {"clockwise": time, "counterclockwise": -time}.get(motion, still) * turn
+        grown = (phase + {"growing": time, "shrinking": -time}.get(motion, still) * growth) % 1
         centre = place + np.stack([right, down], 1)  # (T, 2), in sides; clockwise as seen, for y points down
         size = SMALLEST * (LARGEST / SMALLEST) ** grown
         image = _draw(spots, weights, centre, turned, size, options.size)
         videos.append(background + contrast * image + noise)
     return np.round(255 * np.clip(videos, 0, 1)).astype(np.uint8)
+
+
+def _shape(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The places (S, 2) of a shape's spots around its centre, and their brightness (S,)."""
+    angles = generator.uniform(0, 2 * np.pi, SPOTS)
+    spots = np.stack([np.cos(angles), np.sin(angles)], 1) * generator.uniform(0.5, 1, (SPOTS, 1))  # x, y
+    return spots, generator.uniform(0.5, 1, SPOTS)
 
 
 def _draw(

@@ -4,5 +4,6 @@ timetable  the module that works on each frame at each tick    network   a netwo
 rule       the learning rule, all modules in one process       training  one optimiser step by each learning rule
 vgg        small VGG-like networks
 
-`benchmarks/studies/` has the same pipeline with one process per module, and the study of its stability.
+`benchmarks/studies/` has the same pipeline with one process per module, the studies of its stability and of its limits,
+Full-Res networks, and what the paper compares it with.
 """

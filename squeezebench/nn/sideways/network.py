@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from squeezebench.nn.sideways.timetable import Flush, Timetable
 
@@ -53,8 +54,12 @@ class SidewaysNet(nn.Module):
             x = x.gather(1, index[..., None].expand_as(x))
         return x.unflatten(-1, self.shape)
 
-    def frame_logits(self, x: Tensor, length: Tensor | None = None) -> Tensor:
-        """x (B, T, D) -> logits of every frame that leaves the top, (B, losses, classes)."""
+    def frame_logits(self, x: Tensor, length: Tensor | None = None, per_tick: bool = False) -> Tensor:
+        """x (B, T, D) -> logits of every frame that leaves the top, (B, losses, classes).
+
+        per_tick: a unit reads the B frames of one tick at a time, as in the pipeline, so that in training batch norm
+        normalises them by their own statistics and not by those of all B * T frames.
+        """
         frames = self.frames(x, length)
         batch, steps = frames.shape[:2]
         table = self.timetable(steps)
@@ -62,7 +67,11 @@ class SidewaysNet(nn.Module):
         for unit, module in enumerate(self.units, 1):
             direct, *shortcut = table.sources(unit)
             inputs = [outputs[direct], *(self._newer(outputs[source], batch, steps) for source in shortcut)]
-            outputs.append(module(*inputs))
+            if per_tick:
+                ticks = zip(*(h.unflatten(0, (batch, steps)).unbind(1) for h in inputs), strict=True)
+                outputs.append(torch.stack([module(*tick) for tick in ticks], 1).flatten(0, 1))
+            else:
+                outputs.append(module(*inputs))
         return outputs[-1].unflatten(0, (batch, steps))[:, : table.losses]
 
     def _newer(self, outputs: Tensor, batch: int, steps: int) -> Tensor:
@@ -75,6 +84,14 @@ class SidewaysNet(nn.Module):
         logits = self.frame_logits(x, length)
         weight = frame_weights(logits.shape[1], len(x), length, logits) * len(x)  # (B, losses), rows sum to 1
         return (logits * weight[..., None]).sum(1)
+
+
+def frame_losses(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The loss of each output, (B,): cross-entropy of logits (B, classes) if the targets are labels (B,), the mean
+    squared error if they are frames, floats of the outputs' own shape (supplementary, section 2, but for a factor)."""
+    if targets.is_floating_point():
+        return (outputs - targets).square().flatten(1).mean(1)
+    return functional.cross_entropy(outputs, targets, reduction="none")
 
 
 def frame_weights(losses: int, batch: int, length: Tensor | None, like: Tensor) -> Tensor:

@@ -29,17 +29,16 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from squeezebench.nn.sideways.network import SidewaysNet, frame_weights
+from squeezebench.nn.sideways.network import SidewaysNet, frame_losses, frame_weights
 from squeezebench.nn.sideways.timetable import Timetable
 
 
 @dataclass
 class Target:
-    """The labels of the frame that leaves the top in one tick, and their weights."""
+    """The targets of the frame that leaves the top in one tick, and their weights."""
 
-    labels: Tensor  # (B,) int64
+    labels: Tensor  # (B,) int64, or frames (B, C, H, W) to predict
     weights: Tensor  # (B,) what each clip's frame counts in the loss of the batch
 
 
@@ -71,8 +70,7 @@ class Worker:
             output = self.unit(*inputs)
             scalar = None
             if target is not None:
-                losses = functional.cross_entropy(output, target.labels, reduction="none")
-                scalar = (losses * target.weights).sum()
+                scalar = (frame_losses(output, target.labels) * target.weights).sum()
                 self.loss += scalar.item()
         named = {name: p for name, p in self.unit.named_parameters() if p.requires_grad}
         wanted = [h for h in inputs if h.requires_grad] + list(named.values())
@@ -100,8 +98,9 @@ class Worker:
 def sideways_gradients(net: SidewaysNet, x: Tensor, labels: Tensor, length: Tensor | None = None) -> float:
     """Add the averaged pseudo-gradients of a batch of clips to every parameter's `.grad`; returns the mean loss.
 
-    x (B, T, D); labels (B,), or (B, T) if frames have their own; length (B,) or None. All modules work in this
-    process, one after the other within a tick; `PipelineProcesses` gives each its own.
+    x (B, T, D); labels (B,), or (B, T) if frames have their own, or (B, T, C, H, W) if frames are predicted; length
+    (B,) or None. All modules work in this process, one after the other within a tick; `PipelineProcesses` gives each
+    its own.
     """
     frames = net.frames(x, length)
     table = net.timetable(frames.shape[1])

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from squeezebench.nn.sideways.network import SidewaysNet, frame_weights
+from squeezebench.nn.sideways.network import SidewaysNet, frame_losses, frame_weights
 from squeezebench.nn.sideways.rule import sideways_gradients
 
 
@@ -24,7 +23,7 @@ def sideways_step(
 ) -> float:
     """One optimiser step by (Skip-)Sideways on a batch of clips; the mean of the frames' losses.
 
-    x (B, T, D), length (B,) or None, y (B,) or, where each frame has its label, (B, T).
+    x (B, T, D), length (B,) or None, y (B,), (B, T) if each frame has its label, or frames (B, T, C, H, W) to predict.
     """
     optimiser.zero_grad(set_to_none=True)
     loss = sideways_gradients(model, x, y, length)
@@ -39,22 +38,24 @@ def backpropagation_step(
     y: Tensor,
     optimiser: torch.optim.Optimizer,
     clip: float = 0.0,
+    per_tick: bool = False,
 ) -> float:
     """The same by exact back-propagation over the whole clip: what Sideways approximates. All T frames are one batch,
-    for the memory and for batch normalisation's statistics."""
+    for the memory and, unless `per_tick`, for batch normalisation's statistics. With `per_tick` the two rules differ in
+    the gap between gradients and Jacobians alone."""
     optimiser.zero_grad(set_to_none=True)
-    loss = clip_loss(model, x, length, y)
+    loss = clip_loss(model, x, length, y, per_tick)
     loss.backward()
     _update(model, optimiser, clip)
     return loss.item()
 
 
-def clip_loss(model: SidewaysNet, x: Tensor, length: Tensor | None, y: Tensor) -> Tensor:
-    """The objective of all rules, (1 / B) sum_b (1 / T_b) sum_t l_b^{[t]}: cross-entropy of each frame's logits."""
-    logits = model.frame_logits(x, length)  # (B, losses, classes)
+def clip_loss(model: SidewaysNet, x: Tensor, length: Tensor | None, y: Tensor, per_tick: bool = False) -> Tensor:
+    """The objective of all rules, (1 / B) sum_b (1 / T_b) sum_t l_b^{[t]}, with the losses of `frame_losses`."""
+    logits = model.frame_logits(x, length, per_tick)  # (B, losses, classes)
     batch, losses = logits.shape[:2]
-    labels = (y[:, None].expand(-1, losses) if y.dim() == 1 else y[:, :losses]).flatten()
-    each = functional.cross_entropy(logits.flatten(0, 1), labels, reduction="none").unflatten(0, (batch, losses))
+    targets = y[:, None].expand(-1, losses) if y.dim() == 1 else y[:, :losses]
+    each = frame_losses(logits.flatten(0, 1), targets.flatten(0, 1)).unflatten(0, (batch, losses))
     return (each * frame_weights(losses, batch, length, logits)).sum()
 
 

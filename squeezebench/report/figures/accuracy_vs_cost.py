@@ -17,7 +17,7 @@ from squeezebench.report.results import Results
 from squeezebench.report.sizes import DENSE, rule_of
 from squeezebench.report.statistics.groups import leading_protocol
 
-SECTION, EACH = "brief", "task"
+SECTION, EACH, PAGE = "brief", "task", "sizes"
 
 
 @dataclass(frozen=True)

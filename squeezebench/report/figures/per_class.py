@@ -15,7 +15,7 @@ from squeezebench.report.results import Results
 from squeezebench.report.sizes import rule_of
 from squeezebench.report.statistics.recall import class_recall
 
-SECTION, EACH = "classes", "task"
+SECTION, EACH, PAGE = "classes", "task", "sizes"
 POINTS = ["task", "method", "settings", "class", "accuracy", "seeds"]
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#cfe3f1", "#5aa2cf", "#0a4f80"])
 

@@ -15,7 +15,7 @@ from squeezebench.report.ranking import Ranking, ranking
 from squeezebench.report.results import Results
 from squeezebench.report.sizes import DENSE, rule_of
 
-SECTION, EACH = "glance", "task"
+SECTION, EACH, PAGE = "glance", "task", "sizes"
 GROUP = ["task", "protocol", "method", "method_title", "settings", "control", "ok", "collapsed", "size_mean",
          "ratio_size", "test_accuracy_mean", "test_accuracy_half_width", "train_accuracy_mean",
          "validation_accuracy_mean"]  # fmt: skip

@@ -18,7 +18,7 @@ from squeezebench.report.statistics.spread import LEVEL
 from squeezebench.report.statistics.summary import REGISTERED
 from squeezebench.report.words import captions
 
-SECTION, ORDER, WIDE = "across", 1, True
+SECTION, ORDER, WIDE, PAGE = "across", 1, True, "sizes"
 ENOUGH_TASKS = 3  # Friedman's test has no meaning with fewer
 ENOUGH_METHODS = 3
 SCORE = REGISTERED

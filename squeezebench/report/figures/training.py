@@ -10,7 +10,7 @@ from squeezebench.report.drawing.plot import Drawing
 from squeezebench.report.drawing.svg import new_figure
 from squeezebench.report.results import Results
 
-SECTION, EACH, ORDER = "classes", "task", 1
+SECTION, EACH, ORDER, PAGE = "classes", "task", 1, "sizes"
 POINTS = ["task", "method", "settings", "seed", "stage", "epoch", "validation_accuracy"]
 
 

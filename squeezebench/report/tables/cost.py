@@ -15,7 +15,7 @@ from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_c
 from squeezebench.report.words import captions
 from squeezebench.schema.metrics import BATCHES, PRECISIONS
 
-SECTION = "cost"
+SECTION, PAGE = "cost", "sizes"
 KEYS = ["task", "protocol", "method", "method_title", "control", "settings", "varied", "seeds", "ok", "stale",
         "ratio_size", "baseline", "test_accuracy_mean"]  # fmt: skip
 

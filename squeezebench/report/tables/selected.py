@@ -14,7 +14,7 @@ from squeezebench.report.tabular import cells
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, numeric, text_column
 from squeezebench.report.words import captions
 
-SECTION = "selected"
+SECTION, PAGE = "selected", "sizes"
 RAW = ["task", "protocol", "bracket", "registered", "collapsed",
        "method", "method_title", "control", "settings", "varied", "seeds", "ok", "stale",
        "size_mean", "ratio_size", "ratio_size_low", "ratio_size_high", "baseline", "validation_accuracy_mean",

@@ -15,7 +15,7 @@ from squeezebench.report.tabular import cells
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_column, numeric, text_column
 from squeezebench.report.words import captions
 
-SECTION = "summary"
+SECTION, PAGE = "summary", "sizes"
 
 
 def build(results: Results) -> Table:
