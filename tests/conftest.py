@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawing import drawing_only
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,23 +35,27 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 LONGEST = (  # files that take longest, of many processes or many trainings: begun first, or one worker waits for them
-    "test_workflow.py",
-    "contract/test_methods.py",
     "cluster/test_slurm.py",
-    "test_faults_killed.py",
-    "test_faults_disk.py",
-    "test_report.py",
-    "test_tuning.py",
-    "test_checkpoint.py",
-    "test_faults.py",
-    "test_paper_tables.py",
-    "test_environments.py",
-    "test_killed_runs.py",
-    "cluster/test_simulated_slurm.py",
+    "contract/test_methods.py",
+    "test_workflow.py",
     "test_browser.py",
-    "test_export.py",
-    "test_reproduce.py",
+    "test_faults_killed.py",
+    "test_faults.py",
+    "test_faults_disk.py",
+    "test_notebooks.py",
     "test_wheel.py",
+    "test_tuning.py",
+    "test_reproduce.py",
+    "test_killed_runs.py",
+    "test_report.py",
+    "test_checkpoint.py",
+    "cluster/test_simulated_slurm.py",
+    "test_security.py",
+    "test_compare_folders.py",
+    "test_paper_tables.py",
+    "test_board.py",
+    "test_board_browser.py",
+    "test_export.py",
 )
 
 
@@ -79,13 +85,10 @@ def latency_in_the_fewest_rounds():
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """Every figure of a report is an empty SVG: drawing takes most of the time. What is plotted is written as ever."""
-
-    def savefig(self, buffer, **options):
-        buffer.write('<svg width="400pt" height="300pt" xmlns="http://www.w3.org/2000/svg"></svg>')
-
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+def undrawn():
+    """Every figure of a report is an empty SVG."""
+    with drawing_only():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -96,11 +99,18 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def traced(tmp_path_factory) -> Path:
-    """Synthetic results with their report, for the tests that recompute it; read only."""
+    """Synthetic results with their report, for the tests that recompute it; read only. All workers share one."""
     from traced_results import results
 
     from squeezebench.report import build_report
 
-    folder = results(tmp_path_factory.mktemp("results") / "traced")
-    build_report(folder)
+    place = tmp_path_factory.getbasetemp()
+    place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+    folder, built = place / "traced-results" / "traced", place / "traced-results" / "built"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / "traced-results" / "lock"):
+        if not built.exists():
+            with drawing_only("accuracy_vs_size", "per_class", "ranks"):
+                build_report(results(folder))
+            built.touch()
     return folder

@@ -6,6 +6,7 @@ Those imports take more seconds than all that a small command does.
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -41,7 +42,9 @@ class Forked(ForkProcess):
         super().__init__()
         self._words, self._folder, self._log = words, folder, log
         self._prepare, self._command, self._environment = prepare, command, environment
+        gc.freeze()  # the new process neither looks through nor copies what is here already
         self.start()
+        gc.unfreeze()
 
     def run(self) -> None:
         os.setsid()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -22,7 +20,8 @@ from squeezebench.report.statistics.paired import difference_test, mean_ratio
 from squeezebench.schema.record import read_record, write_record
 
 SEEDS = 5
-GRID = 2  # settings of each method that has a setting
+GRID = 1  # settings of each method that has a setting
+GROUPS = 8
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +81,10 @@ def verdicts(found, method):
 
 def test_a_folder_against_itself_is_identical_in_every_group(first, second, capsys):
     found = compare_folders(first, second)
-    assert len(found.groups) == 14 and {group.verdict for group in found.groups} == {"identical (bits)"}
+    assert len(found.groups) == GROUPS and {group.verdict for group in found.groups} == {"identical (bits)"}
     assert found.only == ([], []) and found.origins == {} and found.unchanged and found.overall is None
     assert main(["compare", str(first), str(second), "--fail"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "14 run groups in both: 14 identical (bits)."
+    assert capsys.readouterr().out.splitlines()[-1] == f"{GROUPS} run groups in both: {GROUPS} identical (bits)."
 
 
 def test_one_cell_of_one_confusion_is_not_identical(first, second):
@@ -97,7 +96,7 @@ def test_one_cell_of_one_confusion_is_not_identical(first, second):
     alter(second, "dense", change, only=[1])
     found = compare_folders(first, second)
     assert verdicts(found, "dense") == {"no change beyond noise"} and found.unchanged
-    assert sum(group.verdict == "identical (bits)" for group in found.groups) == 13
+    assert sum(group.verdict == "identical (bits)" for group in found.groups) == GROUPS - 1
 
 
 def test_equal_results_of_other_weights_are_said(first, second):
@@ -309,7 +308,7 @@ def test_other_inputs_are_stated_and_records_that_do_not_count_are_left_out(firs
     plan = json.loads((first / "plan.json").read_text())
     plan["runs"] = [run | {"path": f"{run['path']}0"} for run in plan["runs"]]
     (second / "plan.json").write_text(json.dumps(plan))
-    with pytest.raises(InputError, match="none of its 70 records is of its plan"):
+    with pytest.raises(InputError, match="none of its 40 records is of its plan"):
         compare_folders(first, second)
 
 
@@ -318,7 +317,7 @@ def test_json_holds_everything_and_no_nan(first, second, capsys):
     alter(second, "dense", lambda r: {"status": "failed", "reason": "boom"})
     assert main(["compare", str(first), str(second), "--json", "--fail"]) == 1
     found = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
-    assert found["verdicts"] == {"changed": GRID + 1, "identical (bits)": 14 - GRID - 1} and not found["unchanged"]
+    assert found["verdicts"] == {"changed": GRID + 1, "identical (bits)": GROUPS - GRID - 1} and not found["unchanged"]
     iss = next(group for group in found["groups"] if group["method"] == "iss")
     assert iss["changed"] == ["accuracy"] and iss["difference"]["value"] == pytest.approx(-0.08)
     assert found["made_with"] == {} and found["a"] == str(first)
@@ -331,15 +330,6 @@ def test_groups_without_any_result_are_counted_and_not_compared(first, second, t
     found = compare_folders(tmp_path / "a-failed", tmp_path / "b-failed")
     assert verdicts(found, "iss") == {"no result in either"} and found.unchanged
     assert summary(found).endswith(f"; {GRID} no result in either.")
-
-
-def test_neither_module_nor_command_needs_torch(first, second):
-    code = (
-        "import sys; from squeezebench.cli.main import main; "
-        f"status = main(['compare', {str(first)!r}, {str(second)!r}]); sys.exit(status or 'torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "identical (bits)" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("place", ["nowhere", "empty", "file"])

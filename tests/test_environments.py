@@ -1,4 +1,4 @@
-"""Where the rules may run: the pinned environment in its four forms, and what Snakemake's linter says of the workflow.
+"""Where the rules may run: the pinned environment in its four forms.
 
 No conda and no container registry is at hand where the tests run: that the files agree, that Snakemake reads them and
 what a job would then call is tested; that an environment or image comes out of them is not.
@@ -87,12 +87,6 @@ def test_a_rule_runs_its_environments_python_where_one_is_deployed_and_this_one_
     assert f"env PYTHONPATH={ROOT} python -m squeezebench job" in deployed.stdout
     assert "squeezebench.yaml" in deployed.stdout + deployed.stderr  # the environment that would be made
     assert "squeezebench.yaml" not in plain.stdout + plain.stderr
-
-
-def test_the_linter_has_no_remark(tmp_path):
-    done = snakemake(tmp_path, "--lint")
-    assert done.returncode == 0, done.stderr
-    assert not re.findall(r"^ +\* (.+)$", done.stdout + done.stderr, re.M)
 
 
 def test_the_slurm_profile_has_two_lines_to_edit_and_options_that_the_executor_knows():

@@ -8,9 +8,11 @@ import random
 import shutil
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import forked
+import psutil
 import pytest
 from faults import (
     HANGS,
@@ -36,7 +38,7 @@ from squeezebench.schema.record import read_record
 TRAINING = {
     "methods": {"iss": {}},  # with a dense pretraining
     "seeds": [0, 1],
-    "training": {"epochs": 10, "batch_size": 64},
+    "training": {"epochs": 6, "batch_size": 64},
     "model": {"hidden": 16},
 }
 PLAN = "results/tiny/plan.json"
@@ -77,35 +79,32 @@ def test_random_kills_of_training_processes_and_their_supervisors(undisturbed, t
     for kind in ("worker", "supervisor", "group"):
         place = write(tmp_path / kind, **TRAINING)
         make(place, "plan", "tiny.yaml")
-        trials.trial(place, lambda place=place: job(place, **OFTEN), kind, 2.0)
+        trials.trial(place, lambda place=place: job(place, **OFTEN), kind, 1.5)
     assert trials.equal == 3, trials.summary()
 
 
-def test_snakemake_is_killed_alone_and_the_same_command_at_once_goes_on(undisturbed, folder):
-    """No `--unlock`. Its job ends, or finishes and is accepted; no run is made by two processes."""
+def test_a_second_call_is_refused_until_snakemake_is_killed_and_then_goes_on_at_once(undisturbed, folder):
+    """No `--unlock`. The job of the killed call ends, or finishes and is accepted; no run is made by two processes."""
     write(folder, **TRAINING)
-    process = started(folder, command(), **OFTEN)
-    wait_for(lambda: "worker" in targets(folder))
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    done = called(folder, command(), **OFTEN)
-    assert done.returncode == 0, done.stdout
-    assert differing(bits(folder), bits(undisturbed)) == []
-    wait_for(lambda: not processes_in(folder))
-    assert not left_over(folder)
-
-
-def test_a_second_call_on_one_folder_of_results_is_refused_in_one_line(folder):
-    write(folder, lines={"slow": SLOW}, methods={"odd": {"what": "slow"}}, seeds=[0])
-    process = started(folder, command(), SLOW="1000")
-    wait_for(lambda: "worker" in targets(folder))
+    process = started(folder, command("--until", "runs"), **OFTEN)
+    worker = wait_for(lambda: targets(folder).get("worker"))
+    worker.suspend()  # so that it trains until Snakemake is killed
     second = called(folder, command())
     assert second.returncode != 0 and "Traceback" not in second.stdout
     (line,) = [line for line in second.stdout.splitlines() if "results/tiny" in line]
     assert f"process {process.pid} is making these results since" in line
     assert called(folder, command("-n")).returncode == 0  # a look is allowed
-    changed = called(folder, command("-n", "--config", "seeds=[0,1]"))
+    changed = called(folder, command("-n", "--config", "seeds=[0,1,2]"))
     assert changed.returncode != 0 and f"process {process.pid}" in changed.stdout  # but not to pull the plan away
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    with suppress(psutil.NoSuchProcess):
+        worker.resume()
+    done = called(folder, command("--until", "runs"), **OFTEN)
+    assert done.returncode == 0, done.stdout
+    assert differing(bits(folder), bits(undisturbed)) == []
+    wait_for(lambda: not processes_in(folder))
+    assert not left_over(folder)
 
 
 def test_two_processes_never_make_one_run(undisturbed, folder):

@@ -76,6 +76,7 @@ def test_a_plan_alone_runs_no_figure(mine):
     assert not (plugins / "figures" / "imported").exists() and "training_time" not in page
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("kind", "name", "text", "says"),
     [

@@ -18,7 +18,7 @@ def data(tmp_path_factory):
     return noisy(tmp_path_factory.mktemp("data") / "noisy.npz")
 
 
-def long_run(data, folder, epochs=100):
+def long_run(data, folder, epochs=60):
     settings = ("--set", "hidden=6", "--train", f"epochs={epochs}", "--train", "batch_size=4")
     return command(folder, f"file:{data}", "vib_lstm", *settings)
 
@@ -32,7 +32,7 @@ def test_a_run_that_is_ended_again_and_again_is_finished_with_the_results_of_an_
     assert main([*long_run(data, whole), "--checkpoint-seconds", "0"]) == 0
     words = long_run(data, folder)
     for number, status in ((signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)):
-        process = start(words, folder, seconds=0.3)
+        process = start(words, folder, seconds=0.1)
         assert wait_for_checkpoint(process, folder)
         os.kill(process.pid, number)
         assert process.wait(LIMIT) == status and not (folder / RECORD_NAME).exists()

@@ -157,6 +157,15 @@ def test_snakemake_refuses_it_where_jobs_would_run_here(tmp_path, no_gpu, monkey
             load_plan(ON_GPU, ["e.yaml"])
 
 
+def test_braces_in_the_place_of_a_plugin_are_refused(tmp_path, monkeypatch):
+    """Snakemake would read {task} in the path of an input as its own wildcard."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "{task}").mkdir()
+    (tmp_path / "{task}" / "mine.py").touch()
+    with pytest.raises(InputError, match="what is in braces; rename the folder"):
+        load_plan({"plugins": ["./{task}"]}, ["e.yaml"])
+
+
 def test_a_single_run_refuses_it_too(tmp_path, capsys):
     import torch
 

@@ -66,7 +66,7 @@ def test_a_single_run_says_what_it_cannot_show(tmp_path):
 
 @pytest.mark.usefixtures("undrawn")
 def test_an_unfinished_experiment_says_which_runs_wait(tmp_path):
-    make(tmp_path, steps=2, seeds=5)
+    make(tmp_path, tasks=("digits",), steps=2, seeds=5)
     assert lines(tmp_path) == []
     for path in tmp_path.glob("runs/digits/iss/*/seed-[01]/record.json"):
         path.unlink()

@@ -113,7 +113,7 @@ def refusal(capsys, *arguments) -> str:
 # ---------------------------------------------------------------------- the same bits
 
 
-DIFFERENT = ("vib_lstm", "tr_lstm", "vibnet", "skip_sideways")  # on 2 threads always; on 1: tests/contract
+DIFFERENT = ("vib_lstm", "tr_lstm", "vibnet")  # on 2 threads always; on 1: tests/contract
 
 
 @pytest.mark.parametrize(

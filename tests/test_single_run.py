@@ -7,12 +7,11 @@ import json
 import os
 import pty
 import struct
-import subprocess
-import sys
 import termios
 
 import numpy as np
 import pytest
+from forked import Forked
 
 from squeezebench.cli.main import main
 from squeezebench.schema.record import read_record
@@ -85,8 +84,8 @@ def test_report_verify_and_compare_read_its_folder(made, tmp_path, capsys, undra
 def test_a_terminal_shows_a_progress_bar(tmp_path, words, shown):
     main_end, other = pty.openpty()
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))  # lines, columns
-    words = [sys.executable, "-m", "squeezebench", *CALL, *words, "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=other)
+    words = [*CALL, *words, "--out", str(tmp_path / "run")]
+    process = Forked(words, tmp_path, tmp_path / "log", prepare=lambda: os.dup2(other, 2))
     os.close(other)
     text = b""
     while True:

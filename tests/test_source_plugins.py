@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 import yaml
 
@@ -39,10 +38,6 @@ def load(options):
 '''
 
 
-def squeezebench(*arguments):
-    return subprocess.run([sys.executable, "-m", "squeezebench", *map(str, arguments)], capture_output=True, text=True)
-
-
 def write_counting(folder: Path, factor: str = "1.0") -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "counting.py").write_text(SOURCE.replace("FACTOR", factor))
@@ -54,9 +49,10 @@ def write_counting(folder: Path, factor: str = "1.0") -> Path:
 
 def test_a_source_from_outside_the_project_is_listed_planned_and_run(tmp_path):
     path = write_counting(tmp_path / "mine")
-    listed = squeezebench("tasks", "--plugins", tmp_path / "mine").stdout
+    listed = forked.call(["tasks", "--plugins", str(tmp_path / "mine")], tmp_path, tmp_path / "log").stdout
     assert "counting         Steps that count upwards, from outside the project." in listed and "digits" in listed
-    assert squeezebench("plan", path, "--results", tmp_path / "results").returncode == 0
+    words = ["plan", str(path), "--results", str(tmp_path / "results")]
+    assert forked.call(words, tmp_path, tmp_path / "log").returncode == 0
     plan_file = tmp_path / "results" / "counted" / "plan.json"
     plan = read_plan(plan_file)
     assert set(plan.methods) == {"dense"}  # the plugin is no method
@@ -91,15 +87,3 @@ def test_a_source_that_cannot_be_used_is_one_line_before_anything_is_trained(cod
     (tmp_path / "mine" / "counting.py").write_text(code)
     with pytest.raises(InputError, match=message):
         make_plan(read_experiment(path), str(path))
-
-
-def test_no_module_of_data_imports_torch_before_it_is_needed():
-    code = (
-        "import importlib, pkgutil, sys, squeezebench.data as data\n"
-        "modules = pkgutil.walk_packages(data.__path__, data.__name__ + '.')\n"
-        "networks = ['squeezebench.data.video.efficientnet_lite']  # imported with the first frame that it reads\n"
-        "for module in modules: module.name in networks or importlib.import_module(module.name)\n"
-        "print('torch' in sys.modules, 'squeezebench.data.video.backbones' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.split() == ["False", "True"], done.stderr

@@ -352,17 +352,11 @@ def test_the_prepared_arrays_survive_damage(tmp_path, monkeypatch):
     assert cached_arrays("mine", "numpy", build)["x"].size == 5
 
 
-def test_sources_are_files_and_listing_them_is_light():
+def test_sources_are_files():
     sources = available()
     assert {*EMBEDDED, "ucr", "file"} <= set(sources)
     for info in sources.values():
         assert info.summary.endswith(".") and info.options["type"] == "object"
-    program = (
-        "import sys; from squeezebench.data.sources import available; available(); import squeezebench.data.task\n"
-    )
-    program += "heavy = {'torch', 'aeon', 'sklearn', 'pandas', 'scipy', 'pyarrow', 'numba'} & set(sys.modules)\n"
-    program += "assert not heavy, heavy"
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 @pytest.mark.skipif(not UCF.exists(), reason="the shared UCF101 features are not here")

@@ -16,6 +16,7 @@ from page_tables import NUMBER, read
 from recomputed import CLASSES, FIELDS, REGISTERED, Group, Results, at, canonical, summary
 from recomputed_means import half, mean
 from scipy import stats
+from synthetic_records import METHODS
 from traced_results import PAPER, read_csv, same
 
 Value = Callable[[Line], object]
@@ -220,6 +221,7 @@ def test_points_of_accuracy_against_size(traced, results, task):
                       len(line.group.ok), line.group.size, line.group.ratio()]  # fmt: skip
             assert numbers_are("\n".join(said[1:]), values), (said, values)
     assert len(hovers) == sum(group.size > 0 for group in groups)
+    assert "recurrence" in "".join(svg.getroot().itertext())  # a model without one has a place of its own
 
 
 @pytest.mark.parametrize("task", ["digits", "basic_motions", "japanese_vowels"])
@@ -299,6 +301,8 @@ def test_ranks(traced, results):
                     "rank": ranks[task][method], "accuracy_registered": score[method, task],
                     "average_rank": mean(ranks[t][method] for t in tasks)}  # fmt: skip
         assert set(row) == set(expected) and all(same(row[k], v) for k, v in expected.items()), (row, expected)
+    svg = (traced / "figures/ranks.svg").read_text(encoding="utf-8")
+    assert 'role="img"' in svg and not [name for name in complete if METHODS[name][0] not in svg]
 
 
 def best(results: Results, task: str, method: str) -> Group:

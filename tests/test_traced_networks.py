@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import synthetic_records
+from drawing import drawing_only
 from expected_cells import KEY, NETWORKS, every_column_recomputed, line_of, marks
 from page_tables import Tables, says
 from recomputed import Group, Results, at, canonical
@@ -29,7 +30,8 @@ from squeezebench.schema.printed import PublishedTable, check_tables
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
     folder = make(tmp_path_factory.mktemp("networks"))
-    build_report(folder)
+    with drawing_only("accuracy_vs_size"):
+        build_report(folder)
     return folder
 
 
@@ -312,7 +314,8 @@ def test_a_page_with_tasks_of_both_kinds(tmp_path):
     make(tmp_path, tasks=("mnist_fc",))
     synthetic_records.make(tmp_path, tasks=("digits",), steps=2)  # its plan replaces the other one
     (tmp_path / "plan.json").unlink()
-    page = build_report(tmp_path).read_text(encoding="utf-8")
+    with drawing_only("accuracy_vs_size"):
+        page = build_report(tmp_path).read_text(encoding="utf-8")
     rows = read_csv(tmp_path / "tables/groups.csv")
     assert {(row["task"], row["size_rule"]) for row in rows} == {("digits", "lstm_total"), ("mnist_fc", "weights")}
     found = Results.__new__(Results)

@@ -339,7 +339,7 @@ def numbers(record) -> dict:
     return content
 
 
-@pytest.mark.parametrize("method", ["dense", "vib_lstm", "iss", "magnitude", "random_units"])
+@pytest.mark.parametrize("method", ["vib_lstm", "magnitude"])  # all of them: contract/test_methods.py
 def test_the_same_seed_gives_the_same_record_and_the_same_file(run, tmp_path, method):
     one, again, other = run(method), run(method, folder="again"), run(method, seed=1)
     assert numbers(one) == numbers(again)
@@ -428,13 +428,14 @@ def test_a_run_gives_the_same_bits_whether_its_start_was_found_or_trained_now(ru
     assert len(trainings) == 1 and numbers(trained) == numbers(found)
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "noise", "other"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "bit", "other"])
 def test_a_damaged_start_is_trained_again(run, trainings, tmp_path, damage):
     before = run("iss")
     (path,) = (tmp_path / "starts").glob("*.safetensors")
     content = path.read_bytes()
     other = content.replace(b"dense pretraining", b"dense pretrained!")  # its words do not matter
-    path.write_bytes({"cut": content[:-9], "empty": b"", "noise": b"\x00" * 99, "other": other}[damage])
+    bit = content[:-3] + bytes([content[-3] ^ 16]) + content[-2:]  # safetensors has no checksum of its own
+    path.write_bytes({"cut": content[:-9], "empty": b"", "bit": bit, "other": other}[damage])
     after = run("iss", folder="again")
     assert len(trainings) == (1 if damage == "other" else 2)
     if damage != "other":

@@ -65,13 +65,10 @@ def test_an_installed_wheel_goes_from_init_to_a_report_and_all_commands_find_the
     call(tmp_path, installed / "squeezebench", "init", "try", "--experiment", "smoke")
     folder = tmp_path / "try"
     call(folder, installed / "squeezebench", "new-method", "mine")
-    some = "tasks={digits: {methods: [pooled_linear, vib_lstm, mine]}}"  # all of them take a minute
+    some = "tasks={digits: {methods: [vib_lstm, mine]}}"  # all of them take a minute
     call(folder, installed / "python", "-m", "snakemake", "--cores", "1", "--config", "seeds=[0]", some)
     report = folder / "results" / "smoke" / "report.html"
     assert "mine" in report.read_text() and "VIB-LSTM" in report.read_text()
-    report.unlink()
-    call(folder, installed / "squeezebench", "report", "results/smoke")
-    assert "VIB-LSTM" in report.read_text()
 
 
 def test_init_makes_a_new_folder_or_nothing(tmp_path):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ class _Draft:
     status: list[str]
     notes: list[str]
 
-    @property
+    @cached_property
     def same(self) -> bool:
         """Accuracies, confusion and sizes agree in every common seed."""
         return not self.both.empty and not _sizes_that_differ(self.both) and _same_results(self.both)
@@ -195,7 +196,8 @@ def _sizes_that_differ(both: pd.DataFrame) -> dict[str, int]:
 
 def _unequal(a: pd.Series, b: pd.Series) -> int:
     """How many pairs are not the same number; what only one side recorded is not compared."""
-    return int(((a != b) & a.notna() & b.notna()).sum())
+    ours, theirs = a.to_numpy(float, na_value=np.nan), b.to_numpy(float, na_value=np.nan)
+    return int(((ours != theirs) & ~np.isnan(ours) & ~np.isnan(theirs)).sum())
 
 
 def _same_results(both: pd.DataFrame) -> bool:
