@@ -33,7 +33,7 @@ def compared_rules(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
     """
     groups = leading_protocol(groups[groups["ok"] > 0])
     settings = groups["settings"].map(json.loads)
-    groups = groups[settings.map(lambda one: "rule" in one).astype(bool)]
+    groups = groups.loc[settings.map(lambda one: "rule" in one).astype(bool)]
     settings = settings[groups.index]
     rules = groups.assign(
         rule=[one["rule"] for one in settings], rule_label=[rule_label(one) for one in settings],
