@@ -195,6 +195,9 @@ def test_the_projects_own_experiments_are_valid(path, tmp_path):
     text = path.read_text()
     own = {"features": own_data(tmp_path / "x.npz")} if "${features}" in text else {}
     own |= own_clips(tmp_path, "${lists}" in text) if "${clips}" in text else {}
+    if "${weights}" in text:
+        (tmp_path / "weights.th").write_bytes(b"x")
+        own["weights"] = str(tmp_path / "weights.th")
     assert make_plan(read_experiment(path, own), str(path)).runs
 
 

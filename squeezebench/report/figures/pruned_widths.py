@@ -59,8 +59,9 @@ def _widths(group: pd.Series) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _numbers(text: object) -> np.ndarray:
-    """`16-32` -> (16, 32); of several structures the first."""
-    return np.array([int(width) for width in str(text).split()[0].split("-")]) if isinstance(text, str) else np.zeros(0)
+    """`16-32` -> (16, 32); of several structures the first, of none no number."""
+    first = text.split()[:1] if isinstance(text, str) else []
+    return np.array([int(width) for structure in first for width in structure.split("-")])
 
 
 def _fewer(group: pd.Series) -> str:
