@@ -18,10 +18,11 @@ published: $(READY)  ## the same with ten seeds and at four sizes, which can car
 		'seeds=[0,1,2,3,4,5,6,7,8,9]' 'ratios=[3,10,30,100]'
 	@echo "open results/published/report.html"
 
-board: $(READY)  ## published results and results/submissions/*.zip -> results/board/index.html
+board: docs  ## published results and results/submissions/*.zip -> site/board/index.html, beside the documentation
 	for name in $(BOARD); do $(BIN)/squeezebench submit results/reference/$$name --as squeezebench \
 		--without-models --unfinished --to results/submissions || exit 1; done
-	$(BIN)/squeezebench board results/submissions/*.zip --to results/board
+	$(BIN)/squeezebench board results/submissions/*.zip --to site/board
+	@echo "open site/board/index.html"
 
 test: $(READY) lint  ## the whole test suite, on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile
