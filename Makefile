@@ -24,8 +24,8 @@ board: docs  ## published results and results/submissions/*.zip -> site/board/in
 	$(BIN)/squeezebench board results/submissions/*.zip --to site/board
 	@echo "open site/board/index.html"
 
-test: $(READY) lint  ## the whole test suite, on two cores
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(READY) lint  ## the whole test suite, on two cores: the third worker uses them while others wait
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 tiny: $(READY)  ## every experiment of config/paper on synthetic clips
 	$(BIN)/python -m pytest -n 2 -m tiny --durations 20 --durations-min 1

@@ -57,12 +57,17 @@ def same_bits(old: Record, new: Record) -> list[str]:
     return changed + ["history_digest"] * (old.history_digest != new.history_digest)
 
 
+def _both_skipped(old: Record, new: Record | None) -> bool:
+    return new is not None and old.status == new.status == "skipped"
+
+
 def covered_methods(old: Path, new: Path) -> tuple[dict[str, Covered], dict[str, str]]:
     """(the methods that make the same bits, the others with the reason)."""
     before, after = records_in(old), records_in(new)
     covered, reasons = {}, {}
     for method in sorted({key[2] for key in before}):
         pairs = [(record, after.get(key)) for key, record in before.items() if key[2] == method]
+        pairs = [pair for pair in pairs if not _both_skipped(*pair)] or pairs  # neither for nor against
         missing = sum(again is None for _, again in pairs)
         changed = sorted({name for record, again in pairs if again for name in same_bits(record, again)})
         origins = [again.provenance for _, again in pairs if again]
