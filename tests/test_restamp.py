@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.studies.restamp import covered_methods, main, restamp
 from squeezebench.base.source import RULE
 from squeezebench.report.gather import gather
-from squeezebench.schema.record import read_record
+from squeezebench.schema.record import read_record, write_record
 from squeezebench.tools.recorded import read_recorded
 
 OLD, NEW = {"engine_digest": "a" * 64, "digest_rule": 1}, {"engine_digest": "b" * 64, "digest_rule": RULE}
@@ -60,6 +60,14 @@ def test_the_records_of_a_method_with_the_same_bits(tmp_path):
     runs = gather(tmp_path / "published").runs
     assert len(runs) == 4 and not runs["stale"].any()
     assert restamp(tmp_path / "published", covered) == (0, {"has the new digests": 4})
+
+
+def test_a_size_that_no_network_reaches_says_nothing_about_the_bits(tmp_path):
+    for name, origin in (("old", OLD), ("new", NEW)):
+        first, *_ = make(tmp_path / name, origin, methods=("iss",))
+        skipped = read_record(first).model_copy(update={"status": "skipped", "model_digest": None})
+        write_record(first.parent, skipped)
+    assert set(covered_methods(tmp_path / "old", tmp_path / "new")[0]) == {"iss"}
 
 
 @pytest.mark.parametrize(
