@@ -172,7 +172,15 @@ def test_a_part_of_a_set_is_refused_unless_it_is_said_and_then_counted(part_of_u
     arguments = ["run", "--task", "ucf11", "--method", "dense", "--set", "hidden=4", "--train", "epochs=1"]
     options = [word for name, value in spec.options.items() for word in ("--option", f"{name}={value}")]
     assert main([*arguments, *options, "--out", str(tmp_path / "run")]) == 0
-    assert read_record(tmp_path / "run" / "record.json").part_of == words
+    record = read_record(tmp_path / "run" / "record.json")
+    assert record.part_of == words
+    moved = part_of_ucf11.rename(tmp_path / "moved")
+    spec = TaskSpec(name="ucf11", options=spec.options | {"folder": str(moved)})
+    assert prepare(spec)["made"] == 0  # the same clips in another place are not read again
+    options[options.index(f"folder={folder}")] = f"folder={moved}"
+    assert main([*arguments, *options, "--out", str(tmp_path / "again")]) == 0
+    again = read_record(tmp_path / "again" / "record.json")
+    assert again.provenance.inputs_digest == record.provenance.inputs_digest
 
 
 def test_the_kth_groups_of_all_classes_are_tested_together(part_of_ucf11):

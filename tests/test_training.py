@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -379,6 +380,19 @@ def test_a_record_of_another_run_in_the_same_folder_is_not_taken_for_this_one(ru
     first = run("dense", folder="same")
     second = run("dense", folder="same", **changed)
     assert second.provenance.inputs_digest != first.provenance.inputs_digest
+
+
+def test_what_decides_a_run_is_the_content_of_files_and_not_their_place():
+    def digest(place: str, fingerprint: str = "contents:a", weights: str = "0" * 64, **options: Any) -> str:
+        task = TaskSpec(name="mine", source="file", options={"path": place, **options})
+        settings = {"start": {"file": place, "sha256": weights}}
+        spec = RunSpec(task=task, fingerprint=fingerprint, method="dense", settings=settings)
+        return spec.digest_with("m")
+
+    assert digest("here") == digest("there")
+    others = [digest("here", "contents:b"), digest("here", weights="1" * 64), digest("here", labels=3)]
+    assert len({digest("here"), *others}) == 4
+    assert digest("here", "") != digest("there", "")  # nothing but the place tells which data they are
 
 
 def test_an_edited_method_file_makes_its_run_anew(run, tmp_path, events):

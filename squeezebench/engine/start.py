@@ -59,7 +59,7 @@ def start_digest(spec: RunSpec, settings: ModelSettings, length: int) -> str:
     """Names the start of a run: runs with equal digests share it."""
     return digest_of(
         {
-            "task": spec.task.model_dump(mode="json"),
+            "task": spec.task_content(),
             "fingerprint": spec.fingerprint,
             "seed": spec.seed,
             "engine": provenance.engine_digest(),

@@ -29,12 +29,11 @@ from squeezebench.schema.models import settings_of_model
 from squeezebench.schema.plan import Plan, PlannedMethod, PlannedRun, PlannedTask
 from squeezebench.schema.printed import check_tables
 from squeezebench.schema.resources import Resources
-from squeezebench.schema.task import LEAVE_ONE_OUT, TaskSpec, fold_name
+from squeezebench.schema.task import LEAVE_ONE_OUT, PLACES, TaskSpec, fold_name
 from squeezebench.schema.training import STANDARD, TrainingSettings, overlaid
 
 log = logging.getLogger("squeezebench")
 
-PLACES = ("path", "folder", "labels", "lists")  # options of data sources that name files
 CONTENTS = "contents:"  # begins the fingerprints that cover all bytes; older ones covered names, sizes and both ends
 TUNED = "tuned"  # the folder of the winner's runs, below their method's
 TASK_KEYS = ("training", "model", "resources")  # of a task's entry: over the experiment's; `methods` restricts them

@@ -8,7 +8,7 @@ from squeezebench.base.digests import digest_of
 from squeezebench.schema import record
 from squeezebench.schema.models import AnyModel, RecurrentSettings
 from squeezebench.schema.stored import Part
-from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.task import PLACES, TaskSpec
 from squeezebench.schema.training import TrainingSettings
 
 
@@ -36,10 +36,21 @@ class RunSpec(Part):
     tuning: str | None = None  # the study that picked the settings; they decide the result, not how they were found
 
     def inputs_digest(self, method: HasDigest) -> str:
-        """What a kept record has to match; the experiment's name and descriptions play no part."""
+        """What a kept record has to match; names, descriptions, and where the data lie play no part."""
         return self.digest_with(method.digest)
 
     def digest_with(self, method_digest: str) -> str:
         """inputs_digest as of a method file with this digest."""
         content = self.model_dump(mode="json", exclude={"experiment", "varied", "plugins", "tuning"})
-        return digest_of(content | {"method_file": method_digest})
+        start = self.settings.get("start")
+        if isinstance(start, dict) and "sha256" in start:
+            content["settings"]["start"] = {"sha256": start["sha256"]}
+        return digest_of(content | {"method_file": method_digest, "task": self.task_content()})
+
+    def task_content(self) -> dict[str, Any]:
+        """The task without the options that name files: the fingerprint covers what is in these."""
+        content = self.task.model_dump(mode="json")
+        if self.fingerprint:
+            places = {name for name in PLACES if isinstance(self.task.options.get(name), str)}
+            content["options"] = {name: value for name, value in content["options"].items() if name not in places}
+        return content

@@ -10,6 +10,7 @@ from pydantic import Field, model_serializer, model_validator
 from squeezebench.schema.stored import Part
 
 LEAVE_ONE_OUT = "leave_one_group_out"
+PLACES = ("path", "folder", "labels", "lists")  # options that name files; the fingerprint covers what is in them
 _FOLD = re.compile(r"(.+)\.fold-\d+")
 
 

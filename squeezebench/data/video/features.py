@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from squeezebench.base.contents import digest_of_content
 from squeezebench.base.errors import InputError
 from squeezebench.data.store import Store
 from squeezebench.data.video.clips import Clip, cores
@@ -49,7 +50,7 @@ def read_views(clip: Clip, options: FrameOptions, flow_folder: Path) -> Views:
     size, share = frame_size(options), cut_share(options)
     rgb, flow = options.stream in ("rgb", "both"), options.stream in ("flow", "both")
     side = flow_size(options)
-    image = flow_folder / f"{clip.name}-{clip.path.stat().st_size}.png"
+    image = flow_folder / f"{clip.name}-{digest_of_content(clip.path)[:12]}.png"
 
     def choose(total: int) -> np.ndarray:
         indices = spread(total, options.frames)

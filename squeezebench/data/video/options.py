@@ -19,6 +19,7 @@ from squeezebench.base.errors import InputError
 from squeezebench.base.places import data_folder
 from squeezebench.data.dataset import Dataset, Expected
 from squeezebench.data.video.catalogue import video_set
+from squeezebench.schema.task import PLACES
 
 if TYPE_CHECKING:
     from squeezebench.data.video.clips import ClipIndex
@@ -153,16 +154,16 @@ def dtype(options: FrameOptions) -> str:
 
 
 def wanted(source: str, options: FrameOptions) -> dict[str, Any]:
-    """What decides the prepared arrays, as far as it is known without the data."""
+    """What decides the prepared arrays, as far as it is known without the data; where these lie plays no part."""
     flow = {} if options.stream == "rgb" else {"flow_bound": options.flow_bound, "flow_size": flow_size(options)[0]}
     weights = {} if options.features == "pixels" else {"weights": options.weights}
     order = {"planes": True} if options.planes else {}
-    places = {name: value for name in ("subset", "lists", "labels") if (value := getattr(options, name, None))}
+    subset = {"subset": True} if getattr(options, "subset", False) else {}
     return {
         "source": source, "features": options.features, "stream": options.stream, "frames": options.frames,
-        "size": frame_size(options), "flip": options.flip, "folder": getattr(options, "folder", None),
+        "size": frame_size(options), "flip": options.flip,
         "synthetic": getattr(options, "synthetic", None),
-    } | flow | weights | order | places  # fmt: skip
+    } | flow | weights | order | subset  # fmt: skip
 
 
 def pointer(source: str, options: FrameOptions) -> Path:
@@ -170,7 +171,7 @@ def pointer(source: str, options: FrameOptions) -> Path:
 
     The folder's own name has the digests of clips and weights in it, which are not known without reading them.
     """
-    what = wanted(source, options)
+    what = wanted(source, options) | {name: getattr(options, name, None) for name in PLACES}
     words = [options.features, options.stream, f"{options.frames}f", f"{frame_size(options)[0]}px"]
     return data_folder() / "features" / source / f"{'-'.join(words)}-{digest_of(what)[:12]}.json"
 

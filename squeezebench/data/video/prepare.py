@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from squeezebench.base.contents import digest_of_content
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
@@ -61,7 +62,7 @@ def prepare(spec: TaskSpec, progress: bool = False, device: str = "auto", worker
     if network is not None:
         key["weights_digest"] = network.digest
     place = pointer(spec.source, options)
-    store_folder = place.with_name(f"{place.stem}-{digest_of(key)[:12]}")
+    store_folder = place.with_name(f"{place.stem.rpartition('-')[0]}-{digest_of(key)[:12]}")  # by content, not by place
     done = complete(store_folder)
     if done is None:
         _need_room(store_folder, options, len(index.clips))
@@ -100,7 +101,7 @@ def _clips(source: str, options: FrameOptions, progress: bool) -> _Clips:
         )
         index = checked(listed, progress)
         subset = subset_of(index, parts)
-        return _Clips(options.folder, index, {} if subset is None else {1: subset.tolist()})
+        return _Clips(Path(options.folder).name, index, {} if subset is None else {1: subset.tolist()})
     facts, folder = video_set(source), _clips_folder(source, options)
     classes = None if options.synthetic is None else synthetic.classes_of(source)
     index = index_clips(facts, folder, classes=classes, subset=options.subset, progress=progress)
@@ -132,10 +133,10 @@ def _clips_folder(source: str, options: VideoOptions) -> Path:
 
 
 def _key(source: str, options: FrameOptions, index: ClipIndex, subsets: dict[int, list[str]]) -> dict[str, Any]:
-    """All that decides the arrays, clips included (by name, label and size; their bytes are too many to hash)."""
+    """All that decides the arrays, the clips' contents included; where they lie plays no part."""
     sha = hashlib.sha256()
     for clip in index.clips:
-        sha.update(f"{clip.name} {clip.label} {clip.group} {clip.path.stat().st_size}\n".encode())
+        sha.update(f"{clip.name} {clip.label} {clip.group} {digest_of_content(clip.path)}\n".encode())
     sha.update(json.dumps(subsets).encode())
     made_from = {"format": FORMAT, "flow_format": FLOW_FORMAT, "clips_digest": sha.hexdigest()}
     return json.loads(json.dumps(wanted(source, options) | made_from))
@@ -150,10 +151,9 @@ def _network(options: FrameOptions, device: str) -> Any:
 
 
 def _flow_name(source: str, options: FrameOptions) -> str:
-    """All that flow depends on: the clips, and which part of which frames at which size."""
+    """All that flow depends on, beside the clip itself: which part of which frames at which size."""
     frames = [options.frames, frame_size(options), cut_share(options), flow_size(options), options.flow_bound]
-    what = [getattr(options, "folder", None), getattr(options, "synthetic", None), *frames, FLOW_FORMAT]
-    return f"{source}-{options.frames}f-{digest_of(what)[:12]}"
+    return f"{source}-{options.frames}f-{digest_of([*frames, FLOW_FORMAT])[:12]}"
 
 
 def _need_room(folder: Path, options: FrameOptions, clips: int) -> None:
