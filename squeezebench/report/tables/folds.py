@@ -10,7 +10,7 @@ from squeezebench.report.statistics.spread import ENOUGH_SEEDS
 from squeezebench.report.tabular import cells
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, number_column, numeric, text_column
 
-SECTION, WHEN = "across", "optional"
+SECTION, WHEN = "glance", "optional"  # one task in several parts: its mean comes before the parts
 
 
 def build(results: Results) -> Table | None:
