@@ -1,4 +1,4 @@
-"""What a Snakemake job does: the runs of one method on one task, one after the other; or its trials.
+"""What a Snakemake job does: runs on one task, one after the other; or the trials of one method.
 
 Importing torch costs seconds, so a job may hold many runs, each in a process that is forked from the job's; a receipt
 is written when all have a record. A job that was interrupted goes on from the records that are there.

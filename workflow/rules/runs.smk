@@ -1,4 +1,4 @@
-# Data, dense pretrainings, tuning and runs. A job is the runs of one method on one task (or a chunk of them, `runs_per_job`).
+# Data, dense pretrainings, tuning and runs. A job is a part of the runs on one task (`runs_per_job`), in one process.
 import sys
 
 from squeezebench.pipeline.slurm import arrays
@@ -22,6 +22,7 @@ container: f"{ROOT}/workflow/envs/squeezebench.sif"  # with `--sdm apptainer` on
 wildcard_constraints:
     task="[^/]+",
     method="[^/]+",
+    group="[^/]+",  # the method of a job, or `several`
     study="[^/]+",
     chunk="[^/]+",
 
@@ -69,7 +70,7 @@ rule starts:
 
 rule tune:
     input:
-        method=method_file,
+        method=method_files,
         start=start_of,
         data=data_of,
     output:
@@ -94,14 +95,14 @@ rule tune:
 
 rule runs:
     input:
-        method=method_file,
+        method=method_files,
         start=start_of,
         data=data_of,
-        tuning=tuning_of,
+        tuning=tunings_of,
     output:
-        f"{RESULTS}/jobs/{{task}}/{{method}}/{{chunk}}.json",
+        f"{RESULTS}/jobs/{{task}}/{{group}}/{{chunk}}.json",
     log:
-        f"{RESULTS}/logs/{{task}}/{{method}}/{{chunk}}.log",
+        f"{RESULTS}/logs/{{task}}/{{group}}/{{chunk}}.log",
     conda:
         "../envs/squeezebench.yaml"
     threads: 1
@@ -112,7 +113,7 @@ rule runs:
     params:
         plan=PLAN_FILE,
         python=PYTHON,
-        job="{task}/{method}/{chunk}",
+        job="{task}/{group}/{chunk}",
     shell:
         "{params.python:q} -m squeezebench job {params.plan:q} {params.job:q}"
         " --receipt {output:q} --log {log:q} --threads {threads}"
