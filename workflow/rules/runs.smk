@@ -21,8 +21,7 @@ container: f"{ROOT}/workflow/envs/squeezebench.sif"  # with `--sdm apptainer` on
 # A task may be called `data`, `starts` or `tuning`: the number of folders tells the receipts apart.
 wildcard_constraints:
     task="[^/]+",
-    method="[^/]+",
-    group="[^/]+",  # the method of a job, or `several`
+    method="[^/]+",  # of a job of several methods: `several`
     study="[^/]+",
     chunk="[^/]+",
 
@@ -100,9 +99,9 @@ rule runs:
         data=data_of,
         tuning=tunings_of,
     output:
-        f"{RESULTS}/jobs/{{task}}/{{group}}/{{chunk}}.json",
+        f"{RESULTS}/jobs/{{task}}/{{method}}/{{chunk}}.json",
     log:
-        f"{RESULTS}/logs/{{task}}/{{group}}/{{chunk}}.log",
+        f"{RESULTS}/logs/{{task}}/{{method}}/{{chunk}}.log",
     conda:
         "../envs/squeezebench.yaml"
     threads: 1
@@ -113,7 +112,7 @@ rule runs:
     params:
         plan=PLAN_FILE,
         python=PYTHON,
-        job="{task}/{group}/{chunk}",
+        job="{task}/{method}/{chunk}",
     shell:
         "{params.python:q} -m squeezebench job {params.plan:q} {params.job:q}"
         " --receipt {output:q} --log {log:q} --threads {threads}"
