@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(shell cksum requirements.txt pyproject.toml | cksum | 
 
 BOARD := quick ucf11_features ucf101_vgg16_14 cnn_lstm
 
-.PHONY: quick published board test tiny lint docs audit-dependencies native clean
+.PHONY: quick published board test tiny lint docs bench audit-dependencies native clean
 
 quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
 	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml
@@ -41,6 +41,9 @@ docs: $(READY)  ## the documentation -> site/index.html; installs Sphinx the fir
 	$(BIN)/python -c 'import furo, myst_parser, sphinx' 2>/dev/null || $(BIN)/python -m pip install --quiet \
 		--disable-pip-version-check --constraint requirements.txt --no-build-isolation --editable '.[docs]'
 	$(BIN)/python -m docs.generator site
+
+bench: $(READY)  ## every benchmark in short form, then one table with targets and verdicts; an hour on a quiet machine
+	$(BIN)/python -m benchmarks.summary --run
 
 audit-dependencies:  ## known vulnerabilities of the pinned packages; asks PyPI's service, so it needs the network
 	$(PYTHON) -m venv $(VENV)/audit

@@ -14,8 +14,9 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import c_file, clips, inference, on_gpu, recurrence  # noqa: E402
+from benchmarks import c_file, clips, inference, on_gpu, recurrence, summary, throughput  # noqa: E402
 from benchmarks.timing import compare  # noqa: E402
+from squeezebench.schema.record import Provenance, Record, Stage  # noqa: E402
 
 
 def run(module: ModuleType, *words: str, folder: Path) -> subprocess.CompletedProcess:
@@ -72,3 +73,53 @@ def test_a_section_that_does_not_fit_the_budget_of_the_gpu_leaves_a_line(tmp_pat
     on_gpu.whole_runs(bench)
     bench.write()
     assert "run of dense on cpu: skipped" in (tmp_path / "gpu.md").read_text()
+
+
+def test_the_summary_says_what_is_reached_missed_failed_and_not_measured(tmp_path):
+    def stored(name: str, content: object) -> None:
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+
+    medians = {"TT LSTM": 2.0, "BT LSTM": 4.2, "TR LSTM": 0.8, "HT LSTM": 10.0, "nn.LSTM": 40.0}
+    stored("tensor_maps", {"lstm": {name: {"median": value} for name, value in medians.items()}})
+    stored("throughput", {"throughput": {"share_outside": 0.15}})
+    stored("report", {"failed": "Killed"})
+    stored("recurrence", {"results": []})
+    costs = {"seconds": 15.0, "processor_seconds": 1.0, "megabytes": 1200.0}
+    stored("scale", {"costs": {size: {summary.PLANNED: costs} for size in ("500", "20000")}})
+    (tmp_path / "clips.json").write_text("{")
+    rows = {row.what: summary.line_of(row, tmp_path) for row in summary.ROWS}
+    cells = {what: tuple(row[-3:]) for what, row in rows.items()}
+    assert cells["BT LSTM of TT LSTM"] == ("2.1", "at most 2.2", "reached")
+    assert cells["TR LSTM of nn.LSTM"] == ("0.02", "at most 0.0296", "reached")
+    assert cells["HT LSTM of nn.LSTM"] == ("0.25", "at most 0.044", "missed by 468%")
+    assert cells["core seconds outside training"] == ("0.15", "at most 0.12", "missed by 25%")
+    assert cells["20,000 runs planned"] == ("15 s", "at most 20 s", "reached")
+    assert cells["20,000 runs planned, memory"] == ("1,200 MB", "at most 300 MB", "missed by 300%")
+    assert cells["20,000 runs gathered"] == ("-", "at most 10 s", "scale.json does not say (KeyError: 'gather')")
+    assert cells["report on 2,000 records"] == ("-", "", "the benchmark failed: Killed")
+    assert cells[summary.ROWS[0].what][2].startswith("recurrence.json does not say (StopIteration")
+    words = {row.benchmark: cells[row.what][2] for row in summary.ROWS}
+    assert words["clips"] == "clips.json cannot be read (JSONDecodeError)"
+    assert words["c_file"] == "not measured: `python -m benchmarks.summary --run --only c_file`"
+    assert len(summary.table(tmp_path).split("\n")) == 1 + len(summary.ROWS)
+
+
+def test_a_benchmark_that_fails_leaves_its_last_line_for_the_summary(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(summary.SHORT, "report", ["--records", "none"])
+    summary.main(["--run", "--only", "report", "--folder", str(tmp_path)])
+    assert (
+        "argument --records: invalid int value: 'none'" in json.loads((tmp_path / "report.json").read_text())["failed"]
+    )
+    assert "the benchmark failed: report.py: error:" in capsys.readouterr().out
+
+
+def test_a_shared_pretraining_counts_once_as_training():
+    def record(seconds: float, start: str | None) -> Record:
+        stages = [Stage(name="train", epochs=1, steps=1, seconds=9, core_seconds=seconds)]
+        if start:
+            stages.append(Stage(name="dense", epochs=1, steps=1, seconds=9, core_seconds=5.0, shared=True))
+        origin = Provenance(start_digest=start)
+        return Record(status="ok", task="t", method="m", settings={}, seed=0, stages=stages, provenance=origin)
+
+    records = [record(1.0, "a"), record(2.0, "a"), record(4.0, "b"), record(8.0, None)]
+    assert throughput.training(records) == 1 + 2 + 4 + 8 + 5 + 5

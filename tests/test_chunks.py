@@ -7,10 +7,20 @@ from collections import Counter
 import pytest
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.places import METHODS
 from squeezebench.pipeline.cost.estimate import estimate
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.pipeline.slurm.allocation import LONGEST_MINUTES, MARGIN_MB, Allocation
-from squeezebench.pipeline.slurm.chunks import MEASURED, NOMINAL, SHARE, START_SECONDS, _seconds, chunked
+from squeezebench.pipeline.slurm.chunks import (
+    MEASURED,
+    NOMINAL,
+    SEVERAL,
+    SHARE,
+    START_SECONDS,
+    _parts,
+    _seconds,
+    chunked,
+)
 from squeezebench.schema.experiment import check_experiment
 from squeezebench.schema.plan import Plan
 
@@ -58,9 +68,28 @@ def test_of_many_settings_the_first_are_estimated_and_the_others_are_taken_for_t
     assert chunked(plan).jobs == chunked(plan).jobs
 
 
-def test_methods_and_tasks_are_never_mixed():
-    plan = chunked(plan_of(tasks=["digits", "basic_motions"], methods={"dense": {}, "vib_lstm": {"beta": [1, 2]}}))
-    assert all(run.job.split("/")[:2] == [run.task, run.method] for run in plan.runs)
+def test_methods_share_jobs_unless_they_wait_for_something_or_are_plugins(tmp_path):
+    """Waiting: for the dense pretraining, or for trials."""
+    plugin = tmp_path / "own.py"
+    plugin.write_text((METHODS / "dense.py").read_text())
+    methods = {"dense": {}, "small_dense": {}, "iss": {}, "vib_lstm": {}, "own": {}, "low_rank": {}}
+    tuning = {"trials": 2, "methods": ["low_rank"]}
+    short = {"training": {"epochs": 5}, "tuning": tuning, "methods": methods, "plugins": [str(plugin)], "seeds": [0, 1]}
+    plan = chunked(plan_of(tasks=["digits", "basic_motions"], **short))
+    together: dict[str, set[str]] = {}
+    for run in plan.runs:
+        together.setdefault(run.job, set()).add(run.method)
+    names = {run.job: [run.task, SEVERAL if len(together[run.job]) > 1 else run.method] for run in plan.runs}
+    assert all(job.split("/")[:2] == name for job, name in names.items())
+    expected = [{"dense", "small_dense"}, {"iss", "vib_lstm"}, {"own"}, {"low_rank"}]
+    assert sorted(map(sorted, together.values())) == sorted(map(sorted, 2 * expected))
+
+
+def test_a_short_rest_joins_the_job_before_it_and_skipped_runs_take_no_time():
+    assert _parts([1, 2, 3, 4], [6.0, 5.0, 9.0, 3.0], least=10) == [[1, 2], [3, 4]]
+    assert _parts([1, 2, 3], [6.0, 5.0, 3.0], least=10) == [[1, 2, 3]]
+    assert _parts([1, 2, 3], [6.0, 5.0, 4.0], least=10) == [[1, 2], [3]]
+    assert set(_seconds(plan_of(methods={"tt_lstm": {"ratio": [1000]}}))) == {0.0}
 
 
 def test_another_division_changes_neither_the_runs_nor_where_their_records_are():

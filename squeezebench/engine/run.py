@@ -6,7 +6,7 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -27,6 +27,7 @@ from squeezebench.engine.measurement.counts import count, kept_of, ratio_of
 from squeezebench.engine.measurement.digest import model_digest
 from squeezebench.engine.measurement.latency import DenseReference
 from squeezebench.engine.measurement.normalisation import NORMALISATION_NAME, write_normalisation
+from squeezebench.engine.measurement.shape import Timed
 from squeezebench.engine.start import Start, dense_start, given_start
 from squeezebench.engine.training.as_released import BestOnTest
 from squeezebench.engine.training.checkpoint import NAME as CHECKPOINT
@@ -39,8 +40,7 @@ from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier
 from squeezebench.method.discovery import MethodFile, load
 from squeezebench.method.settings import settings_of
-from squeezebench.nn.rnn.cells import cell_of
-from squeezebench.schema.models import NetworkSettings, RecurrentSettings, TaskInfo, kind_of_model
+from squeezebench.schema.models import NetworkSettings, TaskInfo, kind_of_model
 from squeezebench.schema.predictions import confusion_of, packed
 from squeezebench.schema.record import (
     RECORD_NAME,
@@ -102,9 +102,18 @@ def execute(spec: RunSpec, method: MethodFile, folder: Path, starts: Path, progr
 
 
 def make(
-    spec: RunSpec, method: MethodFile, folder: Path, starts: Path, unfinished: Unfinished, progress: bool = False
+    spec: RunSpec,
+    method: MethodFile,
+    folder: Path,
+    starts: Path,
+    unfinished: Unfinished,
+    progress: bool = False,
+    timed: Mapping[str, Timed] | None = None,
 ) -> Record:
-    """Make the run, which `unfinished` keeps others from, as `execute` does. Raises the OSError of a full disk."""
+    """Make the run, which `unfinished` keeps others from, as `execute` does; timed: as in measurement/cost.py.
+
+    Raises the OSError of a full disk.
+    """
     folder, starts = folder.absolute(), starts.absolute()  # a method may change the working directory
     for stale in (RECORD_NAME, "history.csv", "model.safetensors", NORMALISATION_NAME):
         (folder / stale).unlink(missing_ok=True)
@@ -116,7 +125,7 @@ def make(
         unfinished.begin()
         with hooks.watching("importing its file"):
             method_class = load(method)
-        run = _Run(spec, hooks.guarded(method_class), folder, starts, progress, unfinished, origin.inputs_digest)
+        run = _Run(spec, hooks.guarded(method_class), folder, starts, progress, unfinished, origin.inputs_digest, timed)
         result = run.result()
     except (Exception, SystemExit) as error:
         if of_machine(error):
@@ -211,6 +220,7 @@ class _Run:
     progress: bool
     unfinished: Unfinished
     digest: str  # of its inputs
+    timed: Mapping[str, Timed] | None
     process: int = field(default_factory=os.getpid)
 
     def result(self) -> dict[str, Any]:
@@ -265,9 +275,7 @@ class _Run:
         spec, device = self.spec, torch.device("cpu")
         base = dense_classifier(info, spec.model)
         counts, dense = count(compact), count(base)
-        reference = None
-        if isinstance(spec.model, RecurrentSettings) and cell_of(spec.model.cell).torch_module:
-            reference = DenseReference(info.inputs, spec.model.hidden, spec.model.layers, info.classes, spec.model.cell)
+        reference = DenseReference.of(info, spec.model)
         predicted, labels = predict(compact, task, "test", device), task.labels("test")
         return {
             "accuracy": Accuracy(
@@ -286,16 +294,10 @@ class _Run:
             "baseline": Baseline(name=spec.model.label(), counts=dense),
             "ratio": Ratio(**{k: ratio_of(getattr(dense, k), getattr(counts, k)) for k in Ratio.model_fields}),
             "cost": cost(
-                compact,
-                base,
-                reference,
-                self.folder / "model.safetensors",
-                info.inputs,
-                info.steps,
-                score=self._score(task),
-                test=float((predicted == labels).mean()),
+                compact, base, reference, self.folder / "model.safetensors", info.inputs, info.steps,
+                score=self._score(task), test=float((predicted == labels).mean()), timed=self.timed,
             ),
-        }
+        }  # fmt: skip
 
     def _before_fine_tuning(self, module: nn.Module | None, task: Task) -> Accuracy | None:
         """What the last removal cost before fine-tuning repaired it; None if no stage but the last removed anything."""

@@ -126,12 +126,18 @@ def named_jobs(runs: list[PlannedRun], tasks: dict[str, PlannedTask], protocol: 
     for run in runs:
         members.setdefault(run.job, []).append(run)
     shared = {name: _decides(protocol, task) for name, task in tasks.items()}
-    points = {job: [(r.settings, r.seed, *([r.tuned] if r.tuned else [])) for r in own] for job, own in members.items()}
     names = {
-        job: f"{job.rpartition('/')[0]}/{digest_of([shared[own[0].task], points[job]])[:12]}"
+        job: f"{job.rpartition('/')[0]}/{digest_of([shared[own[0].task], _points(own)])[:12]}"
         for job, own in members.items()
     }
     return [run.model_copy(update={"job": names[run.job]}) for run in runs]
+
+
+def _points(runs: list[PlannedRun]) -> list[tuple[Any, ...]]:
+    """What tells the runs of a job from those of another one on the same task."""
+    several = len({run.method for run in runs}) > 1
+    points = [(run.settings, run.seed, *([run.tuned] if run.tuned else [])) for run in runs]
+    return [(run.method, *point) for run, point in zip(runs, points, strict=True)] if several else points
 
 
 def _decides(protocol: str, task: PlannedTask) -> list[Any]:

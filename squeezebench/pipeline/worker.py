@@ -1,4 +1,4 @@
-"""What a Snakemake job does: the runs of one method on one task, one after the other; or its trials.
+"""What a Snakemake job does: runs on one task, one after the other; or the trials of one method.
 
 Importing torch costs seconds, so a job may hold many runs, each in a process that is forked from the job's; a receipt
 is written when all have a record. A job that was interrupted goes on from the records that are there.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,21 @@ import torch
 
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
+from squeezebench.base.places import METHODS
 from squeezebench.base.reading import inside
 from squeezebench.base.suggestions import near_matches
+from squeezebench.data.sources import is_own, source_file, source_module
 from squeezebench.data.task import load_task
 from squeezebench.engine.start import dense_start
 from squeezebench.engine.training.loop import describe
 from squeezebench.method.base import Method
 from squeezebench.method.discovery import MethodFile, find_methods, load
 from squeezebench.method.settings import settings_of
+from squeezebench.nn.rnn.cells import cell_of
 from squeezebench.pipeline.isolation.attempts import supervisor
 from squeezebench.pipeline.plan_file import read_plan
 from squeezebench.pipeline.tuning.tuner import Study, kept_result, tune
+from squeezebench.schema.models import RecurrentSettings
 from squeezebench.schema.plan import Plan, PlannedRun, PlannedTuning
 from squeezebench.schema.record import Record, size_words
 from squeezebench.schema.run import RunSpec
@@ -104,7 +109,7 @@ def run_job(path: Path, job: str, receipt: Path | None, threads: int = 1) -> Non
     if not runs:
         raise InputError(f"{path}: no job {job!r}")
     starts = inside(folder, folder / "starts")
-    with supervisor() as watch:
+    with supervisor(partial(_import_own, plan, runs, methods)) as watch:
         for number, run in enumerate(runs, 1):
             method, changed = methods[run.method], {}
             if run.tuned:  # by a worker: it imports the method
@@ -118,6 +123,21 @@ def run_job(path: Path, job: str, receipt: Path | None, threads: int = 1) -> Non
             _say(f"[{number}/{len(runs)}] {_line(record)}")
     if receipt:
         write_atomically(receipt, json.dumps({"job": job, "runs": [run.path for run in runs]}).encode())
+
+
+def _import_own(plan: Plan, runs: list[PlannedRun], methods: dict[str, MethodFile]) -> None:
+    """Import the methods, data sources and cells of `runs` that belong to squeezebench, once for all their processes.
+    Those of plugins run code that may do anything: each run imports them for itself."""
+    for file in {methods[run.method] for run in runs}:
+        if file.path is not None and file.path.parent == METHODS:
+            with suppress(InputError):  # its runs will say so
+                load(file)
+    for task in {run.task for run in runs}:
+        planned = plan.tasks[task]
+        if is_own(source_file(planned.spec.source, plan.plugins)):
+            source_module(planned.spec.source, plan.plugins)
+        if isinstance(planned.model, RecurrentSettings):
+            cell_of(planned.model.cell)
 
 
 def _line(record: Record) -> str:
@@ -142,7 +162,7 @@ def train_starts(path: Path, task_name: str, receipt: Path | None, threads: int 
     ]
     starts, resources = inside(folder, folder / "starts"), plan.tasks[task_name].resources if runs else None
     trained = []
-    with supervisor() as watch:
+    with supervisor(partial(_import_own, plan, runs, methods)) as watch:
         wanted = watch.again(partial(_wanted_starts, plan, runs, methods)).result or []
         for run, length in wanted:
             work = partial(_train_start, plan, runs[run], methods, starts, length)

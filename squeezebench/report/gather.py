@@ -220,6 +220,7 @@ def _row(record: Record, place: str, left_out: str, inputs: Inputs, plan: dict[s
         **{metric.column: metric.cell(record) for metric in COLUMNS},
         "baseline": baseline.name if baseline else "",
         **{f"fastest_dense_runtime_{batch}": _fastest_dense(record, batch) for batch in BATCHES},
+        "latency_from": record.cost.latency_from if record.cost else "",
         "stages": ", ".join(_stages(record)),
         "test_size": number(record.test_size),
         "confusion": record.confusion,

@@ -63,7 +63,7 @@ class Experiment(Part):
     weights: str | None = None  # stands for ${weights} in the settings of methods: a file of trained weights
     ratios: list[float] = []  # stands for ${ratios} in the settings of methods: the sizes at which all are compared
     plugins: list[str] = []  # files or folders of them; a method that `methods` does not list joins as it is
-    runs_per_job: PositiveInt | Literal["auto"] = "auto"  # runs of one method on one task that share a process
+    runs_per_job: PositiveInt | Literal["auto"] = "auto"  # of one method on one task; auto: slurm/chunks.py
 
     @model_validator(mode="before")
     @classmethod

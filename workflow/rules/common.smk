@@ -11,22 +11,29 @@ def data_of(wildcards):
     return DATA.get(wildcards.task, [])
 
 
-def method_file(wildcards):
+def methods_of(wildcards):
+    """The methods of a job of runs, or the one that a job of trials tunes."""
+    job = "/".join(wildcards)
+    return sorted(METHODS[job]) if job in METHODS else [wildcards.method]
+
+
+def method_files(wildcards):
     """If a method's file is edited, that method's runs are made again, and no others."""
-    return PLAN["methods"][wildcards.method]["path"] or []
+    paths = [PLAN["methods"][method]["path"] for method in methods_of(wildcards)]
+    return [path for path in paths if path]
 
 
 def start_of(wildcards):
-    return (
-        STARTS[wildcards.task]
-        if PLAN["methods"][wildcards.method]["needs_start"]
-        else []
+    needed = any(
+        PLAN["methods"][method]["needs_start"] for method in methods_of(wildcards)
     )
+    return STARTS[wildcards.task] if needed else []
 
 
-def tuning_of(wildcards):
-    """The trials that pick the settings of a method's runs on a task."""
-    return TUNINGS.get(f"{wildcards.task}/{wildcards.method}", [])
+def tunings_of(wildcards):
+    """The trials that pick the settings of a job's runs."""
+    names = [f"{wildcards.task}/{method}" for method in methods_of(wildcards)]
+    return [TUNINGS[name] for name in names if name in TUNINGS]
 
 
 def results_of(wildcards, output):

@@ -1,4 +1,4 @@
-# Data, dense pretrainings, tuning and runs. A job is the runs of one method on one task (or a chunk of them, `runs_per_job`).
+# Data, dense pretrainings, tuning and runs. A job is a part of the runs on one task (`runs_per_job`), in one process.
 import sys
 
 from squeezebench.pipeline.slurm import arrays
@@ -21,7 +21,7 @@ container: f"{ROOT}/workflow/envs/squeezebench.sif"  # with `--sdm apptainer` on
 # A task may be called `data`, `starts` or `tuning`: the number of folders tells the receipts apart.
 wildcard_constraints:
     task="[^/]+",
-    method="[^/]+",
+    method="[^/]+",  # of a job of several methods: `several`
     study="[^/]+",
     chunk="[^/]+",
 
@@ -69,7 +69,7 @@ rule starts:
 
 rule tune:
     input:
-        method=method_file,
+        method=method_files,
         start=start_of,
         data=data_of,
     output:
@@ -94,10 +94,10 @@ rule tune:
 
 rule runs:
     input:
-        method=method_file,
+        method=method_files,
         start=start_of,
         data=data_of,
-        tuning=tuning_of,
+        tuning=tunings_of,
     output:
         f"{RESULTS}/jobs/{{task}}/{{method}}/{{chunk}}.json",
     log:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,16 @@ from squeezebench.engine.measurement.files import PRECISIONS, deserialise, seria
 from squeezebench.engine.measurement.latency import DenseReference, Timing, Variant, forward_of, timings, without_onednn
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
 from squeezebench.engine.measurement.memory import peak_activation_bytes
+from squeezebench.engine.measurement.shape import Timed, shape_digest
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.schema.record import Cost, StoredAs
 
 log = logging.getLogger("squeezebench")
 
+LATENCIES = (
+    "latency_ms", "latency_quartiles_ms", "dense_latency_ms", "dense_latency_quartiles_ms",
+    "same_runtime_dense_latency_ms", "fastest_dense_latency_ms", "fastest_dense_runtime",
+)  # fmt: skip
 Score = Callable[[nn.Module], float | None]  # test accuracy of a module, None if its outputs are not finite
 
 
@@ -33,20 +38,22 @@ def cost(
     score: Score | None = None,
     test: float | None = None,
     seconds: float = 0.02,
+    timed: Mapping[str, Timed] | None = None,
 ) -> Cost:
     """Save the compact module at `path` and measure what is scored.
 
     base: the uncompressed module of the same run; reference: the same size in PyTorch's own kernels, None for
     a feed-forward network, which runs in them anyway, and for a cell that PyTorch does not have. test: the known
-    accuracy of `model` itself. `seconds` are spent on the latency of each batch size.
+    accuracy of `model` itself. `seconds` are spent on the latency of each batch size. timed: latencies by shape that
+    this job has measured already.
     """
     model.eval()
     base.eval()
     stored, content = precisions(model, score, test)
     write_atomically(path, content)
-    variants = {"compact": forward_of(model)} | _dense_runtimes(base, reference)
-    times = timings(variants, inputs, steps, seconds=seconds)
-    compact, dense, *_ = times.values()
+    shape = shape_digest([module for module in (model, base, reference) if module is not None], inputs, steps)
+    known = (timed or {}).get(shape)
+    latencies = known.fields if known else _latencies(model, base, reference, inputs, steps, seconds)
     counted, formula = _checked_macs(model, inputs, steps)
     return Cost(
         bytes=path.stat().st_size,
@@ -56,13 +63,32 @@ def cost(
         dense_macs=closed_form_macs(base, steps),
         peak_activation_bytes=peak_activation_bytes(model, inputs, steps),
         dense_peak_activation_bytes=peak_activation_bytes(base, inputs, steps),
-        latency_ms=_medians(compact),
-        latency_quartiles_ms=_quartiles(compact),
-        dense_latency_ms=_medians(dense),
-        dense_latency_quartiles_ms=_quartiles(dense),
-        same_runtime_dense_latency_ms=_medians(times[_own_runtime(base)]),
-        **_fastest_dense(times),
+        **latencies,
+        latency_shape=shape,
+        latency_from=known.run if known else "",
     )
+
+
+def _latencies(
+    model: nn.Module, base: nn.Module, reference: DenseReference | None, inputs: int, steps: int, seconds: float
+) -> dict[str, Any]:
+    """The fields of `Cost` that are times, all variants interleaved."""
+    variants = {"compact": forward_of(model)} | _dense_runtimes(base, reference)
+    times = timings(variants, inputs, steps, seconds=seconds)
+    compact, dense, *_ = times.values()
+    return {
+        "latency_ms": _medians(compact),
+        "latency_quartiles_ms": _quartiles(compact),
+        "dense_latency_ms": _medians(dense),
+        "dense_latency_quartiles_ms": _quartiles(dense),
+        "same_runtime_dense_latency_ms": _medians(times[_own_runtime(base)]),
+        **_fastest_dense(times),
+    }
+
+
+def timed_by(cost: Cost, run: str) -> Timed:
+    """The latencies that `run` has measured, for others of its job."""
+    return Timed({name: getattr(cost, name) for name in LATENCIES}, run)
 
 
 def _dense_runtimes(base: nn.Module, reference: DenseReference | None) -> dict[str, Variant]:

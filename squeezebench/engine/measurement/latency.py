@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from squeezebench.nn.rnn.cells import DEFAULT, cell_of
+from squeezebench.schema.models import ModelSettings, RecurrentSettings, TaskInfo
 
 BATCHES = (1, 10)
 WARM_UP, FEWEST, MOST = 1, 6, 200  # rounds
@@ -28,6 +29,13 @@ class DenseReference(nn.Module):
         kind = getattr(nn, cell_of(cell).torch_module)
         self.recurrence = kind(inputs, hidden, layers, batch_first=True)
         self.head = nn.Linear(hidden, classes)
+
+    @classmethod
+    def of(cls, info: TaskInfo, model: ModelSettings) -> DenseReference | None:
+        """That of a task's dense model; None if it is no recurrent network, or if PyTorch does not have its cell."""
+        if not isinstance(model, RecurrentSettings) or not cell_of(model.cell).torch_module:
+            return None
+        return cls(info.inputs, model.hidden, model.layers, info.classes, model.cell)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.recurrence(x)[0][:, -1])

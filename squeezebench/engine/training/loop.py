@@ -196,9 +196,7 @@ class Trainer:
         if self.checkpoints and not running.last:
             resuming.finish(self, model)
         model = self.end(model, stage, running.last)
-        self.stages.append(
-            record.Stage(name=stage.name, epochs=running.epochs, steps=clock.step, seconds=round(running.seconds, 3))
-        )
+        self.stages.append(running.as_record(clock.step))
         return model
 
     def end(self, model: nn.Module, stage: Stage, last: bool) -> nn.Module:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from squeezebench.method.base import Stage
+from squeezebench.schema import record
 
 
 @dataclass
@@ -39,10 +40,27 @@ class Running:
     drawn: dict[str, Any] | None = None  # while validating: the states of the generators before
     earlier: float = 0.0  # seconds of processes that were interrupted
     started: float = field(default_factory=time.perf_counter)
+    worked: float = field(default_factory=time.process_time)
 
     @property
     def seconds(self) -> float:
         return self.earlier + time.perf_counter() - self.started
+
+    @property
+    def core_seconds(self) -> float | None:
+        """Of all threads; None if a process that was interrupted had a part in it."""
+        return None if self.earlier else time.process_time() - self.worked
+
+    def as_record(self, steps: int) -> record.Stage:
+        """The stage, which ends now after `steps` gradient steps."""
+        worked = self.core_seconds
+        return record.Stage(
+            name=self.stage.name,
+            epochs=self.epochs,
+            steps=steps,
+            seconds=round(self.seconds, 3),
+            core_seconds=None if worked is None else round(worked, 3),
+        )
 
 
 class Watch(Protocol):

@@ -7,15 +7,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from squeezebench.base.reading import without_link
+from squeezebench.engine.measurement.cost import timed_by
+from squeezebench.engine.measurement.shape import Timed
 from squeezebench.engine.run import fail, kept_record, make
 from squeezebench.engine.training.checkpoint import NAME as CHECKPOINT
 from squeezebench.engine.training.checkpoint import clear
 from squeezebench.engine.unfinished import MOST_DEATHS, Unfinished
+from squeezebench.engine.unfinished import NAME as MARK
 from squeezebench.method.base import Method
 from squeezebench.method.discovery import MethodFile
 from squeezebench.pipeline.isolation.processes import Keepers
@@ -28,10 +31,15 @@ from squeezebench.schema.run import RunSpec
 
 @dataclass
 class Supervisor:
-    """Does pieces of work one after the other, until the Snakemake that asked for them is gone."""
+    """Does pieces of work one after the other, until the Snakemake that asked for them is gone.
+
+    prepare: called once, before the first work, in this process: imports that all of them need.
+    """
 
     orphaned: Callable[[], bool]
+    prepare: Callable[[], None] = lambda: None
     _warm: bool = False
+    _timed: dict[str, Timed] = field(default_factory=dict)  # latencies by shape, measured by runs of this job
 
     def check(self) -> None:
         """Raises Orphaned if the Snakemake that started this job is gone."""
@@ -41,6 +49,7 @@ class Supervisor:
     def do(self, work: Callable[[], Any], resources: Resources | None = None, device: str = "cpu") -> Ending:
         """Call `watch.supervised` with the limits of `resources`. device: the one on which the work computes."""
         if not self._warm:
+            self.prepare()
             warm_up()
             self._warm = True
         limits = Limits()
@@ -61,7 +70,8 @@ class Supervisor:
         """Make a run as `run.execute` does, but in processes of its own, which the method may crash, fill or hang."""
         if (kept := kept_record(spec, method, folder)) is not None:
             clear(folder / CHECKPOINT)
-            return kept
+            if not (folder / MARK).exists():  # of a job that was killed just after the record was written
+                return kept
         unfinished, finished = Unfinished(folder, self.check), False
         try:
             record = kept_record(spec, method, folder)  # written by the process that held the lock
@@ -78,7 +88,7 @@ class Supervisor:
         started = time.perf_counter()
 
         def work() -> str:
-            return make(spec, method, folder, starts, unfinished).status
+            return make(spec, method, folder, starts, unfinished, timed=self._timed).status
 
         ending = self.do(work, resources, spec.training.device)
         while ending.killed:
@@ -88,10 +98,16 @@ class Supervisor:
         reason = ending.reason
         if reason is None:
             try:
-                return read_record(folder / RECORD_NAME)
+                return self._noted(read_record(folder / RECORD_NAME), folder)
             except RecordError:
                 reason = "it left no record that can be read"
         return fail(spec, method, folder, reason, time.perf_counter() - started)
+
+    def _noted(self, record: Record, folder: Path) -> Record:
+        """The record; if the run has measured latencies, they are kept for later runs of the same shape."""
+        if record.cost and record.cost.latency_shape and not record.cost.latency_from:
+            self._timed[record.cost.latency_shape] = timed_by(record.cost, "/".join(folder.parts[-4:]))
+        return record
 
     def trial(
         self, resources: Resources, spec: RunSpec, method: type[Method], drawn: dict[str, Any], starts: Path
@@ -105,11 +121,11 @@ class Supervisor:
 
 
 @contextmanager
-def supervisor() -> Iterator[Supervisor]:
+def supervisor(prepare: Callable[[], None] = lambda: None) -> Iterator[Supervisor]:
     """The supervisor of a job. If the Snakemake that started the job is gone, one line says so and the job ends."""
     with ended_by_sigterm():
         try:
-            yield Supervisor(Keepers().gone)
+            yield Supervisor(Keepers().gone, prepare)
         except Orphaned:
             print("squeezebench: Snakemake is gone; the job ends", file=sys.stderr, flush=True)
             raise SystemExit(os.EX_TEMPFAIL) from None

@@ -22,6 +22,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
+
 from squeezebench.base.errors import InputError, of_machine, reason_of
 from squeezebench.base.places import METHODS, SOURCES
 from squeezebench.engine import provenance
@@ -33,9 +35,11 @@ from squeezebench.pipeline.isolation.processes import (
     end_with,
     kill_family,
     memory,
+    resident,
 )
 
 POLL = 0.5  # seconds between two looks at memory, clock and keepers
+EVERY = 4  # looks between two at the memory of all processes of a worker
 GRACE = 20.0  # seconds for a checkpoint, when the whole job is told to end
 KEPT = 512 << 10  # bytes of what is printed, of its beginning and of its end each
 SLACK = 1 << 30  # bytes of address space above the memory limit: stacks and arenas that are never filled
@@ -151,7 +155,7 @@ class _Watch:
         self.worker = os.fork()
         if not self.worker:
             _be_worker(work, limits, parent, printing, answering)
-        self.started = time.monotonic()
+        self.started, self.looks = time.monotonic(), 0
         os.close(printing), os.close(answering)
 
     def ending(self) -> Ending:
@@ -196,10 +200,19 @@ class _Watch:
         if (minutes := self.limits.minutes) and time.monotonic() - self.started > 60 * minutes:
             return f"took longer than {minutes:g} minutes (resources: minutes)"
         if limit := self.limits.memory_gb:
-            used = memory(self.spared, 1e9 * limit) / 1e9
+            used = self._memory(1e9 * limit) / 1e9
             if used > limit:
                 return f"out of memory: used {used:.1f} GB, more than {limit:g} GB (resources: memory_gb)"
         return None
+
+    def _memory(self, limit: float) -> float:
+        """Bytes of the worker; now and then, and if it is large, of all its processes, which takes longer."""
+        self.looks += 1
+        with suppress(psutil.Error):
+            alone = resident(psutil.Process(self.worker))
+            if self.looks % EVERY and alone < limit / 2:
+                return alone
+        return memory(self.spared, limit)
 
     def _kill(self) -> int:
         """Kill the worker. On SIGUSR2 it first writes the line that it is at."""

@@ -1,17 +1,22 @@
-"""How many runs share a job, `runs_per_job: auto`: as few as keep the cost of starting jobs under a tenth of the time.
+"""Which runs share a job, `runs_per_job: auto`: as few as keep the cost of starting jobs under a tenth of the time.
 
-A job of one run each costs a cluster the most; a job of all runs of a method keeps them waiting for one another. What
-a job costs before it trains was measured (config/README.md), and what a run takes is estimated as `squeezebench plan`
-does, but on a nominal core, fast and the same everywhere: a plan must not depend on who makes it, since jobs are named
-by what they run. A slower core only makes the share of the start smaller. Records are kept per run, so another
-division into jobs makes none of them again.
+A job of one run each costs the most; a job of all runs keeps cores idle. The methods of squeezebench share the jobs of
+a task, those that need the dense pretraining apart from the others, which need not wait for it. A method that is tuned
+has jobs of its own, as its runs wait for its trials; so has a plugin, whose file is edited more often, and which may
+take its time.
+
+What a job costs before it trains was measured (config/README.md), and what a run takes is estimated as `squeezebench
+plan` does, but on a nominal core that is the same everywhere: a plan must not depend on who makes it, since jobs are
+named by what they run. Records are kept per run, so another division into jobs makes none of them again.
 """
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.places import METHODS
 from squeezebench.method.discovery import find_methods
 from squeezebench.pipeline.cost.estimate import (
     MEASURING_SECONDS,
@@ -29,10 +34,11 @@ from squeezebench.schema.kind import kind_of
 from squeezebench.schema.models import TaskInfo
 from squeezebench.schema.plan import Plan, PlannedRun
 
-START_SECONDS = 10.0  # of a Slurm job before it trains, see config/README.md
+START_SECONDS = 5.0  # of a Slurm job before it trains, on the nominal core, see config/README.md
 SHARE = 0.1
+SEVERAL = "several"  # takes the place of the method in the name of a job of several methods
 MEASURED = 32
-NOMINAL = Throughput(  # twice as fast as the machine on which START_SECONDS was measured
+NOMINAL = Throughput(  # twice as fast as the machine on which a start took 10 s
     wide=200e9,
     narrow=200e9,
     batch=5e-4,
@@ -47,16 +53,43 @@ def chunked(plan: Plan) -> Plan:
     """The plan with each job as short as `SHARE` allows; runs of unknown length stay together by their seeds."""
     seconds, seeds = _seconds(plan), len({run.seed for run in plan.runs})
     least = START_SECONDS * (1 / SHARE - 1)
-    filled: dict[tuple[str, str], tuple[int, float]] = {}  # the job in hand and its seconds
-    runs = []
-    for run, takes in zip(plan.runs, seconds, strict=True):
-        number, together = filled.get((run.task, run.method), (0, 0.0))
-        if together >= least:
-            number, together = number + 1, 0.0
-        filled[run.task, run.method] = number, together + (takes or least / seeds)
-        runs.append(run.model_copy(update={"job": f"{run.task}/{run.method}/{number}"}))
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for number, run in enumerate(plan.runs):
+        groups.setdefault(_group(plan, run), []).append(number)
+    runs = list(plan.runs)
+    for members in groups.values():
+        takes = [least / seeds if seconds[number] is None else seconds[number] for number in members]
+        for part, own in enumerate(_parts(members, takes, least)):
+            methods = {runs[number].method for number in own}
+            name = f"{runs[own[0]].task}/{SEVERAL if len(methods) > 1 else methods.pop()}/{part}"
+            job = f"{name} {members[0]}"  # another group may have parts of this name
+            for number in own:
+                runs[number] = runs[number].model_copy(update={"job": job})
     runs = named_jobs(runs, plan.tasks, plan.protocol)
     return plan.model_copy(update={"runs": runs, "jobs": list(dict.fromkeys(run.job for run in runs))})
+
+
+def _group(plan: Plan, run: PlannedRun) -> tuple[str, ...]:
+    """Equal for runs that may share a job."""
+    method = plan.methods[run.method]
+    if run.tuned or method.path is None or Path(method.path).parent != METHODS:
+        return run.task, run.method
+    return run.task, "", "start" if method.needs_start else ""
+
+
+def _parts(members: list[int], takes: list[float], least: float) -> list[list[int]]:
+    """`members` in parts that take `least` or more; less than a third of that at the end joins the part before it."""
+    parts, together = [[]], 0.0
+    for member, seconds in zip(members, takes, strict=True):
+        if together >= least:
+            parts.append([])
+            together = 0.0
+        parts[-1].append(member)
+        together += seconds
+    if len(parts) > 1 and together < least / 3:
+        rest = parts.pop()
+        parts[-1] += rest
+    return parts
 
 
 def _seconds(plan: Plan) -> list[float | None]:
@@ -99,7 +132,7 @@ def _run_seconds(plan: Plan, run: PlannedRun, methods: dict) -> float | None:
     info = TaskInfo(task.spec.name, kind, sizes.inputs, steps, sizes.classes, False, parts[0], sizes.frame)
     planned = planned_network(methods[run.method], run, info)
     if planned is None:  # skips the task
-        return None
+        return 0.0
     method, network = planned
     training = task.training
     rest = max(0, training.length - training.pretraining(method.start_share()))

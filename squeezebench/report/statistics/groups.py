@@ -16,6 +16,7 @@ from squeezebench.schema.metrics import BATCHES, COUNTS, GROUPS
 
 # What a group has a mean and an interval of, and its name in groups.csv.
 MEASURED = {metric.column: metric.group for metric in GROUPS if not metric.constant}
+LATENCIES = [metric.column for metric in GROUPS if metric.unit == "ms"]
 
 
 def half_width(deviation: pd.Series, n: pd.Series) -> pd.Series:
@@ -29,7 +30,7 @@ def run_groups(gathered: Gathered) -> pd.DataFrame:
     runs = gathered.runs
     groups = _seeds(gathered)
     finished = runs[runs["status"] == "ok"].groupby(GROUP, sort=True)
-    groups = groups.join(_means(finished)).join(_structures(finished))
+    groups = groups.join(_means(runs[runs["status"] == "ok"])).join(_structures(finished))
     for rule, name in {"size": "size", **COUNTS}.items():
         # The ratio of the means, not the mean of the ratios: one seed that collapsed must not set the ratio.
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -63,12 +64,16 @@ def _seeds(gathered: Gathered) -> pd.DataFrame:
     return groups
 
 
-def _means(finished) -> pd.DataFrame:
-    """Mean and half of the 95 % t interval over seeds of every metric, by group."""
-    columns = {}
+def _means(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean and half of the 95 % t interval over seeds of every metric, by group. A latency that another run of the same
+    shape has measured is no second measurement: it has no part in the interval."""
+    columns, finished = {}, runs.groupby(GROUP, sort=True)
+    own = runs[LATENCIES].where(runs["latency_from"] == "")
+    timed = own.groupby([runs[key] for key in GROUP], sort=True)
     for column, name in (MEASURED | SHARES).items():
+        spread = (timed if column in LATENCIES else finished)[column]
         columns[f"{name}_mean"] = finished[column].mean()
-        columns[f"{name}_half_width"] = half_width(finished[column].std(), finished[column].count())
+        columns[f"{name}_half_width"] = half_width(spread.std(), spread.count())
     for batch in BATCHES:
         by_runtime = finished[f"fastest_dense_runtime_{batch}"]
         columns[f"fastest_dense_runtime_batch_{batch}"] = by_runtime.agg(lambda names: " or ".join(sorted(set(names))))
