@@ -7,7 +7,7 @@ READY := $(VENV)/.ready-$(shell cksum requirements.txt pyproject.toml | cksum | 
 
 BOARD := quick ucf11_features ucf101_vgg16_14 cnn_lstm
 
-.PHONY: quick published board test tiny lint docs bench audit-dependencies native clean
+.PHONY: quick published board test tiny lint docs bench audit-dependencies clean
 
 quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
 	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml
@@ -49,9 +49,6 @@ audit-dependencies:  ## known vulnerabilities of the pinned packages; asks PyPI'
 	$(PYTHON) -m venv $(VENV)/audit
 	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(VENV)/audit/bin/python -m pip_audit --strict --no-deps --disable-pip --progress-spinner off -r requirements.txt
-
-native: $(READY)  ## an optional compiled kernel, off unless SQUEEZEBENCH_NATIVE=1
-	$(BIN)/python -m squeezebench.nn.kernels.native
 
 $(READY):
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "squeezebench needs Python 3.11 or later; set PYTHON=")'

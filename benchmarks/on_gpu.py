@@ -325,7 +325,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="tiny sizes: whether it works, not how fast")
     parser.add_argument("--only", nargs="*", choices=list(SECTIONS), default=list(SECTIONS))
     options = parser.parse_args(argv)
-    recurrence.native.disable()
     torch.manual_seed(0)
     bench = Bench(torch.device(options.device), QUICK if options.quick else FULL, options.out, options.budget)
     for name in options.only:

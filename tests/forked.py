@@ -1,7 +1,7 @@
 """Commands of squeezebench in processes that are forked from the test's own, as the runs of a job are.
 
 Such a process differs from a user's in one thing: torch and whatever commands import late have been imported already.
-Those imports take more seconds than all that a small command does.
+Those imports take more seconds than all that a small command does. The kernel of small layers has been compiled, too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import torch._dynamo  # noqa: F401
 
 from squeezebench.cli.main import main
 from squeezebench.engine import provenance
+from squeezebench.nn.kernels import native
 
+native.prepare()
 provenance.engine_digest(), provenance.packages()  # computed once for all processes
 
 

@@ -136,7 +136,7 @@ def test_a_factorized_map_becomes_a_matrix(tmp_path):
 
 
 def test_without_a_compiler_it_is_written_and_says_that_it_was_not_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("squeezebench.nn.kernels.native.compiler", lambda: None)
+    monkeypatch.setattr("squeezebench.tools.export.c.compiled.compiler", lambda: None)
     folder = made(tmp_path, masked())
     assert main(["export", str(folder), "--format", "c"]) == 0
     said = capsys.readouterr().out

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from squeezebench.engine.run import execute
 from squeezebench.method import NetworkSettings, PerFrameSettings, RecurrentSettings
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.method.settings import settings_of
+from squeezebench.nn.kernels import native
 from squeezebench.pipeline.planner import fingerprint
 from squeezebench.schema.record import Record, read_record, write_record
 from squeezebench.schema.run import RunSpec
@@ -214,7 +216,7 @@ def test_the_history_says_from_which_epoch_on(own):
 
 
 def test_the_environment_is_told_apart(own, capsys, monkeypatch):
-    monkeypatch.setattr("squeezebench.nn.kernels.native.available", lambda: False)
+    monkeypatch.setattr("squeezebench.nn.kernels.native._available", lambda: False)
     origin = read_record(own / "record.json").provenance
     changed = {"packages": origin.packages | {"torch": "1.0", "gone": "2"}, "machine": "abacus", "python": "2.7",
                "engine_digest": "e" * 64, "native": True}  # fmt: skip
@@ -262,15 +264,14 @@ def test_the_device_that_was_taken_is_recorded(tmp_path):
 
 
 def test_the_compiled_kernel_is_used_where_the_record_says_so(own, monkeypatch):
-    asked = []
-    monkeypatch.setattr("squeezebench.nn.kernels.native.available", lambda: True)
-    monkeypatch.setattr("squeezebench.nn.kernels.native.enable", lambda: asked.append("on"))
     origin = read_record(own / "record.json").provenance
-    reproduce(own)
-    assert not asked
-    alter(own, provenance=origin.model_copy(update={"native": True}))
-    reproduce(own)
-    assert asked == ["on"]
+    assert origin.native and origin.packages["llvmlite"] == version("llvmlite")
+    again = reproduce(own)
+    assert again.again.provenance.native and not again.results
+    older = {name: number for name, number in origin.packages.items() if name != "llvmlite"}
+    alter(own, provenance=origin.model_copy(update={"native": False, "packages": older}))
+    again = reproduce(own)
+    assert not again.again.provenance.native and again.again.provenance.packages == older and native.enabled()
 
 
 def test_another_number_of_threads_is_the_records(own):

@@ -34,14 +34,12 @@ from squeezebench.tools.export import read_module
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 ROOT = Path(__file__).resolve().parents[1]
-# Where code is imported by its place, and nowhere else: plugins (which are trusted), sources, cells and heads by name,
-# the kernel that this machine compiled.
+# Where code is imported by its place, and nowhere else: plugins (which are trusted), sources, cells and heads by name.
 IMPORTS_CODE = {
     "squeezebench/base/plugins.py": {"spec_from_file_location", "exec_module"},
     "squeezebench/data/sources/__init__.py": {"import_module"},
     "squeezebench/nn/rnn/cells/__init__.py": {"import_module"},
     "squeezebench/nn/rnn/heads/__init__.py": {"import_module"},
-    "squeezebench/nn/kernels/native/__init__.py": {"CDLL"},
 }
 
 

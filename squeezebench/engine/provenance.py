@@ -37,10 +37,10 @@ def engine_digest() -> str:
 
 
 @cache
-def packages() -> dict[str, str]:
-    """Versions of the packages that results depend on."""
+def packages(native: bool = False) -> dict[str, str]:
+    """Versions of the packages that results depend on. native: with that of the compiler of nn/kernels/native."""
     versions = {}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *(("llvmlite",) if native else ())):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
@@ -85,22 +85,23 @@ def joined(places: Iterable[dict[str, str]]) -> dict[str, str]:
 
 
 def collect(inputs_digest: str, method_digest: str, device: str) -> Provenance:
-    """The provenance of a run that starts now."""
+    """The provenance of what this process computes; `native` is whether the kernel has run by now."""
     import torch
 
     from squeezebench.nn.kernels import native
 
+    kernel = native.ran()
     return Provenance(
         squeezebench=__version__,
         inputs_digest=inputs_digest,
         engine_digest=engine_digest(),
         digest_rule=RULE,
         method_digest=method_digest,
-        packages=packages(),
+        packages=packages(kernel),
         python=platform.python_version(),
         **place(),
         device=device,
         threads=torch.get_num_threads(),
-        native=native.enabled(),
+        native=kernel,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )

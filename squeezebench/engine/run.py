@@ -40,6 +40,7 @@ from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier
 from squeezebench.method.discovery import MethodFile, load
 from squeezebench.method.settings import settings_of
+from squeezebench.nn.kernels import native
 from squeezebench.schema.models import NetworkSettings, TaskInfo, kind_of_model
 from squeezebench.schema.predictions import confusion_of, packed
 from squeezebench.schema.record import (
@@ -118,6 +119,7 @@ def make(
     for stale in (RECORD_NAME, "history.csv", "model.safetensors", NORMALISATION_NAME):
         (folder / stale).unlink(missing_ok=True)
     clear_half_written(folder)
+    native.forget()
     handler = logging.FileHandler(without_link(folder / "log.txt"), mode="w")
     log.addHandler(handler)
     started, process, origin, hooks = time.perf_counter(), os.getpid(), _origin(spec, method), Hooks()
@@ -155,7 +157,9 @@ def _origin(spec: RunSpec, method: MethodFile) -> Provenance:
 
 
 def _write(spec: RunSpec, folder: Path, result: dict[str, Any], seconds: float, origin: Provenance) -> Record:
-    origin = origin.model_copy(update=result.pop("origin", {}))
+    kernel = native.ran()
+    traced = {"native": kernel, "packages": provenance.packages(kernel)}
+    origin = origin.model_copy(update=result.pop("origin", {}) | traced)
     total = seconds + result.pop("earlier_seconds", 0.0)
     record = Record(
         experiment=spec.experiment,

@@ -198,7 +198,7 @@ class Provenance(Part):
     gpu: str = ""  # that trained it
     device: str = "cpu"
     threads: int = 1
-    native: bool = False  # whether the opt-in compiled kernel was on; its bits differ from the pure path's
+    native: bool = False  # whether the compiled kernel of small layers ran; its bits differ from those of PyTorch's
     resumed: int = 0  # how often training was interrupted and went on from a checkpoint; the bits are the same
     finished: str = ""  # UTC, ISO 8601
 

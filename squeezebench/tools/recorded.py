@@ -113,21 +113,17 @@ def _experiment(folder: Path) -> Path:
 
 @contextmanager
 def as_recorded(origin: Provenance) -> Iterator[None]:
-    """The thread count of the record and, where it is built, its kernel, for as long as the block lasts."""
+    """The thread count of the record and its kernels, for as long as the block lasts."""
     if not 1 <= origin.threads <= MOST_THREADS:
         raise InputError(f"the record says {origin.threads} threads; 1 to {MOST_THREADS} are possible")
     threads, was_native = torch.get_num_threads(), native.enabled()
     torch.set_num_threads(origin.threads)
-    _kernel(origin.native and native.available())
+    native.enable() if origin.native else native.disable()
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        _kernel(was_native)
-
-
-def _kernel(on: bool) -> None:
-    native.enable() if on else native.disable()
+        native.enable() if was_native else native.disable()
 
 
 def other_data(spec: RunSpec) -> str | None:
@@ -152,4 +148,5 @@ def same_arithmetic(origin: Provenance) -> bool:
     """Whether this machine and its packages compute the bits that the record's did."""
     here = provenance.place()
     told = ("machine", "cpu_capability", "variables") if origin.cpu_capability else ("machine",)
-    return origin.packages == provenance.packages() and all(getattr(origin, name) == here[name] for name in told)
+    same_packages = origin.packages == provenance.packages(origin.native)
+    return same_packages and all(getattr(origin, name) == here[name] for name in told)

@@ -55,7 +55,8 @@ def interval() -> float:
 
 def identity(what: str) -> str:
     """Names a training: `what` (a digest of what is trained) on this engine, its libraries and thread count."""
-    engine = [provenance.engine_digest(), provenance.packages(), torch.get_num_threads(), native.enabled()]
+    kernel = native.enabled()
+    engine = [provenance.engine_digest(), provenance.packages(kernel), torch.get_num_threads(), kernel]
     return digest_of([what, *engine])
 
 

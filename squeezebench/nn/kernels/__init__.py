@@ -1,1 +1,1 @@
-"""Fused recurrent steps and matrix products, and the optional compiled kernel."""
+"""Fused recurrent steps and matrix products, and the compiled kernel of small layers."""

@@ -12,8 +12,8 @@ Backward, with dh and dc the running gradients and a the sums that enter the non
     da_t = J_t ⊙ (dc_t, dc_t, dc_t, dh_t)            J = the local slopes of the gates i, f, g, o
 
 F, K and J do not depend on dh and dc, so they are computed before the loop; the gradients of U and of the
-masks are sums over the steps, computed after it. If the kernel of native/ is turned on, its ``forward_steps`` and
-``backward_steps`` replace the two functions of that name below.
+masks are sums over the steps, computed after it. For small layers, the compiled steps of native/ replace the two
+functions ``_forward_steps`` and ``_backward_steps`` below.
 """
 
 from __future__ import annotations
@@ -44,8 +44,11 @@ class MaskedLSTM(torch.autograd.Function):
         c = gates.new_empty(T + 1, B, H)  # c[t] enters step t
         tanh_c, hidden = gates.new_empty(T, B, H), gates.new_empty(T, B, H)
         c[0] = 0 if c0 is None else c0
-        forward_steps = native.forward_steps if native.applies(s, z) else _forward_steps
-        forward_steps(gates, z, h0, step_product(U, B, T, low), s, c, tanh_c, hidden)
+        ctx.compiled = native.applies(gates, U, z, low)
+        if ctx.compiled:
+            native.forward_steps(gates, U, z, h0, s, c, c[1:], tanh_c, hidden)
+        else:
+            _forward_steps(gates, z, h0, step_product(U, B, T, low), s, c, tanh_c, hidden)
         ctx.save_for_backward(gates, U, z, h0, c0, s, c, tanh_c, hidden)
         ctx.low, ctx.reference = low, reference
         ctx.set_materialize_grads(False)
@@ -63,17 +66,19 @@ class MaskedLSTM(torch.autograd.Function):
         carry = torch.zeros_like(hidden[0])
         if dc_T is not None:
             carry.copy_(dc_T)
-        add_product = step_product(U, s.shape[1], len(s), ctx.low, transposed=True)
-        backward_steps = native.backward_steps if native.applies(s, c, tanh_c, z, carry) else _backward_steps
-        da, dz = backward_steps(dhidden, carry, z, add_product, s, c, tanh_c, need[2])
+        if ctx.compiled:
+            da, dz = native.backward_steps(dhidden, carry, z, U, s, c, tanh_c)
+        else:
+            add_product = step_product(U, s.shape[1], len(s), ctx.low, transposed=True)
+            da, dz = _backward_steps(dhidden, carry, z, add_product, s, c, tanh_c, need[2])
 
         dU = dh0 = None
         if need[1]:
             dU = recurrent_gradient(da, hidden, h0, U, ctx.low)
         if need[3]:
             dh0 = torch.empty_like(h0)
-            add_product(torch.zeros_like(h0), da[0], dh0)
-        return da if need[0] else None, dU, dz, dh0, carry if need[4] else None, None, None
+            step_product(U, len(h0), 1, ctx.low, transposed=True)(torch.zeros_like(h0), da[0], dh0)
+        return da if need[0] else None, dU, dz if need[2] else None, dh0, carry if need[4] else None, None, None
 
 
 def _forward_steps(

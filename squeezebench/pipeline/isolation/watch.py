@@ -28,6 +28,7 @@ from squeezebench.base.errors import InputError, of_machine, reason_of
 from squeezebench.base.places import METHODS, SOURCES
 from squeezebench.engine import provenance
 from squeezebench.method.discovery import MethodFile
+from squeezebench.nn.kernels import native
 from squeezebench.pipeline.isolation.processes import (
     adopt_orphans,
     bind_children,
@@ -120,6 +121,7 @@ def warm_up() -> None:
     """Import, once for all workers, the modules that a training imports late."""
     import torch._dynamo  # noqa: F401 (the first optimiser's)
 
+    native.prepare()
     provenance.engine_digest(), provenance.packages(), provenance.machine()
     gc.collect()
     gc.freeze()  # collections of the workers leave the pages of present objects alone, so that none is copied

@@ -63,8 +63,7 @@ def in_chunks(running, sizes: tuple[int, ...] = (1, 3)) -> Answer:
 
 
 def _c(wanted: Wanted) -> Written:
-    from squeezebench.nn.kernels.native import compiler
-    from squeezebench.tools.export.c.compiled import compiled
+    from squeezebench.tools.export.c.compiled import compiled, compiler
     from squeezebench.tools.export.c.source import c_source
 
     source = c_source(wanted.form, wanted.about, wanted.out, wanted.int8)

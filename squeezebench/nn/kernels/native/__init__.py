@@ -1,112 +1,87 @@
-"""An optional compiled kernel for the masked LSTM's pointwise part; off unless asked for.
+"""A compiled kernel for small LSTM layers on the CPU, on by default; SQUEEZEBENCH_NATIVE=0 or disable() turns it off.
 
-    make native  (or python -m squeezebench.nn.kernels.native)     builds it with the machine's C compiler
-    SQUEEZEBENCH_NATIVE=1, or enable()                     turns it on
-
-It serves the training of LSTMs on the CPU in float32; everything else stays on the pure path. The two agree to
-rounding, about 1e-6 relative, not bit for bit.
+LLVM compiles it in memory when a process first needs it, by llvmlite, which numba brings along: no C compiler, no file.
+Everything else (GPUs, other dtypes, large layers, second derivatives, no llvmlite) takes the paths of PyTorch's
+operators. The two agree to rounding, about 1e-6 relative, not bit for bit, so a record says whether the kernel ran.
 """
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
+import logging
 import os
-import platform
-import shlex
-import shutil
-import subprocess
-import sysconfig
-import tempfile
-from pathlib import Path
+from functools import cache
+from importlib.util import find_spec
+from types import SimpleNamespace
 
 from squeezebench.base.errors import InputError
 
-__all__ = ["available", "build", "compiler", "disable", "enable", "enabled"]
+__all__ = ["disable", "enable", "enabled", "forget", "functions", "prepare", "ran"]
 
-FOLDER = Path(__file__).resolve().parent
-SOURCE = FOLDER / "lstm_pointwise.c"
-# -march=native: for this machine only, and named after it; no -ffast-math: NaN must stay NaN
-FLAGS = ["-std=c99", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+log = logging.getLogger("squeezebench")
 
 _on: bool | None = None  # None until enable(), disable() or the first use, which asks the environment
-_library: ctypes.CDLL | None = None
+_ran = False
 
 
 def enabled() -> bool:
-    """Whether the kernel is turned on in this process."""
+    """Whether the kernel may run in this process. Raises InputError if the environment says neither 0 nor 1."""
     if _on is None:
         asked = os.environ.get("SQUEEZEBENCH_NATIVE", "")
         if asked not in ("", "0", "1"):
             raise InputError(f"SQUEEZEBENCH_NATIVE must be 0 or 1, got {asked!r}")
-        enable() if asked == "1" else disable()
-    return bool(_on)
+        disable() if asked == "0" else enable()
+    return bool(_on) and _available()
 
 
 def enable() -> None:
-    """Use the kernel, in this process; it must be built."""
-    global _on, _library
-    if _library is None:
-        if not available():
-            raise InputError(
-                "the native kernel is asked for (SQUEEZEBENCH_NATIVE=1 or enable()) but not built for this machine: "
-                "run `python -m squeezebench.nn.kernels.native`, or unset SQUEEZEBENCH_NATIVE"
-            )
-        _library = ctypes.CDLL(str(library_path()))
+    """Use the kernel in this process, if llvmlite is installed."""
+    global _on
     _on = True
 
 
 def disable() -> None:
-    """Use the pure path only, in this process."""
+    """Use PyTorch's operators only, in this process."""
     global _on
     _on = False
 
 
-def available() -> bool:
-    """Whether the kernel is built, from this source and for this machine."""
-    return library_path().exists()
+def ran() -> bool:
+    """Whether the kernel has run in this process since `forget()`."""
+    return _ran
 
 
-def library() -> ctypes.CDLL:
-    """The kernel, once it is enabled."""
-    assert _library is not None
-    return _library
+def forget() -> None:
+    """A run starts: what ran before is not its own."""
+    global _ran
+    _ran = False
 
 
-def compiler() -> list[str] | None:
-    """The command of a C compiler: $CC, the one Python was built with, or cc; None without any."""
-    for command in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc"):
-        words = shlex.split(command or "")
-        if words and shutil.which(words[0]):
-            return words
-    return None
+def prepare() -> None:
+    """Compile now (0.2 s), in a process whose forked copies then share the code."""
+    if enabled():
+        _compiled()
 
 
-def build() -> Path:
-    """Compile the kernel, unless it is there already. Many processes may do so at once."""
-    path, cc = library_path(), compiler()
-    if path.exists():
-        return path
-    if cc is None:
-        raise InputError("the native kernel needs a C compiler: found neither $CC nor cc")
+def functions() -> SimpleNamespace | None:
+    """The compiled functions, which the caller is about to run; None if LLVM cannot compile them here."""
+    global _ran
+    compiled = _compiled()
+    _ran = _ran or compiled is not None
+    return compiled
+
+
+@cache
+def _available() -> bool:
+    return find_spec("llvmlite") is not None
+
+
+@cache
+def _compiled() -> SimpleNamespace | None:
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as folder:
-            fresh = Path(folder) / path.name
-            command = [*cc, *FLAGS, "-fPIC", "-shared", str(SOURCE), "-o", str(fresh)]
-            subprocess.run(command, check=True, capture_output=True, text=True)
-            fresh.replace(path)
-    except subprocess.CalledProcessError as error:
-        raise InputError(f"{shlex.join(cc)} does not compile the native kernel: {error.stderr}") from error
-    except OSError as error:
-        raise InputError(f"cannot build the native kernel: {error}") from error
-    return path
+        from squeezebench.nn.kernels.native.equations import FUNCTIONS
+        from squeezebench.nn.kernels.native.vectors import compiled
 
-
-def library_path() -> Path:
-    """Where the kernel lies once built: the name is a digest of its source, flags and processor."""
-    key = [SOURCE.read_text(), *FLAGS, platform.system(), platform.machine()]
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        first = cpuinfo.read_text().partition("\n\n")[0].splitlines()
-        key += [line for line in first if line.startswith(("model name", "flags", "Features"))]
-    return FOLDER / f"lstm_pointwise-{hashlib.sha256(chr(0).join(key).encode()).hexdigest()[:16]}.so"
+        return compiled(FUNCTIONS)
+    except (ImportError, OSError, RuntimeError, AttributeError, TypeError) as error:  # another llvmlite, another LLVM
+        log.warning("small layers run on PyTorch's operators, as their kernel cannot be compiled here: %s", error)
+        return None

@@ -1,4 +1,4 @@
-"""The steps of fused_lstm.py by the compiled kernel: the products stay PyTorch's, the rest is one call a step."""
+"""The steps of fused_lstm.py for small layers: the products stay PyTorch's, the rest of a step is one call."""
 
 from __future__ import annotations
 
@@ -8,64 +8,69 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from squeezebench.nn.kernels.native import enabled, library
+from squeezebench.nn.kernels import native
+from squeezebench.nn.kernels.native import equations
 
-TENSORS = ("z", "s", "c", "tanh_c", "hidden", "dh", "carry", "da", "dz")
-
-
-class Sequence(ctypes.Structure):
-    """The struct of the same name in lstm_pointwise.c."""
-
-    _fields_ = (("B", ctypes.c_int64), ("H", ctypes.c_int64), *((name, ctypes.c_void_p) for name in TENSORS))
+LARGEST = 128  # hidden units: measured faster up to here; wider layers keep the bits that published results have
+TRANSPOSE_FROM_STEPS = 5  # a transposed copy of U costs what it saves in about 4 products
 
 
-def applies(*tensors: Tensor | None) -> bool:
-    """Whether the kernel is on and can take these tensors."""
-    return enabled() and all(
-        t is None or (t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() and t.numel() > 0)
-        for t in tensors
+def applies(gates: Tensor, U: Tensor, z: Tensor | None, low: torch.dtype | None) -> bool:
+    """Whether the kernel is on and can take a layer with these tensors."""
+    return (
+        U.shape[1] <= LARGEST
+        and low is None
+        and all(t is None or (t.device.type == "cpu" and t.dtype == torch.float32) for t in (gates, U, z))
+        and gates.numel() > 0
+        and torch._C._len_torch_dispatch_stack() == 0  # a dispatch mode sees operators, or has tensors without memory
+        and native.enabled()
+        and native.functions() is not None
     )
 
 
 def forward_steps(
-    gates: Tensor, z: Tensor | None, h0: Tensor | None, add_product: Callable,
-    s: Tensor, c: Tensor, tanh_c: Tensor, hidden: Tensor,
+    gates: Tensor, U: Tensor, z: Tensor | None, h0: Tensor | None,
+    s: Tensor, c: Tensor, c_next: Tensor, tanh_c: Tensor, hidden: Tensor,
 ) -> None:  # fmt: skip
-    """As ``_forward_steps`` in fused_lstm.py: fills s (T, B, 4H), c[1:], tanh_c and hidden (T, B, H)."""
-    step = _kernel(library().lstm_forward, z=z, s=s, c=c, tanh_c=tanh_c, hidden=hidden)
-    h = h0
-    for t, (x, s_t, h_t) in enumerate(zip(gates.unbind(0), s.unbind(0), hidden.unbind(0), strict=True)):
+    """Fill hidden (T, B, H), and s (T, B, 4H), c_next and tanh_c (T, B, H), or (B, H) for the last step only.
+
+    c enters a step and c_next leaves it; they may overlap.
+    """
+    T, B, _ = gates.shape
+    gates, product = gates.contiguous(), gates.new_empty(B, U.shape[0])
+    z = torch.ones_like(product) if z is None else z
+    right = U.t().contiguous() if T >= TRANSPOSE_FROM_STEPS else U.t()
+    step = _step("forward", x=gates, product=product, z=z, s=s, c=c, c_next=c_next, tanh_c=tanh_c, hidden=hidden)
+    before = [h0, *hidden.unbind(0)[:-1]]
+    for t, h in enumerate(before):
         if h is None:
-            s_t.copy_(x)
+            product.zero_()
         else:
-            add_product(x, h, s_t)
+            torch.mm(h, right, out=product)
         step(t)
-        h = h_t
 
 
 def backward_steps(
-    dhidden: Tensor, carry: Tensor, z: Tensor | None, add_product: Callable,
-    s: Tensor, c: Tensor, tanh_c: Tensor, need_dz: bool,
-) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-    """As ``_backward_steps`` in fused_lstm.py: returns da (T, B, 4H) and dz (B, 4H); carry becomes dc_0."""
-    dh, da = torch.empty_like(carry), torch.empty_like(s)
-    dz = torch.zeros_like(s[0]) if need_dz else None
-    step = _kernel(library().lstm_backward, z=z, s=s, c=c, tanh_c=tanh_c, dh=dh, carry=carry, da=da, dz=dz)
-    da_next = None
-    for t, (dhidden_t, da_t) in reversed(list(enumerate(zip(dhidden.unbind(0), da.unbind(0), strict=True)))):
-        if da_next is None:
-            dh.copy_(dhidden_t)
-        else:
-            add_product(dhidden_t, da_next, dh)
+    dhidden: Tensor, carry: Tensor, z: Tensor | None, U: Tensor, s: Tensor, c: Tensor, tanh_c: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return da (T, B, 4H) and the masks' dz (B, 4H); carry becomes the gradient of the c before the first step."""
+    dhidden, da, dz = dhidden.contiguous(), torch.empty_like(s), torch.zeros_like(s[0])
+    z, product = torch.ones_like(dz) if z is None else z, torch.zeros_like(carry)
+    arrays = {"s": s, "z": z, "c": c, "tanh_c": tanh_c, "dhidden": dhidden, "product": product, "carry": carry}
+    step, after = _step("backward", **arrays, da=da, dz=dz), None
+    for t, da_t in reversed(list(enumerate(da.unbind(0)))):
+        if after is not None:
+            torch.mm(after, U, out=product)
         step(t)
-        da_next = da_t
+        after = da_t
     return da, dz
 
 
-def _kernel(function, **tensors: Tensor | None) -> Callable[[int], None]:
-    """``function`` bound to its tensors, as a function of the step t."""
-    B, H = tensors["c"].shape[1:]
-    pointers = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
-    sequence = Sequence(B, H, **pointers)
-    reference = ctypes.byref(sequence)  # keeps the sequence alive; our caller keeps the tensors
-    return lambda t: function(reference, ctypes.c_int64(t))
+def _step(name: str, **tensors: Tensor) -> Callable[[int], None]:
+    """The compiled function of this name, bound to its tensors, as a function of the step t."""
+    arrays = [tensors[array] for array in equations.FUNCTIONS[name].arrays]
+    pointers = (ctypes.c_void_p * len(arrays))(*(x.data_ptr() for x in arrays))
+    strides = (ctypes.c_int64 * len(arrays))(*(x.stride(0) if x.dim() == 3 else 0 for x in arrays))
+    B, H = tensors["hidden" if name == "forward" else "carry"].shape[-2:]
+    function = getattr(native.functions(), name)
+    return lambda t: function(pointers, strides, B, H, t)  # the caller keeps the tensors alive

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import subprocess
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,6 +61,15 @@ int main(void)
     return 0;
 }
 """
+
+
+def compiler() -> list[str] | None:
+    """The command of a C compiler: $CC, the one Python was built with, or cc; None without any."""
+    for command in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc"):
+        words = shlex.split(command or "")
+        if words and shutil.which(words[0]):
+            return words
+    return None
 
 
 def compiled(
