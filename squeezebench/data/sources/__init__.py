@@ -19,8 +19,8 @@ It may define
 - `fingerprint(options) -> str`: identifies the data if no option names their files, or if these are too many for the
   plan to read.
 
-An option called `path`, `folder`, `labels` or `lists` names a file or folder. What is in it decides a run (the plan takes
-its digest), and where it lies does not.
+An option called `path`, `folder`, `labels` or `lists` names a file or folder. What is in it decides a run (the plan
+takes its digest), and where it lies does not.
 
 Heavy imports belong inside `load`, so that listing the sources stays fast. Files that start with `_` are helpers.
 """
