@@ -332,7 +332,7 @@ def numbers(record) -> dict:
     """What must repeat: all but times, latencies and the folder's name."""
     content = copy.deepcopy(record.model_dump())
     for stage in content["stages"]:
-        del stage["seconds"], stage["shared"]
+        del stage["seconds"], stage["core_seconds"], stage["shared"]
     del content["seconds"], content["provenance"]["finished"]
     if content["cost"]:
         for name in [name for name in content["cost"] if "latency" in name or name == "fastest_dense_runtime"]:
