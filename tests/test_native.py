@@ -166,5 +166,6 @@ def test_without_llvm_or_with_one_that_fails_pytorch_s_operators_run(monkeypatch
         native._compiled.cache_clear()
     assert caplog.text.count("no such processor") == 1 and not native.ran()
     monkeypatch.setattr(native, "_available", lambda: False)
+    native.prepare()
     results(example(2, 2, 3))
     assert not native.enabled() and not native.ran()

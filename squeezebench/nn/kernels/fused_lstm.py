@@ -66,10 +66,10 @@ class MaskedLSTM(torch.autograd.Function):
         carry = torch.zeros_like(hidden[0])
         if dc_T is not None:
             carry.copy_(dc_T)
+        add_product = step_product(U, s.shape[1], len(s), ctx.low, transposed=True)
         if ctx.compiled:
             da, dz = native.backward_steps(dhidden, carry, z, U, s, c, tanh_c)
         else:
-            add_product = step_product(U, s.shape[1], len(s), ctx.low, transposed=True)
             da, dz = _backward_steps(dhidden, carry, z, add_product, s, c, tanh_c, need[2])
 
         dU = dh0 = None
@@ -77,7 +77,7 @@ class MaskedLSTM(torch.autograd.Function):
             dU = recurrent_gradient(da, hidden, h0, U, ctx.low)
         if need[3]:
             dh0 = torch.empty_like(h0)
-            step_product(U, len(h0), 1, ctx.low, transposed=True)(torch.zeros_like(h0), da[0], dh0)
+            add_product(torch.zeros_like(h0), da[0], dh0)
         return da if need[0] else None, dU, dz if need[2] else None, dh0, carry if need[4] else None, None, None
 
 

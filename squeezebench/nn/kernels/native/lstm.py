@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from squeezebench.nn.kernels import native
-from squeezebench.nn.kernels.native import equations
 
 LARGEST = 128  # hidden units: measured faster up to here; wider layers keep the bits that published results have
 TRANSPOSE_FROM_STEPS = 5  # a transposed copy of U costs what it saves in about 4 products
@@ -68,9 +67,9 @@ def backward_steps(
 
 def _step(name: str, **tensors: Tensor) -> Callable[[int], None]:
     """The compiled function of this name, bound to its tensors, as a function of the step t."""
-    arrays = [tensors[array] for array in equations.FUNCTIONS[name].arrays]
+    function, names = native.functions()[name]
+    arrays = [tensors[array] for array in names]
     pointers = (ctypes.c_void_p * len(arrays))(*(x.data_ptr() for x in arrays))
     strides = (ctypes.c_int64 * len(arrays))(*(x.stride(0) if x.dim() == 3 else 0 for x in arrays))
     B, H = tensors["hidden" if name == "forward" else "carry"].shape[-2:]
-    function = getattr(native.functions(), name)
     return lambda t: function(pointers, strides, B, H, t)  # the caller keeps the tensors alive

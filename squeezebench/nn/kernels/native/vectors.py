@@ -10,9 +10,10 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 from llvmlite import binding, ir
+
+from squeezebench.nn.kernels.native import Compiled
 
 WIDTH = 8  # a register of AVX2; LLVM uses two on processors with half of that
 FLOAT, INT, LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
@@ -93,8 +94,8 @@ def tanh(x: Number) -> Number:
     return 2.0 * sigmoid(2.0 * x) - 1.0
 
 
-def compiled(functions: Mapping[str, Function]) -> SimpleNamespace:
-    """The functions by name, each called as ``f(pointers, strides, B, H, t)``.
+def compiled(functions: Mapping[str, Function]) -> dict[str, Compiled]:
+    """The functions by name, with the order of their arrays. Each is called as ``f(pointers, strides, B, H, t)``.
 
     pointers, strides: for each array, where it starts and how many numbers lie between its steps, 0 for an array that
     has one step only. Raises RuntimeError if LLVM refuses.
@@ -109,8 +110,12 @@ def compiled(functions: Mapping[str, Function]) -> SimpleNamespace:
     machine = binding.Target.from_triple(module.triple).create_target_machine(opt=2, **processor)
     engine = binding.create_mcjit_compiler(binding.parse_assembly(str(module)), machine)
     engine.finalize_object()
-    calls = {name: SIGNATURE(engine.get_function_address(name)) for name in functions}
-    return SimpleNamespace(engine=engine, **calls)  # the engine owns the code
+    calls = {}
+    for name, function in functions.items():
+        call = SIGNATURE(engine.get_function_address(name))
+        call.engine = engine  # which owns the code
+        calls[name] = call, tuple(function.arrays)
+    return calls
 
 
 def _arguments() -> list[ir.Type]:
