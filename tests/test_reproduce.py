@@ -215,8 +215,11 @@ def test_the_history_says_from_which_epoch_on(own):
     assert only.what == "history: loss from epoch 2 of 2" and (only.recorded, only.measured) == ("9.5", loss)
 
 
-def test_the_environment_is_told_apart(own, capsys, monkeypatch):
+def test_the_environment_is_told_apart(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("squeezebench.nn.kernels.native._available", lambda: False)
+    monkeypatch.setattr("squeezebench.nn.kernels.native._on", None)
+    own = tmp_path / "own"
+    run(spec_for("vib_lstm"), own)
     origin = read_record(own / "record.json").provenance
     changed = {"packages": origin.packages | {"torch": "1.0", "gone": "2"}, "machine": "abacus", "python": "2.7",
                "engine_digest": "e" * 64, "native": True}  # fmt: skip
