@@ -131,7 +131,8 @@ def test_flow_is_computed_small_and_in_pixels_of_what_the_network_sees(tmp_path)
     clip = Clip(tmp_path / "clip.avi", 0, "", "clip")
     options = VideoOptions(features="efficientnet_lite0", size=64, frames=2, stream="both", flow_bound=10)
     views = read_views(clip, options, tmp_path / "flow")
-    assert read_planes(tmp_path / "flow" / f"clip-{clip.path.stat().st_size}.png", 2).shape == (2, 32, 32, 2)
+    (kept,) = (tmp_path / "flow").iterdir()
+    assert read_planes(kept, 2).shape == (2, 32, 32, 2)
     colour, flow = views.plain
     assert colour.shape == flow.shape == (2, 64, 64, 3)
     moved = (np.median(flow[:, 16:-16, 16:-16, 0]) - 128) / 127 * 10

@@ -116,10 +116,7 @@ def make(
     Raises the OSError of a full disk.
     """
     folder, starts = folder.absolute(), starts.absolute()  # a method may change the working directory
-    for stale in (RECORD_NAME, "history.csv", "model.safetensors", NORMALISATION_NAME):
-        (folder / stale).unlink(missing_ok=True)
-    clear_half_written(folder)
-    native.forget()
+    _forget_earlier(folder)
     handler = logging.FileHandler(without_link(folder / "log.txt"), mode="w")
     log.addHandler(handler)
     started, process, origin, hooks = time.perf_counter(), os.getpid(), _origin(spec, method), Hooks()
@@ -144,6 +141,14 @@ def make(
     with suppress(OSError), without_link(folder / "log.txt").open("a") as file:
         file.writelines(f"{line}\n" for line in summary.lines(record))
     return record
+
+
+def _forget_earlier(folder: Path) -> None:
+    """What other runs left in the folder and in this process is not this one's."""
+    for stale in (RECORD_NAME, "history.csv", "model.safetensors", NORMALISATION_NAME):
+        (folder / stale).unlink(missing_ok=True)
+    clear_half_written(folder)
+    native.forget()
 
 
 def fail(spec: RunSpec, method: MethodFile, folder: Path, reason: str, seconds: float) -> Record:

@@ -137,9 +137,7 @@ class Stage(Part):
     epochs: int
     steps: int
     seconds: float
-    core_seconds: float | None = (
-        None  # of all cores, which other programs disturb little; None: was interrupted, or old
-    )
+    core_seconds: float | None = None  # of all threads; None: was interrupted, or is older
     shared: bool = False  # trained once for several runs (the dense pretraining)
 
 

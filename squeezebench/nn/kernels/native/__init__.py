@@ -10,16 +10,18 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from squeezebench.base.errors import InputError
 
-__all__ = ["disable", "enable", "enabled", "forget", "functions", "prepare", "ran"]
+if TYPE_CHECKING:
+    from squeezebench.nn.kernels.native.vectors import Compiled
 
-Compiled = tuple[Callable[..., None], tuple[str, ...]]  # a function of vectors.py, and the order of its arrays
+__all__ = ["disable", "enable", "enabled", "forget", "functions", "prepare", "ran"]
 
 log = logging.getLogger("squeezebench")
 

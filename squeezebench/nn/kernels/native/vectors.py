@@ -13,14 +13,13 @@ from dataclasses import dataclass
 
 from llvmlite import binding, ir
 
-from squeezebench.nn.kernels.native import Compiled
-
 WIDTH = 8  # a register of AVX2; LLVM uses two on processors with half of that
 FLOAT, INT, LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 SIGNATURE = ctypes.CFUNCTYPE(None, *(ctypes.c_void_p,) * 2, *(ctypes.c_int64,) * 3)  # releases the GIL
 
 Load = Callable[..., "Number"]  # (array, block=0) -> the numbers of the current units
 Store = Callable[..., None]  # (array, number, block=0)
+Compiled = tuple[Callable[..., None], tuple[str, ...]]  # a function, and the order of its arrays
 
 
 @dataclass(frozen=True)
