@@ -337,7 +337,7 @@ def test_a_checkpoint_of_another_run_engine_or_thread_count_is_not_used(left, ru
     if other == "engine":
         monkeypatch.setattr(provenance, "engine_digest", lambda: "0" * 64)
     if other == "library":
-        monkeypatch.setattr(provenance, "packages", lambda: {"torch": "3.0"})
+        monkeypatch.setattr(provenance, "packages", lambda *_: {"torch": "3.0"})
     record = run("one", "dense", **more)
     assert record.status == "ok" and record.provenance.resumed == 0
     assert "of another run, engine or thread count" in (tmp_path / "one" / "log.txt").read_text()

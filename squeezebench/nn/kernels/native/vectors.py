@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from llvmlite import binding, ir
 
-from squeezebench.nn.kernels.native import Compiled
-
 WIDTH = 8  # a register of AVX2; LLVM uses two on processors with half of that
 FLOAT, INT, LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 SIGNATURE = ctypes.CFUNCTYPE(None, *(ctypes.c_void_p,) * 2, *(ctypes.c_int64,) * 3)  # releases the GIL
@@ -94,7 +92,7 @@ def tanh(x: Number) -> Number:
     return 2.0 * sigmoid(2.0 * x) - 1.0
 
 
-def compiled(functions: Mapping[str, Function]) -> dict[str, Compiled]:
+def compiled(functions: Mapping[str, Function]) -> dict[str, tuple[Callable[..., None], tuple[str, ...]]]:
     """The functions by name, with the order of their arrays. Each is called as ``f(pointers, strides, B, H, t)``.
 
     pointers, strides: for each array, where it starts and how many numbers lie between its steps, 0 for an array that
