@@ -51,11 +51,8 @@ def in_plain(step: Step) -> Step:
 
 def without_native(step: Step) -> Step:
     def run() -> object:
-        native.disable()
-        try:
+        with native.switched(False):
             return step()
-        finally:
-            native.enable()
 
     return run
 

@@ -116,14 +116,13 @@ def as_recorded(origin: Provenance) -> Iterator[None]:
     """The thread count of the record and its kernels, for as long as the block lasts."""
     if not 1 <= origin.threads <= MOST_THREADS:
         raise InputError(f"the record says {origin.threads} threads; 1 to {MOST_THREADS} are possible")
-    threads, was_native = torch.get_num_threads(), native.enabled()
+    threads = torch.get_num_threads()
     torch.set_num_threads(origin.threads)
-    native.enable() if origin.native else native.disable()
     try:
-        yield
+        with native.switched(origin.native):
+            yield
     finally:
         torch.set_num_threads(threads)
-        native.enable() if was_native else native.disable()
 
 
 def other_data(spec: RunSpec) -> str | None:

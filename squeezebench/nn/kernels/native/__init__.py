@@ -1,4 +1,4 @@
-"""A compiled kernel for small LSTM layers on the CPU, on by default; SQUEEZEBENCH_NATIVE=0 or disable() turns it off.
+"""A compiled kernel for small LSTM layers on the CPU, on by default; SQUEEZEBENCH_NATIVE=0 turns it off.
 
 LLVM compiles it in memory when a process first needs it, by llvmlite, which numba brings along: no C compiler, no file.
 Everything else (GPUs, other dtypes, large layers, second derivatives, no llvmlite) takes the paths of PyTorch's
@@ -21,34 +21,34 @@ from squeezebench.base.errors import InputError
 if TYPE_CHECKING:
     from squeezebench.nn.kernels.native.vectors import Compiled
 
-__all__ = ["disable", "enable", "enabled", "forget", "functions", "prepare", "ran"]
+__all__ = ["enabled", "forget", "functions", "prepare", "ran", "switched"]
 
 log = logging.getLogger("squeezebench")
 
-_on: bool | None = None  # None until enable(), disable() or the first use, which asks the environment
+_on: bool | None = None  # None until the first use, which asks the environment
 _ran = False
 
 
 def enabled() -> bool:
     """Whether the kernel may run in this process. Raises InputError if the environment says neither 0 nor 1."""
+    global _on
     if _on is None:
         asked = os.environ.get("SQUEEZEBENCH_NATIVE", "")
         if asked not in ("", "0", "1"):
             raise InputError(f"SQUEEZEBENCH_NATIVE must be 0 or 1, got {asked!r}")
-        disable() if asked == "0" else enable()
-    return bool(_on) and _available()
+        _on = asked != "0"
+    return _on and _available()
 
 
-def enable() -> None:
-    """Use the kernel in this process, if llvmlite is installed."""
+@contextmanager
+def switched(on: bool) -> Iterator[None]:
+    """In this context, the kernel is on (if llvmlite is installed) or off."""
     global _on
-    _on = True
-
-
-def disable() -> None:
-    """Use PyTorch's operators only, in this process."""
-    global _on
-    _on = False
+    before, _on = _on, on
+    try:
+        yield
+    finally:
+        _on = before
 
 
 def ran() -> bool:
