@@ -42,7 +42,7 @@ docs: $(READY)  ## the documentation -> site/index.html; installs Sphinx the fir
 		--disable-pip-version-check --constraint requirements.txt --no-build-isolation --editable '.[docs]'
 	$(BIN)/python -m docs.generator site
 
-bench: $(READY)  ## every benchmark in short form, then one table with targets and verdicts; an hour on a quiet machine
+bench: $(READY)  ## every benchmark in short form, then one table with targets and verdicts; wants a quiet machine
 	$(BIN)/python -m benchmarks.summary --run
 
 audit-dependencies:  ## known vulnerabilities of the pinned packages; asks PyPI's service, so it needs the network

@@ -28,7 +28,6 @@ SHORT = {
     "tensor_maps": ["--no-peers", "--repeats", "7"],
     "inference": ["--repeats", "7"],
     "throughput": [],
-    "memory": [],
     "scale": ["--runs", "500", "2500", "10000", str(LARGEST)],
     "report": [],
     "clips": ["--repeats", "1", "--weights", "random"],

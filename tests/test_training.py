@@ -22,6 +22,7 @@ from squeezebench.engine.training.evaluation import accuracy
 from squeezebench.engine.training.loop import MOST_ROWS, Trainer, describe, divide_length
 from squeezebench.method import RecurrentSettings, Stage, dense_classifier
 from squeezebench.method.discovery import MethodFile, find_methods
+from squeezebench.nn.kernels import native
 from squeezebench.schema.record import RECORD_NAME, read_record
 from squeezebench.schema.run import RunSpec
 from squeezebench.schema.task import TaskSpec
@@ -382,17 +383,29 @@ def test_a_record_of_another_run_in_the_same_folder_is_not_taken_for_this_one(ru
     assert second.provenance.inputs_digest != first.provenance.inputs_digest
 
 
+def test_a_start_that_the_kernel_had_a_part_in_is_not_that_of_a_run_without_it():
+    spec = RunSpec(task=TaskSpec(name="digits", source="digits"), method="dense", settings={})
+    with native.switched(False):
+        without = starts.start_digest(spec, RecurrentSettings(), 3)
+    assert native.enabled() and starts.start_digest(spec, RecurrentSettings(), 3) != without
+
+
 def test_what_decides_a_run_is_the_content_of_files_and_not_their_place():
-    def digest(place: str, fingerprint: str = "contents:a", weights: str = "0" * 64, **options: Any) -> str:
+    def spec(place: str, fingerprint: str = "contents:a", weights: str = "0" * 64, **options: Any) -> RunSpec:
         task = TaskSpec(name="mine", source="file", options={"path": place, **options})
         settings = {"start": {"file": place, "sha256": weights}}
-        spec = RunSpec(task=task, fingerprint=fingerprint, method="dense", settings=settings)
-        return spec.digest_with("m")
+        return RunSpec(task=task, fingerprint=fingerprint, method="dense", settings=settings)
+
+    def digest(*given: str, **more: Any) -> str:
+        return spec(*given, **more).digest_with("m")
 
     assert digest("here") == digest("there")
     others = [digest("here", "contents:b"), digest("here", weights="1" * 64), digest("here", labels=3)]
     assert len({digest("here"), *others}) == 4
     assert digest("here", "") != digest("there", "")  # nothing but the place tells which data they are
+    own, of_schema_3 = spec("here"), "92718aafcb556cb0121ef1e79aae7e0c9398cc68851cf338396ae78d75bd3024"
+    assert own.made(digest("there"), "m") and own.made(of_schema_3, "m")
+    assert not own.made(of_schema_3, "another method") and not spec("there").made(of_schema_3, "m")
 
 
 def test_an_edited_method_file_makes_its_run_anew(run, tmp_path, events):

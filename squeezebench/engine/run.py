@@ -76,7 +76,7 @@ def kept_record(spec: RunSpec, method: MethodFile, folder: Path) -> Record | Non
             raise
         log.warning("%s; the run is made again", error)
         return None
-    return record if record.provenance.inputs_digest == spec.inputs_digest(method) else None
+    return record if spec.made(record.provenance.inputs_digest, method.digest) else None
 
 
 def execute(spec: RunSpec, method: MethodFile, folder: Path, starts: Path, progress: bool = False) -> Record:

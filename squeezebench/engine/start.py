@@ -29,6 +29,7 @@ from squeezebench.engine.training.checkpoint import Checkpoints, clear
 from squeezebench.engine.training.loop import Trainer
 from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier
+from squeezebench.nn.kernels import native
 from squeezebench.nn.weights_file import load_weights
 from squeezebench.schema.models import ModelSettings, TaskInfo
 from squeezebench.schema.record import Stage
@@ -63,6 +64,7 @@ def start_digest(spec: RunSpec, settings: ModelSettings, length: int) -> str:
             "fingerprint": spec.fingerprint,
             "seed": spec.seed,
             "engine": provenance.engine_digest(),
+            "native": native.enabled(),
             "training": spec.training.lasting(length).model_dump(mode="json"),
             "model": settings.shared().model_dump(mode="json"),
         }

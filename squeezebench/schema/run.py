@@ -41,11 +41,19 @@ class RunSpec(Part):
 
     def digest_with(self, method_digest: str) -> str:
         """inputs_digest as of a method file with this digest."""
-        content = self.model_dump(mode="json", exclude={"experiment", "varied", "plugins", "tuning"})
+        content = self._content(method_digest)
         start = self.settings.get("start")
         if isinstance(start, dict) and "sha256" in start:
             content["settings"]["start"] = {"sha256": start["sha256"]}
-        return digest_of(content | {"method_file": method_digest, "task": self.task_content()})
+        return digest_of(content | {"task": self.task_content()})
+
+    def made(self, inputs_digest: str, method_digest: str) -> bool:
+        """Whether a record with these digests is of this run. Up to schema 3, it also mattered where the data lay."""
+        return inputs_digest in (self.digest_with(method_digest), digest_of(self._content(method_digest)))
+
+    def _content(self, method_digest: str) -> dict[str, Any]:
+        content = self.model_dump(mode="json", exclude={"experiment", "varied", "plugins", "tuning"})
+        return content | {"method_file": method_digest}
 
     def task_content(self) -> dict[str, Any]:
         """The task without the options that name files: the fingerprint covers what is in these."""

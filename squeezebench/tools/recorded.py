@@ -60,8 +60,8 @@ class Recorded:
                 )
             except ValidationError as error:
                 raise InputError(f"{self.path}: {first_problem(error)} (made by another version?)") from None
-        spec = self._planned()
-        if spec is None or spec.digest_with(record.provenance.method_digest) != record.provenance.inputs_digest:
+        spec, origin = self._planned(), record.provenance
+        if spec is None or not spec.made(origin.inputs_digest, origin.method_digest):
             raise InputError(
                 f"{self.path}: does not say which data its task reads (made by an older version), and there is no "
                 "plan.json of this very run above it"

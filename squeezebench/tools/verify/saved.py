@@ -144,7 +144,8 @@ class _Check:
             self._count(f"not scored on data: {str(error).removeprefix(f'{recorded.path}: ')}")
         else:
             if self._same_code(recorded):  # else settings may have come or gone
-                measured["provenance.inputs_digest"] = spec.digest_with(record.provenance.method_digest)
+                given, method = record.provenance.inputs_digest, record.provenance.method_digest
+                measured["provenance.inputs_digest"] = given if spec.made(given, method) else spec.digest_with(method)
             if self.methods[record.method].digest != record.provenance.method_digest:
                 notes.append("the method's file has changed since")
             try:
