@@ -151,7 +151,8 @@ def kill(cluster: slurm.Cluster, job: str, pid: int) -> None:
 
 
 def out_of_time(cluster: slurm.Cluster, job: str, pid: int) -> None:
-    cluster.command("scontrol", "update", f"JobId={job}", "EndTime=now")
+    # A few seconds ahead: Slurm refuses an end that has passed when it reads it, as `now` may have, a second later.
+    cluster.command("scontrol", "update", f"JobId={job}", "EndTime=now+5")
 
 
 DISTURBANCES: dict[str, Callable] = {"TIMEOUT": out_of_time, "CANCELLED": cancel, "FAILED": kill}
