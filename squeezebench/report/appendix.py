@@ -14,7 +14,7 @@ from squeezebench.report import formats
 from squeezebench.report.gather import gather
 from squeezebench.report.headline import headline
 from squeezebench.report.overview import overview, title
-from squeezebench.report.paper.match import of_one_protocol, tables_of
+from squeezebench.report.paper.match import tables_of, with_folds
 from squeezebench.report.paper.table import beside
 from squeezebench.report.results import Results
 from squeezebench.report.tabular.table import Table, text_column
@@ -83,7 +83,7 @@ def _minutes(results: Results, tasks: list[str]) -> str:
 
 def _tables(results: Results, report: str) -> Iterator[dict[str, str]]:
     """A row for each published table of accuracies, with its lines that were run."""
-    shown = of_one_protocol(results.groups, results.gathered)
+    shown = with_folds(results.groups, results.gathered)
     for table in tables_of(results.gathered.plan):
         if table.printed is None or table.layout not in ("table", "ladder"):
             continue

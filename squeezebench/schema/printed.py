@@ -16,6 +16,7 @@ from squeezebench.base.plugins import FILES
 from squeezebench.base.suggestions import near_matches
 from squeezebench.schema.reference import Block, backbone_parameters, read_block
 from squeezebench.schema.stored import Part
+from squeezebench.schema.task import task_of_fold
 
 # A published table may not take the name of one of the report's own figures and tables.
 RESERVED = (
@@ -139,8 +140,9 @@ def _check_row(
     if not shown:
         several = ", ".join(sorted(tasks))
         raise InputError(f"{here}: the experiment has several tasks ({several}); say which with `task:`")
+    folded = {task_of_fold(task) for task in tasks} if table.layout in ("table", "splits") else ()
     for task in shown:
-        if task not in tasks:
+        if task not in tasks and task not in folded:
             raise InputError(f"{here}: task {task!r} is not in the experiment; {near_matches(task, tasks)}")
     if backbone := row.backbone or table.backbone:
         try:

@@ -11,7 +11,7 @@ from squeezebench.report.drawing.axes import heading, percents, short
 from squeezebench.report.drawing.palette import Look
 from squeezebench.report.drawing.plot import Drawing
 from squeezebench.report.drawing.svg import GRID, INK, SOFT, new_figure
-from squeezebench.report.paper.match import of_one_protocol, tables_of
+from squeezebench.report.paper.match import tables_of, with_folds
 from squeezebench.report.paper.splits import splits_table
 from squeezebench.report.results import Results
 from squeezebench.report.sizes import rule_of
@@ -25,7 +25,7 @@ UNKNOWN = Look(SOFT, "o", "-")
 
 def draw(results: Results) -> Drawing | None:
     """A panel for each table of the layout `splits`, a row for each of its rows that ran on both sides."""
-    groups = of_one_protocol(results.groups, results.gathered)
+    groups = with_folds(results.groups, results.gathered)
     asked = [table for table in tables_of(results.gathered.plan) if table.layout == "splits"]
     frames = [splits_table(table, groups, results.gathered).frame.assign(table=table.name) for table in asked]
     shown = [frame.dropna(subset=["left_test_accuracy_mean", "right_test_accuracy_mean"]) for frame in frames]

@@ -70,12 +70,17 @@ def if_run(show: Callable[[Row], Cell]) -> Callable[[Row], Cell]:
     def cell(row: Row) -> Cell:
         if row["kind"] == "run":
             made = show(row)
-            return made if made.note else replace(made, note=formats.plural(int(row["ok"]), "seed"))
+            return made if made.note else replace(made, note=formats.plural(int(row["ok"]), counted_in(row)))
         if row["kind"] == "not run":
             return Cell("not run", note="" if row["picked"] == "not run" else row["picked"])
         return Cell(formats.NONE)
 
     return cell
+
+
+def counted_in(row: Row | pd.Series) -> str:
+    """What `ok` counts: seeds, or the folds of a mean over them."""
+    return "seed" if formats.absent(row.get("folds")) else "fold"
 
 
 def parameters(value: float) -> str:

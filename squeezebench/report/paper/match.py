@@ -15,6 +15,7 @@ from squeezebench.report import formats
 from squeezebench.report.gather import Gathered, canonical
 from squeezebench.report.names import published
 from squeezebench.report.sizes import DENSE, Rule, rule_of
+from squeezebench.report.statistics.folds import as_groups
 from squeezebench.report.statistics.picks import ranked
 from squeezebench.report.statistics.verdicts import MARGIN
 from squeezebench.schema.printed import OurRow, PublishedTable
@@ -58,6 +59,12 @@ def of_one_protocol(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
         if len(some):
             return groups[groups["protocol"] == protocol]
     return groups
+
+
+def with_folds(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
+    """The groups of one protocol, and the means over the folds of each task that has any as groups of that task."""
+    shown = of_one_protocol(groups, gathered)
+    return pd.concat([shown, as_groups(shown, gathered.tasks)], ignore_index=True)
 
 
 def told_apart(group: pd.Series, groups: pd.DataFrame) -> str:

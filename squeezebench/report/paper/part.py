@@ -10,8 +10,9 @@ from squeezebench.report import formats
 from squeezebench.report.drawing.plot import Plot
 from squeezebench.report.gather import Gathered
 from squeezebench.report.names import DRAWN
+from squeezebench.report.paper.cells import counted_in
 from squeezebench.report.paper.figures import FIGURES
-from squeezebench.report.paper.match import of_one_protocol, tables_of
+from squeezebench.report.paper.match import tables_of, with_folds
 from squeezebench.report.paper.networks import networks_table
 from squeezebench.report.paper.splits import splits_table
 from squeezebench.report.paper.table import paper_table
@@ -38,7 +39,7 @@ class PaperPart:
 
 def paper_parts(groups: pd.DataFrame, gathered: Gathered) -> list[PaperPart]:
     """Everything that the plan's `tables:` asks for, in its order. Call inside `style()`."""
-    shown = of_one_protocol(groups, gathered)
+    shown = with_folds(groups, gathered)
     tables = tables_of(gathered.plan)
     above = [{other.differs for other in tables[:number]} for number in range(len(tables))]
     return [_part(table, table.differs in said, shown, gathered) for table, said in zip(tables, above, strict=True)]
@@ -81,11 +82,19 @@ def _measured(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -
     here = groups[groups["task"].isin(list(tasks)) & (groups["ok"] > 0)]
     if here.empty:
         return words["unmeasured"].format(tasks=formats.clean(", ".join(tasks)))
-    least, most = int(here["ok"].min()), int(here["ok"].max())
     sizes = gathered.runs.dropna(subset="test_size").groupby("task")["test_size"].max()
     named = [f"{task} ({sizes[task]:,.0f} test {rule_of(here).example}s)" if task in sizes else task for task in tasks]
     return formats.clean(words["measured"].format(
         tasks=", ".join(named), protocol=" and ".join(words["protocols"][name] for name in here["protocol"].unique()),
-        seeds=formats.plural(most, "seed") if least == most else f"{least} to {most} seeds",
+        seeds=_counted(here),
         baselines=" or ".join(sorted({name for name in here["baseline"] if name})) or formats.NONE,
     ))  # fmt: skip
+
+
+def _counted(groups: pd.DataFrame) -> str:
+    """How many seeds, and how many folds, the accuracies are means of: `2 to 3 seeds and 5 folds`."""
+    parts = []
+    for unit, some in groups["ok"].astype(int).groupby(groups.apply(counted_in, axis=1), sort=False):
+        least, most = some.min(), some.max()
+        parts.append(formats.plural(most, unit) if least == most else f"{least} to {most} {unit}s")
+    return " and ".join(parts)

@@ -7,16 +7,17 @@ from collections.abc import Callable
 import pandas as pd
 
 from squeezebench.report import formats
-from squeezebench.report.gather import Gathered
+from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.paper.cells import caption, parameters
 from squeezebench.report.paper.match import both_sides, told_apart
 from squeezebench.report.sizes import rule_of
 from squeezebench.report.statistics.groups import accuracy_spread
-from squeezebench.report.statistics.spread import ENOUGH_SEEDS, unpaired
+from squeezebench.report.statistics.spread import ENOUGH_SEEDS, Spread, over_seeds, unpaired
 from squeezebench.report.tabular.cells import FEW, accuracy, marks
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, numeric, text_cell
 from squeezebench.report.words import captions
 from squeezebench.schema.printed import PublishedTable
+from squeezebench.schema.task import task_of_fold
 
 SIDE = ["ok", "test_accuracy_mean", "test_accuracy_half_width", "size_mean"]
 SHARED = ["protocol", "method", "settings", "control", "stale"]
@@ -27,7 +28,7 @@ def splits_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered
     """The accuracy of one setting on both tasks and the difference of the means.
 
     The two test parts hold different sequences, so seeds are not paired: the interval is Welch's, over seeds and, if
-    the records hold predictions, over test sequences.
+    the records hold predictions, over test sequences. The mean over folds varies with the folds instead.
     """
     tasks = (table.left, table.right)
     rule = rule_of(groups[groups["task"].isin(tasks)])
@@ -38,7 +39,7 @@ def splits_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered
             left, right, line["candidates"] = found
             line |= {key: right[key] for key in SHARED} | {"label": told_apart(right, groups)}
             line |= {f"{side}_{key}": group[key] for side, group in (("left", left), ("right", right)) for key in SIDE}
-            spread = unpaired(*(accuracy_spread([gathered.runs_of(group)], [1.0], gathered) for group in (left, right)))
+            spread = unpaired(*(_spread(group, groups, gathered) for group in (left, right)))
             ends = (spread.mean - spread.half, spread.mean + spread.half)
             line["difference"], line["low"], line["high"] = spread.mean, *ends
         lines.append(line)
@@ -55,6 +56,13 @@ def splits_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered
     ]
     raw = rule.raw(name for name in frame if name != "label")
     return Table(columns, frame, raw, caption(table), table.name)
+
+
+def _spread(group: pd.Series, groups: pd.DataFrame, gathered: Gathered) -> Spread:
+    if formats.absent(group.get("folds")):
+        return accuracy_spread([gathered.runs_of(group)], [1.0], gathered)
+    same = (groups[GROUP[1:]] == group[GROUP[1:]]).all(axis=1) & (groups["task"].map(task_of_fold) == group["task"])
+    return over_seeds(groups.loc[same, "test_accuracy_mean"].to_numpy())
 
 
 def _name(row: Row) -> Cell:

@@ -43,7 +43,7 @@ def beside(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> p
         line = {"row": key, "kind": "cited" if "[" in key else "printed only"} | _printed(block, number)
         lines.append(line | (_ours(table, table.rows[key], groups, gathered) if key in table.rows else {}))
     lines += [{"row": name} | _ours(table, row, groups, gathered) for name, row in table.also.items()]
-    names = [*PRINTED, *OURS, *ADDED, *TEXTS, "printed_inputs", "printed_hidden", "label"]
+    names = [*PRINTED, *OURS, *ADDED, *TEXTS, "printed_inputs", "printed_hidden", "label", "folds"]
     frame = pd.DataFrame(lines, columns=names)
     numbers = [name for name in names if name.endswith(("_mean", "_half_width", "parameters", "accuracy", "_readings"))]
     numbers += ["ratio_size", "of_inputs", "of_hidden", "ok", "printed_ratio", "printed_inputs", "printed_hidden"]
@@ -76,7 +76,7 @@ def _printed(block: Block, number: int) -> Row:
 
 def _ours(table: PublishedTable, row: OurRow, groups: pd.DataFrame, gathered: Gathered) -> Row:
     (task,) = table.tasks_of(row, gathered.tasks) or [""]
-    line = cells.ours(pick(row, task, groups), row, task, groups, OURS)
+    line = cells.ours(pick(row, task, groups), row, task, groups, [*OURS, "folds"] if "folds" in groups else OURS)
     backbone = row.backbone or table.backbone
     if line["kind"] == "run" and backbone:
         extra = backbone_parameters(backbone)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from squeezebench.report.gather import GROUP
 from squeezebench.report.statistics.spread import over_seeds
@@ -49,3 +50,20 @@ def over_folds(groups: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def as_groups(groups: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
+    """The means of `over_folds` as run groups of the task that has the folds, with the columns of `groups`.
+
+    `ok` counts folds instead of seeds; it is 0 while one is missing. What `over_folds` does not say is the mean of the
+    folds' groups, or their first if it is no number.
+    """
+    means = over_folds(groups, tasks)
+    if means.empty:
+        return means
+    parts = groups.assign(task=[task_of_fold(task) for task in groups["task"]]).dropna(subset="task")
+    kinds = {name: "mean" if is_numeric_dtype(parts[name]) else "first" for name in parts if name not in GROUP}
+    same = [name for name in kinds if name in means]
+    frame = parts.groupby(GROUP, sort=False).agg(kinds).drop(columns=same).reset_index().merge(means, on=GROUP)
+    whole = frame["folds"] == frame["of_folds"]
+    return frame.assign(ok=frame["folds"].where(whole, 0), missing=frame["of_folds"] - frame["folds"])
