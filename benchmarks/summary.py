@@ -69,6 +69,15 @@ def _map(name: str, reference: str) -> Callable[[Any], float]:
     return lambda content: content["lstm"][name]["median"] / content["lstm"][reference]["median"]
 
 
+def _arithmetic(name: str) -> Callable[[Any], float]:
+    """The seconds that the operations of a map take at the rate of a large matrix product, of those that it takes."""
+    return lambda content: next(iter(content["arithmetic"].values()))[name]["share_of_gemm_rate"]
+
+
+def _peak(case: str) -> Callable[[Any], float]:
+    return lambda content: content["peak_memory"][case]["megabytes"]
+
+
 def _scale(step: str, field: str) -> Callable[[Any], float]:
     return lambda content: content["costs"][str(LARGEST)][step][field]
 
@@ -113,6 +122,12 @@ ROWS = [
     *(Row("tensor_maps", f"{name} LSTM of nn.LSTM", _map(f"{name} LSTM", "nn.LSTM"), most, before)
       for name, most, before in (("TT", 0.8 * 0.054, "0.054"), ("TR", 0.8 * 0.037, "0.037"),
                                  ("HT", 0.8 * 0.055, "0.055"))),
+    *(Row("tensor_maps", f"{name} alone: its arithmetic at the rate of a matrix product", _arithmetic(name))
+      for name in ("TT", "TR", "HT", "BT")),
+    *(Row("memory", f"peak of a run, {case}", _peak(case), most, "", "MB")
+      for case, most in (("end to end, dense", 2000.0), ("end to end, magnitude", 2000.0),
+                         ("end to end, vib_lstm", 2000.0), ("end to end, bt_lstm", 2000.0),
+                         ("D 57,600, H 2048", None), ("feature cache", None))),
     Row("inference", "compact of the fastest dense LSTM, batch 1",
         lambda content: 1 / max(ratio["fastest dense"] for ratio in content["batches"]["1"]["ratios"].values())),
     Row("throughput", "core seconds outside training", lambda content: content["throughput"]["share_outside"], 0.12,

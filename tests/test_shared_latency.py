@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from synthetic_records import record, write
 
-from squeezebench.engine.measurement.cost import LATENCIES
+from squeezebench.engine.measurement.cost import COUNTED, LATENCIES
 from squeezebench.engine.measurement.shape import shape_digest
 from squeezebench.nn.factorized.low_rank import LowRankMap
-from squeezebench.nn.rnn.classifier import recurrent_classifier
+from squeezebench.nn.rnn.classifier import RecurrentClassifier, recurrent_classifier
 from squeezebench.pipeline.plan_file import write_plan
 from squeezebench.pipeline.worker import run_job
 from squeezebench.report.gather import gather
@@ -26,6 +26,11 @@ def test_one_shape_has_one_digest_whatever_its_weights_are():
     digests |= {shape_digest([other], 6, 4) for other in others}
     assert len(digests) == 2 + len(others)
 
+    class Foreign(RecurrentClassifier):
+        pass
+
+    assert shape_digest([Foreign(factorized.layers, factorized.head)], 6, 4) == ""
+
 
 def test_the_seeds_of_a_job_share_the_latency_of_their_shape_and_nothing_else(tmp_path):
     experiment = {
@@ -40,7 +45,7 @@ def test_the_seeds_of_a_job_share_the_latency_of_their_shape_and_nothing_else(tm
     places = [run.path.removeprefix("runs/") for run in plan.runs]
     assert [cost.latency_from for cost in (first, second, third, fourth)] == ["", places[0], "", places[2]]
     for measured, borrowed in ((first, second), (third, fourth)):
-        for name in ("latency_shape", *LATENCIES):
+        for name in ("latency_shape", *COUNTED, *LATENCIES):
             assert getattr(measured, name) == getattr(borrowed, name) != {}
     assert first.latency_shape != third.latency_shape and first.latency_ms != third.latency_ms
     assert len({record.model_digest for record in records}) == 4

@@ -173,14 +173,19 @@ def load_task(
     """
     if seed < 0:
         raise InputError(f"task {spec.name}: seed is {seed}; seeds are 0 or more")
+    data = dataset_of(spec, plugins)
+    check_frames(spec, data.name, data.x.shape[1])
+    split = split_of(spec, data, source_module(spec.source, plugins).DEFAULT_SPLIT, seed)
+    check_classes_in_train(data, split)
+    return Task(spec, data, split, cache_bytes)
+
+
+def dataset_of(spec: TaskSpec, plugins: Iterable[str | Path] = ()) -> Dataset:
+    """The checked data of a task, which this process and those that it forks load once. Raises InputError."""
     module = source_module(spec.source, plugins)
     options = parse_options(spec, plugins)
     stamp = module.stamp(options) if hasattr(module, "stamp") else ""
-    data = _dataset(spec.source, module, options.model_dump_json(), stamp)
-    check_frames(spec, data.name, data.x.shape[1])
-    split = split_of(spec, data, module.DEFAULT_SPLIT, seed)
-    check_classes_in_train(data, split)
-    return Task(spec, data, split, cache_bytes)
+    return _dataset(spec.source, module, options.model_dump_json(), stamp)
 
 
 def check_frames(spec: TaskSpec, where: str, steps: int) -> None:

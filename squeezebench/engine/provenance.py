@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 PACKAGES = ("torch", "numpy", "scikit-learn", "aeon", "opt_einsum", "safetensors", "pydantic")
+COMPILER = "llvmlite"
 VARIABLES = (  # that choose the kernels of PyTorch, oneDNN, MKL, OpenBLAS, NumPy, glibc and CUDA
     "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE",
     "DNNL_DEFAULT_FPMATH_MODE", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "OPENBLAS_CORETYPE",
@@ -36,16 +37,19 @@ def engine_digest() -> str:
     return digest_of_package(ENGINE)
 
 
-@cache
 def packages(native: bool = False) -> dict[str, str]:
     """Versions of the packages that results depend on. native: with that of the compiler of nn/kernels/native."""
-    versions = {}
-    for name in (*PACKAGES, *(("llvmlite",) if native else ())):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
+    versions = {name: _version(name) for name in (*PACKAGES, *([COMPILER] if native else []))}
+    return {name: number for name, number in versions.items() if number}
+
+
+@cache
+def _version(package: str) -> str | None:
+    """None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 @cache

@@ -103,18 +103,11 @@ def execute(spec: RunSpec, method: MethodFile, folder: Path, starts: Path, progr
 
 
 def make(
-    spec: RunSpec,
-    method: MethodFile,
-    folder: Path,
-    starts: Path,
-    unfinished: Unfinished,
-    progress: bool = False,
+    spec: RunSpec, method: MethodFile, folder: Path, starts: Path, unfinished: Unfinished, progress: bool = False,
     timed: Mapping[str, Timed] | None = None,
-) -> Record:
-    """Make the run, which `unfinished` keeps others from, as `execute` does; timed: as in measurement/cost.py.
-
-    Raises the OSError of a full disk.
-    """
+) -> Record:  # fmt: skip
+    """Make the run, which `unfinished` keeps others from, as `execute` does. Raises the OSError of a full disk.
+    timed: as in measurement/cost.py."""
     folder, starts = folder.absolute(), starts.absolute()  # a method may change the working directory
     _forget_earlier(folder)
     handler = logging.FileHandler(without_link(folder / "log.txt"), mode="w")

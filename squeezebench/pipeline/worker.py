@@ -21,7 +21,7 @@ from squeezebench.base.places import METHODS
 from squeezebench.base.reading import inside
 from squeezebench.base.suggestions import near_matches
 from squeezebench.data.sources import is_own, source_file, source_module
-from squeezebench.data.task import load_task
+from squeezebench.data.task import dataset_of, load_task
 from squeezebench.engine.start import dense_start
 from squeezebench.engine.training.loop import describe
 from squeezebench.method.base import Method
@@ -120,6 +120,8 @@ def run_job(path: Path, job: str, receipt: Path | None, threads: int = 1) -> Non
             resources = plan.tasks[run.task].resources
             spec = spec_of(plan, run, **changed)
             record = watch.run(spec, method, inside(folder, folder / run.path), starts, resources)
+            if number == 1 and len(runs) > 1 and record.status == "ok":
+                _load_own_data(spec)
             _say(f"[{number}/{len(runs)}] {_line(record)}")
     if receipt:
         write_atomically(receipt, json.dumps({"job": job, "runs": [run.path for run in runs]}).encode())
@@ -129,6 +131,7 @@ def _import_own(plan: Plan, runs: list[PlannedRun], methods: dict[str, MethodFil
     """Import the methods, data sources and cells of `runs` that belong to squeezebench, once for all their processes.
     Those of plugins run code that may do anything: each run imports them for itself."""
     for file in {methods[run.method] for run in runs}:
+        _ = file.digest  # read from the file's text and kept
         if file.path is not None and file.path.parent == METHODS:
             with suppress(InputError):  # its runs will say so
                 load(file)
@@ -138,6 +141,14 @@ def _import_own(plan: Plan, runs: list[PlannedRun], methods: dict[str, MethodFil
             source_module(planned.spec.source, plan.plugins)
         if isinstance(planned.model, RecurrentSettings):
             cell_of(planned.model.cell)
+
+
+def _load_own_data(spec: RunSpec) -> None:
+    """Load the data of a run that has ended well, for the runs that follow in processes forked from this one. A plugin
+    loads its data in each of them."""
+    with suppress(InputError, OSError):
+        if is_own(source_file(spec.task.source, spec.plugins)):
+            dataset_of(spec.task, spec.plugins)
 
 
 def _line(record: Record) -> str:

@@ -108,7 +108,7 @@ class Cost(Part):
 
     `dense_*` is the uncompressed model of the same run; keys of the latency fields are batch sizes. Latency is taken
     while other jobs may run: it is there for a first look, `squeezebench inference` measures on a quiet machine. A job
-    measures each shape once, as modules of one shape do the same work whatever their weights are.
+    times each shape once and counts its operations: modules of one shape do the same work whatever their weights are.
     """
 
     bytes: int  # of model.safetensors (float32)
@@ -126,8 +126,8 @@ class Cost(Part):
     same_runtime_dense_latency_ms: dict[str, float] = {}  # the uncompressed module itself: what `latency_ms` is of
     fastest_dense_latency_ms: dict[str, float] = {}  # of PyTorch's kernels, the same with oneDNN off, and the engine's
     fastest_dense_runtime: dict[str, str] = {}  # which of them it was
-    latency_shape: str = ""  # digest of all that the latencies depend on but the machine, see measurement/shape.py
-    latency_from: str = ""  # the run of the same job and shape whose latencies these are; "": measured here
+    latency_shape: str = ""  # of all that latencies and counts depend on but the machine, see measurement/shape.py
+    latency_from: str = ""  # the run of the same job and shape whose latencies and counts these are; "": measured here
 
 
 class Stage(Part):

@@ -21,6 +21,7 @@ from squeezebench.schema.record import Cost, StoredAs
 
 log = logging.getLogger("squeezebench")
 
+COUNTED = ("macs", "macs_closed_form", "dense_macs", "peak_activation_bytes", "dense_peak_activation_bytes")
 LATENCIES = (
     "latency_ms", "latency_quartiles_ms", "dense_latency_ms", "dense_latency_quartiles_ms",
     "same_runtime_dense_latency_ms", "fastest_dense_latency_ms", "fastest_dense_runtime",
@@ -44,8 +45,8 @@ def cost(
 
     base: the uncompressed module of the same run; reference: the same size in PyTorch's own kernels, None for
     a feed-forward network, which runs in them anyway, and for a cell that PyTorch does not have. test: the known
-    accuracy of `model` itself. `seconds` are spent on the latency of each batch size. timed: latencies by shape that
-    this job has measured already.
+    accuracy of `model` itself. `seconds` are spent on the latency of each batch size. timed: by shape, what this
+    job has measured already.
     """
     model.eval()
     base.eval()
@@ -53,20 +54,25 @@ def cost(
     write_atomically(path, content)
     shape = shape_digest([module for module in (model, base, reference) if module is not None], inputs, steps)
     known = (timed or {}).get(shape)
-    latencies = known.fields if known else _latencies(model, base, reference, inputs, steps, seconds)
+    if known:
+        work = known.fields
+    else:
+        latencies = _latencies(model, base, reference, inputs, steps, seconds)
+        work = _work(model, base, inputs, steps) | latencies
+    whose = known.run if known else ""
+    return Cost(bytes=path.stat().st_size, stored_as=stored, latency_shape=shape, latency_from=whose, **work)
+
+
+def _work(model: nn.Module, base: nn.Module, inputs: int, steps: int) -> dict[str, Any]:
+    """The fields of `Cost` that count operations and activations."""
     counted, formula = _checked_macs(model, inputs, steps)
-    return Cost(
-        bytes=path.stat().st_size,
-        stored_as=stored,
-        macs=counted,
-        macs_closed_form=formula,
-        dense_macs=closed_form_macs(base, steps),
-        peak_activation_bytes=peak_activation_bytes(model, inputs, steps),
-        dense_peak_activation_bytes=peak_activation_bytes(base, inputs, steps),
-        **latencies,
-        latency_shape=shape,
-        latency_from=known.run if known else "",
-    )
+    return {
+        "macs": counted,
+        "macs_closed_form": formula,
+        "dense_macs": closed_form_macs(base, steps),
+        "peak_activation_bytes": peak_activation_bytes(model, inputs, steps),
+        "dense_peak_activation_bytes": peak_activation_bytes(base, inputs, steps),
+    }
 
 
 def _latencies(
@@ -87,8 +93,8 @@ def _latencies(
 
 
 def timed_by(cost: Cost, run: str) -> Timed:
-    """The latencies that `run` has measured, for others of its job."""
-    return Timed({name: getattr(cost, name) for name in LATENCIES}, run)
+    """What `run` has measured of its shape, for others of its job."""
+    return Timed({name: getattr(cost, name) for name in (*COUNTED, *LATENCIES)}, run)
 
 
 def _dense_runtimes(base: nn.Module, reference: DenseReference | None) -> dict[str, Variant]:

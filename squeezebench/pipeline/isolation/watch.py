@@ -122,7 +122,7 @@ def warm_up() -> None:
     import torch._dynamo  # noqa: F401 (the first optimiser's)
 
     native.prepare()
-    provenance.engine_digest(), provenance.packages(), provenance.machine()
+    provenance.engine_digest(), provenance.packages(native=True), provenance.machine()
     gc.collect()
     gc.freeze()  # collections of the workers leave the pages of present objects alone, so that none is copied
 
