@@ -139,7 +139,8 @@ ROWS = [
     Row("scale", "gathering grows with runs to the power", _growth("gather")),
     Row("report", "report on 2,000 records", lambda content: content["processor_seconds"], None, "", "s"),
     Row("clips", "features of clips of the backbone alone",
-        lambda content: content["timings"]["features"]["median"] / content["timings"]["backbone alone"]["median"]),
+        lambda content: content["timings"]["features"]["median"] / content["timings"]["backbone alone"]["median"],
+        1.3),
     Row("c_file", "exported C file of the fastest other runtime, batch 1", _c_file),
 ]  # fmt: skip
 

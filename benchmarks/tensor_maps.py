@@ -5,6 +5,9 @@
 First each map alone, for N rows, against `torch.nn.Linear`; then as the input-to-hidden part of an LSTM,
 against `torch.nn.LSTM` as it comes and with oneDNN off. No gradient of x is asked for: x is data. The layers
 of `tednet` and `tltorch` of the same shape and ranks take part where they are installed.
+
+A last table says how far each map is from its arithmetic: the multiply-accumulates of both passes, the milliseconds
+that they take at the speed of a large matrix product on the same machine, and their share of the measured time.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.timing import Timing, compare, machine, print_table, write_json
-from squeezebench.nn.factorized.base import LinearMap
+from squeezebench.nn.factorized.base import LinearMap, TensorMap
 from squeezebench.nn.factorized.block_term import BlockTermMap
 from squeezebench.nn.factorized.hierarchical_tucker import HierarchicalTuckerMap
 from squeezebench.nn.factorized.low_rank import LowRankMap
@@ -31,6 +34,7 @@ from squeezebench.nn.factorized.tensor_ring import TensorRingMap
 from squeezebench.nn.factorized.tensor_train import TensorTrainMap
 from squeezebench.nn.rnn.cells import cell_of
 from squeezebench.nn.rnn.recurrence import recurrence
+from squeezebench.tools.latency.hardware import macs_per_second
 
 D, H, B, T = 57_600, 256, 16, 6
 FOUR, TT_HIDDEN = (8, 20, 20, 18), (4, 4, 4, 4)  # of TT and BT
@@ -136,6 +140,29 @@ def whole_lstm(repeats: int, peers: bool) -> dict[str, Timing]:
     return compare(variants, repeats=repeats, warmup=2)
 
 
+def training_macs(module: LinearMap, rows: int) -> int:
+    """Multiply-accumulates of both passes: three times the forward pass, without the gradient of x."""
+    if isinstance(module, TensorMap):
+        plan = module.plan(rows)
+        first = rows * module.in_features * plan.front_size // plan.suffix_size
+    else:
+        first = rows * module.in_features * module.V.shape[0]
+    return 3 * module.macs(rows) - first
+
+
+def arithmetic(rows: int, timings: dict[str, Timing], rate: float) -> dict[str, dict[str, float]]:
+    """How far each of our maps is from its arithmetic at `rate` multiply-accumulates per second; prints a table."""
+    print(f"\narithmetic of both passes, N {rows}, at {rate / 1e9:.1f} billion multiply-accumulates a second (float32)")
+    print(f"{'':12}{'millions':>10}{'ms':>9}{'measured ms':>13}{'share':>8}")
+    shares = {}
+    for name, module in our_maps().items():
+        macs, seconds = training_macs(module, rows), timings[name].median
+        shares[name] = {"macs": macs, "seconds": macs / rate, "share_of_gemm_rate": macs / rate / seconds}
+        share = shares[name]["share_of_gemm_rate"]
+        print(f"{name:12}{macs / 1e6:10,.0f}{macs / rate * 1e3:9.2f}{seconds * 1e3:13.2f}{share:8.2f}")
+    return shares
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
@@ -148,13 +175,17 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     print(f"D {D}, H {H}, four gates; forward and backward; {torch.get_num_threads()} thread(s)")
-    payload = {"machine": machine(), "shape": {"D": D, "H": H, "B": B, "T": T}, "maps": {}}
+    rate = macs_per_second()
+    shape = {"D": D, "H": H, "B": B, "T": T}
+    payload = {"machine": machine(), "shape": shape, "macs_per_second": rate, "maps": {}, "arithmetic": {}}
     for rows in arguments.rows:
         timings = maps_alone(rows, arguments.repeats, arguments.peers)
         print_table(f"the map alone, N {rows}", timings, "nn.Linear")
-        payload["maps"][rows] = timings
+        payload["maps"][rows], payload["arithmetic"][rows] = timings, arithmetic(rows, timings, rate)
     payload["lstm"] = whole_lstm(arguments.repeats, arguments.peers)
     print_table(f"the whole LSTM, B {B} T {T}", payload["lstm"], "nn.LSTM")
+    payload["ratios"] = {"BT LSTM of TT LSTM": payload["lstm"]["BT LSTM"].median / payload["lstm"]["TT LSTM"].median}
+    print(f"BT LSTM of TT LSTM: {payload['ratios']['BT LSTM of TT LSTM']:.2f}")
     if arguments.json:
         write_json(arguments.json, payload)
 

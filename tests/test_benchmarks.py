@@ -14,7 +14,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import c_file, clips, inference, on_gpu, recurrence, summary, throughput  # noqa: E402
+from benchmarks import c_file, clips, inference, memory, on_gpu, recurrence, summary, throughput  # noqa: E402
 from benchmarks.timing import compare  # noqa: E402
 from squeezebench.schema.record import Provenance, Record, Stage  # noqa: E402
 
@@ -54,6 +54,17 @@ def test_a_benchmark_prints_a_table_and_writes_json(module, words, name, tmp_pat
     assert done.returncode == 0, done.stdout
     assert name in done.stdout and "median" in done.stdout
     assert name in json.dumps(json.loads(file.read_text()))
+
+
+def test_peak_memory_of_a_run_is_measured_and_compared_with_its_limit(tmp_path, monkeypatch):
+    case = memory.Case((12, 4, 6), "dense", ("hidden=4",), frames=2, limit=1e5)
+    monkeypatch.setattr(memory, "CASES", {"small": case, "other": case})
+    file = tmp_path / "out.json"
+    done = run(memory, "--only", "small", "--steps", "1", "--json", str(file), folder=tmp_path)
+    assert done.returncode == 0, done.stdout
+    (peak,) = json.loads(file.read_text())["peak_memory"].values()
+    assert 100 < peak["megabytes"] < 1e5 and peak["ratio"] == peak["megabytes"] / 1e5
+    assert "small" in done.stdout and "other" not in done.stdout
 
 
 def test_the_script_for_a_gpu_runs_every_section_on_the_cpu_and_writes_its_page(tmp_path):

@@ -302,6 +302,8 @@ def test_memory_kept_for_gradients_is_never_taken_from_somebody(monkeypatch):
     address, w.grad = w.grad.data_ptr(), None
     gradient()
     assert w.grad.data_ptr() == address  # nobody else had it: used again
+    gemm.drop_gradients([w])
+    assert w.grad is None and w not in gemm._STORAGES
 
 
 @pytest.mark.parametrize("use_plain", [False, True])

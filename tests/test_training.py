@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import math
+import weakref
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from squeezebench.engine import run as engine
 from squeezebench.engine import start as starts
 from squeezebench.engine.measurement.files import load_model
 from squeezebench.engine.run import execute
-from squeezebench.engine.training.evaluation import accuracy
+from squeezebench.engine.training import evaluation
+from squeezebench.engine.training.evaluation import accuracy, predict
 from squeezebench.engine.training.loop import MOST_ROWS, Trainer, describe, divide_length
 from squeezebench.method import RecurrentSettings, Stage, dense_classifier
 from squeezebench.method.discovery import MethodFile, find_methods
@@ -363,6 +365,24 @@ def test_what_is_scored_is_what_is_saved(run, task, tmp_path):
     assert right / record.test_size == pytest.approx(record.accuracy.test)
 
 
+def test_wide_inputs_are_scored_in_small_batches_and_the_logits_differ_by_rounding_alone(task, monkeypatch):
+    torch.manual_seed(0)
+    loaded, sizes, logits = load_task(task), [], []
+    model = dense_classifier(describe(loaded), RecurrentSettings(hidden=6))
+    model.register_forward_hook(lambda _, given, y: sizes.append(len(given[0])) or logits.append(y))
+    predictions = []
+    for most in (evaluation.EVALUATION_BYTES, 3 * 4 * 5 * 4, 1):  # bytes; a sequence has 5 steps of 4 float32 numbers
+        monkeypatch.setattr(evaluation, "EVALUATION_BYTES", most)
+        predictions.append(predict(model, loaded, "train", torch.device("cpu")))
+    n = loaded.size("train")
+    assert sizes[0] == n and set(sizes[1:-n]) == {3, n % 3} - {0} and sizes[-n:] == [1] * n
+    whole, *others = (part.softmax(-1) for part in torch.cat(logits).split(n))
+    for other, predicted in zip(others, predictions[1:], strict=True):
+        torch.testing.assert_close(other, whole, rtol=1e-5, atol=1e-6)
+        clear = (whole[:, 0] - whole[:, 1]).abs().numpy() > 1e-5
+        assert clear.any() and (predicted == predictions[0])[clear].all()
+
+
 def test_a_valid_record_is_kept_and_a_damaged_one_is_made_again(run, tmp_path, events):
     first = run("dense")
     path = tmp_path / "dense-0" / RECORD_NAME
@@ -440,6 +460,24 @@ def test_methods_share_one_dense_start(run, trainings, tmp_path):
     for record in records:
         own = sum(stage.seconds for stage in record.stages if not stage.shared)
         assert record.seconds.train == pytest.approx(own, abs=0.01)
+
+
+def test_a_dense_start_is_let_go_once_its_weights_are_taken_over(run, monkeypatch):
+    modules, alive, dense_start, stage = [], [], engine.dense_start, Trainer._stage
+
+    def spied(*arguments):
+        start = dense_start(*arguments)
+        modules.append(weakref.ref(start.model))
+        return start
+
+    def looking(trainer, model, running):
+        alive.extend(module() is not None for module in modules)  # none yet while the start itself is trained
+        return stage(trainer, model, running)
+
+    monkeypatch.setattr(engine, "dense_start", spied)
+    monkeypatch.setattr(Trainer, "_stage", looking)
+    assert run("iss").status == "ok"
+    assert alive and not any(alive)
 
 
 def test_another_seed_width_or_cell_has_a_start_of_its_own(run, trainings):

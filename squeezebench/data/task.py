@@ -31,7 +31,7 @@ from squeezebench.schema.task import TaskSpec
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
-CACHE_BYTES = 1 << 30  # a task whose normalised float32 arrays need at most this much is converted once
+CACHE_BYTES = 1 << 29  # a task whose normalised float32 arrays need at most this much is converted once
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from squeezebench.base.reading import without_link
 from squeezebench.data.task import Task, load_task
 from squeezebench.engine import provenance, summary
 from squeezebench.engine.hooks import Hooks
-from squeezebench.engine.measurement.cost import cost
+from squeezebench.engine.measurement.cost import cost, store
 from squeezebench.engine.measurement.counts import count, kept_of, ratio_of
 from squeezebench.engine.measurement.digest import model_digest
 from squeezebench.engine.measurement.latency import DenseReference
@@ -41,6 +41,7 @@ from squeezebench.method.dense import dense_classifier
 from squeezebench.method.discovery import MethodFile, load
 from squeezebench.method.settings import settings_of
 from squeezebench.nn.kernels import native
+from squeezebench.nn.kernels.gemm import drop_gradients
 from squeezebench.schema.models import NetworkSettings, TaskInfo, kind_of_model
 from squeezebench.schema.predictions import confusion_of, packed
 from squeezebench.schema.record import (
@@ -210,7 +211,7 @@ def train(
         length -= first
     checkpoints = Checkpoints.wanted(*checkpoint, written) if checkpoint else None
     trainer = Trainer(method, task, spec.training, spec.seed, progress, per_epoch=per_epoch, checkpoints=checkpoints)
-    return trainer.run(start.model if start else None, length), trainer, start
+    return trainer.run(start.take() if start else None, length), trainer, start
 
 
 @dataclass
@@ -244,6 +245,8 @@ class _Run:
             final = accuracy(method.compact(model), task, "test", trainer.device)
             model = method.end_stage(self.watch.best[1], method.stages()[-1])
         compact = method.compact(model).cpu().eval()
+        drop_gradients(compact.parameters())
+        del model  # a wide one needs gigabytes, and so do the networks that are made for the measurements
         _end_copy(self.process)
         history = self.folder / "history.csv"
         trainer.history.write(history)
@@ -275,17 +278,20 @@ class _Run:
 
     def _measured(self, compact, task: Task, info: TaskInfo, final: float | None) -> dict[str, Any]:
         spec, device = self.spec, torch.device("cpu")
+        predicted, labels = predict(compact, task, "test", device), task.labels("test")
+        scores = Accuracy(
+            train=accuracy(compact, task, "train", device),
+            validation=accuracy(compact, task, "validation", device),
+            test=float((predicted == labels).mean()),
+            test_final_epoch=final,
+        )
+        file = self.folder / "model.safetensors"
+        stored = store(compact, file, self._score(task), scores.test)  # before the dense networks take their memory
         base = dense_classifier(info, spec.model)
         counts, dense = count(compact), count(base)
         reference = DenseReference.of(info, spec.model)
-        predicted, labels = predict(compact, task, "test", device), task.labels("test")
         return {
-            "accuracy": Accuracy(
-                train=accuracy(compact, task, "train", device),
-                validation=accuracy(compact, task, "validation", device),
-                test=float((predicted == labels).mean()),
-                test_final_epoch=final,
-            ),
+            "accuracy": scores,
             "shape": Shape(inputs=info.inputs, steps=info.steps, classes=info.classes, has_lengths=info.has_lengths),
             "confusion": confusion_of(labels, predicted, info.classes).tolist(),
             "predictions": packed(labels, predicted),
@@ -295,11 +301,8 @@ class _Run:
             "kept": kept_of(compact, base),
             "baseline": Baseline(name=spec.model.label(), counts=dense),
             "ratio": Ratio(**{k: ratio_of(getattr(dense, k), getattr(counts, k)) for k in Ratio.model_fields}),
-            "cost": cost(
-                compact, base, reference, self.folder / "model.safetensors", info.inputs, info.steps,
-                score=self._score(task), test=float((predicted == labels).mean()), timed=self.timed,
-            ),
-        }  # fmt: skip
+            "cost": cost(compact, base, reference, file, info.inputs, info.steps, timed=self.timed, stored=stored),
+        }
 
     def _before_fine_tuning(self, module: nn.Module | None, task: Task) -> Accuracy | None:
         """What the last removal cost before fine-tuning repaired it; None if no stage but the last removed anything."""

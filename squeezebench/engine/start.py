@@ -37,14 +37,19 @@ from squeezebench.schema.run import RunSpec
 from squeezebench.schema.start import FileStart
 
 
-@dataclass(frozen=True)
+@dataclass
 class Start:
     """A trained dense classifier and how it came about."""
 
-    model: nn.Module
+    model: nn.Module | None  # None once it has been taken
     digest: str
     stage: Stage | None  # None: its weights come from a file
     places: list[dict[str, str]]  # where it was trained, see provenance.place
+
+    def take(self) -> nn.Module:
+        """The module, which only the caller refers to afterwards: a wide one needs hundreds of megabytes."""
+        model, self.model = self.model, None
+        return model
 
 
 class DenseStart(Method):

@@ -40,18 +40,18 @@ def cost(
     test: float | None = None,
     seconds: float = 0.02,
     timed: Mapping[str, Timed] | None = None,
+    stored: dict[str, StoredAs] | None = None,
 ) -> Cost:
     """Save the compact module at `path` and measure what is scored.
 
     base: the uncompressed module of the same run; reference: the same size in PyTorch's own kernels, None for
     a feed-forward network, which runs in them anyway, and for a cell that PyTorch does not have. test: the known
     accuracy of `model` itself. `seconds` are spent on the latency of each batch size. timed: by shape, what this
-    job has measured already.
+    job has measured already. stored: what `store` returned, if it has been called with the module.
     """
     model.eval()
     base.eval()
-    stored, content = precisions(model, score, test)
-    write_atomically(path, content)
+    stored = stored or store(model, path, score, test)
     shape = shape_digest([module for module in (model, base, reference) if module is not None], inputs, steps)
     known = (timed or {}).get(shape)
     if known:
@@ -131,21 +131,29 @@ def _fastest_dense(times: dict[str, dict[str, Timing]]) -> dict[str, dict[str, A
     }
 
 
+def store(model: nn.Module, path: Path, score: Score | None, test: float | None) -> dict[str, StoredAs]:
+    """Save the compact module at `path`. What it takes and scores in each precision, as in `precisions`."""
+    stored, content = precisions(model.eval(), score, test)
+    write_atomically(path, content)
+    return stored
+
+
 def precisions(model: nn.Module, score: Score | None, test: float | None = None) -> tuple[dict[str, StoredAs], bytes]:
     """Bytes and test accuracy by precision, and the float32 file.
 
     What is scored is what was read back; in float32 it has the bits of `model`, whose accuracy is `test`.
     """
-    stored, contents = {}, {}
+    stored, whole = {}, b""
     copied = copy.deepcopy(model)
     for precision in PRECISIONS:
-        contents[precision] = serialise(model, precision)
+        content = serialise(model, precision)
         accuracy = test
         if precision != "float32":
-            copied.load_state_dict(deserialise(contents[precision]))
+            copied.load_state_dict(deserialise(content))
             accuracy = None if score is None else score(copied)
-        stored[precision] = StoredAs(bytes=len(contents[precision]), test=accuracy)
-    return stored, contents["float32"]
+        stored[precision] = StoredAs(bytes=len(content), test=accuracy)
+        whole = content if precision == "float32" else whole
+    return stored, whole
 
 
 def _medians(by_batch: dict[str, Timing]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from squeezebench.data.task import Task
 
 EVALUATION_BATCH = 256
+EVALUATION_BYTES = 1 << 26  # of a batch of wide inputs, which has fewer sequences
 
 
 class Diverged(RuntimeError):
@@ -50,7 +51,8 @@ def predict(
     """
     model.eval()
     found = []
-    for x, length, _ in batches(task, part, EVALUATION_BATCH, device):
+    size = max(1, min(EVALUATION_BATCH, EVALUATION_BYTES // (4 * task.steps * task.inputs)))
+    for x, length, _ in batches(task, part, size, device):
         between()
         logits = model(x, length)
         if not torch.isfinite(logits).all():

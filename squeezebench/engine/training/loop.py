@@ -143,10 +143,12 @@ class Trainer:
         """
         found = resuming.resume(self, start, length) if self.checkpoints else None
         model, running = found or (self.build(start), None)
+        del start  # see Start.take
         plan = self.plan(length)
         for number in range(len(self.stages), len(plan)):
             model = self._stage(model, running or self.open(model, plan, number))
             running = None
+        self.finished = []  # large, and no checkpoint follows
         return model
 
     def build(self, start: nn.Module | None) -> nn.Module:
@@ -195,6 +197,7 @@ class Trainer:
             model.load_state_dict(running.best[1])
         if self.checkpoints and not running.last:
             resuming.finish(self, model)
+        del running.optimiser, running.schedule  # before a second module is made
         model = self.end(model, stage, running.last)
         self.stages.append(running.as_record(clock.step))
         return model

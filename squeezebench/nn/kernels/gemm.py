@@ -14,7 +14,7 @@ Each fast path checks device, dtype, build and :func:`plain`, and falls back to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -211,6 +211,14 @@ def _kept(owner: Tensor, role: str, rows: int, columns: int) -> Tensor:
         fresh = owner.new_empty(rows, columns)
         storages[role] = fresh.untyped_storage()
         return fresh
+
+
+def drop_gradients(weights: Iterable[Tensor]) -> None:
+    """Let go of the gradients and of the memory that is kept for them, when training is over."""
+    with _LOCK:
+        for weight in weights:
+            weight.grad = None
+            _STORAGES.pop(weight, None)
 
 
 def _requires_grad(x: Tensor | None) -> bool:

@@ -305,7 +305,7 @@ def _add_run(costs, cost: TaskCost, task, run, method, net: Network, info, parts
     cost.gpu_hours += hours[costs.gpu.about]
     cost.model_bytes += 0 if trial else 4 * net.parameters
     data = 4 * info.inputs * info.steps * sum(parts)
-    memory = PROCESS_BYTES + max(w.bytes(batch) for w, _ in trained) + (2 * data if data <= CACHE_BYTES else 0)
+    memory = PROCESS_BYTES + max(w.bytes(batch) for w, _ in trained) + 2 * min(data, CACHE_BYTES)
     cost.peak_memory_bytes = max(cost.peak_memory_bytes, memory)
 
 
