@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -18,6 +19,10 @@ window.ran = [];
 document.addEventListener("securitypolicyviolation", (event) => window.violations.push(event.violatedDirective));
 window.alert = (text) => window.ran.push(text);
 """
+
+
+WIDE, PHONE = 1280, 390  # CSS pixels
+SAME_COLOURS = {"rules": {"color-contrast": {"enabled": False}}}  # on a phone; the slowest rule by far
 
 
 def chromium() -> str | None:
@@ -75,3 +80,11 @@ def opened(browser: Browser, path: Path, width: int = 1280, height: int = 900) -
         yield page, seen
     finally:
         context.close()
+
+
+def barriers(page: Page, width: int, impacts: tuple[str, ...] = ("serious", "critical")) -> list[str]:
+    """The rules that axe finds broken, each with the first element that breaks it."""
+    result = Axe().run(page, options=SAME_COLOURS if width == PHONE else {}).response
+    assert len(result["passes"]) > 15
+    broken = [rule for rule in result["violations"] if rule["impact"] in impacts]
+    return [f"{rule['id']}: {rule['nodes'][0]['html'][:160]}" for rule in broken]
