@@ -94,6 +94,8 @@ def settings_in(plan, method):
         ({"compare_at": {"digits": "30"}}, ["e.yaml: compare_at: give a ratio above 1"]),
         ({"compare_at": {"digit": 30}}, ["e.yaml: compare_at: 'digit' is no task", "did you mean digits"]),
         ({"seeds": [0, 1, 0]}, ["e.yaml: seeds", "0 is given twice"]),
+        ({"tasks": {"digits": {"seeds": [1, 1]}}}, ["e.yaml: tasks: digits: seeds", "1 is given twice"]),
+        ({"tasks": {"digits": {"seeds": []}}}, ["e.yaml: tasks: digits: seeds", "at least 1 item"]),
         ({"tasks": ["digits", "digits"]}, ["e.yaml: tasks", "digits is given twice"]),
         ({"runs_per_job": 0}, ["e.yaml: runs_per_job", "greater than 0"]),
         ({"name": "../elsewhere"}, ["e.yaml: name", "'../elsewhere'"]),
@@ -111,6 +113,16 @@ def test_a_mistake_is_one_line_that_names_the_key_and_what_is_allowed(changed, w
     text = refused(**changed)
     for word in words:
         assert word in text
+
+
+def test_a_task_may_have_seeds_of_its_own():
+    content = BASE | {"tasks": {"digits": {"seeds": [7]}, "japanese_vowels": None}, "seeds": [0, 1]}
+    plan = make_plan(check_experiment(content, "e.yaml"), "e.yaml")
+    assert {(run.task, run.seed) for run in plan.runs} == {
+        ("digits", 7),
+        ("japanese_vowels", 0),
+        ("japanese_vowels", 1),
+    }
 
 
 @pytest.mark.parametrize("key", ["tasks", "methods"])

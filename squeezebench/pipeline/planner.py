@@ -24,7 +24,7 @@ from squeezebench.method.discovery import MethodFile, find_methods, load, pick
 from squeezebench.method.settings import check_cell, settings_of
 from squeezebench.pipeline.isolation.watch import answer_of
 from squeezebench.pipeline.tuning.space import methods_to_tune, plan_tuning
-from squeezebench.schema.experiment import Experiment, validated
+from squeezebench.schema.experiment import Experiment, OwnSeeds, validated
 from squeezebench.schema.models import settings_of_model
 from squeezebench.schema.plan import Plan, PlannedMethod, PlannedRun, PlannedTask
 from squeezebench.schema.printed import check_tables
@@ -36,7 +36,11 @@ log = logging.getLogger("squeezebench")
 
 CONTENTS = "contents:"  # begins the fingerprints that cover all bytes; older ones covered names, sizes and both ends
 TUNED = "tuned"  # the folder of the winner's runs, below their method's
-TASK_KEYS = ("training", "model", "resources")  # of a task's entry: over the experiment's; `methods` restricts them
+TASK_KEYS = (
+    "training",
+    "model",
+    "resources",
+)  # of a task's entry: over the experiment's, as its `methods` and `seeds`
 
 
 def make_plan(experiment: Experiment, where: str) -> Plan:
@@ -88,6 +92,7 @@ class _Cell:
     ) -> None:  # fmt: skip
         self.experiment, self.place, self.tuning = experiment, (task.spec.name, name), None
         self.points: list[tuple[dict, dict]] = [({}, {})]
+        self.seeds = experiment.seeds if task.seeds is None else task.seeds
         grid = [] if tuned and method else list(_grid(given, f"{where}: methods: {name}"))
         if method is None:
             return
@@ -102,7 +107,7 @@ class _Cell:
 
     def runs(self) -> Iterator[PlannedRun]:
         """Yield a run for each point and seed, with the number of its job; a digest takes the number's place later."""
-        cells = [(*point, seed) for point in self.points for seed in self.experiment.seeds]
+        cells = [(*point, seed) for point in self.points for seed in self.seeds]
         size = self.experiment.runs_per_job
         size = len(cells) if size == "auto" else size  # slurm/chunks.py divides those of `auto`
         task, method = self.place
@@ -184,6 +189,8 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
             raise InputError(f"{here}: {key}: give a mapping (got {value!r})")
     own = {key: own.get(key, {}) for key in TASK_KEYS}
     only = _names(entry.pop("methods", None), f"{here}: methods")
+    seeds = entry.pop("seeds", None)
+    seeds = None if seeds is None else validated(OwnSeeds, {"seeds": seeds}, here).seeds
     if "name" in entry:
         raise InputError(f"{here}: unknown key 'name'; a task is named by its key under `tasks`, its data by `source`")
     spec = validated(TaskSpec, {"name": name} | entry, here)
@@ -192,7 +199,7 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
         source = _source(spec.source, plugins)
         parse_options(spec, plugins)
         data = fingerprint(spec, plugins)
-        if warning := _checked(spec, experiment.seeds, plugins):
+        if warning := _checked(spec, experiment.seeds if seeds is None else seeds, plugins):
             log.warning("%s: %s", here, warning)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
@@ -212,6 +219,7 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
         model=model,
         resources=resources,
         methods=only,
+        seeds=seeds,
         prepared=getattr(source, "PREPARED", False),
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     Field,
     PositiveInt,
@@ -37,6 +38,21 @@ OWN_DATA = ("features", "clips", "lists")  # keys with the path of the user's ow
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of an experiment, and so of its folder of results
 
 
+def _each_once(values: Any) -> Any:
+    if twice := [value for value in values if isinstance(values, list) and values.count(value) > 1]:
+        raise ValueError(f"{twice[0]} is given twice")
+    return values
+
+
+Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=1 << 59)]], AfterValidator(_each_once)]  # what a record can hold
+
+
+class OwnSeeds(Part):
+    """The seeds of a task that does not have the experiment's."""
+
+    seeds: Annotated[Seeds, Field(min_length=1)]
+
+
 class Experiment(Part):
     """An experiment file. `methods` maps a method to its settings; a list of values is a grid."""
 
@@ -44,10 +60,10 @@ class Experiment(Part):
     description: str = ""
     protocol: Protocol = "sound"
     scale: Literal["full", "tiny"] = "full"
-    tasks: list[str] | dict[str, dict[str, Any] | None]
+    tasks: Annotated[list[str] | dict[str, dict[str, Any] | None], AfterValidator(_each_once)]
     methods: dict[str, dict[str, Any] | list[dict[str, Any]] | None]
     defaults: dict[str, dict[str, Any]] = {}  # method -> settings of all its points that do not set them themselves
-    seeds: list[Annotated[int, Field(ge=0, lt=1 << 59)]] = [0, 1, 2]  # what a record can hold
+    seeds: Seeds = [0, 1, 2]
     training: dict[str, Any] = {}
     model: dict[str, Any] = {}
     resources: dict[str, Any] = {}  # memory, time and GPUs of a run, see resources.py
@@ -101,13 +117,6 @@ class Experiment(Part):
             return content["weights"]
 
         return content | {key: filled(content[key]) for key in ("methods", "defaults") if key in content}
-
-    @field_validator("tasks", "seeds")
-    @classmethod
-    def _each_once(cls, values: Any) -> Any:
-        if twice := [value for value in values if isinstance(values, list) and values.count(value) > 1]:
-            raise ValueError(f"{twice[0]} is given twice")
-        return values
 
     @field_validator("compare_at", mode="before")
     @classmethod

@@ -53,6 +53,7 @@ class PlannedTask(BaseModel):
     model: AnyModel
     resources: Resources = Resources()
     methods: list[str] | None = None  # the only ones that run on it; None: all
+    seeds: list[int] | None = None  # None: the experiment's
     prepared: bool = False  # its data are made by `squeezebench data prepare` before the runs
 
 
