@@ -57,7 +57,7 @@ def test_a_benchmark_prints_a_table_and_writes_json(module, words, name, tmp_pat
 
 
 def test_peak_memory_of_a_run_is_measured_and_compared_with_its_limit(tmp_path, monkeypatch):
-    case = memory.Case((12, 4, 6), "dense", ("hidden=4",), frames=2, limit=1e5)
+    case = memory.Case((36, 4, 6), "dense", ("hidden=4",), frames=2, limit=1e5)
     monkeypatch.setattr(memory, "CASES", {"small": case, "other": case})
     file = tmp_path / "out.json"
     done = run(memory, "--only", "small", "--steps", "1", "--json", str(file), folder=tmp_path)

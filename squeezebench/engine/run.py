@@ -248,26 +248,25 @@ class _Run:
         drop_gradients(compact.parameters())
         del model  # a wide one needs gigabytes, and so do the networks that are made for the measurements
         _end_copy(self.process)
+        trainer.history.write(self.folder / "history.csv")
+        measured = self._measured(compact, task, info, final)
+        return about | measured | {"status": "ok", "notes": list(method.notes)} | self._about_training(task, trainer, start)
+
+    def _about_training(self, task: Task, trainer: Trainer, start: Start | None) -> dict[str, Any]:
+        """What the record says of the data and the training."""
         history = self.folder / "history.csv"
-        trainer.history.write(history)
-        return (
-            about
-            | self._measured(compact, task, info, final)
-            | {
-                "status": "ok",
-                "before_fine_tuning": self._before_fine_tuning(trainer.before_fine_tuning, task),
-                "stages": ([start.stage] if start and start.stage else []) + trainer.stages,
-                "train_seconds": round(sum(stage.seconds for stage in trainer.stages), 3),
-                "earlier_seconds": trainer.earlier,
-                "notes": list(method.notes),
-                "class_names": list(task.classes),
-                "groups_across": task.groups_across,
-                "part_of": task.part_of,
-                "normalisation": write_normalisation(self.folder, spec.task.normalise, task.affine),
-                "history_digest": sha256(history.read_bytes()).hexdigest() if history.exists() else None,
-                "origin": _trained_where(task, trainer, start),
-            }
-        )
+        return {
+            "before_fine_tuning": self._before_fine_tuning(trainer.before_fine_tuning, task),
+            "stages": ([start.stage] if start and start.stage else []) + trainer.stages,
+            "train_seconds": round(sum(stage.seconds for stage in trainer.stages), 3),
+            "earlier_seconds": trainer.earlier,
+            "class_names": list(task.classes),
+            "groups_across": task.groups_across,
+            "part_of": task.part_of,
+            "normalisation": write_normalisation(self.folder, self.spec.task.normalise, task.affine),
+            "history_digest": sha256(history.read_bytes()).hexdigest() if history.exists() else None,
+            "origin": _trained_where(task, trainer, start),
+        }
 
     def _trained(self, method: Method, task: Task, info: TaskInfo):
         released = self.spec.protocol == "as_released"

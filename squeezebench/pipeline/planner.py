@@ -188,9 +188,7 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
         if not isinstance(value, dict):
             raise InputError(f"{here}: {key}: give a mapping (got {value!r})")
     own = {key: own.get(key, {}) for key in TASK_KEYS}
-    only = _names(entry.pop("methods", None), f"{here}: methods")
-    seeds = entry.pop("seeds", None)
-    seeds = None if seeds is None else validated(OwnSeeds, {"seeds": seeds}, here).seeds
+    only, seeds = _names(entry.pop("methods", None), f"{here}: methods"), _seeds(entry.pop("seeds", None), here)
     if "name" in entry:
         raise InputError(f"{here}: unknown key 'name'; a task is named by its key under `tasks`, its data by `source`")
     spec = validated(TaskSpec, {"name": name} | entry, here)
@@ -228,6 +226,10 @@ def _names(given: Any, where: str) -> list[str] | None:
     if given is not None and not (isinstance(given, list) and given and all(isinstance(name, str) for name in given)):
         raise InputError(f"{where}: give a list of names (got {given!r})")
     return given
+
+
+def _seeds(given: Any, where: str) -> list[int] | None:
+    return None if given is None else validated(OwnSeeds, {"seeds": given}, where).seeds
 
 
 def _check_names(experiment: Experiment, tasks: dict[str, PlannedTask], listed: dict[str, Any], where: str) -> None:
