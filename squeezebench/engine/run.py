@@ -249,8 +249,8 @@ class _Run:
         del model  # a wide one needs gigabytes, and so do the networks that are made for the measurements
         _end_copy(self.process)
         trainer.history.write(self.folder / "history.csv")
-        measured = self._measured(compact, task, info, final)
-        return about | measured | {"status": "ok", "notes": list(method.notes)} | self._about_training(task, trainer, start)
+        about |= self._measured(compact, task, info, final) | self._about_training(task, trainer, start)
+        return about | {"status": "ok", "notes": list(method.notes)}
 
     def _about_training(self, task: Task, trainer: Trainer, start: Start | None) -> dict[str, Any]:
         """What the record says of the data and the training."""
