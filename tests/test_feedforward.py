@@ -9,6 +9,7 @@ import torch
 from feedforward_networks import MAKERS, images, network, parameters
 
 from squeezebench.base.errors import InputError
+from squeezebench.nn.cnn.layout import arrange
 from squeezebench.nn.cnn.lenet import LeNet5, LeNet300
 from squeezebench.nn.cnn.mobilenet import mobilenet_v2
 from squeezebench.nn.cnn.resnet import cifar_resnet, resnet50
@@ -158,3 +159,17 @@ def test_a_cut_resnet_gives_the_map_of_each_stage(name):
     assert all(a.shape[1] > b.shape[1] for a, b in zip(model.features(x), maps, strict=True))
     assert [m.shape[2:] for m in maps] == [m.shape[2:] for m in model.features(x)]
     assert torch.equal(small.fc(maps[-1].mean((2, 3))), small(x))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_layout_of_convolutions_changes_no_value_and_nothing_else(name):
+    net, x = network(name).eval(), images(name)
+    before, expected = {key: value.clone() for key, value in net.state_dict().items()}, net(x)
+    there = arrange(net, torch.channels_last)
+    convolutions = {f"{key}.weight" for key, part in net.named_modules() if isinstance(part, torch.nn.Conv2d)}
+    for key, value in there.state_dict().items():
+        assert torch.equal(value, before[key])
+        assert value.is_contiguous(memory_format=torch.channels_last) if key in convolutions else value.is_contiguous()
+    torch.testing.assert_close(net(x), expected)
+    assert all(value.is_contiguous() for value in arrange(net, torch.contiguous_format).state_dict().values())
+    assert torch.equal(net(x), expected)

@@ -40,6 +40,7 @@ from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier
 from squeezebench.method.discovery import MethodFile, load
 from squeezebench.method.settings import settings_of
+from squeezebench.nn.cnn.layout import arrange
 from squeezebench.nn.kernels import native
 from squeezebench.nn.kernels.gemm import drop_gradients
 from squeezebench.schema.models import NetworkSettings, TaskInfo, kind_of_model
@@ -244,7 +245,7 @@ class _Run:
         if self.watch and self.watch.best:  # `as_released`: the best test epoch is what is scored, and marked so
             final = accuracy(method.compact(model), task, "test", trainer.device)
             model = method.end_stage(self.watch.best[1], method.stages()[-1])
-        compact = method.compact(model).cpu().eval()
+        compact = arrange(method.compact(model), torch.contiguous_format).cpu().eval()
         drop_gradients(compact.parameters())
         del model  # a wide one needs gigabytes, and so do the networks that are made for the measurements
         _end_copy(self.process)

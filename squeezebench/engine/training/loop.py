@@ -29,6 +29,7 @@ from squeezebench.engine.training.optimisers import optimiser_of, schedule_of
 from squeezebench.engine.training.snapshot import generators
 from squeezebench.engine.training.stages import Epoch, Running, Watch
 from squeezebench.method.base import Method, Stage, cross_entropy
+from squeezebench.nn.cnn.layout import arrange
 from squeezebench.schema import record
 from squeezebench.schema.models import TaskInfo
 from squeezebench.schema.training import TrainingSettings, Unit
@@ -149,7 +150,7 @@ class Trainer:
             model = self._stage(model, running or self.open(model, plan, number))
             running = None
         self.finished = []  # large, and no checkpoint follows
-        return model
+        return arrange(model, torch.contiguous_format)  # so that it gives the bits of one that is read from its file
 
     def build(self, start: nn.Module | None) -> nn.Module:
         """The module that is trained, seeded."""
@@ -158,7 +159,12 @@ class Trainer:
         if start is not None:
             seed_everything(self.seed + 1)  # the same bits whether the start was trained now or found
             model = self.method.load_dense(model, start)
-        return model.to(self.device)
+        return self.placed(model)
+
+    def placed(self, model: nn.Module) -> nn.Module:
+        """The module where it trains; on a CPU with its convolutions in the layout that is fast there."""
+        layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
+        return arrange(model.to(self.device), layout)
 
     @property
     def per_pass(self) -> int:
@@ -204,7 +210,7 @@ class Trainer:
 
     def end(self, model: nn.Module, stage: Stage, last: bool) -> nn.Module:
         """What the method makes of the module at the end of a stage; another one is kept as it is, for the record."""
-        after = self.method.end_stage(model, stage).to(self.device)
+        after = self.placed(self.method.end_stage(model, stage))
         if after is not model and not last:
             self.before_fine_tuning = copy.deepcopy(after)
         return after
