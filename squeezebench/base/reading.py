@@ -21,8 +21,9 @@ LARGEST_JSON = 256 << 20  # bytes; the plan of 20,000 runs has about 40 MB
 DEEPEST = 64  # objects and lists inside each other; a record has 4
 DIGITS = 18  # of a whole number: what fits 64 bits with its sign
 _BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_LONG = re.compile(rb"\d{%d}" % (DIGITS + 1))
-_VAST = re.compile(rb"[eE]\+?\d{3}|\d{300}")  # what only a number too large for a float is written with
+_ZEROS = bytes.maketrans(b"123456789eE", b"000000000ee")  # to search for digits: as patterns it takes ten times as long
+_LONG = b"0" * (DIGITS + 1)
+_VAST = (b"e000", b"e+000", b"0" * 300)  # what only a number too large for a float is written with
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")  # of paths
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -42,11 +43,12 @@ def parse_json(content: bytes) -> Any:
     is nested deeper than `DEEPEST`. Raises ValueError."""
     text = content.decode("utf-8")
     _check_depth(content)
+    digits = content.translate(_ZEROS)
     value = json.loads(
         text,
         parse_constant=_refuse_constant,
-        parse_int=_whole if _LONG.search(content) else None,
-        parse_float=_finite if _VAST.search(content) else None,
+        parse_int=_whole if _LONG in digits else None,
+        parse_float=_finite if any(part in digits for part in _VAST) else None,
         object_pairs_hook=_unique,
     )
     if _HALF.search(content):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -97,6 +98,23 @@ class Gathered:
 
 def gather(folder: Path, plan: Path | None = None) -> Gathered:
     """Read every record of `folder`; hold it against the plan if there is one."""
+    with without_collector():
+        return _gather(folder, plan)
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Nothing that is read goes again, and the collector of garbage would look through all of it again and again."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
+def _gather(folder: Path, plan: Path | None) -> Gathered:
     if plan is None and (folder / "plan.json").is_file():
         plan = folder / "plan.json"
     planned = read_plan(plan) if plan else {}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,16 @@ def _of_method(inputs: Inputs) -> str:
 def _flat(part: str, content: Any) -> Inputs:
     """The fields of a part with the defaults of those that its version did not have, each under a name of its own."""
     if isinstance(content, BaseModel):
-        content = content.model_dump(mode="json")
-    if not isinstance(content, Mapping):
-        return {}
+        return _named(part, content.model_dump_json())
+    return _named(part, json.dumps(content)) if isinstance(content, Mapping) else {}
+
+
+@lru_cache(maxsize=1024)  # thousands of runs share them
+def _named(part: str, text: str) -> Inputs:
+    content = json.loads(text)
     with suppress(ValidationError):  # of another version: it is compared as it stands
-        content = _KINDS[part].dump_python(_KINDS[part].validate_python(dict(content)), mode="json")
-    content = {"version": 1} | dict(content) if part == "task" else content  # the first is left out where it is written
+        content = _KINDS[part].dump_python(_KINDS[part].validate_python(content), mode="json")
+    content = {"version": 1} | content if part == "task" else content  # the first is left out where it is written
     return {f"{part} {name}": value for name, value in content.items()}
 
 
