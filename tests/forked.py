@@ -16,7 +16,6 @@ from pathlib import Path
 
 import seaborn  # noqa: F401
 import sklearn.datasets  # noqa: F401
-import torch._dynamo  # noqa: F401
 
 from squeezebench.cli.main import main
 from squeezebench.engine import provenance

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from squeezebench.engine.training import uncompiled
 from squeezebench.engine.training.optimisers import factors, optimiser_of, schedule_of
 from squeezebench.method import Stage
 from squeezebench.schema.training import TrainingSettings
@@ -97,3 +98,26 @@ def test_settings_that_are_off_leave_no_trace_in_digests():
     sgd = TrainingSettings(optimiser="sgd", cosine_end=0)
     assert {"optimiser": "sgd", "momentum": 0.9, "nesterov": False, "cosine_end": 0}.items() <= sgd.model_dump().items()
     assert TrainingSettings.model_validate(sgd.model_dump()) == sgd
+
+
+@pytest.mark.parametrize(("ours", "torchs", "more"), [
+    (uncompiled.Adam, torch.optim.Adam, {"weight_decay": 0.01}),
+    (uncompiled.SGD, torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+])  # fmt: skip
+def test_without_the_compiler_it_is_torchs_optimiser_to_the_bit(ours, torchs, more):
+    results = []
+    for kind in (ours, torchs):
+        torch.manual_seed(0)
+        weights = [torch.nn.Parameter(torch.randn(3, 4)) for _ in range(2)]
+        optimiser = kind([{"params": weights[:1], "lr": 0.1}, {"params": weights[1:]}], lr=0.01, foreach=True, **more)
+        for step in range(6):
+            if step == 3:  # as after an interruption
+                state = copy.deepcopy(optimiser.state_dict())
+                optimiser = kind([{"params": weights[:1]}, {"params": weights[1:]}], lr=1.0, foreach=True)
+                optimiser.load_state_dict(state)
+            optimiser.zero_grad(set_to_none=True)
+            sum((weight * torch.randn(3, 4)).square().sum() for weight in weights).backward()
+            optimiser.step()
+            assert all(weight.grad is not None and weight.requires_grad for weight in weights)
+        results.append(torch.stack([weight.detach() for weight in weights]))
+    assert torch.equal(*results)

@@ -45,11 +45,7 @@ TORCH = (
     Shared("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
     Shared("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
     Shared("whether torch keeps gradients", torch.is_grad_enabled, torch.set_grad_enabled),
-    Shared(
-        "torch's deterministic algorithms",
-        lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
-        lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
-    ),
+    Shared("torch's deterministic algorithms", torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
     Shared("torch's float32 precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     Shared("torch's autocast", partial(torch.is_autocast_enabled, "cpu"), partial(torch.set_autocast_enabled, "cpu")),
     Shared("torch's anomaly detection", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),

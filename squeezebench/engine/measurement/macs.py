@@ -10,18 +10,36 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
+from squeezebench.engine.measurement.dispatch import Watching
 from squeezebench.nn.kernels.gemm import plain
 from squeezebench.nn.protocol import macs_of as closed_form_macs
 
 __all__ = ["closed_form_macs", "macs"]
 
 
+class _Products(Watching):
+    """Counts by torch's formulas for its operations, as torch.utils.flop_counter.FlopCounterMode does."""
+
+    flops = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        options, formula = options or {}, flop_registry.get(function._overloadpacket)
+        if formula is None:  # it may be made of others that have one
+            with self:
+                result = function.decompose(*arguments, **options)
+            if result is not NotImplemented:
+                return result
+        result = function(*arguments, **options)
+        if formula is not None:
+            self.flops += formula(*arguments, **options, out_val=result)
+        return result
+
+
 @torch.no_grad()
 def macs(model: nn.Module, inputs: int, steps: int) -> int:
-    """Multiply-accumulates for one sequence of `steps` steps, counted while it runs (torch's flop counter / 2)."""
-    counter = FlopCounterMode(display=False)
-    with plain(), counter:
+    """Multiply-accumulates for one sequence of `steps` steps, counted while it runs (torch's flops / 2)."""
+    with plain(), _Products() as counter:
         model.eval()(torch.zeros(1, steps, inputs))
-    return counter.get_total_flops() // 2
+    return counter.flops // 2

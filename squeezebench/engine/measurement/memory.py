@@ -13,10 +13,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from squeezebench.engine.measurement.dispatch import Watching
 
 
-class Allocations(TorchDispatchMode):
+class Allocations(Watching):
     """Bytes of live storages, except those that were there before."""
 
     def __init__(self, before: list[Tensor]):

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from squeezebench.engine.training.uncompiled import SGD, Adam, Uncompiled
 from squeezebench.method.base import Stage
 from squeezebench.schema.training import Optimiser, TrainingSettings
 
 
-class SideBySide(torch.optim.Optimizer):
+class SideBySide(Uncompiled):
     """Several optimisers, each with its own parameter groups, as one; `order`: (optimiser, its group) of each group."""
 
     def __init__(self, parts: list[torch.optim.Optimizer], order: list[tuple[int, int]]):
@@ -61,10 +62,10 @@ def _of_kind(
     }
     groups = [common | {key: group[key] for key in ("params", *common) if key in group} for group in wanted]
     if adam:
-        return torch.optim.Adam(groups, foreach=True)
+        return Adam(groups, foreach=True)
     if any(group.get("decoupled_weight_decay") for group in wanted):
         raise ValueError("decoupled weight decay is for optimiser: adam; SGD decays through its gradients")
-    return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=settings.nesterov, foreach=True)
+    return SGD(groups, momentum=settings.momentum, nesterov=settings.nesterov, foreach=True)
 
 
 def schedule_of(

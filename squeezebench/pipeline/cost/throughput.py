@@ -20,6 +20,7 @@ from functools import cache
 import torch
 from torch import nn
 
+from squeezebench.engine.training.uncompiled import Adam
 from squeezebench.nn.rnn.classifier import recurrent_classifier
 
 BATCH = 32  # rows of the small products and networks; experiments train with 8 to 64
@@ -85,7 +86,7 @@ def _product(rows: int, inputs: int, outputs: int) -> float:
 def _gradient_step(hidden: int, steps: int) -> float:
     """Seconds of one gradient step as the engine makes it."""
     model = recurrent_classifier(8, hidden, 4).train()
-    optimiser = torch.optim.Adam(model.parameters(), foreach=True)
+    optimiser = Adam(model.parameters(), foreach=True)
     x, y = torch.randn(BATCH, steps, 8), torch.zeros(BATCH, dtype=torch.int64)
 
     def call() -> None:
@@ -103,7 +104,7 @@ def _adam(numbers: int) -> float:
     """Seconds of clipping and one Adam step over `numbers` parameters."""
     weight = nn.Parameter(torch.zeros(numbers))
     weight.grad = torch.full_like(weight, 1e-3)
-    optimiser = torch.optim.Adam([weight], foreach=True)
+    optimiser = Adam([weight], foreach=True)
 
     def call() -> None:
         nn.utils.clip_grad_norm_([weight], 5.0)

@@ -119,8 +119,6 @@ def ended_by_sigterm() -> Iterator[None]:
 
 def warm_up() -> None:
     """Import, once for all workers, the modules that a training imports late."""
-    import torch._dynamo  # noqa: F401 (the first optimiser's)
-
     native.prepare()
     provenance.engine_digest(), provenance.packages(native=True), provenance.machine()
     gc.collect()

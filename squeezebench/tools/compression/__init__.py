@@ -100,15 +100,14 @@ def _own_state(seed: int, threads: int) -> Iterator[None]:
         raise InputError(f"seed {seed}, threads {threads}: give at least 0 and 1")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    state, deterministic = generators(), torch.are_deterministic_algorithms_enabled()
-    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    state, deterministic = generators(), torch.get_deterministic_debug_mode()
     seed_everything(seed)
     try:
         yield
     finally:
         torch.set_num_threads(before)
         set_generators(state)
-        torch.use_deterministic_algorithms(deterministic, warn_only=warns)
+        torch.set_deterministic_debug_mode(deterministic)
 
 
 def _network(model: nn.Module | None, parts: dict[str, Part], settings: dict[str, Any]) -> tuple[nn.Module, str]:
