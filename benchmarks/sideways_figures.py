@@ -87,18 +87,20 @@ def curves(
 
 def draw(
     panels: Sequence[tuple[str, dict[str, Band]]], across: str, up: str, title: str, *, guide: float,
-    limits: tuple[float, float] | None = None, logarithmic: bool = False,
+    limits: tuple[float, float] | None = None, logarithmic: bool = False, ordered: bool = False,
 ) -> str:  # fmt: skip
-    """An SVG: a panel for each title, in it a line with its band for each label; `guide` is a dashed line."""
+    """An SVG: a panel for each title, in it a line with its band for each label; `guide` is a dashed line. `ordered`:
+    the labels have an order, and so have their colours."""
     with style():
-        figure = new_figure(2.6 * len(panels) + 0.4, 2.6)
+        figure = new_figure(2.6 * len(panels) + 1.8, 2.6)
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         labels = list(dict.fromkeys(label for _, bands in panels for label in bands))
+        colours = shades(len(labels)) if ordered else COLOURS
         for place, (name, bands) in zip(axes, panels, strict=True):
             place.set_title(name, loc="left", fontsize=9)
             place.axhline(guide, color=GRID, linewidth=1.5, linestyle="--")
             for label, (x, low, mean, high) in bands.items():
-                colour = COLOURS[labels.index(label) % len(COLOURS)]
+                colour = colours[labels.index(label) % len(colours)]
                 place.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
                 place.plot(x, mean, color=colour, linewidth=1.4, label=label)
             if logarithmic:
@@ -107,8 +109,16 @@ def draw(
         axes[0].set_ylabel(up)
         if limits:
             axes[0].set_ylim(*limits)
-        axes[0].legend(loc="best" if logarithmic else "upper left")
+        axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.02, 0.5))
         return render(figure, title.lower().replace(" ", "-"), title, {})
+
+
+def shades(count: int) -> list[str]:
+    """Colours from dark to light, for what has an order."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [to_hex(colormaps["viridis"](0.92 * place / max(1, count - 1))) for place in range(count)]
 
 
 def band(pairs: Sequence[tuple[float, float]]) -> Band:

@@ -74,7 +74,7 @@ def cosine_figures(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
             }
             panels.append((f"{arm}, motion {motion:g}", bands))
         title = f"Cosine to the true gradient of {units} units"
-        files[f"cosine_{units}.svg"] = draw(panels, "epoch", "cosine", title, guide=0, limits=(-0.2, 1.05))
+        files[f"cosine_{units}.svg"] = draw(panels, "epoch", "cosine", title, guide=0, limits=(-1.05, 1.05), ordered=True)
     return files
 
 
@@ -112,10 +112,12 @@ def main(argv: list[str] | None = None) -> None:
         else:
             arms = [arm for arm in ARMS if arm.name in AGAINST]
             measured = cosine_rows(args.motions or TWO, arms, make, shown, seeds=args.seeds or [0], **given)
-        rows += told(measured)
+        for row in told(measured):
+            rows.append(row)
+            if args.folder:  # an hour of training is not lost with the next one
+                write_all({f"{args.what}.csv": table(rows)}, args.folder)
     if args.folder:
-        figures = {"gap.svg": gap_figure(rows)} if args.what == "gap" else cosine_figures(rows)
-        write_all({f"{args.what}.csv": table(rows)} | figures, args.folder)
+        write_all({"gap.svg": gap_figure(rows)} if args.what == "gap" else cosine_figures(rows), args.folder)
     if args.json:
         write_json(args.json, {"machine": machine(), "rows": rows})
 

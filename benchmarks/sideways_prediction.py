@@ -102,11 +102,11 @@ def main(argv: list[str] | None = None) -> None:
               f"standing {last['standing']:.5f} relative {last['relative']:.3f}", flush=True)  # fmt: skip
         rows += measured
         networks.setdefault(last["arm"], net)  # of the first seed
-    if args.folder:
-        files = {f"prediction_{args.what}.csv": table(rows), f"prediction_{args.what}.svg": curves(rows)}
-        chosen = {len(held_out) // 3, 2 * len(held_out) // 3}  # fixed places, not the best clips
-        files |= {f"pictures_{args.what}_{clip}.svg": pictures(held_out, networks, clip) for clip in sorted(chosen)}
-        write_all(files, args.folder)
+        if args.folder:  # after each network: an hour of training is not lost with the next one
+            files = {f"prediction_{args.what}.csv": table(rows), f"prediction_{args.what}.svg": curves(rows)}
+            chosen = {len(held_out) // 3, 2 * len(held_out) // 3}  # fixed places, not the best clips
+            files |= {f"pictures_{args.what}_{clip}.svg": pictures(held_out, networks, clip) for clip in sorted(chosen)}
+            write_all(files, args.folder)
     if args.json:
         write_json(args.json, {"machine": machine(), "rows": rows})
 
