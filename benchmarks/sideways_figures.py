@@ -104,7 +104,10 @@ def draw(
                 place.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
                 place.plot(x, mean, color=colour, linewidth=1.4, label=label)
             if logarithmic:
+                values = sorted({value for x, *_ in bands.values() for value in x})
                 place.set_xscale("log")
+                place.set_xticks(values, [f"{value:.2g}" for value in values])
+                place.minorticks_off()
             place.set_xlabel(across)
         axes[0].set_ylabel(up)
         if limits:
