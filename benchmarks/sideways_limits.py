@@ -74,7 +74,9 @@ def cosine_figures(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
             }
             panels.append((f"{arm}, motion {motion:g}", bands))
         title = f"Cosine to the true gradient of {units} units"
-        files[f"cosine_{units}.svg"] = draw(panels, "epoch", "cosine", title, guide=0, limits=(-1.05, 1.05), ordered=True)
+        files[f"cosine_{units}.svg"] = draw(
+            panels, "epoch", "cosine", title, guide=0, limits=(-1.05, 1.05), ordered=True
+        )
     return files
 
 
