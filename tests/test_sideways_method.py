@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -129,12 +130,12 @@ def test_the_parity_experiments_plan_every_rule_on_every_network(name, runs, tmp
             read_experiment(path).task_entries()
 
 
-def test_the_stress_test_has_a_row_that_starts_from_back_propagation():
+def test_the_stress_test_has_rows_that_start_from_back_propagation_and_with_lower_rates():
     path = ROOT / "config" / "sideways" / "motions.yaml"
     plan = make_plan(read_experiment(path), str(path))
-    points = [(run.settings["rule"], run.settings.get("exact_epochs", 0)) for run in plan.runs]
-    assert len(points) == 4 * 5
-    assert set(points) == {(rule, 0) for rule in RULES} | {("sideways", 4)}
+    wanted = {(rule, 0, 1.0) for rule in RULES} | {("sideways", 4, 1.0), ("sideways", 0, 0.7)}
+    runs = [(run.settings["rule"], run.settings.get("exact_epochs", 0), run.settings["slower"]) for run in plan.runs]
+    assert Counter(runs) == dict.fromkeys(wanted, 5)
 
 
 @pytest.mark.parametrize("rule", RULES)
