@@ -6,6 +6,7 @@ import json
 
 import pandas as pd
 import pytest
+from browser import PHONE, chromium, opened, started
 from synthetic_records import ENGINE, history, record, write
 
 from squeezebench.base.errors import InputError
@@ -112,3 +113,14 @@ def test_labels_say_what_is_not_the_papers():
     assert rule_label({"rule": "sideways", "shortcuts": "sum", "exact_epochs": 1}) == (
         "Skip-Sideways, sum, 1 epoch of BP first"
     )
+
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium or Chrome on PATH")
+def test_on_a_phone_only_figures_and_tables_swipe(tmp_path):
+    build_report(experiment(tmp_path))
+    with started() as browser, opened(browser, tmp_path / "report.html", PHONE) as (page, _):
+        right = page.evaluate(
+            "Math.max(...[...document.querySelectorAll('h1, h2, p, figcaption')].map("
+            "(element) => element.getBoundingClientRect().right))"
+        )
+        assert right <= PHONE
