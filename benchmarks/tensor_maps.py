@@ -144,7 +144,7 @@ def training_macs(module: LinearMap, rows: int) -> int:
     """Multiply-accumulates of both passes: three times the forward pass, without the gradient of x."""
     if isinstance(module, TensorMap):
         plan = module.plan(rows)
-        first = rows * module.in_features * plan.front_size // plan.suffix_size
+        first = len(module.terms()) * rows * module.in_features * plan.front_size // plan.window_size
     else:
         first = rows * module.in_features * module.V.shape[0]
     return 3 * module.macs(rows) - first

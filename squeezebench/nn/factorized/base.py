@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from math import prod, sqrt
 from numbers import Integral
+from operator import add
 from typing import Any, ClassVar
 
 import torch
@@ -93,27 +95,31 @@ class TensorMap(LinearMap):
 
     def _set_network(self, inputs: str, outputs: str, words: Sequence[str]) -> None:
         """Called once by the subclass, when its parameters exist."""
-        self.network = contraction.network(inputs, outputs, words, self.tensors())
+        self.network = contraction.network(inputs, outputs, words, self.terms()[0])
 
     def tensors(self) -> list[Tensor]:
-        """The parameters as the network sees them, one per word of letters."""
+        """The parameters as one network sees them, one per word of letters."""
         raise NotImplementedError
 
+    def terms(self) -> list[list[Tensor]]:
+        """The tensors of each network of the sum that the map is: of most maps, one."""
+        return [self.tensors()]
+
     def plan(self, rows: int) -> contraction.Plan:
-        """The order in which `rows` rows are contracted."""
+        """The order in which `rows` rows are contracted with each term."""
         return contraction.plan_for(self.network, contraction.bucket(rows), self.max_elements)
 
     def macs(self, rows: int) -> int:
-        return contraction.macs(self.network, rows, self.max_elements)
+        return len(self.terms()) * contraction.macs(self.network, rows, self.max_elements)
 
     def dense_macs(self) -> None:
         return None
 
     def _apply_rows(self, x: Tensor) -> Tensor:
-        return contraction.apply(self.network, x, self.tensors(), self.max_elements)
+        return reduce(add, (contraction.apply(self.network, x, term, self.max_elements) for term in self.terms()))
 
     def dense(self) -> Tensor:
-        return contraction.materialise(self.network, self.tensors())
+        return reduce(add, (contraction.materialise(self.network, term) for term in self.terms()))
 
 
 def default_std(in_features: int, out_features: int, std: float | None) -> float:

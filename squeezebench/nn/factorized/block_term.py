@@ -44,11 +44,15 @@ class BlockTermMap(TensorMap):
         std = default_std(self.in_features, self.out_features, std)
         random_cores(self.tensors(), blocks * prod(ranks), std)
         d = len(in_modes)
-        block, i, j, r = letters(1), letters(d, 1), letters(d, 1 + d), letters(d, 1 + 2 * d)
-        self._set_network(i, j, [block + r, *(block + i[k] + j[k] + r[k] for k in range(d))])
+        i, j, r = letters(d), letters(d, d), letters(d, 2 * d)
+        self._set_network(i, j, [r, *(i[k] + j[k] + r[k] for k in range(d))])
 
     def tensors(self) -> list[Tensor]:
         return [self.core, *self.factors]
+
+    def terms(self) -> list[list[Tensor]]:
+        """The blocks: a letter for them in the network would make each product a batched one, with copies."""
+        return [list(block) for block in zip(*(tensor.unbind() for tensor in self.tensors()), strict=True)]
 
     @staticmethod
     def highest_rank(in_modes: Sequence[int], out_modes: Sequence[int]) -> int:

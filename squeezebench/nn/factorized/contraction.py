@@ -5,18 +5,19 @@ order is chosen once per (network, power of two of the number of rows) by an est
 
 The input x is by far the largest tensor here, so it is touched exactly once and never permuted. A plan is
 
-    front   some cores are merged into one matrix over the *last* k input modes: (k modes, open letters)
-    z       = x @ front, with x only viewed as (rows * other modes, prod of k modes)
+    front   some cores are merged into one matrix over a window of input modes: (window, open letters)
+    z       = x times front, with x only viewed as (rows * modes before, window, modes after)
     rest    z is contracted with the remaining cores
 
-and the candidates are every k, with the cores of those modes alone or with neighbours whose absorption
-narrows the front, and "all cores", which is the dense matrix. Orders inside `front` and `rest` come from
-opt_einsum.
+and the candidates are every window that ends with the last mode, with the cores of those modes alone or with
+neighbours whose absorption narrows the front; "all cores", which is the dense matrix; and every single mode with
+its cores alone. After such a mode z keeps the bonds beside the modes after it, where the next product sums over
+both without a copy. Orders inside `front` and `rest` come from opt_einsum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -26,8 +27,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from squeezebench.nn.factorized.expression import WRITE, Expression, costs, expression
+
 ROW = opt_einsum.get_symbol(0)  # the letter of the rows of x
-WRITE = 64  # what writing (and later permuting) one element costs, in multiply-accumulates; measured on CPUs
 CACHE_BLOCK = 2**20  # elements: on a CPU, intermediates of about this size stay in cache and off the page allocator
 MAX_ELEMENTS = 2**27  # elements of intermediates kept at a time: 512 MiB in float32
 
@@ -57,13 +59,14 @@ def letters(count: int, start: int = 0) -> str:
 class Plan:
     """One way to apply a network to x; see the module's docstring for `front`, z and `rest`."""
 
-    suffix: str  # the input modes that the front covers
+    window: str  # the input modes that the front covers
     front_cores: tuple[int, ...]
     rest_cores: tuple[int, ...]
-    front: Callable[..., Tensor]
-    rest: Callable[..., Tensor] | None  # None where the front holds all cores
-    z_shape: tuple[int, ...]  # of one row: the input modes before the suffix, then the front's open letters
-    suffix_size: int
+    front: Expression
+    rest: Expression | None  # None where the front holds all cores
+    z_shape: tuple[int, ...]  # of one row: the input modes before the window, the front's open letters, the modes after
+    window_size: int
+    after_size: int  # of the input modes after the window
     front_size: int
     out_features: int
     row_peak: int  # elements of the largest intermediate, for one row of x
@@ -87,7 +90,7 @@ def apply(net: Network, x: Tensor, cores: Sequence[Tensor], max_elements: int = 
 def _apply(net: Network, x: Tensor, cores: Sequence[Tensor], max_elements: int, dtype: torch.dtype) -> Tensor:
     rows = x.shape[0]
     plan = plan_for(net, bucket(rows), max_elements)
-    front = plan.front(*(cores[i] for i in plan.front_cores)).reshape(plan.suffix_size, -1)
+    front = plan.front(*(cores[i] for i in plan.front_cores)).reshape(plan.window_size, -1)
     operands = [front, *(cores[i] for i in plan.rest_cores)]
     if dtype != x.dtype:
         x, operands = x.to(dtype), [operand.to(dtype) for operand in operands]
@@ -108,7 +111,11 @@ def bucket(rows: int) -> int:
 
 
 def _block(plan: Plan, x: Tensor, front: Tensor, *rest: Tensor) -> Tensor:
-    z = x.reshape(-1, plan.suffix_size) @ front
+    if plan.after_size == 1:
+        z = x.reshape(-1, plan.window_size) @ front
+    else:  # one small product for each value of the modes before: matmul would fold them into one, and copy x for it
+        x_window = x.reshape(-1, plan.window_size, plan.after_size)
+        z = torch.bmm(front.T.expand(len(x_window), -1, -1), x_window)
     if rest:
         z = plan.rest(z.reshape(x.shape[0], *plan.z_shape), *rest)
     return z.reshape(x.shape[0], plan.out_features)
@@ -117,14 +124,14 @@ def _block(plan: Plan, x: Tensor, front: Tensor, *rest: Tensor) -> Tensor:
 def materialise(net: Network, cores: Sequence[Tensor]) -> Tensor:
     """The dense matrix W (O, D)."""
     sizes = dict(net.sizes)
-    expression = _expression(net.cores, net.outputs + net.inputs, net.sizes)[0]
-    return expression(*cores).reshape(prod(sizes[ltr] for ltr in net.outputs), -1)
+    whole = expression(net.cores, net.outputs + net.inputs, net.sizes)
+    return whole(*cores).reshape(prod(sizes[ltr] for ltr in net.outputs), -1)
 
 
 @lru_cache(maxsize=1024)
 def plan_for(net: Network, rows: int, max_elements: int = MAX_ELEMENTS) -> Plan:
     """The cheapest plan for this many rows whose front fits into `max_elements`."""
-    plans = [_plan(net, rows, suffix, group) for suffix, group in _candidates(net)]
+    plans = [_plan(net, rows, window, group) for window, group in _candidates(net)]
     fitting = [plan for plan in plans if plan.front_size <= max_elements]
     if not fitting:
         return min(plans, key=lambda plan: plan.front_size)
@@ -145,6 +152,8 @@ def _candidates(net: Network) -> Iterator[tuple[str, frozenset[int]]]:
     everything = frozenset(range(len(net.cores)))
     if (net.inputs, everything) not in seen:
         yield net.inputs, everything
+    for mode in net.inputs[:-1]:
+        yield mode, frozenset(i for i, word in enumerate(net.cores) if mode in word)
 
 
 def _absorb(net: Network, sizes: dict[str, int], suffix: str, group: frozenset[int]) -> frozenset[int] | None:
@@ -160,70 +169,52 @@ def _absorb(net: Network, sizes: dict[str, int], suffix: str, group: frozenset[i
     return best if best is not None and width[best] <= width[group] else None
 
 
-def _open(net: Network, suffix: str, group: Iterable[int]) -> str:
-    """Letters of the group's cores that are still needed once they are merged; outputs in their order."""
+def _open(net: Network, window: str, group: Iterable[int]) -> str:
+    """Letters of the group's cores that are still needed once they are merged: the outputs in their order beside the
+    modes before the window, which stay rows of the next product, and the bonds beside the modes after it.
+    """
     group = set(group)
     inside = "".join(net.cores[i] for i in sorted(group))
     outside = {ltr for i, word in enumerate(net.cores) if i not in group for ltr in word}
     bonds = [ltr for ltr in dict.fromkeys(inside) if ltr in outside and ltr not in net.outputs]
-    return "".join([*bonds, *(ltr for ltr in net.outputs if ltr in inside)])
+    outputs = [ltr for ltr in net.outputs if ltr in inside]
+    return "".join([*bonds, *outputs] if net.inputs.endswith(window) else [*outputs, *bonds])
 
 
-def _plan(net: Network, rows: int, suffix: str, group: frozenset[int]) -> Plan:
+def _plan(net: Network, rows: int, window: str, group: frozenset[int]) -> Plan:
     sizes = dict(net.sizes)
-    prefix = net.inputs[: len(net.inputs) - len(suffix)]
+    before, _, after = net.inputs.partition(window)
     front_cores = tuple(sorted(group))
     rest_cores = tuple(i for i in range(len(net.cores)) if i not in group)
-    opened = _open(net, suffix, group)
-    sizes_with_rows = (*net.sizes, (ROW, rows))
+    opened = _open(net, window, group)
 
-    front, build, _, _ = _expression(tuple(net.cores[i] for i in front_cores), suffix + opened, net.sizes)
+    front = expression(tuple(net.cores[i] for i in front_cores), window + opened, net.sizes)
 
     def size_of(word: str) -> int:
         return prod(sizes[ltr] for ltr in word)
 
-    z_elements = size_of(prefix) * size_of(opened)
-    first = rows * (size_of(net.inputs) * size_of(opened) + WRITE * z_elements)
-    rest, after, peak, total = None, 0.0, rows, 0
+    z_elements = size_of(before) * size_of(opened) * size_of(after)
+    gradients = size_of(before) * size_of(window + opened) if after else 0  # of the front, before they are summed
+    first = rows * (size_of(net.inputs) * size_of(opened) + WRITE * max(z_elements, gradients))
+    rest = None
     if rest_cores:
-        words = (ROW + prefix + opened, *(net.cores[i] for i in rest_cores))
-        rest, after, peak, total = _expression(words, ROW + net.outputs, sizes_with_rows)
+        words = (ROW + before + opened + after, *(net.cores[i] for i in rest_cores))
+        rest = expression(words, ROW + net.outputs, (*net.sizes, (ROW, rows)))
     return Plan(
-        suffix=suffix,
+        window=window,
         front_cores=front_cores,
         rest_cores=rest_cores,
         front=front,
         rest=rest,
-        z_shape=tuple(sizes[ltr] for ltr in prefix + opened),
-        suffix_size=size_of(suffix),
-        front_size=size_of(suffix + opened),
+        z_shape=tuple(sizes[ltr] for ltr in before + opened + after),
+        window_size=size_of(window),
+        after_size=size_of(after),
+        front_size=size_of(window + opened),
         out_features=size_of(net.outputs),
-        row_peak=max(z_elements, -(-peak // rows)),
-        row_total=z_elements + -(-total // rows),
-        cost=2 * first + 3 * (build + after),  # x @ front has no gradient with respect to x to compute
+        row_peak=max(z_elements, gradients, -(-rest.largest // rows) if rest else 1),
+        row_total=z_elements + (-(-rest.written // rows) if rest else 0),
+        cost=2 * first + 3 * (front.cost + (rest.cost if rest else 0)),  # x @ front needs no gradient of x
     )
-
-
-@lru_cache(maxsize=1024)
-def _expression(
-    words: tuple[str, ...], output: str, sizes: tuple[tuple[str, int], ...]
-) -> tuple[Callable[..., Tensor], float, int, int]:
-    """The pairwise contraction of `words` into `output`: callable, cost, largest and summed intermediates."""
-    size = dict(sizes)
-    search = opt_einsum.DynamicProgramming(minimize=f"combo-{WRITE}")
-    path = search([frozenset(word) for word in words], frozenset(output), size) or [(0,)]
-    macs, written = 0, []
-    left = [set(word) for word in words]
-    for pair in path:
-        taken = [left.pop(i) for i in sorted(pair, reverse=True)]
-        union = set().union(*taken)
-        result = union & set(output).union(*left)
-        macs += prod(size[ltr] for ltr in union)
-        written.append(prod(size[ltr] for ltr in result))
-        left.append(result)
-    shapes = [tuple(size[ltr] for ltr in word) for word in words]
-    call = opt_einsum.contract_expression(",".join(words) + "->" + output, *shapes, optimize=path)
-    return call, macs + WRITE * sum(written), max(written), sum(written)
 
 
 def macs(net: Network, rows: int, max_elements: int = MAX_ELEMENTS) -> int:
@@ -231,20 +222,11 @@ def macs(net: Network, rows: int, max_elements: int = MAX_ELEMENTS) -> int:
     plan, sizes = plan_for(net, bucket(rows), max_elements), dict(net.sizes)
     block = max(1, min(CACHE_BLOCK, max_elements) // plan.row_peak)  # rows taken at a time, CPU
     pieces = -(-rows // block)
-    front = sum(product for product, _ in _pairs(plan.front, sizes))
+    front = sum(product for product, _ in costs(plan.front, sizes))
     inputs = prod(sizes[letter] for letter in net.inputs)
-    total = front + rows * inputs * plan.front_size // plan.suffix_size
+    total = front + rows * inputs * plan.front_size // plan.window_size
     if plan.rest is None:
         return total
     return total + sum(
-        product * (rows if per_row else pieces) for product, per_row in _pairs(plan.rest, sizes | {ROW: 1})
+        product * (rows if ROW in letters else pieces) for product, letters in costs(plan.rest, sizes | {ROW: 1})
     )
-
-
-def _pairs(expression, sizes: dict[str, int]) -> Iterator[tuple[int, bool]]:
-    """(multiply-accumulates, whether the rows of x take part) of each pairwise product that sums over something."""
-    for _, _, einsum, _, _ in expression.contraction_list:
-        left, _, result = einsum.partition("->")
-        union = set(left) - {","}
-        if "," in left and union - set(result):
-            yield prod(sizes[letter] for letter in union), ROW in union

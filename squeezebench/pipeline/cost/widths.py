@@ -134,5 +134,5 @@ def _measured(model: nn.Module, info: TaskInfo) -> Network:
 def _map_macs(module: nn.Module) -> float:
     """Forward multiply-accumulates for one row; a tensor map's plan counts forward and backward together."""
     if isinstance(module, TensorMap):
-        return module.plan(ROWS).cost / ROWS / 3
+        return len(module.terms()) * module.plan(ROWS).cost / ROWS / 3
     return sum(p.numel() for p in module.parameters())
