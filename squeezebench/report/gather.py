@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from squeezebench.base.digests import digest_of
-from squeezebench.report.inputs import Inputs, inputs_of, reasons, shared_inputs
+from squeezebench.report.inputs import Inputs, inputs_of, reasons
 from squeezebench.report.names import read_plan
 from squeezebench.report.sizes import sized
 from squeezebench.schema.inference import Inference, read_inference
@@ -123,7 +122,7 @@ def _gather(folder: Path, plan: Path | None) -> Gathered:
     inputs = {place: inputs_of(record) for place, record in records.items()}
     why = reasons(records, inputs, planned, folder)
     # A frame without rows still has its columns, so that nothing downstream asks whether anything ran.
-    kinds = {name: type(value) for name, value in _row(_EMPTY, "", "", {}, {}).items()}
+    kinds = {name: type(value) for name, value in _row(_EMPTY, "", "", Inputs(), {}).items()}
     cells = [_row(record, place, why[place], inputs[place], planned) for place, record in records.items()]
     rows = pd.DataFrame(cells, columns=list(kinds))
     rows = rows.astype({name: kind for name, kind in kinds.items() if kind in (float, int, bool)})
@@ -232,8 +231,8 @@ def _row(record: Record, place: str, left_out: str, inputs: Inputs, plan: dict[s
         "seed": record.seed,
         "control": record.control,
         "left_out": left_out,
-        "inputs": digest_of(inputs),
-        "shared_inputs": shared_inputs(inputs),
+        "inputs": inputs.digest,
+        "shared_inputs": inputs.shared,
         "stale": bool(plan.get("engine_digest")) and origin.engine_digest != plan["engine_digest"],
         **{metric.column: metric.cell(record) for metric in COLUMNS},
         "baseline": baseline.name if baseline else "",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,20 @@ from squeezebench.schema.task import TaskSpec
 from squeezebench.schema.training import TrainingSettings
 from squeezebench.schema.tuning_result import TuningError, read_result
 
-Inputs = dict[str, Any]  # name -> value: `training epochs` -> 40
+
+class Inputs(dict[str, Any]):
+    """Name -> value: `training epochs` -> 40. Runs that differ in their seed alone share one: it is never changed."""
+
+    @cached_property
+    def digest(self) -> str:
+        return digest_of(self)
+
+    @cached_property
+    def shared(self) -> Inputs:
+        """What all runs of a task share: everything but the method and its settings."""
+        of_method = ("method file", "digest rule")
+        return Inputs({k: v for k, v in self.items() if k not in of_method and not k.startswith("setting ")})
+
 
 MOST_NAMED = 3  # differences that a reason names
 _KINDS = {"training": TypeAdapter(TrainingSettings), "task": TypeAdapter(TaskSpec), "model": TypeAdapter(AnyModel)}
@@ -36,40 +49,45 @@ _WORDS = {"method file": "another version of the method's file", "task fingerpri
 def inputs_of(record: Record) -> Inputs:
     """What decides the result of a run, besides its seed. Older records hold less."""
     origin = record.provenance
-    found: Inputs = {
-        "protocol": record.protocol,
-        "method file": origin.method_digest,
-        "digest rule": origin.digest_rule,
-    }
-    found |= _flat("training", record.training or None) | _flat("model", record.model)
-    if record.task_spec is not None:
-        found |= _flat("task", record.task_spec) | {"task fingerprint": record.fingerprint}
-    return found | {f"setting {name}": value for name, value in record.settings.items()}
+    found = {"protocol": record.protocol, "method file": origin.method_digest, "digest rule": origin.digest_rule}
+    parts = {"training": record.training or None, "model": record.model, "task": record.task_spec}
+    texts = tuple((part, text) for part, content in parts.items() if (text := _text(content)) is not None)
+    return _inputs(tuple(found.items()), texts, record.fingerprint, json.dumps(record.settings))
 
 
-def shared_inputs(inputs: Inputs) -> Inputs:
-    """What all runs of a task share: everything but the method and its settings."""
-    of_method = ("method file", "digest rule")
-    return {k: v for k, v in inputs.items() if k not in of_method and not k.startswith("setting ")}
+@lru_cache(maxsize=1024)
+def _inputs(
+    found: tuple[tuple[str, Any], ...], parts: tuple[tuple[str, str], ...], fingerprint: str | None, settings: str
+) -> Inputs:
+    inputs = Inputs(found)
+    for part, text in parts:
+        inputs |= _named(part, text) | ({"task fingerprint": fingerprint} if part == "task" else {})
+    inputs |= {f"setting {name}": value for name, value in json.loads(settings).items()}
+    return inputs
 
 
 def _of_task(inputs: Inputs) -> str:
-    return digest_of(shared_inputs(inputs))
+    return inputs.shared.digest
 
 
 def _of_method(inputs: Inputs) -> str:
     return digest_of([inputs["method file"], inputs["digest rule"]])
 
 
-def _flat(part: str, content: Any) -> Inputs:
-    """The fields of a part with the defaults of those that its version did not have, each under a name of its own."""
+def _text(content: Any) -> str | None:
     if isinstance(content, BaseModel):
-        return _named(part, content.model_dump_json())
-    return _named(part, json.dumps(content)) if isinstance(content, Mapping) else {}
+        return content.model_dump_json()
+    return json.dumps(content) if isinstance(content, Mapping) else None
+
+
+def _flat(part: str, content: Any) -> dict[str, Any]:
+    """The fields of a part with the defaults of those that its version did not have, each under a name of its own."""
+    text = _text(content)
+    return {} if text is None else _named(part, text)
 
 
 @lru_cache(maxsize=1024)  # thousands of runs share them
-def _named(part: str, text: str) -> Inputs:
+def _named(part: str, text: str) -> dict[str, Any]:
     content = json.loads(text)
     with suppress(ValidationError):  # of another version: it is compared as it stands
         content = _KINDS[part].dump_python(_KINDS[part].validate_python(content), mode="json")
@@ -77,7 +95,7 @@ def _named(part: str, text: str) -> Inputs:
     return {f"{part} {name}": value for name, value in content.items()}
 
 
-def task_inputs(plan: Mapping[str, Any], folder: Path, task: str) -> Inputs:
+def task_inputs(plan: Mapping[str, Any], folder: Path, task: str) -> dict[str, Any]:
     """What a plan says of one task: its data, the training and the dense model."""
     return _Planned(plan, folder).of_task(task)
 
@@ -90,7 +108,7 @@ class _Planned:
         self.of_task = cache(self._of_task)
         self.tuned = cache(self._tuned)
 
-    def inputs(self, run: Mapping[str, Any]) -> Inputs:
+    def inputs(self, run: Mapping[str, Any]) -> dict[str, Any]:
         """What decides the result of a planned run, besides its seed."""
         found = {
             "protocol": self.plan.get("protocol"),
@@ -103,7 +121,7 @@ class _Planned:
             planned |= {f"setting {name}": value for name, value in settings.items()}
         return planned
 
-    def _of_task(self, name: str) -> Inputs:
+    def _of_task(self, name: str) -> dict[str, Any]:
         entry = _entry(self.plan, "tasks", name)
         parts = [_flat(part, entry.get(key)) for part, key in (("task", "spec"), ("training",) * 2, ("model",) * 2)]
         fingerprint = {"task fingerprint": entry["fingerprint"]} if "fingerprint" in entry else {}
@@ -138,7 +156,7 @@ def reasons(
 
 def _unplanned(task: str, inputs: Inputs, planned: _Planned) -> str:
     """Why a record in a place that the plan does not have is left out, with what is not that of the plan's task."""
-    others = differing_inputs(shared_inputs(inputs), planned.of_task(task), "plan")
+    others = differing_inputs(inputs.shared, planned.of_task(task), "plan")
     return "no run of the plan" + (f", and {others}" if others else "")
 
 
@@ -165,7 +183,7 @@ def _weight(places: Sequence[str], records: Mapping[str, Record]) -> tuple[int, 
     return len(done), max((records[place].provenance.finished for place in done), default=""), min(places)
 
 
-def differing_inputs(inputs: Inputs, others: Inputs, whose: str, settings: bool = True) -> str:
+def differing_inputs(inputs: Mapping[str, Any], others: Mapping[str, Any], whose: str, settings: bool = True) -> str:
     """`training epochs 1 (plan: 12)`: the inputs that are not those of the others, as far as both are known."""
     names = inputs.keys() & others.keys()
     if settings and any(name.startswith("setting ") for name in others):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from operator import attrgetter
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -53,33 +52,27 @@ class Metric:
     def _steps(self) -> list[str]:
         return self.path.split(".")
 
-    @cached_property
-    def _fields(self) -> Callable[[Record], Any]:
-        return attrgetter(self.path)
-
     def value(self, record: Record) -> Any:
         """The value in plain Python types; None if the record does not hold it."""
-        if self.computed:
-            return self.computed(record)
-        try:
-            value = self._fields(record)
-        except AttributeError:  # a part is missing, or its fields are keys or places
-            value = self._step_by_step(record)
+        value = self._held(record)
         return value.model_dump() if isinstance(value, BaseModel) else value
 
-    def _step_by_step(self, value: Any) -> Any:
+    def _held(self, record: Record) -> Any:
+        if self.computed:
+            return self.computed(record)
+        value: Any = record
         for step in self._steps:
-            if isinstance(value, dict):
+            if type(value) is dict:
                 value = value.get(step)
             else:
-                value = value[int(step)] if isinstance(value, tuple) else getattr(value, step)
+                value = value[int(step)] if type(value) is tuple else getattr(value, step)
             if value is None:
                 return None
         return value
 
     def cell(self, record: Record) -> float | str:
         """The value as one cell of the table of runs: a missing number is NaN, never 0; widths are `97-71-33`."""
-        value = self.value(record)
+        value = self._held(record)
         if self.unit == "widths":
             return "-".join(map(str, value or ()))
         value = sum(value) if isinstance(value, list) else value  # units of several layers
