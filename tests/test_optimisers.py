@@ -109,11 +109,11 @@ def test_without_the_compiler_it_is_torchs_optimiser_to_the_bit(ours, torchs, mo
     for kind in (ours, torchs):
         torch.manual_seed(0)
         weights = [torch.nn.Parameter(torch.randn(3, 4)) for _ in range(2)]
-        optimiser = kind([{"params": weights[:1], "lr": 0.1}, {"params": weights[1:]}], lr=0.01, foreach=True, **more)
+        optimiser = kind([{"params": weights[:1], "lr": 0.1}, {"params": weights[1:]}], lr=0.01, fused=True, **more)
         for step in range(6):
             if step == 3:  # as after an interruption
                 state = copy.deepcopy(optimiser.state_dict())
-                optimiser = kind([{"params": weights[:1]}, {"params": weights[1:]}], lr=1.0, foreach=True)
+                optimiser = kind([{"params": weights[:1]}, {"params": weights[1:]}], lr=1.0, fused=True)
                 optimiser.load_state_dict(state)
             optimiser.zero_grad(set_to_none=True)
             sum((weight * torch.randn(3, 4)).square().sum() for weight in weights).backward()

@@ -62,10 +62,10 @@ def _of_kind(
     }
     groups = [common | {key: group[key] for key in ("params", *common) if key in group} for group in wanted]
     if adam:
-        return Adam(groups, foreach=True)
+        return Adam(groups, fused=True)
     if any(group.get("decoupled_weight_decay") for group in wanted):
         raise ValueError("decoupled weight decay is for optimiser: adam; SGD decays through its gradients")
-    return SGD(groups, momentum=settings.momentum, nesterov=settings.nesterov, foreach=True)
+    return SGD(groups, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
 
 
 def schedule_of(

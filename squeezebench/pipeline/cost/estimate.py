@@ -140,6 +140,7 @@ def nominal_gpu(tflops: float) -> Throughput:
         element=100 / GPU_BANDWIDTH,  # about 25 reads and writes of 4 bytes
         parameter=40 / GPU_BANDWIDTH,
         about=f"a GPU that sustains {tflops:g} TFLOP/s in float32 (nominal; --gpu-tflops)",
+        value=20 / GPU_BANDWIDTH,
     )
 
 

@@ -3,6 +3,7 @@
 A gradient step of a recurrent classifier takes about
 
     batch + step * T * layers + element * (gate values) + flops_in / wide + flops_rec / narrow + parameter * parameters
+      + value * (input values)
 
 and each coefficient is measured where it dominates: `wide` on the product of all steps' inputs at once, `narrow` on
 the product of one step (32 rows), the others on gradient steps of small networks with the engine's own layers, loss,
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -24,6 +26,7 @@ from squeezebench.engine.training.uncompiled import Adam
 from squeezebench.nn.rnn.classifier import recurrent_classifier
 
 BATCH = 32  # rows of the small products and networks; experiments train with 8 to 64
+WIDE_INPUT = 65_536  # of the network that shows what the inputs take: more than any cache holds
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Throughput:
     element: float  # more for each value of a gate at a time step
     parameter: float  # more for each parameter (clipping and Adam)
     about: str
+    value: float = 0.0  # more for each number of the inputs: picking a batch, moving it
 
 
 @cache
@@ -54,11 +58,12 @@ def measured() -> Throughput:
         rest = _gradient_step(hidden, steps) - batch - steps * step - flops / narrow
         element = max(1e-10, rest / (BATCH * steps * 4 * hidden))
         parameter = _adam(1 << 20) / (1 << 20)
+        value = max(0.0, _gradient_step(1, 4, WIDE_INPUT) - batch - 4 * step) / (BATCH * 4 * WIDE_INPUT)
     finally:
         torch.set_num_threads(threads)
     overhead = f"{1e3 * batch:.2g} ms a gradient step, {1e6 * step:.0f} us a time step"
     about = f"one core of this machine, measured: {wide / 1e9:.0f} GFLOP/s, {overhead}"
-    return Throughput(wide, narrow, batch, step, element, parameter, about)
+    return Throughput(wide, narrow, batch, step, element, parameter, about, value)
 
 
 def _flops(inputs: int, hidden: int, steps: int) -> float:
@@ -83,14 +88,15 @@ def _product(rows: int, inputs: int, outputs: int) -> float:
         return 2.0 * rows * inputs * outputs / _fastest(lambda: nn.functional.linear(x, weight), 0.05)
 
 
-def _gradient_step(hidden: int, steps: int) -> float:
+def _gradient_step(hidden: int, steps: int, inputs: int = 8) -> float:
     """Seconds of one gradient step as the engine makes it."""
-    model = recurrent_classifier(8, hidden, 4).train()
-    optimiser = Adam(model.parameters(), foreach=True)
-    x, y = torch.randn(BATCH, steps, 8), torch.zeros(BATCH, dtype=torch.int64)
+    model = recurrent_classifier(inputs, hidden, 4).train()
+    optimiser = Adam(model.parameters(), fused=True)
+    data, rows = np.ones((BATCH, steps, inputs), np.float32), np.arange(BATCH)
+    y = torch.zeros(BATCH, dtype=torch.int64)
 
     def call() -> None:
-        loss = nn.functional.cross_entropy(model(x.clone()), y)
+        loss = nn.functional.cross_entropy(model(torch.from_numpy(data[rows])), y)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -104,7 +110,7 @@ def _adam(numbers: int) -> float:
     """Seconds of clipping and one Adam step over `numbers` parameters."""
     weight = nn.Parameter(torch.zeros(numbers))
     weight.grad = torch.full_like(weight, 1e-3)
-    optimiser = Adam([weight], foreach=True)
+    optimiser = Adam([weight], fused=True)
 
     def call() -> None:
         nn.utils.clip_grad_norm_([weight], 5.0)

@@ -59,7 +59,7 @@ class Network:
 
     def _work(self, on: Throughput, sequences: int) -> float:
         products = 6 * ((self.wide * self.steps + self.head) / on.wide + self.narrow * self.steps / on.narrow)
-        return sequences * (products + on.element * self.gates * self.steps)
+        return sequences * self.steps * (on.element * self.gates + on.value * self.inputs) + sequences * products
 
     def bytes(self, batch: int) -> int:
         """Weights, gradients and Adam's two moments; inputs (twice: by time) and what the backward pass keeps."""
