@@ -17,6 +17,7 @@ from squeezebench.report.overview import overview, title
 from squeezebench.report.paper.match import tables_of, with_folds
 from squeezebench.report.paper.table import beside
 from squeezebench.report.results import Results
+from squeezebench.report.rows import rows_of
 from squeezebench.report.tabular.table import Table, text_column
 from squeezebench.report.verified import verified
 
@@ -88,7 +89,7 @@ def _tables(results: Results, report: str) -> Iterator[dict[str, str]]:
         if table.printed is None or table.layout not in ("table", "ladder"):
             continue
         lines = beside(table, shown, results.gathered)
-        lines = lines[(lines["kind"] == "run") & lines["printed_accuracy"].notna()].to_dict("records")
+        lines = rows_of(lines[(lines["kind"] == "run") & lines["printed_accuracy"].notna()])
         said = [(line["row"], formats.percent(line["printed_accuracy"]), _measured(line)) for line in lines]
         yield {
             "claim": table.title,

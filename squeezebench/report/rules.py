@@ -14,6 +14,7 @@ import pandas as pd
 
 from squeezebench.report import formats
 from squeezebench.report.gather import Gathered
+from squeezebench.report.rows import rows_of
 from squeezebench.report.statistics.compare import Scores, holm
 from squeezebench.report.statistics.groups import leading_protocol
 from squeezebench.report.statistics.power import detectable
@@ -89,7 +90,7 @@ def rule_sentences(task: str, rules: pd.DataFrame, words: dict[str, str]) -> lis
     exact gradients, and the verdict on the first of them."""
     here = rules[(rules["task"] == task) & ~rules["rule"].isin(EXACT.values())]
     sentences = []
-    for row in here.to_dict("records"):
+    for row in rows_of(here):
         parts = [
             words[name].format(points=formats.points_interval(row[f"{name}_difference"], row[f"{name}_half_width"]))
             if row[f"{name}_n"] >= ENOUGH_SEEDS else words[f"{name}_few"]

@@ -17,6 +17,7 @@ from squeezebench.report import formats
 from squeezebench.report.board.entries import Entry
 from squeezebench.report.gather import GROUP
 from squeezebench.report.names import slug
+from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE
 from squeezebench.report.statistics.groups import method_labels
 from squeezebench.report.statistics.spread import ENOUGH_SEEDS
@@ -43,7 +44,7 @@ def numbers(entries: Sequence[Entry]) -> pd.DataFrame:
 
 def _of(entry: Entry) -> Iterator[dict[str, Any]]:
     """The numbers of one submission."""
-    for row in entry.results.summary.to_dict("records"):
+    for row in rows_of(entry.results.summary):
         names = {ratio: f"accuracy_{ratio}" for ratio in RATIOS}
         names = {float(row["compare_at"]): REGISTERED} | names
         for least, name in names.items() if row["n_seeds"] >= ENOUGH_SEEDS else ():
@@ -81,7 +82,7 @@ def dense_accuracies(entries: Sequence[Entry], key: tuple[str, int, str]) -> lis
     said = []
     for entry in entries:
         groups = entry.results.of(key[0]) if key in entry.keys.values() else entry.results.groups.head(0)
-        for row in groups[groups["method"].isin(DENSE)].head(1).to_dict("records"):
+        for row in rows_of(groups[groups["method"].isin(DENSE)].head(1)):
             said.append(
                 (entry.id, formats.percent_interval(row["test_accuracy_mean"], row["test_accuracy_half_width"]))
             )

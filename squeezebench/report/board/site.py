@@ -26,6 +26,7 @@ from squeezebench.report.board.numbers import (
     without_number,
 )
 from squeezebench.report.overview import task_facts
+from squeezebench.report.rows import rows_of
 from squeezebench.schema.board import BOARD, Board
 from squeezebench.schema.stored import read_sealed, write_sealed
 from squeezebench.schema.submission import Opened
@@ -181,7 +182,7 @@ def _task(key: tuple[str, int, str], frame: pd.DataFrame, entries: list[Entry]) 
 def _leader(some: pd.DataFrame, control: bool) -> dict[str, str] | None:
     """The most accurate method, or control, of a task at one size."""
     able = some[some["control"].astype(bool) == control].sort_values("value", ascending=False, kind="stable")
-    for row in able.head(1).to_dict("records"):
+    for row in rows_of(able.head(1)):
         return {
             "label": formats.clean(row["method_label"]),
             "link": f"{tables.method_page(row['method'])}#{row['anchor']}",

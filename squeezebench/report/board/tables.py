@@ -10,6 +10,7 @@ from squeezebench.report import formats
 from squeezebench.report.board.entries import Entry
 from squeezebench.report.board.numbers import AGAIN, AS_SUBMITTED
 from squeezebench.report.names import slug
+from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import of_row
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, numeric, text_cell, text_column
 from squeezebench.schema.record import RECORD_NAME
@@ -93,7 +94,7 @@ def runs_table(frame: pd.DataFrame, entries: Sequence[Entry]) -> Table:
     """One line for each run behind the numbers of one method, with its record."""
     by_id = {entry.id: entry for entry in entries}
     lines = []
-    for row in frame.to_dict("records"):
+    for row in rows_of(frame):
         runs = by_id[row["submission"]].results.gathered.runs.set_index("path")
         for place, path in enumerate(row["paths"]):
             run = runs.loc[path]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from squeezebench.report import formats
 from squeezebench.report.statistics.power import POINT, detectable, why_undecided
@@ -72,7 +72,7 @@ def decide(
     if spread.n < ENOUGH_SEEDS:
         why = f"{formats.plural(spread.n, 'seed')} in common"
         return Outcome(NOT_TESTABLE, bound=bound, seeds=spread.n, picked=picked, why=why, takes=_seeds())
-    half = float(stats.t.ppf((1 + level) / 2, spread.degrees)) * spread.error
+    half = float(special.stdtrit(spread.degrees, (1 + level) / 2)) * spread.error
     low, high = spread.mean - half, spread.mean + half
     numbers = [scale(end) for end in (spread.mean, low, high)]
     outcome = Outcome(judge(low, high, **bounds), show(*numbers), *numbers, bound, spread.n, picked)

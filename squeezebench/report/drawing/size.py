@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from squeezebench.report.drawing.axes import legend, marker, short, sizes, with_bars
 from squeezebench.report.drawing.palette import Look
+from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE
 from squeezebench.report.statistics.groups import leading_protocol, pareto_front
 
@@ -52,7 +53,7 @@ def fronts(axes: Axes, sized: pd.DataFrame, looks: dict[str, Look]) -> None:
 def markers(axes: Axes, sized: pd.DataFrame, looks: dict[str, Look]) -> dict[str, str]:
     """A marker per run group; returns their hover texts."""
     hovers: dict[str, str] = {}
-    for group in sized.to_dict("records"):
+    for group in rows_of(sized):
         look = looks[group["method"]]
         marker(axes, group, "size_mean", "test_accuracy_mean", look.colour, look.marker, hovers,
                zorder=3 if group["control"] else 4)  # fmt: skip

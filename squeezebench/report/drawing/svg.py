@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from xml.sax.saxutils import escape, quoteattr
 
 import matplotlib
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from squeezebench.report.formats import clean
@@ -42,6 +43,8 @@ STYLE = {
     "legend.frameon": False,
     "legend.fontsize": 8,
     "figure.constrained_layout.use": True,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
 }
 
 
@@ -60,7 +63,8 @@ def render(figure: Figure, name: str, title: str, hovers: Mapping[str, str]) -> 
     buffer = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the reader's fonts draw it, not ours
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        # Not `savefig`, which draws twice: the layout of the style is found while a figure is drawn.
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     return _postprocess(buffer.getvalue(), name, title, hovers)
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from squeezebench.report import formats
 from squeezebench.report.drawing.axes import DASHED, heading, legend, marker, short
 from squeezebench.report.drawing.plot import Drawing
 from squeezebench.report.drawing.svg import INK, new_figure
 from squeezebench.report.results import Results
+from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE, rule_of
 from squeezebench.report.statistics.groups import leading_protocol
 
@@ -70,7 +71,7 @@ def _panel(axes: Axes, cost: Cost, here: pd.DataFrame, results: Results, hovers:
     for method, some in able.groupby("method", sort=False):
         look, some = results.looks[method], some.sort_values(cost.column)
         axes.plot(some[cost.column], some["error"], color=look.colour, ls=look.line, lw=0.8, alpha=0.6, zorder=2)
-        for group in some.to_dict("records"):
+        for group in rows_of(some):
             gid = marker(axes, group, cost.column, "error", look.colour, look.marker, hovers, ms=4.2,
                          zorder=3 if group["control"] else 4)  # fmt: skip
             hovers[gid] += f"\n{cost.title or rule_of(here).title()}: {_amount(cost, group[cost.column])}"
@@ -81,7 +82,7 @@ def _panel(axes: Axes, cost: Cost, here: pd.DataFrame, results: Results, hovers:
     wide = LogLocator(10, subs=(1.0,) if span > 30 else (1.0, 2.0, 5.0), numticks=12)
     axes.xaxis.set_major_locator(wide if span > 3 else MaxNLocator(3))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(cost, value)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _amount(cost: Cost, value: float) -> str:

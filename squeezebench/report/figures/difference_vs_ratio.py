@@ -14,6 +14,7 @@ from squeezebench.report.drawing.plot import Drawing
 from squeezebench.report.drawing.svg import INK, SOFT, new_figure
 from squeezebench.report.gather import GROUP
 from squeezebench.report.results import Results
+from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import SMALLER, rule_of
 from squeezebench.report.statistics.groups import leading_protocol
 from squeezebench.report.statistics.spread import ENOUGH_SEEDS
@@ -80,7 +81,7 @@ def _line(axes: Axes, some: pd.DataFrame, look: Look, shape: str, hovers: dict[s
     half = some["dense_half_width"].where(some["dense_n"] >= ENOUGH_SEEDS).fillna(0)
     axes.plot(x, y, color=look.colour, lw=0.9, alpha=0.7)
     axes.vlines(x, y - half, y + half, color=look.colour, lw=0.8, alpha=0.4)
-    for group in some.to_dict("records"):
+    for group in rows_of(some):
         gid = marker(axes, group, "ratio_size", "dense_difference", look.colour, shape, hovers,
                      ms=4.5, mfc=look.colour, mec="white", mew=0.5)  # fmt: skip
         paired = "not enough seeds for a difference to dense"

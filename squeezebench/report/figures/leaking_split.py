@@ -14,6 +14,7 @@ from squeezebench.report.drawing.svg import GRID, INK, SOFT, new_figure
 from squeezebench.report.paper.match import tables_of, with_folds
 from squeezebench.report.paper.splits import splits_table
 from squeezebench.report.results import Results
+from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import rule_of
 
 SECTION, WHEN = "across", "optional"
@@ -40,7 +41,7 @@ def draw(results: Results) -> Drawing | None:
 
 
 def _panel(axes: Axes, frame: pd.DataFrame, results: Results) -> None:
-    for place, row in enumerate(frame.to_dict("records")):
+    for place, row in enumerate(rows_of(frame)):
         look = results.looks.get(row["method"], UNKNOWN)
         ends = [row[f"{side}_test_accuracy_mean"] for side in ("right", "left")]
         axes.plot(ends, [place, place], color=GRID, lw=2.5, zorder=1)

@@ -13,6 +13,7 @@ from squeezebench.report.drawing.plot import Drawing
 from squeezebench.report.drawing.svg import GRID, INK, SOFT, new_figure
 from squeezebench.report.ranking import Ranking, ranking
 from squeezebench.report.results import Results
+from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE, rule_of
 
 SECTION, EACH, PAGE = "glance", "task", "sizes"
@@ -29,7 +30,7 @@ def draw(results: Results, task: str) -> Drawing:
     table = points(found, results, task)
     if table["error"].isna().all():
         return Drawing.nothing("No run of this task has finished.", POINTS, rule)
-    rows = table.to_dict("records")
+    rows = rows_of(table)
     figure = new_figure(NARROW, 0.62 + 0.185 * len(rows))
     axes = figure.add_subplot()
     axes.set_xscale("log")
@@ -109,7 +110,7 @@ def _labels(axes: Axes, rows: list[dict]) -> None:
 def _reference(axes: Axes, table: pd.DataFrame) -> None:
     """The error of the dense model as a line with its band, through the rows that have an error."""
     (left, right), rows = axes.get_xlim(), [-0.6, table["error"].notna().sum() - 0.5]
-    for row in table[table["method"].isin(DENSE)].head(1).to_dict("records"):
+    for row in rows_of(table[table["method"].isin(DENSE)].head(1)):
         axes.plot([max(row["error"], left)] * 2, rows, color=INK, lw=0.8, ls=DASHED, zorder=1)
         if not formats.absent(row["error_low"]):
             ends = max(row["error_low"], left), min(row["error_high"], right)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from squeezebench.report import formats
 from squeezebench.report.drawing.axes import heading
@@ -56,6 +55,8 @@ def rank(summary: pd.DataFrame) -> Ranks:
     if len(complete) < ENOUGH_METHODS:
         number = formats.plural(len(complete), "method")
         return Ranks(scores, left_out, words["not_enough_methods"].format(n=number, tasks=len(scores)))
+    from scipy import stats  # takes a second: only where there is something to test
+
     same = (scores.nunique(axis=1) == 1).all()  # the test would divide by 0
     p = 1.0 if same else float(stats.friedmanchisquare(*scores.rank(axis=1).to_numpy().T).pvalue)
     return Ranks(scores, left_out, p=p)

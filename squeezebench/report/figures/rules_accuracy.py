@@ -8,6 +8,7 @@ from squeezebench.report.drawing.palette import COLOURS, GREYS
 from squeezebench.report.drawing.plot import Drawing
 from squeezebench.report.drawing.svg import INK, new_figure
 from squeezebench.report.results import Results
+from squeezebench.report.rows import rows_of
 
 SECTION, EACH, PAGE = "glance", "task", "rules"
 POINTS = ["task", "rule_label", "settings", "ok", "test_accuracy_mean", "test_accuracy_half_width", "exact_n",
@@ -19,7 +20,7 @@ def draw(results: Results, task: str) -> Drawing:
     here = results.rules[results.rules["task"] == task].sort_values(["network", "rule"], kind="stable")
     if here.empty:
         return Drawing.nothing("No run of this task with a learning rule has finished.", POINTS)
-    rows = here.to_dict("records")
+    rows = rows_of(here)
     figure = new_figure(4.6, 0.75 + 0.23 * len(rows))
     axes = figure.add_subplot()
     axes.axvline(0, color=INK, lw=0.8, ls=DASHED, zorder=1)

@@ -10,6 +10,7 @@ from squeezebench.report.drawing.palette import COLOURS
 from squeezebench.report.drawing.plot import Drawing
 from squeezebench.report.drawing.svg import new_figure
 from squeezebench.report.results import Results
+from squeezebench.report.rows import rows_of
 
 SECTION, EACH, PAGE = "rules", "task", "rules"
 POINTS = ["task", "rule_label", "settings", "epoch", "seeds", "validation_accuracy", "lowest", "highest"]
@@ -19,7 +20,7 @@ LINES = {"backpropagation": (0, (5, 2)), "backpropagation_per_tick": (0, (1, 1.3
 def draw(results: Results, task: str) -> Drawing:
     """Networks have colours, rules have lines; the band of a rule is from its lowest to its highest seed."""
     here = results.rules[results.rules["task"] == task].sort_values(["network", "rule"], kind="stable")
-    curves = [(row, _curve(results, row)) for row in here.to_dict("records")]
+    curves = [(row, _curve(results, row)) for row in rows_of(here)]
     curves = [(row, curve) for row, curve in curves if curve is not None]
     if not curves:
         return Drawing.nothing("No finished run of this task left a history.csv.", POINTS)

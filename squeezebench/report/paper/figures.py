@@ -21,6 +21,7 @@ from squeezebench.report.drawing.svg import INK, SOFT, new_figure
 from squeezebench.report.gather import Gathered
 from squeezebench.report.paper.match import matching, pick, rule_of_table, swept
 from squeezebench.report.paper.table import beside
+from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE
 from squeezebench.report.statistics.groups import half_width, pareto_front
 from squeezebench.report.statistics.picks import ranked
@@ -60,7 +61,7 @@ def _rows(table: PublishedTable, gathered: Gathered) -> list[Shown]:
 
 def _markers(axes: Axes, some: pd.DataFrame, shown: Shown, x: str, y: str, hovers: dict[str, str]) -> None:
     """A marker for each run group of a row."""
-    for group in some.to_dict("records"):
+    for group in rows_of(some):
         gid = marker(axes, group, x, y, shown.look.colour, shown.look.marker, hovers)
         hovers[gid] = f"{shown.name}\n{hovers[gid]}"
 
@@ -138,7 +139,7 @@ def classes(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> 
     axes.hlines([place[name] for name in spans.index], spans["min"], spans["max"], color="#c9d1d9", lw=1.6, zorder=1)
     for index, (shown, group, frame) in enumerate(rows):
         shift = (index - (len(rows) - 1) / 2) * 0.16  # intervals of two rows must not lie on each other
-        for line in frame.to_dict("records"):
+        for line in rows_of(frame):
             _class_mark(axes, place[line["class"]] + shift, line, shown, hovers, group["settings_label"])
     axes.set_yticks(range(len(names)), [formats.clean(name[:28]) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -181,7 +182,7 @@ def ratios(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> D
     figure = new_figure(5.3, 1.1 + 0.42 * len(frame))
     axes = figure.add_subplot()
     handles = [Patch(label=name, **look) for name, look in BARS.items()]
-    for place, line in enumerate(frame.to_dict("records")):
+    for place, line in enumerate(rows_of(frame)):
         ours = f"ours\nvs {line['baseline']}\n{line['label']}"
         _bar(axes, place - 0.19, line["printed_ratio"], line["row"], "printed", hovers)
         _bar(axes, place + 0.19, line["ratio_size"], line["row"], ours, hovers)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from squeezebench.report.gather import GROUP, Gathered
+from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE
 from squeezebench.report.statistics.partners import PARTNERS
 from squeezebench.report.statistics.picks import ranked, selected
@@ -37,7 +38,7 @@ def compared(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
     groups["collapsed"] = has_collapsed(groups, gathered)
     chosen = selected(groups)
     groups["registered"] = groups.index.isin(chosen.index[chosen["registered"] & ~chosen["control"].astype(bool)])
-    scores = [Scores.of(gathered, group) for group in groups[GROUP].to_dict("records")]
+    scores = [Scores.of(gathered, group) for group in rows_of(groups[GROUP])]
     for name, partners in PARTNERS.items():
         partner = partners(groups)
         pairs = _paired_differences(scores, partner)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.labels import settings_labels
+from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE, SHARES
 from squeezebench.report.statistics.spread import ENOUGH_SEEDS, LEVEL, SEEDS, Spread, over_both, over_seeds
 from squeezebench.schema.metrics import BATCHES, COUNTS, GROUPS
@@ -21,8 +22,8 @@ LATENCIES = [metric.column for metric in GROUPS if metric.unit == "ms"]
 
 def half_width(deviation: pd.Series, n: pd.Series) -> pd.Series:
     """Half of the 95 % t interval of a mean of n values; missing where n < 2 (one value has no interval)."""
-    n = n.where(n >= 2)
-    return stats.t.ppf((1 + LEVEL) / 2, n - 1) * deviation / np.sqrt(n)
+    n = n.where(n >= 2).astype(float)
+    return special.stdtrit(n - 1, (1 + LEVEL) / 2) * deviation / np.sqrt(n)
 
 
 def run_groups(gathered: Gathered) -> pd.DataFrame:
@@ -105,7 +106,7 @@ def _cover_sequences(groups: pd.DataFrame, gathered: Gathered) -> None:
     """Let the interval of the test accuracy cover the test sequences as well as the seeds, if all finished runs of the
     group hold their predictions."""
     halves, covers, paths = [], [], gathered.runs["path"].to_numpy()
-    for group, half in zip(groups[GROUP].to_dict("records"), groups["test_accuracy_half_width"], strict=True):
+    for group, half in zip(rows_of(groups[GROUP]), groups["test_accuracy_half_width"], strict=True):
         answers = gathered.correct(paths[gathered.places_of(group)])
         spread = over_both(answers[1]) if answers and len(answers[1]) > 1 else None
         halves.append(spread.half if spread else half)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 POWER = 0.8
 POINT = 0.01
@@ -19,8 +19,9 @@ def detectable(error: np.ndarray, degrees: np.ndarray, level: np.ndarray | float
     approximated as by Johnson and Welch (Biometrika 1940): the result is up to 2 % too large (1 % from four degrees of
     freedom on), never too small.
     """
-    t = stats.t.ppf(1 - np.asarray(level) / 2, degrees)
-    return error * (t * (1 - 1 / (4 * degrees)) + stats.norm.ppf(POWER) * np.sqrt(1 + t**2 / (2 * degrees)))
+    error, degrees, level = (np.asarray(given, float) for given in (error, degrees, level))  # nothing yet: of any type
+    t = special.stdtrit(degrees, 1 - level / 2)
+    return error * (t * (1 - 1 / (4 * degrees)) + special.ndtri(POWER) * np.sqrt(1 + t**2 / (2 * degrees)))
 
 
 def seeds_needed(per_seed: float, shared: float, sequences: float, level: float, difference: float = POINT) -> float:

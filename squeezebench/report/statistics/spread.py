@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.95
 ENOUGH_SEEDS = 3  # below this there is neither an interval nor a comparison: "not enough seeds"
@@ -52,14 +52,14 @@ class Spread:
     @property
     def half(self) -> float:
         """Half of the 95 % t interval."""
-        return float(stats.t.ppf((1 + LEVEL) / 2, self.degrees) * self.error)
+        return float(special.stdtrit(self.degrees, (1 + LEVEL) / 2) * self.error)
 
     @property
     def p(self) -> float:
         """Of the t test that the mean is 0."""
         if not self.error > 0:
             return np.nan if np.isnan(self.error) else float(self.mean == 0)
-        return float(2 * stats.t.sf(abs(self.mean) / self.error, self.degrees))
+        return float(2 * special.stdtr(self.degrees, -abs(self.mean) / self.error))
 
 
 def over_seeds(values: np.ndarray, least: float = 0.0) -> Spread:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from squeezebench.report import formats
 from squeezebench.report.results import Results
+from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import of_row
 from squeezebench.report.statistics.compare import COMPARED
 from squeezebench.report.statistics.partners import PARTNERS
@@ -29,7 +30,7 @@ def build(results: Results) -> Table:
     groups, rule = results.groups, results.rule
     hints = captions(rule.name)["hints"]
     names: dict[str, dict[int, str]] = {which: {} for which in PARTNERS}
-    for index, row in zip(groups.index, groups.to_dict("records"), strict=True):
+    for index, row in zip(groups.index, rows_of(groups), strict=True):
         label, size = row["settings_label"], of_row(row).ratio(row["ratio_size"])
         names["small"][index] = f"vs {label}, {size}"
         names["control"][index] = f"vs {row['method_label']} {label}, {size}"

@@ -14,6 +14,7 @@ import pandas as pd
 
 from squeezebench.base.files import write_atomically
 from squeezebench.report import formats
+from squeezebench.report.rows import rows_of
 
 Row = dict[str, Any]
 _TEX = {
@@ -117,7 +118,7 @@ class Table:
 
     def rows(self) -> list[list[Cell]]:
         """The cells of the page."""
-        return [[column.cell(row) for column in self.columns] for row in self.frame.to_dict("records")]
+        return [[column.cell(row) for column in self.columns] for row in rows_of(self.frame)]
 
     def csv(self) -> str:
         frame = self.frame if self.raw is None else self.frame[list(self.raw)].rename(columns=self.raw)
@@ -128,7 +129,7 @@ class Table:
         chosen = [column for column in self.columns if column.tex]
         spec = "".join("r" if column.numeric else "l" for column in chosen)
         lines = [" & ".join(tex(_flat(column.cell(row))) for column in chosen) + r" \\"
-                 for row in self.frame.to_dict("records")]  # fmt: skip
+                 for row in rows_of(self.frame)]  # fmt: skip
         head = " & ".join(tex(column.title) for column in chosen) + r" \\"
         if spans := self.groups(chosen):
             head = _tex_groups(spans) + "\n" + head
