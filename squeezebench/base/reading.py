@@ -18,6 +18,7 @@ from typing import Any
 from squeezebench.base.errors import InputError
 
 LARGEST_JSON = 256 << 20  # bytes; the plan of 20,000 runs has about 40 MB
+USUAL_JSON = 1 << 16  # more than any record has
 DEEPEST = 64  # objects and lists inside each other; a record has 4
 DIGITS = 18  # of a whole number: what fits 64 bits with its sign
 _BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -32,7 +33,9 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises OSError (also where it is no regular file, or larger than any that is written
     here), or ValueError as `parse_json` does."""
     with regular(path).open("rb") as file:
-        content = file.read(LARGEST_JSON + 1)
+        content = file.read(USUAL_JSON)
+        if len(content) == USUAL_JSON:  # to ask for the largest at once would make room for it
+            content += file.read(LARGEST_JSON + 1 - USUAL_JSON)
     if len(content) > LARGEST_JSON:
         raise OSError(errno.EFBIG, f"larger than {LARGEST_JSON >> 20} MiB", str(path))
     return parse_json(content)
