@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from squeezebench.nn.factorized.block_term import BlockTermMap
 from squeezebench.nn.factorized.dense import DenseMap
+from squeezebench.nn.factorized.expression import expression
 from squeezebench.nn.factorized.hierarchical_tucker import HierarchicalTuckerMap, tree
 from squeezebench.nn.factorized.low_rank import LowRankMap
 from squeezebench.nn.factorized.modes import gate_modes
@@ -225,6 +226,12 @@ def test_the_published_shapes_are_not_charged_for_a_bad_order(name):
         module(x)
     dense = 2 * 96 * module.in_features * module.out_features
     assert counter.get_total_flops() < 0.2 * dense
+
+
+def test_a_letter_in_three_places_is_refused():
+    """The products of an expression would sum over it too early."""
+    with pytest.raises(ValueError, match="ab,bc->acb: each letter must stand in two places, not b"):
+        expression(("ab", "bc"), "acb", (("a", 2), ("b", 3), ("c", 4)))
 
 
 @every_small
