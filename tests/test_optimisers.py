@@ -121,3 +121,25 @@ def test_without_the_compiler_it_is_torchs_optimiser_to_the_bit(ours, torchs, mo
             assert all(weight.grad is not None and weight.requires_grad for weight in weights)
         results.append(torch.stack([weight.detach() for weight in weights]))
     assert torch.equal(*results)
+
+
+@pytest.mark.parametrize(("kind", "more"), [(uncompiled.Adam, {}), (uncompiled.SGD, {"momentum": 0.9})])
+def test_weights_gradients_and_moments_may_lie_in_memory_in_different_orders(kind, more):
+    """torch's fused steps pair up their numbers by place in memory, whatever the places mean."""
+
+    def trained(format_of_weights, others):
+        torch.manual_seed(0)
+        weight = torch.nn.Parameter(torch.randn(4, 3, 5, 5).contiguous(memory_format=format_of_weights))
+        optimiser = kind([weight], lr=0.1, fused=True, **more)
+        for _ in range(3):
+            weight.grad = others(torch.randn(4, 3, 5, 5))
+            optimiser.step()
+            for name, value in optimiser.state[weight].items():  # as read from a file
+                optimiser.state[weight][name] = others(value)
+        return weight.detach()
+
+    usual = trained(torch.contiguous_format, torch.Tensor.contiguous)
+    torch.testing.assert_close(trained(torch.channels_last, torch.Tensor.contiguous), usual)
+    torch.testing.assert_close(
+        trained(torch.contiguous_format, lambda x: x.mT.contiguous().mT if x.dim() else x), usual
+    )
