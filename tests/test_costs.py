@@ -23,7 +23,8 @@ from squeezebench.pipeline.planner import make_plan
 from squeezebench.schema.experiment import check_experiment
 from squeezebench.schema.task import TaskSpec
 
-CORE = Throughput(1e10, 1e10, batch=1e-3, step=1e-4, element=0.0, parameter=0.0, about="a synthetic core")
+CORE = Throughput(1e10, 1e10, batch=1e-3, step=1e-4, element=0.0, parameter=0.0, about="a synthetic core", value=1e-8)
+MOVED = 8 * 8 * CORE.value  # a sequence of digits: 8 inputs at 8 steps
 SMALL = {
     "name": "small",
     "tasks": {"digits": {}},
@@ -45,10 +46,10 @@ def test_dense_runs_by_hand():
     per_epoch, macs = 16, 8 * 4 * 16 * (8 + 16) + 16 * 10
     assert found.total("gradient_steps") == 2 * 10 * per_epoch
     assert found.total("training_flops") == pytest.approx(2 * 10 * 6 * macs * train)
-    step = CORE.batch + 8 * CORE.step + 64 * 6 * macs / CORE.wide
+    step = CORE.batch + 8 * CORE.step + 64 * (6 * macs / CORE.wide + MOVED)
 
     def evaluation(n, calls):
-        return calls * (CORE.batch + 8 * CORE.step) / 3 + n * 2 * macs / CORE.wide
+        return calls * (CORE.batch + 8 * CORE.step) / 3 + n * (6 * macs / CORE.wide + MOVED) / 3
 
     run = 10 * (per_epoch * step + evaluation(validation, 1)) + MEASURING_SECONDS + evaluation(1797, 8)
     assert found.cpu_core_hours * 3600 == pytest.approx(2 * run + JOB_SECONDS)
@@ -86,8 +87,8 @@ def test_a_trial_by_hand():
     train, validation, per_epoch, macs = 1006, 252, 16, 8 * 4 * 16 * (8 + 16) + 16 * 10
     assert tuned.total("gradient_steps") == plain.total("gradient_steps") + 2 * 4 * per_epoch
     assert tuned.total("training_flops") == pytest.approx(plain.total("training_flops") + 2 * 4 * 6 * macs * train)
-    step = CORE.batch + 8 * CORE.step + 64 * 6 * macs / CORE.wide
-    evaluation = (CORE.batch + 8 * CORE.step) / 3 + validation * 2 * macs / CORE.wide
+    step = CORE.batch + 8 * CORE.step + 64 * (6 * macs / CORE.wide + MOVED)
+    evaluation = (CORE.batch + 8 * CORE.step + validation * (6 * macs / CORE.wide + MOVED)) / 3
     trial = 4 * (per_epoch * step + evaluation) + evaluation  # the test part is sealed, nothing is timed
     more = (tuned.cpu_core_hours - plain.cpu_core_hours) * 3600
     assert more == pytest.approx(2 * trial + JOB_SECONDS)  # the tuner is a job of its own
