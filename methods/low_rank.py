@@ -4,6 +4,7 @@ from pydantic import PositiveInt
 
 from squeezebench import nn
 from squeezebench.method import DenseMethod, FromDense, RecurrentSettings, Stage, closed_form, setting
+from squeezebench.method.rate import RateSettings
 from squeezebench.method.target import TargetSettings, budget_of, largest, recurrent_size, unreachable
 
 
@@ -13,7 +14,7 @@ class LowRank(FromDense, DenseMethod):
     title = "low rank (SVD)"
     paper = "Grachev et al., Neural Networks Compression for Language Modeling (2017); Winata et al. (2019)"
 
-    class Settings(TargetSettings, RecurrentSettings):
+    class Settings(TargetSettings, RateSettings, RecurrentSettings):
         rank: PositiveInt = setting(
             4, "rank of each factorisation; a matrix that would grow stays dense", search=[1, 2, 4, 8, 16]
         )
@@ -35,7 +36,7 @@ class LowRank(FromDense, DenseMethod):
         return super().skip(task) or too_far or None
 
     def stages(self):
-        return [Stage("fine-tune", 1.0)]
+        return [Stage("fine-tune", 1.0, learning_rate=self.settings.learning_rate)]
 
     def build(self, task):
         rows = len(nn.cell_of(self.settings.cell).gates) * self.settings.hidden

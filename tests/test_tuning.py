@@ -348,7 +348,7 @@ def test_a_small_space_is_tried_point_by_point_and_whole_numbers_stay_whole(tmp_
     assert first.drawn == {"width": 4, "rate": 0.1}  # the method's own settings
     assert all(isinstance(trial.drawn["width"], int) and 2 <= trial.drawn["width"] <= 64 for trial in others)
     assert len({json.dumps(trial.drawn) for trial in others}) == 11
-    path = planned(tmp_path / "c", methods={"low_rank": {"rank": [1, 2]}}, tuning={"trials": 9})
+    path = planned(tmp_path / "c", methods={"low_rank": {"rank": [1, 2], "learning_rate": 1}}, tuning={"trials": 9})
     tune_job(path, "digits/low_rank", None)
     low_rank = tuned(path.parent, "low_rank")
     assert [trial.drawn for trial in low_rank.trials] == [{"rank": 1}, {"rank": 2}] and low_rank.enumerated

@@ -8,6 +8,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from squeezebench.method.base import Method, Stage
 from squeezebench.method.dense import dense_classifier
+from squeezebench.method.rate import RateSettings
 from squeezebench.method.target import budget_of, largest, recurrent_size, unreachable
 from squeezebench.nn.rnn.closed_form import closed_form
 from squeezebench.schema.models import RecurrentSettings, TaskInfo
@@ -17,15 +18,12 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 
-class NarrowSettings(RecurrentSettings):
+class NarrowSettings(RateSettings, RecurrentSettings):
     """The width, given or by ratio."""
 
     width: PositiveInt | None = setting(None, "hidden units; none: by ratio")
     ratio: PositiveFloat = setting(
         10.0, "at least this many times fewer recurrent parameters than dense", search=(2, 500)
-    )
-    learning_rate: float = setting(
-        1.0, "factor on the learning rate: what suits a narrow network may be another", search=(0.3, 10.0), gt=0
     )
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, PositiveInt
 
 from squeezebench import nn
-from squeezebench.method.base import Method
+from squeezebench.method.base import Method, Stage
 from squeezebench.method.dense import dense_classifier
+from squeezebench.method.rate import RateSettings
 from squeezebench.method.start import FromDense
 from squeezebench.method.target import TargetSettings, budget_of, recurrent_size, unreachable
 from squeezebench.nn.rnn.closed_form import closed_form
@@ -26,7 +27,7 @@ def _numbers(value: Any) -> Any:
 Modes = Annotated[list[PositiveInt] | None, BeforeValidator(_numbers)]
 
 
-class TensorSettings(RecurrentSettings):
+class TensorSettings(RateSettings, RecurrentSettings):
     """Settings of an input-to-hidden map in tensor form (the first layer's; later layers stay dense)."""
 
     in_modes: Modes = setting(None, "factors of the inputs, as 8x20x20x18; none: balanced")
@@ -76,6 +77,9 @@ class RatioOfMap(Method):
 
     kind: ClassVar[str]
     beside: ClassVar[str] = "hidden-to-hidden and biases"  # what stays as it is
+
+    def stages(self) -> list[Stage]:
+        return [Stage("train", 1.0, learning_rate=self.settings.learning_rate)]
 
     def map_inputs(self, inputs: int) -> int:
         """The inputs of the map, of a layer that reads `inputs`."""
