@@ -49,7 +49,7 @@ def test_dense_runs_by_hand():
     step = CORE.batch + 8 * CORE.step + 64 * (6 * macs / CORE.wide + MOVED)
 
     def evaluation(n, calls):
-        return calls * (CORE.batch + 8 * CORE.step) / 3 + n * (6 * macs / CORE.wide + MOVED) / 3
+        return calls * (CORE.batch + 8 * CORE.step) / 3 + n * (2 * macs / CORE.wide + MOVED)
 
     run = 10 * (per_epoch * step + evaluation(validation, 1)) + MEASURING_SECONDS + evaluation(1797, 8)
     assert found.cpu_core_hours * 3600 == pytest.approx(2 * run + JOB_SECONDS)
@@ -88,7 +88,7 @@ def test_a_trial_by_hand():
     assert tuned.total("gradient_steps") == plain.total("gradient_steps") + 2 * 4 * per_epoch
     assert tuned.total("training_flops") == pytest.approx(plain.total("training_flops") + 2 * 4 * 6 * macs * train)
     step = CORE.batch + 8 * CORE.step + 64 * (6 * macs / CORE.wide + MOVED)
-    evaluation = (CORE.batch + 8 * CORE.step + validation * (6 * macs / CORE.wide + MOVED)) / 3
+    evaluation = (CORE.batch + 8 * CORE.step) / 3 + validation * (2 * macs / CORE.wide + MOVED)
     trial = 4 * (per_epoch * step + evaluation) + evaluation  # the test part is sealed, nothing is timed
     more = (tuned.cpu_core_hours - plain.cpu_core_hours) * 3600
     assert more == pytest.approx(2 * trial + JOB_SECONDS)  # the tuner is a job of its own

@@ -44,7 +44,7 @@ def _logarithmic(axes: Axes, which: str, show: Callable[[float], str], places: L
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(places)
     axis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
-    axis.set_minor_locator(NullLocator())  # they would not be seen, and take half the time of a figure
+    axis.set_minor_locator(NullLocator())  # nobody would see them, and a figure lays them out
 
 
 def epochs(axes: Axes, label: str = "Epoch (stages end to end)") -> None:
