@@ -23,7 +23,7 @@ class Magnitude(UnitPruning):
 
     @classmethod
     def inactive_settings(cls, settings):
-        element = ("keep_inputs",) if settings.structure == "element" and not settings.ratio else ()
+        element = ("keep_inputs",) if settings.structure == "element" else ()
         return (*super().inactive_settings(settings), *element)
 
     def skip(self, task):

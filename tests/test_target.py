@@ -206,16 +206,20 @@ def test_a_method_ends_within_its_budget_or_says_why_it_cannot(name):
             assert not wide_enough or size >= (1 - COARSE.get(name, FINE)) * budget, (task.name, ratio, dense / size)
 
 
-def test_units_and_inputs_are_kept_in_one_part_only_if_the_input_is_wide():
+def test_units_and_inputs_are_kept_in_one_part_only_if_the_input_is_wide_and_no_part_is_given():
     method = load(find_methods()["random_units"])
 
-    def kept(inputs, ratio):
-        return method(method.Settings(ratio=ratio)).kept(inputs)
+    def kept(inputs, ratio, **given):
+        return method(method.Settings(ratio=ratio, **given)).kept(inputs)
 
     assert kept(8, 10) == (8, 17)  # 4 * 17 * (8 + 17 + 2) = 1,836 of 1,894
     assert kept(12, 100) == (11, 3)  # with all 12 inputs two units would be 36 % below the budget
     inputs, units = kept(320, 100)
     assert units / 64 == pytest.approx(inputs / 320, rel=0.2) == pytest.approx(0.1, rel=0.2)
+    assert kept(320, 100, keep_inputs=0.05) == (16, 9)  # 4 * 9 * (16 + 9 + 2) = 972 of 988
+    assert method(method.Settings(ratio=100, keep_inputs=0.8)).skip(WIDE) == (
+        "cannot reach 100x on wide: 256 inputs and one unit a layer hold 1,036 of 98,816 LSTM parameters; at most 95.3x"
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,12 @@ def kept_count(width: int, part: float) -> int:
 
 
 class UnitSettings(TargetSettings, RecurrentSettings):
-    """Which parts of the units and inputs stay, or the ratio that decides both."""
+    """Which parts of the units and inputs stay, or the ratio that decides both, or the units beside given inputs."""
 
     keep: float = setting(0.25, "part of the hidden units kept, if no ratio is given", search=(0.01, 0.9), gt=0, le=1)
-    keep_inputs: float = setting(1.0, "part of the inputs kept, if no ratio is given", search=(0.01, 1.0), gt=0, le=1)
+    keep_inputs: float = setting(
+        1.0, "part of the inputs kept; with a ratio, 1 leaves it to the ratio", search=(0.01, 1.0), gt=0, le=1
+    )
     fine_tune_rate: float = setting(1.0, "factor on the learning rate of the smaller network", search=(0.3, 10.0), gt=0)
 
 
@@ -37,6 +39,8 @@ class UnitPruning(FromDense, DenseMethod):
     layer reads no more of them than it has units, and so many units as the budget allows (one more, if the budget
     would not be met within 10 % and up to a quarter of the inputs makes room for it). A wider input would leave few
     units or none: then inputs and units are kept in the same part (and a few inputs more, up to the budget).
+    With `ratio` and `keep_inputs` below 1, that part of the inputs stays, and as many units as the budget allows: what
+    another method removes may have another shape, and a control should be able to have it too.
     """
 
     class Settings(UnitSettings):
@@ -44,7 +48,7 @@ class UnitPruning(FromDense, DenseMethod):
 
     @classmethod
     def inactive_settings(cls, settings: UnitSettings) -> tuple[str, ...]:
-        return ("keep", "keep_inputs") if settings.ratio else ()
+        return ("keep",) if settings.ratio else ()
 
     @classmethod
     def initial_trial(cls, ratio: float | None) -> dict[str, Any]:
@@ -52,8 +56,10 @@ class UnitPruning(FromDense, DenseMethod):
 
     def skip(self, task: TaskInfo) -> str | None:
         s = self.settings
-        dense, least = recurrent_size(task.inputs, s.hidden, s), recurrent_size(1, 1, s)
-        too_far = s.ratio and unreachable(task, s.ratio, dense, least, "one input and one unit a layer")
+        read = kept_count(task.inputs, s.keep_inputs) if s.keep_inputs < 1 else 1
+        dense, least = recurrent_size(task.inputs, s.hidden, s), recurrent_size(read, 1, s)
+        holds = f"{read:,} inputs and one unit a layer" if read > 1 else "one input and one unit a layer"
+        too_far = s.ratio and unreachable(task, s.ratio, dense, least, holds)
         return super().skip(task) or too_far or None
 
     def kept(self, inputs: int) -> tuple[int, int]:
@@ -62,7 +68,10 @@ class UnitPruning(FromDense, DenseMethod):
         if s.ratio is None:
             return kept_count(inputs, s.keep_inputs), kept_count(s.hidden, s.keep)
         budget = budget_of(recurrent_size(inputs, s.hidden, s), s.ratio)
-        units = largest(lambda units: recurrent_size(inputs, units, s), budget, s.hidden)
+        given = kept_count(inputs, s.keep_inputs)
+        units = largest(lambda units: recurrent_size(given, units, s), budget, s.hidden)
+        if s.keep_inputs < 1:
+            return given, max(1, units)
 
         def read(units: int) -> int:
             return largest(lambda read: recurrent_size(read, units, s), budget, inputs)
