@@ -26,6 +26,7 @@ LARGEST = 20_000  # runs
 SHORT = {
     "recurrence": ["--repeats", "7"],
     "tensor_maps": ["--no-peers", "--repeats", "7"],
+    "memory": [],
     "inference": ["--repeats", "7"],
     "throughput": [],
     "scale": ["--runs", "500", "2500", "10000", str(LARGEST)],

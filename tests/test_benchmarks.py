@@ -113,6 +113,8 @@ def test_the_summary_says_what_is_reached_missed_failed_and_not_measured(tmp_pat
     assert words["clips"] == "clips.json cannot be read (JSONDecodeError)"
     assert words["c_file"] == "not measured: `python -m benchmarks.summary --run --only c_file`"
     assert len(summary.table(tmp_path).split("\n")) == 1 + len(summary.ROWS)
+    assert set(words) == set(summary.SHORT), "`make bench` measures what the table states, and states what it measures"
+    assert all((summary.ROOT / "benchmarks" / f"{name}.py").exists() for name in summary.SHORT)
 
 
 def test_a_benchmark_that_fails_leaves_its_last_line_for_the_summary(tmp_path, monkeypatch, capsys):
