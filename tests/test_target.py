@@ -19,6 +19,7 @@ from squeezebench.method.target import SizeController, budget_of, unreachable, w
 from squeezebench.method.unit_lasso import UnitLasso
 from squeezebench.nn.masks.bottleneck import BottleneckMask
 from squeezebench.nn.pruning.groups import unit_square_norms
+from squeezebench.pipeline.tuning.space import space_of
 from squeezebench.schema.training import TrainingSettings
 from squeezebench.tools.check_method import tiny_task
 from squeezebench.tools.counting import construct
@@ -217,6 +218,12 @@ def test_units_and_inputs_are_kept_in_one_part_only_if_the_input_is_wide_and_no_
     inputs, units = kept(320, 100)
     assert units / 64 == pytest.approx(inputs / 320, rel=0.2) == pytest.approx(0.1, rel=0.2)
     assert kept(320, 100, keep_inputs=0.05) == (16, 9)  # 4 * 9 * (16 + 9 + 2) = 972 of 988
+    for name in ("random_units", "magnitude", "lottery_ticket"):
+        control = load(find_methods()[name])
+        shaped = control(control.Settings(ratio=100, keep_inputs=0.05))
+        assert count(construct(shaped, WIDE)).lstm_total == shaped.closed_form(WIDE)["lstm_total"] == 972
+        space = space_of(control, {"ratio": 100}, {}, shaped.settings, name)
+        assert "keep_inputs" in space and "keep" not in space  # a tuning draws the shape at the given size
     assert method(method.Settings(ratio=100, keep_inputs=0.8)).skip(WIDE) == (
         "cannot reach 100x on wide: 256 inputs and one unit a layer hold 1,036 of 98,816 LSTM parameters; at most 95.3x"
     )
