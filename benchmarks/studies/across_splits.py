@@ -7,6 +7,9 @@ paired by seed and sequence, and its interval covers both (see squeezebench/repo
 each method and ratio: the mean accuracy, the difference to each control with its 95 % interval, and the smallest
 difference that would have been detected in 80 % of all experiments. p values are corrected by Holm's method over the
 methods of one ratio and control. A network that has collapsed is compared like any other.
+
+With one seed two trained networks are compared on the same test sequences: McNemar's exact test, and an interval that
+another training may leave (column `covers`).
 """
 
 from __future__ import annotations
@@ -18,16 +21,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import special
+from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from squeezebench.report.gather import Gathered, gather
 from squeezebench.report.statistics.groups import run_groups
 from squeezebench.report.statistics.power import detectable
-from squeezebench.report.statistics.spread import Spread, over_both
+from squeezebench.report.statistics.spread import LEVEL, Spread, over_both
 
-CONTROLS = ("small_dense", "random_units")
+CONTROLS = ("small_dense", "random_units", "small_network", "random_network")
 COLUMNS = ["ratio", "method", "settings", "splits", "seeds", "accuracy", "against", "difference", "low", "high",
-           "detectable", "p"]  # fmt: skip
+           "detectable", "p", "covers"]  # fmt: skip
 
 
 def across(gathered: Gathered) -> pd.DataFrame:
@@ -70,10 +75,23 @@ def _words(method: str, varied: dict) -> str:
 
 def _difference(table: pd.DataFrame, other: pd.DataFrame, name: str) -> dict[str, object]:
     seeds = table.index.intersection(other.index)
-    spread: Spread = over_both((table.loc[seeds] - other.loc[seeds]).to_numpy())
-    smallest = detectable(np.asarray(spread.error), np.asarray(spread.degrees), 0.05)
-    return {"against": name, "difference": spread.mean, "low": spread.mean - spread.half,
-            "high": spread.mean + spread.half, "detectable": float(smallest), "p": spread.p}  # fmt: skip
+    differences = (table.loc[seeds] - other.loc[seeds]).to_numpy()
+    if len(seeds) == 1:  # each network is given: only the test sequences could have been others
+        mean, degrees, covers = float(differences.mean()), differences.size - 1, "test sequences"
+        error, p = float(differences.std(ddof=1)) / np.sqrt(differences.size), _mcnemar(differences)
+    else:
+        spread: Spread = over_both(differences)
+        mean, error, degrees, p, covers = spread.mean, spread.error, spread.degrees, spread.p, spread.covers
+    half = special.stdtrit(degrees, (1 + LEVEL) / 2) * error
+    smallest = float(detectable(np.asarray(error), np.asarray(degrees), 0.05))
+    return {"against": name, "difference": mean, "low": mean - half, "high": mean + half, "detectable": smallest,
+            "p": p, "covers": covers}  # fmt: skip
+
+
+def _mcnemar(differences: np.ndarray) -> float:
+    """The exact test's p; differences: 1 or -1 where one of two networks alone is correct."""
+    only = [[0, int((differences > 0).sum())], [int((differences < 0).sum()), 0]]
+    return float(mcnemar(only, exact=True).pvalue)
 
 
 def main() -> None:
