@@ -1,6 +1,7 @@
 """Benchmarks run and write what they print; how fast anything is, no test says."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 
 import forked
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -15,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import c_file, clips, inference, memory, on_gpu, recurrence, summary, throughput  # noqa: E402
+from benchmarks.studies import across_splits  # noqa: E402
 from benchmarks.timing import compare  # noqa: E402
 from squeezebench.schema.record import Provenance, Record, Stage  # noqa: E402
 
@@ -136,3 +140,14 @@ def test_a_shared_pretraining_counts_once_as_training():
 
     records = [record(1.0, "a"), record(2.0, "a"), record(4.0, "b"), record(8.0, None)]
     assert throughput.training(records) == 1 + 2 + 4 + 8 + 5 + 5
+
+
+def test_two_networks_of_one_seed_are_compared_on_the_same_sequences():
+    """8 sequences that only the first network gets, 2 that only the other does: McNemar's exact p is 0.109."""
+    first, other = np.ones((1, 100)), np.ones((1, 100))
+    first[0, :2], other[0, 2:10] = 0, 0
+    found = across_splits._difference(pd.DataFrame(first), pd.DataFrame(other), "random_network")
+    assert found["difference"] == pytest.approx(0.06)
+    assert found["p"] == pytest.approx(2 * sum(math.comb(10, k) for k in range(3)) / 2**10)
+    assert found["low"] < 0 < found["high"] < 0.13  # sqrt(10 - 0.36) / 100 is the standard error, nearly
+    assert found["covers"] == "test sequences"
