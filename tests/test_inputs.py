@@ -47,11 +47,11 @@ def place(method: str, seed: int) -> str:
     return f"runs/digits/{method}/{record('digits', method, 2, 0).settings}/seed-{seed}"
 
 
-def plan(folder: Path, methods: list[str], seeds: list[int], **changed) -> None:
+def plan(folder: Path, methods: list[str], seeds: list[int], settings: dict | None = None, **changed) -> None:
     """A plan as `squeezebench plan` writes it, as far as a report reads it; `changed`: keys of its task."""
     task = {"spec": TASK, "fingerprint": "contents:1", "training": TRAINING, "model": MODEL} | changed
-    runs = [{"task": "digits", "method": method, "settings": record("digits", method, 2, 0).settings, "seed": seed,
-             "path": place(method, seed)} for method in methods for seed in seeds]  # fmt: skip
+    runs = [{"task": "digits", "method": method, "settings": settings or record("digits", method, 2, 0).settings,
+             "seed": seed, "path": place(method, seed)} for method in methods for seed in seeds]  # fmt: skip
     content = {"protocol": "sound", "engine_digest": ENGINE, "digest_rule": 2, "tasks": {"digits": task},
                "methods": {method: {"digest": DIGEST} for method in methods}, "runs": runs}  # fmt: skip
     (folder / "plan.json").write_text(json.dumps(content))
@@ -79,6 +79,20 @@ def test_runs_of_other_inputs_never_share_a_mean(tmp_path, what, planned):
     assert (listed["reason"].tolist(), listed["seed"].tolist()) == ([reason], [2])
     missing = gathered.problems[gathered.problems["kind"] == "missing"]
     assert missing["reason"].tolist() == [f"planned; the record in its place is of other inputs: {reason}"] * planned
+
+
+@pytest.mark.parametrize("planned", [True, False], ids=["plan", "no plan"])
+def test_where_data_and_weights_lie_plays_no_part(tmp_path, planned):
+    """Digests say which they are: a run that the engine keeps when they have moved counts in the report too."""
+    for seed, value in enumerate((0.90, 0.92, 0.94)):
+        lie = {"task_spec": TASK | {"options": {"folder": f"{seed}/digits"}},
+               "settings": {"start": {"file": f"{seed}/weights.pt", "sha256": "a" * 64}}}  # fmt: skip
+        write(tmp_path, run("iss", seed, value, **lie), place("iss", seed))
+    if planned:
+        plan(tmp_path, ["iss"], [0, 1, 2], spec=lie["task_spec"], settings=lie["settings"])
+    gathered = gather(tmp_path)
+    assert gathered.left_out.empty and gathered.problems.empty
+    assert mean_of(gathered, "iss") == (pytest.approx(0.92), "0 1 2")
 
 
 def test_inputs_that_an_older_record_does_not_hold_are_not_held_against_it(tmp_path):

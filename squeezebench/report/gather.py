@@ -21,6 +21,7 @@ from squeezebench.schema.inference import Inference, read_inference
 from squeezebench.schema.metrics import BATCHES, COLUMNS, ENVIRONMENT
 from squeezebench.schema.predictions import unpacked
 from squeezebench.schema.record import Record, RecordError, read_record, record_files
+from squeezebench.schema.start import without_place
 from squeezebench.schema.task import task_of_fold
 
 GROUP = ["task", "protocol", "method", "settings"]  # a run group is these, over seeds
@@ -226,7 +227,7 @@ def _row(record: Record, place: str, left_out: str, inputs: Inputs, plan: dict[s
         "folder": place.rpartition("/")[0],
         **{key: getattr(record, key) for key in ("status", "reason", "experiment", "protocol", "task", "method")},
         "title": record.method_title or record.method,
-        "settings": canonical(record.settings),
+        "settings": canonical(without_place(record.settings)),
         "varied": canonical(record.varied),
         "seed": record.seed,
         "control": record.control,

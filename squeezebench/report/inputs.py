@@ -20,7 +20,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from squeezebench.base.digests import digest_of
 from squeezebench.schema.models import AnyModel
 from squeezebench.schema.record import Record
-from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.start import without_place
+from squeezebench.schema.task import TaskSpec, without_places
 from squeezebench.schema.training import TrainingSettings
 from squeezebench.schema.tuning_result import TuningError, read_result
 
@@ -61,9 +62,12 @@ def _inputs(
 ) -> Inputs:
     inputs = Inputs(found)
     for part, text in parts:
-        inputs |= _named(part, text) | ({"task fingerprint": fingerprint} if part == "task" else {})
-    inputs |= {f"setting {name}": value for name, value in json.loads(settings).items()}
-    return inputs
+        inputs |= _named(part, text, fingerprint) | ({"task fingerprint": fingerprint} if part == "task" else {})
+    return Inputs(inputs | _settings(json.loads(settings)))
+
+
+def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"setting {name}": value for name, value in without_place(settings).items()}
 
 
 def _of_task(inputs: Inputs) -> str:
@@ -80,18 +84,19 @@ def _text(content: Any) -> str | None:
     return json.dumps(content) if isinstance(content, Mapping) else None
 
 
-def _flat(part: str, content: Any) -> dict[str, Any]:
+def _flat(part: str, content: Any, fingerprint: str | None) -> dict[str, Any]:
     """The fields of a part with the defaults of those that its version did not have, each under a name of its own."""
     text = _text(content)
-    return {} if text is None else _named(part, text)
+    return {} if text is None else _named(part, text, fingerprint)
 
 
 @lru_cache(maxsize=1024)  # thousands of runs share them
-def _named(part: str, text: str) -> dict[str, Any]:
+def _named(part: str, text: str, fingerprint: str | None) -> dict[str, Any]:
     content = json.loads(text)
     with suppress(ValidationError):  # of another version: it is compared as it stands
         content = _KINDS[part].dump_python(_KINDS[part].validate_python(content), mode="json")
-    content = {"version": 1} | content if part == "task" else content  # the first is left out where it is written
+    if part == "task":  # the first version is left out where it is written; where the data lie plays no part
+        content = {"version": 1} | without_places(content, fingerprint)
     return {f"{part} {name}": value for name, value in content.items()}
 
 
@@ -118,14 +123,15 @@ class _Planned:
         planned = self.of_task(run["task"]) | {name: value for name, value in found.items() if value is not None}
         settings = self.tuned(str(run["tuned"])) if run.get("tuned") else run.get("settings")
         if self.of_task(run["task"]) and isinstance(settings, Mapping):  # resolved, as in the record
-            planned |= {f"setting {name}": value for name, value in settings.items()}
+            planned |= _settings(settings)
         return planned
 
     def _of_task(self, name: str) -> dict[str, Any]:
         entry = _entry(self.plan, "tasks", name)
-        parts = [_flat(part, entry.get(key)) for part, key in (("task", "spec"), ("training",) * 2, ("model",) * 2)]
-        fingerprint = {"task fingerprint": entry["fingerprint"]} if "fingerprint" in entry else {}
-        return parts[0] | parts[1] | parts[2] | fingerprint
+        known = {"task fingerprint": entry["fingerprint"]} if "fingerprint" in entry else {}
+        kinds = (("task", "spec"), ("training",) * 2, ("model",) * 2)
+        parts = [_flat(part, entry.get(key), entry.get("fingerprint")) for part, key in kinds]
+        return parts[0] | parts[1] | parts[2] | known
 
     def _tuned(self, job: str) -> Any:
         """The settings that a tuning picked; None if there is no result to rely on."""

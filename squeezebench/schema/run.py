@@ -7,8 +7,9 @@ from typing import Any, Protocol
 from squeezebench.base.digests import digest_of
 from squeezebench.schema import record
 from squeezebench.schema.models import AnyModel, RecurrentSettings
+from squeezebench.schema.start import without_place
 from squeezebench.schema.stored import Part
-from squeezebench.schema.task import PLACES, TaskSpec
+from squeezebench.schema.task import TaskSpec, without_places
 from squeezebench.schema.training import TrainingSettings
 
 
@@ -42,10 +43,7 @@ class RunSpec(Part):
     def digest_with(self, method_digest: str) -> str:
         """inputs_digest as of a method file with this digest."""
         content = self._content(method_digest)
-        start = self.settings.get("start")
-        if isinstance(start, dict) and "sha256" in start:
-            content["settings"]["start"] = {"sha256": start["sha256"]}
-        return digest_of(content | {"task": self.task_content()})
+        return digest_of(content | {"settings": without_place(content["settings"]), "task": self.task_content()})
 
     def made(self, inputs_digest: str, method_digest: str) -> bool:
         """Whether a record with these digests is of this run. Up to schema 3, it also mattered where the data lay."""
@@ -57,8 +55,4 @@ class RunSpec(Part):
 
     def task_content(self) -> dict[str, Any]:
         """The task without the options that name files: the fingerprint covers what is in these."""
-        content = self.task.model_dump(mode="json")
-        if self.fingerprint:
-            places = {name for name in PLACES if isinstance(self.task.options.get(name), str)}
-            content["options"] = {name: value for name, value in content["options"].items() if name not in places}
-        return content
+        return without_places(self.task.model_dump(mode="json"), self.fingerprint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -30,6 +31,13 @@ class FileStart(Settings):
         if not path.is_file():
             raise ValueError(f"{path}: no such file")
         return value | {"sha256": digest_of_content(path)}
+
+
+def without_place(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's settings with a `start` file named by its digest alone: where it lies plays no part."""
+    start = settings.get("start")
+    digest = start.get("sha256") if isinstance(start, Mapping) else None
+    return {**settings, "start": {"sha256": digest}} if digest else dict(settings)
 
 
 Word = TypeVar("Word")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_serializer, model_validator
@@ -17,6 +18,15 @@ _FOLD = re.compile(r"(.+)\.fold-\d+")
 def fold_name(task: str, fold: int, folds: int) -> str:
     """The name of one fold of a task that tests all its folds; their order is that of the names."""
     return f"{task}.fold-{fold:0{len(str(folds - 1))}}"
+
+
+def without_places(task: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:
+    """A task's fields without the options that name files; all of them if no fingerprint covers what is in these."""
+    options = task.get("options")
+    if not fingerprint or not isinstance(options, Mapping):
+        return dict(task)
+    named = {name for name in PLACES if isinstance(options.get(name), str)}
+    return {**task, "options": {name: value for name, value in options.items() if name not in named}}
 
 
 def task_of_fold(name: str) -> str | None:

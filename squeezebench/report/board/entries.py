@@ -23,7 +23,6 @@ from squeezebench.schema.submission import PLAN, Opened, Submission
 from squeezebench.schema.verification import VERIFICATION
 
 WRONG = ("missing", "damaged", "left out", "duplicate")  # kinds of problems; failed and skipped runs are results
-LOCAL = ("path", "folder")  # options that say where data lie here; the fingerprint says which they are
 ELSEWHERE = ("training device",)  # inputs that may differ between submissions
 
 
@@ -73,12 +72,8 @@ class Entry:
 
     def inputs(self, task: str) -> Inputs:
         """What decides the results on a task beside the method, and is the same wherever it is computed."""
-        inputs = {name: value for name, value in task_inputs(self.plan, self.opened.folder, task).items()
-                  if name not in ELSEWHERE}  # fmt: skip
-        options = inputs.get("task options")
-        if inputs.get("task fingerprint") and isinstance(options, Mapping):
-            inputs["task options"] = {name: value for name, value in options.items() if name not in LOCAL}
-        return inputs
+        found = task_inputs(self.plan, self.opened.folder, task)
+        return Inputs({name: value for name, value in found.items() if name not in ELSEWHERE})
 
     def problems(self) -> Iterator[str]:
         """A line for each run that is not the planned one."""
