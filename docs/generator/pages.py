@@ -24,6 +24,7 @@ ELSEWHERE = {
     "benchmarks/README.md": "speed.md",
     "squeezebench/data/embedded/README.md": "data/embedded.md",
     "SECURITY.md": "security.md",
+    "results/reference/README.md": "published/index.md",
 }
 # What leads to a page that is made of no single file.
 MADE = {
@@ -31,7 +32,6 @@ MADE = {
     "docs/api.md": "api.md",
     "methods": "methods/index.md",
     "squeezebench/data/sources/__init__.py": "data/index.md",
-    "results/reference": "published/index.md",
 }
 EXTRA = "_extra"  # what the site holds as it is
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
@@ -78,7 +78,8 @@ def stage(target: Path) -> None:
             text = diagram.BLOCK.sub("![Which packages import which](architecture.svg)\n", text)
         write(target / page, rewritten(text, source, page, sources, target))
     listed = rewritten(published(sources), "docs/published/index.md", "published/index.md", sources, target)
-    write(target / "published/index.md", listed)
+    with (target / "published/index.md").open("a", encoding="utf-8") as file:
+        file.write(listed)
     notebooks = sorted(page.removesuffix(".md") for page in sources.values() if page.startswith("notebooks/"))
     navigation = NAVIGATION | {"Notebooks": notebooks} if notebooks else NAVIGATION
     with (target / "index.md").open("a", encoding="utf-8") as file:
@@ -143,25 +144,10 @@ def goal_of(path: Path, sources: dict[str, str]) -> str | None:
 
 
 def published(sources: dict[str, str]) -> str:
-    """The list of published experiments, by the titles of their pages."""
-    pages = sorted(page for source, page in sources.items() if source.startswith("results/reference/"))
-    names = [Path(page).stem for page in pages]
-    lines = [
-        "# Published results",
-        "",
-        "Experiments of this repository with their records. Each page links to the",
-        "report that the records give, and says how the experiment came about.",
-        "",
-        "```{toctree}",
-        ":maxdepth: 1",
-        "",
-        *names,
-        "printed-figures",
-        "```",
-        "",
-        "## The reports",
-        "",
-    ]
+    """What follows the list of published experiments: the way to their pages, and their reports."""
+    pages = {page for source, page in sources.items() if source.startswith("results/reference/")}
+    names = sorted(Path(page).stem for page in pages - {"published/index.md"})
+    lines = ["", "```{toctree}", ":hidden:", "", *names, "printed-figures", "```", "", "## The reports", ""]
     for report in sorted((ROOT / "results" / "reference").rglob("report.html")):
         name = report.parent.relative_to(ROOT / "results" / "reference").as_posix()
         lines.append(f"- [{name}](../../results/reference/{name}/report.html)")
