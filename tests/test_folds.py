@@ -6,6 +6,7 @@ import json
 from math import sqrt
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -20,10 +21,13 @@ from squeezebench.data.splits import count_folds, make_split
 from squeezebench.data.task import load_task
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.report import build_report
+from squeezebench.report.figures.ranks import rank
 from squeezebench.report.formats import MINUS
 from squeezebench.report.gather import gather
+from squeezebench.report.names import output_files, read_plan
 from squeezebench.report.results import Results
 from squeezebench.report.statistics.folds import over_folds
+from squeezebench.report.statistics.summary import REGISTERED
 from squeezebench.schema.experiment import check_experiment
 
 LEAVE_OUT = {"split": "leave_one_group_out"}
@@ -186,6 +190,27 @@ def test_the_mean_is_that_of_the_folds_means(tmp_path, path, undrawn):
     page = (tmp_path / "results/report.html").read_text()
     assert page.index("Leave one group out: test accuracy, averaged over the folds") < page.index('class="headline"')
     assert f"{MINUS}13.3" in page
+    # One set of data is one task: one sentence, one picture of the means, and no rank for each fold.
+    assert page.count('class="headline"') == 1 and "Mean over 3 folds" in page
+    written = {path.relative_to(tmp_path / "results").as_posix() for path in (tmp_path / "results").rglob("*.*")}
+    assert set(output_files(read_plan(tmp_path / "results/plan.json"))) <= written
+    assert [name for name in written if "ranked" in name and name.endswith("csv")] == ["figures/ranked_mine.csv"]
+    ranked = {row["method"]: row for row in read_csv(tmp_path / "results/figures/ranked_mine.csv")}
+    assert float(ranked["dense"]["error"]) == pytest.approx(1 - (0.85 + 0.7 + 0.9) / 3)
+
+
+def test_folds_of_one_set_of_data_are_one_task_among_those_that_methods_are_ranked_on():
+    """Three folds are no three independent data sets, which Friedman's test asks for."""
+    scores = {"a.fold-0": (0.9, 0.1, 0.5), "a.fold-1": (0.7, 0.3, 0.6), "b": (0.8, 0.5, -np.inf), "c": (0.6, 0.5, 0.4)}
+    rows = [{"task": task, "protocol": "sound", "method": method, REGISTERED: score}
+            for task, some in scores.items() for method, score in zip("xyz", some, strict=True)]  # fmt: skip
+    found = rank(pd.DataFrame(rows))
+    assert found.scores.loc["a"].tolist() == pytest.approx([0.8, 0.2, 0.55]) and list(found.scores.index) == [
+        "a",
+        "b",
+        "c",
+    ]
+    assert "here is 2 tasks" in rank(pd.DataFrame([row for row in rows if row["task"] != "c"])).words
 
 
 def test_a_method_that_lacks_a_fold_has_no_mean_beside_those_that_do_not(tmp_path, path):

@@ -38,8 +38,9 @@ def draw_figures(results: Results, plugins: Iterable[str | Path] = ()) -> list[D
 def _drawn(results: Results, plugins: Iterable[str | Path]) -> Iterator[DrawnFigure]:
     for declaration in declared("figures", plugins, page_of(results.gathered.plan)):
         draw = declaration.function()
-        for task in results.tasks if declaration.each == "task" else [""]:
-            drawing = _made(declaration, draw, Drawing, results, *([task] if task else []))
+        of = results.whole if declaration.folds == "mean" else results
+        for task in of.tasks if declaration.each == "task" else [""]:
+            drawing = _made(declaration, draw, Drawing, of, *([task] if task else []))
             if drawing is not None:
                 words = declaration.words | captions(drawing.rule.name)["figures"].get(declaration.name, {})
                 heading = words["title"].removesuffix(", {task}")

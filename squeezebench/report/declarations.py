@@ -6,6 +6,8 @@ of all outputs each time it is parsed:
 
     SECTION  the section of the page, a key of `sections` in captions.yaml (default: "more")
     EACH     "report", or "task" for one figure of each task: `draw(results, task)` (default: "report")
+    FOLDS    "each", or "mean" if a task that holds out each of its groups in turn is shown once, as the mean over its
+             folds: the argument is `results.whole` (default: "each")
     WHEN     "always", or "tuned", "claims" or "published" for experiments of that kind alone; "optional" if the
              workflow cannot know whether there is something to show, which is then None (default: "always")
     PAGE     "sizes" or "rules" if only experiments with this `page:` show it (default: "any")
@@ -32,7 +34,7 @@ from squeezebench.base.suggestions import near_matches
 HERE = Path(__file__).parent
 PAGES = ("sizes", "rules")  # forms of the page; the first is that of experiments that do not say
 CHOICES = {"each": ("report", "task"), "when": ("always", "optional", "tuned", "claims", "published"),
-           "page": ("any", *PAGES)}  # fmt: skip
+           "folds": ("each", "mean"), "page": ("any", *PAGES)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Declaration:
     plugin: Plugin
     section: str = "more"
     each: str = "report"
+    folds: str = "each"
     when: str = "always"
     page: str = "any"
     order: float = 0

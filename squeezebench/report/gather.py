@@ -88,6 +88,10 @@ class Gathered:
         labels, tables = zip(*(self._correct[path] for path in paths), strict=True)
         return (labels[0], np.stack(tables)) if all(np.array_equal(labels[0], other) for other in labels) else None
 
+    def parts(self, task: str) -> list[str]:
+        """The tasks of the runs of `task`: its folds, or itself."""
+        return [name for name in self.tasks if task in (name, task_of_fold(name))]
+
     def compare_at(self, task: str) -> float:
         """The ratio at which the methods are compared on a task, fixed before anything ran: `compare_at` of the
         experiment."""

@@ -60,6 +60,8 @@ def _compared(best: pd.Series, which: str, words: dict) -> str:
 
 def _verdict(best: pd.Series, words: dict) -> str:
     """What the comparison with a small dense model of equal size shows, if it can show anything."""
+    if not formats.absent(best.get("folds")):
+        return words["folds"].format(folds=formats.plural(int(best["folds"]), "fold"))
     n, p = int(best["small_n"]), best["small_p_holm"]
     if formats.absent(best["small_group"]):
         return words["no_small"]

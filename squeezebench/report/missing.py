@@ -8,6 +8,7 @@ from squeezebench.report.results import Results
 from squeezebench.report.sizes import DENSE, SMALLER
 from squeezebench.report.statistics.spread import ENOUGH_SEEDS, VERDICT_SEEDS
 from squeezebench.report.words import captions
+from squeezebench.schema.task import task_of_fold
 
 MOST_NAMED = 4  # methods in a sentence
 
@@ -32,7 +33,8 @@ def missing(results: Results) -> list[str]:
     for control, key in ((DENSE, "no_dense"), (SMALLER, "no_small")) if sized else ():
         without = [task for task in gathered.tasks if not runs.loc[runs["task"] == task, "method"].isin(control).any()]
         if without:
-            sentences.append(words[key].format(tasks=formats.clean(", ".join(without))))
+            named = dict.fromkeys(task_of_fold(task) or task for task in without)
+            sentences.append(words[key].format(tasks=formats.clean(", ".join(named))))
     seeds = results.groups.loc[results.groups["ok"] > 0, "ok"]
     if seeds.max() < VERDICT_SEEDS:
         n = int(seeds.max())

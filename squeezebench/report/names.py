@@ -11,6 +11,7 @@ from squeezebench.base.errors import InputError
 from squeezebench.base.reading import read_json
 from squeezebench.base.versions import refuse_newer
 from squeezebench.report.declarations import PAGES, Declaration, declared
+from squeezebench.schema.task import task_of_fold
 
 PAGE = "report.html"
 AUDIT_PAGE = "audit.html"  # the papers' printed figures, recomputed: beside every report that compares with a paper
@@ -56,6 +57,8 @@ def output_files(plan: Mapping, plugins: Iterable[str | Path] = ()) -> list[str]
 def _promised(declaration: Declaration, plan: Mapping) -> list[str]:
     """The tasks on which a figure or table is certain to be written; one entry if it is one for the whole report."""
     tasks = sorted({run["task"] for run in plan["runs"]})
+    if declaration.folds == "mean":
+        tasks = sorted({task_of_fold(task) or task for task in tasks})
     whole = declaration.each == "report"
     some = {
         "always": tasks or [""] * whole,

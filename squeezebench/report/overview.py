@@ -10,6 +10,7 @@ from squeezebench.report import formats
 from squeezebench.report.gather import Gathered
 from squeezebench.report.names import PROBLEMS
 from squeezebench.report.sizes import rule_of
+from squeezebench.schema.task import task_of_fold
 
 
 def title(gathered: Gathered) -> str:
@@ -44,7 +45,7 @@ def overview(gathered: Gathered) -> dict[str, Any]:
         "number": number,
         "planned": len(gathered.plan["runs"]) if gathered.plan else None,
         "records": len(runs) + len(gathered.left_out),
-        "tasks": gathered.tasks,
+        "tasks": _tasks(gathered),
         "methods": sorted(methods),
         "seeds": _seed_words(sorted(seeds)),
         "when": " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "not recorded",
@@ -60,6 +61,13 @@ def _seed_words(seeds: list[int]) -> str:
         return formats.NONE
     listed = ", ".join(map(str, seeds)) if len(seeds) <= 5 else f"{seeds[0]} … {seeds[-1]}"
     return f"{len(seeds)} ({listed})"
+
+
+def _tasks(gathered: Gathered) -> list[str]:
+    """The names of the tasks; one name for all folds of one."""
+    named = dict.fromkeys(task_of_fold(task) or task for task in gathered.tasks)
+    folds = {task: len(gathered.parts(task)) for task in named if task not in gathered.tasks}
+    return [f"{task} ({formats.plural(folds[task], 'fold')})" if task in folds else task for task in named]
 
 
 def _duration(seconds: float) -> str:

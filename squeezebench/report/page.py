@@ -41,8 +41,9 @@ class TaskPart:
     facts: str
     warnings: list[str]
     headline: str
-    absent: list[Absent]  # from the comparison at the registered ratio
-    headlines: list[Headline]
+    absent: list[Absent] = field(default_factory=list)  # from the comparison at the registered ratio
+    headlines: list[Headline] = field(default_factory=list)
+    folds: list[TaskPart] = field(default_factory=list)  # of a task that is shown as the mean over them
 
 
 @dataclass(frozen=True)
@@ -99,25 +100,39 @@ def build(folder: Path, *, plan: Path | None = None, plugins: Iterable[str | Pat
 
 
 def _tasks(results: Results) -> list[TaskPart]:
-    groups, gathered = results.groups, results.gathered
-    if page_of(gathered.plan) == "rules":
+    if page_of(results.gathered.plan) == "rules":
         return _rule_tasks(results)
-    return [
-        TaskPart(
-            task=task,
-            name=formats.clean(task),
-            anchor=f"task-{number}",
-            facts=task_facts(task, gathered),
-            warnings=[*filter(None, [validation_above_test(task, results)]), *task_warnings(task, gathered)],
-            headline=headline(task, results),
-            absent=ranking(results, task).absent,
-            headlines=[
-                *headlines(task, groups, results.chosen),
-                *(Headline("training", text) for text in [on_training_part(task, results)] if text),
-            ],
-        )
-        for number, task in enumerate(results.tasks, 1)
-    ]
+    one = {task: _task(task, results, f"task-{number}") for number, task in enumerate(results.tasks, 1)}
+    return [one[task] if task in one else _over_folds(task, results, one) for task in results.whole.tasks]
+
+
+def _task(task: str, results: Results, anchor: str) -> TaskPart:
+    gathered = results.gathered
+    return TaskPart(
+        task=task,
+        name=formats.clean(task),
+        anchor=anchor,
+        facts=task_facts(task, gathered),
+        warnings=[*filter(None, [validation_above_test(task, results)]), *task_warnings(task, gathered)],
+        headline=headline(task, results),
+        absent=ranking(results, task).absent,
+        headlines=[
+            *headlines(task, results.groups, results.chosen),
+            *(Headline("training", text) for text in [on_training_part(task, results)] if text),
+        ],
+    )
+
+
+def _over_folds(task: str, results: Results, parts: dict[str, TaskPart]) -> TaskPart:
+    """A task that holds out each of its groups in turn: what is said of it is said of the mean over its folds."""
+    folds, whole = [parts[name] for name in results.gathered.parts(task)], results.whole
+    warnings = dict.fromkeys(warning for name in results.gathered.parts(task)
+                             for warning in task_warnings(name, results.gathered))  # fmt: skip
+    return TaskPart(
+        task=task, name=formats.clean(task), anchor=f"{folds[0].anchor}-folds",
+        facts=captions()["folds"].format(folds=formats.plural(len(folds), "fold")), warnings=list(warnings),
+        headline=headline(task, whole), absent=ranking(whole, task).absent, folds=folds,
+    )  # fmt: skip
 
 
 def _rule_tasks(results: Results) -> list[TaskPart]:
@@ -128,8 +143,8 @@ def _rule_tasks(results: Results) -> list[TaskPart]:
         said = [Headline("rule", text, settled=known) for text, known in rule_sentences(task, results.rules, words)]
         parts.append(TaskPart(
             task=task, name=formats.clean(task), anchor=f"task-{number}", facts=task_facts(task, gathered),
-            warnings=task_warnings(task, gathered), headline=words["many"] if said else words["nothing"], absent=[],
-            headlines=said,
+            warnings=task_warnings(task, gathered), headlines=said,
+            headline=words["many"] if said else words["nothing"],
         ))  # fmt: skip
     return parts
 

@@ -63,11 +63,11 @@ def ranking(results: Results, task: str) -> Ranking:
 
 def _absent(results: Results, task: str, here: pd.DataFrame, shown: set[str], at: float) -> list[Absent]:
     """The methods that have no group at the ratio."""
-    gathered = results.gathered
-    planned = {run["method"] for run in gathered.plan.get("runs", []) if run["task"] == task}
-    ran = set(gathered.runs.loc[gathered.runs["task"] == task, "method"])
+    gathered, parts = results.gathered, results.gathered.parts(task)
+    planned = {run["method"] for run in gathered.plan.get("runs", []) if run["task"] in parts}
+    ran = set(gathered.runs.loc[gathered.runs["task"].isin(parts), "method"])
     labels = method_labels(pd.concat([gathered.runs, gathered.left_out]))
-    problems = gathered.problems[gathered.problems["task"] == task]
+    problems = gathered.problems[gathered.problems["task"].isin(parts)]
     absent = []
     for method in sorted((planned | ran) - shown):
         brief, reason = _why(here[here["method"] == method], problems[problems["method"] == method], at)

@@ -15,10 +15,12 @@ from squeezebench.report.rules import compared_rules
 from squeezebench.report.runtimes import with_same_runtime
 from squeezebench.report.sizes import Rule, rule_of
 from squeezebench.report.statistics.compare import compared
-from squeezebench.report.statistics.groups import run_groups
+from squeezebench.report.statistics.folds import as_groups
+from squeezebench.report.statistics.groups import run_groups, with_front
 from squeezebench.report.statistics.picks import selected
 from squeezebench.report.statistics.summary import summaries
 from squeezebench.report.tuned import Tuned, gather_tuning
+from squeezebench.schema.task import task_of_fold
 
 PROTOCOLS = {"sound": "", "paper": " (paper's protocol)", "as_released": " (as released)"}
 
@@ -42,6 +44,11 @@ class Results:
     def groups(self) -> pd.DataFrame:
         """One row per run group (task, protocol, method, settings), with its paired differences to its partners."""
         return with_same_runtime(compared(run_groups(self.gathered), self.gathered))
+
+    @cached_property
+    def whole(self) -> Results:
+        """The same with the mean over the folds of each task that has any, as one task, in place of its folds."""
+        return _Whole(self) if any(map(task_of_fold, self.tasks)) else self
 
     @cached_property
     def chosen(self) -> pd.DataFrame:
@@ -92,3 +99,25 @@ class Results:
         best = here.drop_duplicates("method").copy()  # "sound" sorts behind "as_released": descending, it is first
         best["method_label"] += best["protocol"].map(PROTOCOLS)
         return best.sort_values(["control", "method"])
+
+
+class _Whole(Results):
+    """Results without folds: `groups` has the means over them."""
+
+    def __init__(self, results: Results) -> None:
+        super().__init__(results.gathered)
+        self._parts = results
+
+    @property
+    def tasks(self) -> list[str]:
+        return list(dict.fromkeys(task_of_fold(task) or task for task in self.gathered.tasks))
+
+    @cached_property
+    def groups(self) -> pd.DataFrame:
+        groups = self._parts.groups
+        others = groups[groups["task"].map(task_of_fold).isna()]
+        return with_front(pd.concat([others, as_groups(groups, self.gathered.tasks)], ignore_index=True))
+
+    @property
+    def whole(self) -> Results:
+        return self

@@ -47,6 +47,14 @@ def _logarithmic(axes: Axes, which: str, show: Callable[[float], str], places: L
     axis.set_minor_locator(NullLocator())  # nobody would see them, and a figure lays them out
 
 
+def ticks_between(low: float, high: float, preferred: Iterable[float]) -> list[float]:
+    """Those of the preferred ticks that lie between two values; round numbers where fewer than two do."""
+    inside = [tick for tick in preferred if low <= tick <= high]
+    if len(inside) < 2:
+        inside = [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+    return inside
+
+
 def epochs(axes: Axes, label: str = "Epoch (stages end to end)") -> None:
     """An axis of whole numbers."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

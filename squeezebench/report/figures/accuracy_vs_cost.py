@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from squeezebench.report import formats
-from squeezebench.report.drawing.axes import DASHED, heading, legend, marker, short
+from squeezebench.report.drawing.axes import DASHED, heading, legend, marker, short, ticks_between
 from squeezebench.report.drawing.plot import Drawing
 from squeezebench.report.drawing.svg import INK, new_figure
 from squeezebench.report.results import Results
@@ -18,7 +18,7 @@ from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE, rule_of
 from squeezebench.report.statistics.groups import leading_protocol
 
-SECTION, EACH, PAGE = "brief", "task", "sizes"
+SECTION, EACH, FOLDS, PAGE = "brief", "task", "mean", "sizes"
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,7 @@ def _accuracies(axes: Axes, here: pd.DataFrame) -> None:
     worst, best = min(here["error"].max() * 1.25, 1.0), here["error"].min() / 1.25
     axes.set_yscale("log")
     axes.set_ylim(worst, best)
-    ticks = [tick for tick in ERRORS if best <= tick <= worst]
-    axes.yaxis.set_major_locator(FixedLocator(ticks if len(ticks) > 1 else [here["error"].min(), here["error"].max()]))
+    axes.yaxis.set_major_locator(FixedLocator(ticks_between(best, worst, ERRORS)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 - 100 * value:.3g}"))
 

@@ -13,7 +13,7 @@ from squeezebench.report.drawing.svg import GRID, INK, SOFT, new_figure
 from squeezebench.report.results import Results
 from squeezebench.report.sizes import DENSE, rule_of
 
-SECTION, EACH, PAGE = "front", "task", "sizes"
+SECTION, EACH, FOLDS, PAGE = "front", "task", "mean", "sizes"
 POINTS = ["task", "protocol", "method", "method_title", "settings", "varied", "control", "ok", "stale",
           "front", "size_mean", "size_half_width", "ratio_size", "baseline",
           "test_accuracy_mean", "test_accuracy_half_width"]  # fmt: skip

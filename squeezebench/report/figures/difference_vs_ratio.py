@@ -19,7 +19,7 @@ from squeezebench.report.sizes import SMALLER, rule_of
 from squeezebench.report.statistics.groups import leading_protocol
 from squeezebench.report.statistics.spread import ENOUGH_SEEDS
 
-SECTION, WIDE, PAGE = "across", True, "sizes"
+SECTION, FOLDS, WIDE, PAGE = "across", "mean", True, "sizes"
 POINTS = ["task", "protocol", "bracket", "method", "method_title", "settings", "control",
           "ratio_size", "dense_n", "dense_difference", "dense_half_width"]  # fmt: skip
 PALE = "#c9d1d9"

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from squeezebench.report import formats
-from squeezebench.report.drawing.axes import DASHED, heading, marker, short
+from squeezebench.report.drawing.axes import DASHED, heading, marker, short, ticks_between
 from squeezebench.report.drawing.plot import Drawing
 from squeezebench.report.drawing.svg import GRID, INK, SOFT, new_figure
 from squeezebench.report.ranking import Ranking, ranking
@@ -16,7 +16,7 @@ from squeezebench.report.results import Results
 from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE, rule_of
 
-SECTION, EACH, PAGE = "glance", "task", "sizes"
+SECTION, EACH, FOLDS, PAGE = "glance", "task", "mean", "sizes"
 GROUP = ["task", "protocol", "method", "method_title", "settings", "control", "ok", "collapsed", "size_mean",
          "ratio_size", "test_accuracy_mean", "test_accuracy_half_width", "train_accuracy_mean",
          "validation_accuracy_mean"]  # fmt: skip
@@ -96,12 +96,9 @@ def _labels(axes: Axes, rows: list[dict]) -> None:
         label.set_color(SOFT if row["control"] and row["method"] not in DENSE else INK)
     axes.grid(visible=False, axis="y")
     low, high = axes.get_xlim()
-    inside = [tick for tick in TICKS if low <= tick <= high]
+    inside = ticks_between(low, min(high, 1.0), TICKS)
     while len(inside) > 6:
         inside = inside[::2]
-    if len(inside) < 2:  # all errors are alike
-        errors = [row["error"] for row in rows if not formats.absent(row["error"])]
-        inside = sorted({min(errors), max(errors)})
     axes.xaxis.set_major_locator(FixedLocator(inside))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}"))

@@ -16,6 +16,7 @@ from squeezebench.report.statistics.groups import leading_protocol
 from squeezebench.report.statistics.spread import LEVEL
 from squeezebench.report.statistics.summary import REGISTERED
 from squeezebench.report.words import captions
+from squeezebench.schema.task import task_of_fold
 
 SECTION, ORDER, WIDE, PAGE = "across", 1, True, "sizes"
 ENOUGH_TASKS = 3  # Friedman's test has no meaning with fewer
@@ -46,6 +47,8 @@ def rank(summary: pd.DataFrame) -> Ranks:
     words = captions()["ranks"]
     shown = leading_protocol(summary)
     scores = shown.pivot(index="task", columns="method", values=SCORE).astype(float)
+    folds = scores.index.map(lambda task: task_of_fold(task) or task)
+    scores = scores.groupby(folds.rename("task")).agg(lambda column: column.mean(skipna=False))  # of one set of data
     scores = scores[np.isfinite(scores).any(axis=1)]
     complete = scores.columns[scores.notna().all()] if len(scores) else scores.columns[:0]
     left_out = [name for name in scores.columns if name not in complete]

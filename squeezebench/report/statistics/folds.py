@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from squeezebench.report.gather import GROUP
+from squeezebench.report.statistics.compare import COMPARED
+from squeezebench.report.statistics.partners import PARTNERS
 from squeezebench.report.statistics.spread import over_seeds
 from squeezebench.schema.task import task_of_fold
 
+MEANT = ("dense", "small")  # partners; the difference to one that a fold lacks has no mean over folds
+BETWEEN = [f"{which}_{part}" for which in PARTNERS for part in COMPARED]
 # The same in each fold.
 KEPT = ["method_title", "method_label", "varied", "settings_label", "control", "baseline", "size_rule"]
 
@@ -20,8 +25,8 @@ def over_folds(groups: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
 
     groups: as `Results.groups`. tasks: all that were planned, so that a fold without a result is counted.
     `test_accuracy_mean` is the mean over folds of each fold's mean over its seeds, `dense_difference` that of the
-    differences to dense. Their half widths are of 95 % t intervals over the folds. All are missing while a fold is, as
-    means over different groups cannot be compared.
+    differences to dense, `small_difference` that to the small dense network of equal size. Their half widths are of
+    95 % t intervals over the folds. All are missing while a fold is, as means over different groups cannot be compared.
     """
     number = pd.Series([task_of_fold(task) for task in tasks], dtype=object).value_counts()
     groups = groups.assign(task=[task_of_fold(task) for task in groups["task"]])
@@ -29,7 +34,7 @@ def over_folds(groups: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     for key, folds in groups[groups["task"].notna()].groupby(GROUP, sort=False):
         done = folds[folds["ok"] > 0]
         whole = done if len(done) == number[key[0]] else done.iloc[:0]
-        accuracy, difference = over_seeds(whole["test_accuracy_mean"]), over_seeds(whole["dense_difference"])
+        accuracy = over_seeds(whole["test_accuracy_mean"])
         size, baseline = whole["size_mean"].mean(), whole["baseline_size"].mean()
         rows.append(
             dict(zip(GROUP, key, strict=True))
@@ -42,21 +47,26 @@ def over_folds(groups: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
                 "test_accuracy_mean": accuracy.mean,
                 "test_accuracy_half_width": accuracy.half,
                 "test_accuracy_worst": whole["test_accuracy_mean"].min(),
-                "dense_difference": difference.mean,
-                "dense_half_width": difference.half,
-                "dense_n": difference.n,
                 "size_mean": size,
                 "ratio_size": baseline / size if size else float("nan"),
             }
+            | {name: value for which in MEANT for name, value in _difference(whole, which).items()}
         )
     return pd.DataFrame(rows)
+
+
+def _difference(folds: pd.DataFrame, which: str) -> dict[str, float]:
+    values = folds[f"{which}_difference"]
+    spread = over_seeds(values if values.notna().all() else values.iloc[:0])
+    return {f"{which}_difference": spread.mean, f"{which}_half_width": spread.half, f"{which}_n": spread.n}
 
 
 def as_groups(groups: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     """The means of `over_folds` as run groups of the task that has the folds, with the columns of `groups`.
 
-    `ok` counts folds instead of seeds; it is 0 while one is missing. What `over_folds` does not say is the mean of the
-    folds' groups, or their first if it is no number.
+    `ok` counts folds instead of seeds; it is 0 while one is missing. A group has collapsed if it has in every fold.
+    What `over_folds` does not say is the mean of the folds' groups, or their first if it is no number; what compares
+    a group with others is missing.
     """
     means = over_folds(groups, tasks)
     if means.empty:
@@ -65,5 +75,7 @@ def as_groups(groups: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     kinds = {name: "mean" if is_numeric_dtype(parts[name]) else "first" for name in parts if name not in GROUP}
     same = [name for name in kinds if name in means]
     frame = parts.groupby(GROUP, sort=False).agg(kinds).drop(columns=same).reset_index().merge(means, on=GROUP)
+    frame[[name for name in BETWEEN if name in frame and name not in means]] = np.nan
     whole = frame["folds"] == frame["of_folds"]
-    return frame.assign(ok=frame["folds"].where(whole, 0), missing=frame["of_folds"] - frame["folds"])
+    return frame.assign(collapsed=frame["collapsed"] == 1, ok=frame["folds"].where(whole, 0),
+                        missing=frame["of_folds"] - frame["folds"])  # fmt: skip

@@ -43,7 +43,12 @@ def run_groups(gathered: Gathered) -> pd.DataFrame:
     groups["settings_label"] = settings_labels(groups)
     groups["compare_at"] = groups["task"].map(gathered.compare_at).astype(float)
     _cover_sequences(groups, gathered)
-    groups["front"] = False
+    return with_front(groups)
+
+
+def with_front(groups: pd.DataFrame) -> pd.DataFrame:
+    """`groups` with a column `front`: no other of the task and protocol is smaller and more accurate."""
+    groups = groups.assign(front=False)
     for _, some in groups[groups["ok"] > 0].groupby(["task", "protocol"]):
         groups.loc[some.index, "front"] = pareto_front(
             some["size_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy()
