@@ -199,18 +199,19 @@ def test_the_mean_is_that_of_the_folds_means(tmp_path, path, undrawn):
     assert float(ranked["dense"]["error"]) == pytest.approx(1 - (0.85 + 0.7 + 0.9) / 3)
 
 
-def test_folds_of_one_set_of_data_are_one_task_among_those_that_methods_are_ranked_on():
-    """Three folds are no three independent data sets, which Friedman's test asks for."""
-    scores = {"a.fold-0": (0.9, 0.1, 0.5), "a.fold-1": (0.7, 0.3, 0.6), "b": (0.8, 0.5, -np.inf), "c": (0.6, 0.5, 0.4)}
+def test_parts_of_one_data_set_count_once_among_those_that_methods_are_ranked_on():
+    """Folds are no independent data sets, which Friedman's test asks for."""
+    scores = {"a1": (0.9, 0.1, 0.5), "a2": (0.7, 0.3, 0.6), "b": (0.8, 0.5, -np.inf), "c": (0.6, 0.5, 0.4)}
     rows = [{"task": task, "protocol": "sound", "method": method, REGISTERED: score}
             for task, some in scores.items() for method, score in zip("xyz", some, strict=True)]  # fmt: skip
-    found = rank(pd.DataFrame(rows))
+    data = {"a1": "a", "a2": "a"}
+    found = rank(pd.DataFrame(rows), data)
     assert found.scores.loc["a"].tolist() == pytest.approx([0.8, 0.2, 0.55]) and list(found.scores.index) == [
         "a",
         "b",
         "c",
     ]
-    assert "here is 2 tasks" in rank(pd.DataFrame([row for row in rows if row["task"] != "c"])).words
+    assert "here is 2 data sets" in rank(pd.DataFrame([row for row in rows if row["task"] != "c"]), data).words
 
 
 def test_a_method_that_lacks_a_fold_has_no_mean_beside_those_that_do_not(tmp_path, path):

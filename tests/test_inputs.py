@@ -95,6 +95,15 @@ def test_where_data_and_weights_lie_plays_no_part(tmp_path, planned):
     assert mean_of(gathered, "iss") == (pytest.approx(0.92), "0 1 2")
 
 
+def test_tasks_of_the_same_files_are_one_set_of_data(tmp_path):
+    for task, files in (("split.fold-0", "1"), ("split.fold-1", "1"), ("random", "1"), ("other", "2")):
+        one = run("iss", 0, 0.9, task_spec=TASK | {"name": task, "source": "digits"}, fingerprint=files)
+        write(tmp_path, one.model_copy(update={"task": task}), f"runs/{task}/iss/seed-0")
+    assert gather(tmp_path).data_of == dict.fromkeys(["random", "split.fold-0", "split.fold-1"], "random, split") | {
+        "other": "other"
+    }
+
+
 def test_inputs_that_an_older_record_does_not_hold_are_not_held_against_it(tmp_path):
     for seed in range(2):
         older = run("iss", seed, 0.9, task_spec=None, model=None, fingerprint="", training={"epochs": 12})

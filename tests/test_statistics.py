@@ -195,11 +195,11 @@ def test_a_method_that_reaches_the_ratio_on_no_setting_shares_the_worst_rank():
 
 def test_ranks_need_three_tasks_and_three_complete_methods():
     two = rank(summary_of({"a": [0.1, 0.2], "b": [0.2, 0.3], "c": [0.3, 0.4]}))
-    assert "Not enough tasks" in two.words
+    assert "Not enough data sets" in two.words
     holes = rank(summary_of({"a": [0.1, 0.2, 0.3], "b": [0.2, 0.3, 0.2], "c": [0.3, np.nan, 0.4]}))
     assert "Not enough methods: 2 methods" in holes.words and holes.left_out == ["c"], "it did not run everywhere"
-    drawn = draw(SimpleNamespace(summary=summary_of({"a": [0.1, 0.2]})))
-    assert "Not enough tasks" in drawn.words
+    drawn = draw(SimpleNamespace(summary=summary_of({"a": [0.1, 0.2]}), gathered=SimpleNamespace(data_of={})))
+    assert "Not enough data sets" in drawn.words
     with style():
         assert drawn.words in Plot.finish(drawn, "ranks", "ranks", {}).svg
 
@@ -227,7 +227,7 @@ from squeezebench.report.figures.ranks import draw
 scores = {name: [0.1 * place + 0.07 * (place * task % 5) for task in range(5)] for place, name in enumerate("abcdefgh")}
 looks = dict.fromkeys(scores, SimpleNamespace(colour="#333333"))
 with style():
-    drawing = draw(SimpleNamespace(summary=summary_of(scores), looks=looks))
+    drawing = draw(SimpleNamespace(summary=summary_of(scores), looks=looks, gathered=SimpleNamespace(data_of={})))
     sys.stdout.write(Plot.finish(drawing, "ranks", "ranks", {}).svg)
 """
 

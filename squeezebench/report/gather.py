@@ -88,6 +88,19 @@ class Gathered:
         labels, tables = zip(*(self._correct[path] for path in paths), strict=True)
         return (labels[0], np.stack(tables)) if all(np.array_equal(labels[0], other) for other in labels) else None
 
+    @cached_property
+    def data_of(self) -> dict[str, str]:
+        """Task -> the tasks of its set of data, as one name. Other splits, folds, features or steps of the same files are
+        no other data."""
+        read = self.runs.drop_duplicates("task").set_index("task")["shared_inputs"]
+        keys, names = {}, {}
+        for task in self.tasks:
+            inputs = read.get(task, {})
+            source, files = inputs.get("task source"), inputs.get("task fingerprint") or inputs.get("task options")
+            keys[task] = canonical([source, files] if source else task_of_fold(task) or task)
+            names.setdefault(keys[task], {})[task_of_fold(task) or task] = None
+        return {task: ", ".join(names[key]) for task, key in keys.items()}
+
     def parts(self, task: str) -> list[str]:
         """The tasks of the runs of `task`: its folds, or itself."""
         return [name for name in self.tasks if task in (name, task_of_fold(name))]

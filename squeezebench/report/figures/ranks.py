@@ -1,8 +1,10 @@
-"""Average ranks over the tasks, with a critical-difference diagram (Demsar, JMLR 2006) drawn by scikit-posthocs."""
+"""Average ranks over the data sets, with a critical-difference diagram (Demsar, JMLR 2006) drawn by scikit-posthocs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,6 @@ from squeezebench.report.statistics.groups import leading_protocol
 from squeezebench.report.statistics.spread import LEVEL
 from squeezebench.report.statistics.summary import REGISTERED
 from squeezebench.report.words import captions
-from squeezebench.schema.task import task_of_fold
 
 SECTION, ORDER, WIDE, PAGE = "across", 1, True, "sizes"
 ENOUGH_TASKS = 3  # Friedman's test has no meaning with fewer
@@ -27,8 +28,8 @@ POINTS = ["method", "average_rank", "tasks", "left_out", "friedman_p", "task", "
 
 @dataclass(frozen=True)
 class Ranks:
-    """`scores` (task, method): test accuracy of the setting picked at the registered ratio, minus infinity if none
-    reaches it. `words` says why there are no ranks."""
+    """`scores` (set of data, method): test accuracy of the setting picked at the registered ratio, minus infinity if
+    none reaches it. `words` says why there are no ranks."""
 
     scores: pd.DataFrame
     left_out: list[str]  # methods that did not run on every task, or on too few seeds
@@ -37,31 +38,35 @@ class Ranks:
 
     @property
     def ranks(self) -> pd.DataFrame:
-        """(task, method), 1 is best, equal scores share the mean of their ranks: so do those that reach no ratio."""
+        """(set of data, method), 1 is best; equal scores share the mean of their ranks, as do all without the ratio."""
         return self.scores.rank(axis=1, ascending=False)
 
 
-def rank(summary: pd.DataFrame) -> Ranks:
-    """Ranks of all methods that ran on every task on which any method reaches the ratio. A method that does not reach
-    it is worse than all that do."""
+def rank(summary: pd.DataFrame, data: Mapping[str, str] = MappingProxyType({})) -> Ranks:
+    """Ranks of all methods that ran on every set of data on which any method reaches the ratio. A method that does not
+    reach it is worse than all that do.
+
+    data: as `Gathered.data_of`. Demsar's test asks for independent sets of data, so that a method has one score on
+    each: the mean over the splits and folds of one.
+    """
     words = captions()["ranks"]
     shown = leading_protocol(summary)
     scores = shown.pivot(index="task", columns="method", values=SCORE).astype(float)
-    folds = scores.index.map(lambda task: task_of_fold(task) or task)
-    scores = scores.groupby(folds.rename("task")).agg(lambda column: column.mean(skipna=False))  # of one set of data
+    same = scores.index.map(lambda task: data.get(task, task)).rename("task")
+    scores = scores.groupby(same).agg(lambda column: column.mean(skipna=False))
     scores = scores[np.isfinite(scores).any(axis=1)]
     complete = scores.columns[scores.notna().all()] if len(scores) else scores.columns[:0]
     left_out = [name for name in scores.columns if name not in complete]
     scores = scores[complete]
     if len(scores) < ENOUGH_TASKS:
-        return Ranks(scores, left_out, words["not_enough_tasks"].format(n=formats.plural(len(scores), "task")))
+        return Ranks(scores, left_out, words["not_enough_tasks"].format(n=formats.plural(len(scores), "data set")))
     if len(complete) < ENOUGH_METHODS:
         number = formats.plural(len(complete), "method")
         return Ranks(scores, left_out, words["not_enough_methods"].format(n=number, tasks=len(scores)))
     from scipy import stats  # takes a second: only where there is something to test
 
-    same = (scores.nunique(axis=1) == 1).all()  # the test would divide by 0
-    p = 1.0 if same else float(stats.friedmanchisquare(*scores.rank(axis=1).to_numpy().T).pvalue)
+    alike = (scores.nunique(axis=1) == 1).all()  # the test would divide by 0
+    p = 1.0 if alike else float(stats.friedmanchisquare(*scores.rank(axis=1).to_numpy().T).pvalue)
     return Ranks(scores, left_out, p=p)
 
 
@@ -81,7 +86,7 @@ def differ(ranks: Ranks) -> pd.DataFrame:
 
 def draw(results: Results) -> Drawing:
     """The critical-difference diagram, or the words that say why there is none."""
-    summary, ranks = results.summary, rank(results.summary)
+    summary, ranks = results.summary, rank(results.summary, results.gathered.data_of)
     if ranks.words:
         return Drawing.nothing(ranks.words, POINTS)
     import scikit_posthocs
