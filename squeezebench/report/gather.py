@@ -90,8 +90,8 @@ class Gathered:
 
     @cached_property
     def data_of(self) -> dict[str, str]:
-        """Task -> the tasks of its set of data, as one name. Other splits, folds, features or steps of the same files are
-        no other data."""
+        """Task -> the tasks of its set of data, as one name. Other splits, folds, features or steps of the same files
+        are no other data."""
         read = self.runs.drop_duplicates("task").set_index("task")["shared_inputs"]
         keys, names = {}, {}
         for task in self.tasks:
