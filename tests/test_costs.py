@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from squeezebench.data.task import PARTS, load_task
 from squeezebench.method import TaskInfo
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.pipeline.cost.estimate import JOB_SECONDS, MEASURING_SECONDS, estimate
-from squeezebench.pipeline.cost.throughput import Throughput
+from squeezebench.pipeline.cost.throughput import Throughput, measured
 from squeezebench.pipeline.cost.widths import network
 from squeezebench.pipeline.plan_file import sized
 from squeezebench.pipeline.planner import make_plan
@@ -124,6 +125,19 @@ def test_each_method_counts_at_the_width_at_which_it_begins():
     two = made("dense", 10, hidden=8, layers=2, cell="gru")
     assert (two.wide, two.narrow, two.layers, two.gates) == (24 * 10 + 24 * 8, 2 * 24 * 8, 2, 48)
     assert made("dense", 64, hidden=8, front="segments", segments=3).steps == 3
+
+
+def test_convolutions_cost_their_products_and_the_values_that_they_give():
+    """LeNet-5 on one image: 20 maps of 24 x 24, 50 of 8 x 8, and 800 numbers that two linear layers read."""
+    method = load(find_methods()["dense_network"])
+    image = TaskInfo("t", "image", 784, 1, 10, False, 1000, (1, 28, 28))
+    lenet = network(method(method.Settings(network="lenet_5")), image)
+    values, macs = 20 * 24**2 + 50 * 8**2, 25 * 20 * 24**2 + 25 * 20 * 50 * 8**2 + 800 * 500 + 500 * 10
+    assert (lenet.activations, lenet.convolved, lenet.head, lenet.macs) == (values, macs, 0, macs)
+    on = replace(CORE, convolution=1e9, activation=1e-8)
+    step = on.batch + on.parameter * lenet.parameters + on.value * 784 * 64 + 64 * (6 * macs / 1e9 + values * 1e-8)
+    assert lenet.seconds(on, 64) - on.step * lenet.steps * lenet.layers == pytest.approx(step)
+    assert measured().convolution > 0 <= measured().activation
 
 
 def test_a_tensor_map_counts_its_own_contraction():
@@ -286,6 +300,7 @@ def test_the_command_prints_the_cost_as_json(experiment, tmp_path, capsys):
 def test_planning_imports_no_torch_and_asks_for_the_cost_once(experiment, tmp_path):
     code = f"""
 import sys
+from dataclasses import replace
 from squeezebench.cli.main import main
 from squeezebench.pipeline import plan_file
 

@@ -141,6 +141,8 @@ def nominal_gpu(tflops: float) -> Throughput:
         parameter=40 / GPU_BANDWIDTH,
         about=f"a GPU that sustains {tflops:g} TFLOP/s in float32 (nominal; --gpu-tflops)",
         value=20 / GPU_BANDWIDTH,
+        convolution=rate,
+        activation=100 / GPU_BANDWIDTH,
     )
 
 

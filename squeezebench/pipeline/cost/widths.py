@@ -39,11 +39,13 @@ class Network:
     steps: int = 0  # time steps of the recurrence
     inputs: int = 0
     parameters: int = 0
+    convolved: float = 0.0  # multiply-accumulates of a network of convolutions, once a sequence
+    activations: int = 0  # values that its convolutions give
 
     @property
     def macs(self) -> float:
         """Of one sequence, forward."""
-        return (self.wide + self.narrow) * self.steps + self.head
+        return (self.wide + self.narrow) * self.steps + self.head + self.convolved
 
     def seconds(self, on: Throughput, batch: int) -> float:
         """A gradient step on `batch` sequences."""
@@ -60,14 +62,15 @@ class Network:
 
     def _arithmetic(self, on: Throughput) -> float:
         products = 6 * ((self.wide * self.steps + self.head) / on.wide + self.narrow * self.steps / on.narrow)
-        return products + on.element * self.gates * self.steps
+        convolutions = 6 * self.convolved / on.convolution + on.activation * self.activations
+        return products + convolutions + on.element * self.gates * self.steps
 
     def _moving(self, on: Throughput) -> float:
         return on.value * self.inputs * self.steps
 
     def bytes(self, batch: int) -> int:
         """Weights, gradients and Adam's two moments; inputs (twice: by time) and what the backward pass keeps."""
-        kept = batch * self.steps * (2 * self.inputs + 5 * self.gates)
+        kept = batch * (self.steps * (2 * self.inputs + 5 * self.gates) + 3 * self.activations)
         return int(4 * (4 * self.parameters + kept))
 
 
@@ -126,13 +129,23 @@ def _measured(model: nn.Module, info: TaskInfo) -> Network:
             layers += module.num_layers
         elif isinstance(module, nn.Linear) and id(module) not in inside:
             head += module.in_features * module.out_features
-    steps = steps_of(model, info.steps)
-    if (total := macs_of(model, info.steps)) is not None:
+    steps, given = steps_of(model, info.steps), {}
+    hooks = [m.register_forward_hook(partial(_note, given)) for m in model.modules() if isinstance(m, nn.Conv2d)]
+    total = macs_of(model, info.steps)  # runs convolutions on one frame
+    for hook in hooks:
+        hook.remove()
+    if total is not None:
         recurrent = [m.macs(steps) for m in model.modules() if isinstance(m, RecurrentLayer)]
         if None not in recurrent:  # what runs beside the recurrent layers, a network on each frame included
             head = total - sum(recurrent)
     parameters = sum(p.numel() for p in model.parameters())
-    return Network(wide, narrow, head, gates, layers, steps, info.inputs, parameters)
+    head, convolved = (0.0, head) if given else (head, 0.0)
+    activations = sum(given.values()) * info.steps
+    return Network(wide, narrow, head, gates, layers, steps, info.inputs, parameters, convolved, activations)
+
+
+def _note(given: dict[int, int], module: nn.Module, _: object, output: torch.Tensor) -> None:
+    given[id(module)] = output[0].numel()
 
 
 def _map_macs(module: nn.Module) -> float:
