@@ -17,10 +17,10 @@ from pathlib import Path
 import forked
 import pytest
 
+from squeezebench.base.folds import task_of_fold
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.schema.experiment import read_experiment
 from squeezebench.schema.record import RECORD_NAME, read_record
-from squeezebench.schema.task import task_of_fold
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted((ROOT / "config/paper").glob("*.yaml"))

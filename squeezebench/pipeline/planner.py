@@ -13,6 +13,7 @@ from typing import Any
 from squeezebench.base.contents import digest_of_contents, files_below
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
+from squeezebench.base.folds import fold_name
 from squeezebench.base.source import RULE
 from squeezebench.base.suggestions import near_matches
 from squeezebench.data.outline import check_task, folds_of
@@ -29,7 +30,7 @@ from squeezebench.schema.models import settings_of_model
 from squeezebench.schema.plan import Plan, PlannedMethod, PlannedRun, PlannedTask
 from squeezebench.schema.printed import check_tables
 from squeezebench.schema.resources import Resources
-from squeezebench.schema.task import LEAVE_ONE_OUT, PLACES, TaskSpec, fold_name
+from squeezebench.schema.task import LEAVE_ONE_OUT, PLACES, TaskSpec
 from squeezebench.schema.training import STANDARD, TrainingSettings, overlaid
 
 log = logging.getLogger("squeezebench")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from squeezebench.base.folds import task_of_fold
 from squeezebench.report.inputs import Inputs, inputs_of, reasons
 from squeezebench.report.names import read_plan
 from squeezebench.report.sizes import sized
@@ -22,7 +23,6 @@ from squeezebench.schema.metrics import BATCHES, COLUMNS, ENVIRONMENT
 from squeezebench.schema.predictions import unpacked
 from squeezebench.schema.record import Record, RecordError, read_record, record_files
 from squeezebench.schema.start import without_place
-from squeezebench.schema.task import task_of_fold
 
 GROUP = ["task", "protocol", "method", "settings"]  # a run group is these, over seeds
 DEFAULT_RATIO = 10.0  # of the comparison that is registered in advance, if the experiment does not say

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from squeezebench.base.folds import task_of_fold
 from squeezebench.report import formats
 from squeezebench.report.names import page_of
 from squeezebench.report.results import Results
 from squeezebench.report.sizes import DENSE, SMALLER
 from squeezebench.report.statistics.spread import ENOUGH_SEEDS, VERDICT_SEEDS
 from squeezebench.report.words import captions
-from squeezebench.schema.task import task_of_fold
 
 MOST_NAMED = 4  # methods in a sentence
 

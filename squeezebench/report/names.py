@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.folds import task_of_fold
 from squeezebench.base.reading import read_json
 from squeezebench.base.versions import refuse_newer
 from squeezebench.report.declarations import PAGES, Declaration, declared
-from squeezebench.schema.task import task_of_fold
 
 PAGE = "report.html"
 AUDIT_PAGE = "audit.html"  # the papers' printed figures, recomputed: beside every report that compares with a paper

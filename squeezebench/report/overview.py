@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from squeezebench.base.folds import task_of_fold
 from squeezebench.report import formats
 from squeezebench.report.gather import Gathered
 from squeezebench.report.names import PROBLEMS
 from squeezebench.report.sizes import rule_of
-from squeezebench.schema.task import task_of_fold
 
 
 def title(gathered: Gathered) -> str:

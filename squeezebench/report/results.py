@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from squeezebench.base.folds import task_of_fold
 from squeezebench.report.claims.judge import judge_claims
 from squeezebench.report.drawing.palette import Look, looks
 from squeezebench.report.gather import Gathered
@@ -20,7 +21,6 @@ from squeezebench.report.statistics.groups import run_groups, with_front
 from squeezebench.report.statistics.picks import selected
 from squeezebench.report.statistics.summary import summaries
 from squeezebench.report.tuned import Tuned, gather_tuning
-from squeezebench.schema.task import task_of_fold
 
 PROTOCOLS = {"sound": "", "paper": " (paper's protocol)", "as_released": " (as released)"}
 

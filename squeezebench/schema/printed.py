@@ -11,12 +11,12 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, PositiveFloat, model_validator
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.folds import task_of_fold
 from squeezebench.base.places import PACKAGE
 from squeezebench.base.plugins import FILES
 from squeezebench.base.suggestions import near_matches
 from squeezebench.schema.reference import Block, backbone_parameters, read_block
 from squeezebench.schema.stored import Part
-from squeezebench.schema.task import task_of_fold
 
 # A published table may not take the name of one of the report's own figures and tables.
 RESERVED = (

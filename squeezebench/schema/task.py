@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,12 +11,6 @@ from squeezebench.schema.stored import Part
 
 LEAVE_ONE_OUT = "leave_one_group_out"
 PLACES = ("path", "folder", "labels", "lists")  # options that name files; the fingerprint covers what is in them
-_FOLD = re.compile(r"(.+)\.fold-\d+")
-
-
-def fold_name(task: str, fold: int, folds: int) -> str:
-    """The name of one fold of a task that tests all its folds; their order is that of the names."""
-    return f"{task}.fold-{fold:0{len(str(folds - 1))}}"
 
 
 def without_places(task: Mapping[str, Any], fingerprint: str | None) -> dict[str, Any]:
@@ -27,12 +20,6 @@ def without_places(task: Mapping[str, Any], fingerprint: str | None) -> dict[str
         return dict(task)
     named = {name for name in PLACES if isinstance(options.get(name), str)}
     return {**task, "options": {name: value for name, value in options.items() if name not in named}}
-
-
-def task_of_fold(name: str) -> str | None:
-    """The task of which a name is one fold, None if it is none."""
-    match = _FOLD.fullmatch(name)
-    return match[1] if match else None
 
 
 class TaskSpec(Part):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from squeezebench.base.folds import task_of_fold
 from squeezebench.report import formats
 from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.paper.cells import caption, parameters
@@ -17,7 +18,6 @@ from squeezebench.report.tabular.cells import FEW, accuracy, marks
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, numeric, text_cell
 from squeezebench.report.words import captions
 from squeezebench.schema.printed import PublishedTable
-from squeezebench.schema.task import task_of_fold
 
 SIDE = ["ok", "test_accuracy_mean", "test_accuracy_half_width", "size_mean"]
 SHARED = ["protocol", "method", "settings", "control", "stale"]

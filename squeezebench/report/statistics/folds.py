@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from squeezebench.base.folds import task_of_fold
 from squeezebench.report.gather import GROUP
 from squeezebench.report.statistics.compare import COMPARED
 from squeezebench.report.statistics.partners import PARTNERS
 from squeezebench.report.statistics.spread import over_seeds
-from squeezebench.schema.task import task_of_fold
 
 MEANT = ("dense", "small")  # partners; the difference to one that a fold lacks has no mean over folds
 BETWEEN = [f"{which}_{part}" for which in PARTNERS for part in COMPARED]
