@@ -70,7 +70,8 @@ def _panel(axes: Axes, cost: Cost, here: pd.DataFrame, results: Results, hovers:
     axes.set_xscale("log")
     for method, some in able.groupby("method", sort=False):
         look, some = results.looks[method], some.sort_values(cost.column)
-        axes.plot(some[cost.column], some["error"], color=look.colour, ls=look.line, lw=0.8, alpha=0.6, zorder=2)
+        if len(some) > 1:
+            axes.plot(some[cost.column], some["error"], color=look.colour, ls=look.line, lw=0.8, alpha=0.6, zorder=2)
         for group in rows_of(some):
             gid = marker(axes, group, cost.column, "error", look.colour, look.marker, hovers, ms=4.2,
                          zorder=3 if group["control"] else 4)  # fmt: skip

@@ -50,10 +50,10 @@ def draw(results: Results) -> Drawing:
         axes.tick_params(labelbottom=True)
     figure.supylabel("Points to dense", fontsize=8)
     figure.supxlabel(f"Ratio of {rule.noun} (log scale)", fontsize=8)
-    small = " or ".join(sorted(set(methods) & set(SMALLER))) or SMALLER[0]
-    control = Line2D([], [], color=PALE, lw=1.2, label=f"{small}, same tasks")
+    small = " or ".join(sorted(set(methods) & set(SMALLER)))
+    extra = [Line2D([], [], color=PALE, lw=1.2, label=f"{small}, same tasks")] if small else []
     entries = [(task[:40], Look(SOFT, shape, "-")) for task, shape in tasks.items()]
-    legend(figure, entries, width=0.9, extra=[control], loc="outside upper left", ncols=4)
+    legend(figure, entries, width=0.9, extra=extra, loc="outside upper left", ncols=4)
     return Drawing(figure, shown[POINTS], hovers, rule)
 
 
