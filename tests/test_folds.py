@@ -24,6 +24,7 @@ from squeezebench.report import build_report
 from squeezebench.report.figures.ranks import rank
 from squeezebench.report.formats import MINUS
 from squeezebench.report.gather import gather
+from squeezebench.report.headline import headline
 from squeezebench.report.names import output_files, read_plan
 from squeezebench.report.results import Results
 from squeezebench.report.statistics.folds import over_folds
@@ -197,6 +198,15 @@ def test_the_mean_is_that_of_the_folds_means(tmp_path, path, undrawn):
     assert [name for name in written if "ranked" in name and name.endswith("csv")] == ["figures/ranked_mine.csv"]
     ranked = {row["method"]: row for row in read_csv(tmp_path / "results/figures/ranked_mine.csv")}
     assert float(ranked["dense"]["error"]) == pytest.approx(1 - (0.85 + 0.7 + 0.9) / 3)
+
+
+def test_the_headline_of_a_task_with_folds_is_of_the_means_over_them(tmp_path, path):
+    accuracies = {"dense": ACCURACY["dense"], "iss": {0: [0.8], 1: [0.7], 2: [0.6]}}
+    found = results(tmp_path / "results", path, accuracies, methods={"dense": {}, "iss": {}}, compare_at=1.01)
+    said = headline("mine", found.whole)
+    low = 100 * (0.7 - half([0.6, 0.7, 0.8]))
+    assert f"[{low:.1f}, " in said and said.endswith("means and intervals over 3 folds.")
+    assert "15.0 points below dense" in said  # of 0.8 - 0.9, 0.7 - 0.7 and 0.6 - 0.95, paired by seed
 
 
 def test_parts_of_one_data_set_count_once_among_those_that_methods_are_ranked_on():
