@@ -25,8 +25,8 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.inference import CLASSES, enough, repeated, runtimes
-from benchmarks.timing import compare, machine, print_table, write_json
+from benchmarks.inference import CLASSES, enough, runtimes
+from benchmarks.timing import Step, compare, machine, parser_of, print_table, repeated, write_json
 from squeezebench.nn.rnn.cells import cell_of
 from squeezebench.nn.rnn.classifier import recurrent_classifier
 from squeezebench.tools.export.c.arrays import Arrays
@@ -128,7 +128,7 @@ def empty(inputs: int, hidden: int) -> Standard:
     return Standard(cell_of("lstm"), inputs, None, None, [layer], torch.nn.Linear(hidden, CLASSES), None)
 
 
-def row_of(call: Callable[[], object]) -> Callable[[], float]:
+def row_of(call: Step) -> Callable[[], float]:
     """Seconds of one call, the mean of a row of them."""
     count = enough(call)
     row = repeated(call, count)
@@ -163,13 +163,12 @@ def c_variants(core: str, options: argparse.Namespace, folder: Path) -> tuple[di
 
 @torch.no_grad()
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--dense", type=int, nargs=2, default=(2048, 2048), metavar=("D", "H"))
     parser.add_argument("--compact", type=int, nargs=2, default=(46, 9), metavar=("D", "H"))
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--core", choices=CORES, action="append", help="only this; default: both")
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     load = os.getloadavg()[0]
@@ -192,8 +191,7 @@ def main(argv: list[str] | None = None) -> None:
                 if name.startswith("compact"):
                     print(f"{name}: {timing.median * 1e6:.2f} us")
             result["cores"][core] = {"timings": timings, "bytes": bytes_of}
-    if options.json:
-        write_json(options.json, result)
+    write_json(options.json, result)
 
 
 if __name__ == "__main__":

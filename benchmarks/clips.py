@@ -18,10 +18,7 @@ import cv2
 import numpy as np
 import torch
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.timing import compare, machine, print_table, write_json
+from benchmarks.timing import compare, machine, parser_of, print_table, write_json
 from squeezebench.data.store import opened
 from squeezebench.data.video.backbones import backbone
 from squeezebench.data.video.clips import Clip, cores
@@ -35,7 +32,7 @@ FRAMES = 150  # of a drawn clip, 320 x 240
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print a table, and write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--folder", type=Path, help="of videos; without it, clips are drawn")
     parser.add_argument("--features", default="efficientnet_lite0", choices=list(BACKBONES))
     parser.add_argument("--weights", default="imagenet", choices=["imagenet", "random"])
@@ -43,7 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--size", type=int)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         clips = _clips(given.folder, Path(folder), given.clips)
@@ -51,8 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     title = f"{given.features}: {len(clips)} clips, {given.frames} frames each, {cores()} cores"
     print_table(title, timings, "backbone alone")
     print(f"{len(clips) / timings['features'].median:.2f} clips a second")
-    if given.json:
-        write_json(given.json, {"title": title, "machine": machine(), "timings": timings})
+    write_json(given.json, {"title": title, "machine": machine(), "timings": timings})
     return 0
 
 

@@ -9,10 +9,8 @@ default computes the whole decomposition of each unfolding, where ours takes eig
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from math import prod
-from pathlib import Path
 
 import tensorly
 import torch
@@ -21,7 +19,7 @@ from tensorly.decomposition import tensor_train as tensor_train_of_tensorly
 from tensorly.tenalg import svd_interface
 from torch import Tensor
 
-from benchmarks.timing import compare, machine, write_json
+from benchmarks.timing import compare, machine, parser_of, write_json
 from squeezebench.nn.factorized import decomposition
 from squeezebench.nn.factorized.hierarchical_tucker import HierarchicalTuckerMap
 from squeezebench.nn.factorized.modes import balanced_modes, gate_modes
@@ -124,13 +122,12 @@ def measured(name: str, tensor: Tensor, ours, theirs, of_ours, of_theirs, repeat
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--orders", type=int, nargs="+", default=(3, 4))
     parser.add_argument("--ranks", type=int, nargs="+", default=(4, 16))
     parser.add_argument("--svd", default="truncated_svd", choices=("truncated_svd", "symeig_svd", "randomized_svd"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []
@@ -145,8 +142,7 @@ def main() -> None:
                 row = {"shape": list(shape), "order": order, "rank": rank} | measured(*case, options.repeats)
                 rows.append(row)
                 print(_line(row), flush=True)
-    if options.json:
-        write_json(options.json, {"machine": machine(), "rows": rows})
+    write_json(options.json, {"machine": machine(), "rows": rows})
 
 
 def _line(row: dict) -> str:

@@ -10,16 +10,12 @@ are those of 46 and 9), 8 frames, one thread, a single video and a batch of 10 (
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Callable
 from dataclasses import astuple
-from pathlib import Path
 
 import torch
 
-from benchmarks.timing import Timing, compare, machine, print_table, write_json
-from squeezebench.engine.measurement.latency import Variant
+from benchmarks.timing import Step, Timing, compare, machine, parser_of, print_table, repeated, within, write_json
 from squeezebench.nn.rnn.classifier import recurrent_classifier
 from squeezebench.tools.latency.runtimes import PYTORCH, in_every_runtime
 
@@ -27,25 +23,15 @@ BATCHES = (1, 10)
 CLASSES = 11
 
 
-def runtimes(inputs: int, hidden: int, batch: int, steps: int) -> dict[str, Callable[[], object]]:
+def runtimes(inputs: int, hidden: int, batch: int, steps: int) -> dict[str, Step]:
     """One dense classifier of the given size in each runtime; that they agree has been checked."""
     torch.manual_seed(0)
     variants, _ = in_every_runtime(recurrent_classifier(inputs, hidden, CLASSES), inputs, steps)
     x = torch.randn(batch, steps, inputs)
-    return {name: within(variant, variant.make(x)) for name, variant in variants.items()}
+    return {name: within(variant.within, variant.make(x)) for name, variant in variants.items()}
 
 
-def within(variant: Variant, call: Callable[[], object]) -> Callable[[], object]:
-    """`call` in the circumstances that its variant needs (oneDNN off)."""
-
-    def run():
-        with variant.within():
-            return call()
-
-    return run
-
-
-def enough(call: Callable[[], object], seconds: float = 0.01) -> int:
+def enough(call: Step, seconds: float = 0.01) -> int:
     """How many calls take about `seconds`: a short call is timed in a row of many, in its steady state."""
     call()
     started = time.perf_counter()
@@ -53,22 +39,13 @@ def enough(call: Callable[[], object], seconds: float = 0.01) -> int:
     return max(1, min(1000, round(seconds / (time.perf_counter() - started))))
 
 
-def repeated(call: Callable[[], object], count: int) -> Callable[[], object]:
-    def run():
-        for _ in range(count):
-            call()
-
-    return run
-
-
 @torch.no_grad()
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--dense", type=int, nargs=2, default=(2048, 2048), metavar=("D", "H"))
     parser.add_argument("--compact", type=int, nargs=2, default=(46, 9), metavar=("D", "H"))
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=21)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     result = {"machine": machine(), "threads": 1, "dense": options.dense, "compact": options.compact, "batches": {}}
@@ -95,8 +72,7 @@ def main(argv: list[str] | None = None) -> None:
         for name, ratio in ratios.items():
             print(f"{name:24}{ratio['same runtime']:>13.0f}x{ratio['fastest dense']:>27.0f}x")
         result["batches"][batch] = {"timings": timings, "ratios": ratios}
-    if options.json:
-        write_json(options.json, result)
+    write_json(options.json, result)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ network the table also says how many times the 16 bytes that Adam keeps for a pa
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.scale import measured
-from benchmarks.timing import machine, write_json
+from benchmarks.timing import machine, parser_of, write_json
 
 LIMIT = 2_000  # megabytes, of the end-to-end task
 ADAM = 16  # bytes for each parameter: float32 value, gradient and two moments
@@ -74,10 +73,9 @@ def command(case: Case, clips: Path, out: Path, steps: int) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="the cases whose name has this text")
     parser.add_argument("--steps", type=int, default=3, help="gradient steps of each run")
-    parser.add_argument("--json", type=Path)
     wanted = parser.parse_args(argv)
     chosen = {name: case for name, case in CASES.items() if wanted.only in name}
     if not chosen:
@@ -94,8 +92,7 @@ def main(argv: list[str] | None = None) -> None:
             results[name] = asdict(cost) | {"limit_megabytes": limit, "ratio": limit and cost.megabytes / limit}
             ratio = f"{limit:10,.0f}{cost.megabytes / limit:8.2f}" if limit else f"{'-':>10}{'-':>8}"
             print(f"{name:24}{cost.megabytes:8,.0f}{ratio}{cost.seconds:9.1f}", flush=True)
-    if wanted.json:
-        write_json(wanted.json, {"machine": machine(), "peak_memory": results})
+    write_json(wanted.json, {"machine": machine(), "peak_memory": results})
 
 
 if __name__ == "__main__":

@@ -14,10 +14,9 @@ measured twice, without TF32 on either side and with TF32 on both.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +26,8 @@ import numpy as np
 import torch
 from torch import nn
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from benchmarks import recurrence, tensor_maps
-from benchmarks.timing import Timing, card, compare, machine, wall_seconds, write_json
+from benchmarks.timing import Step, Timing, card, compare, machine, wall_seconds, write_json
 from squeezebench.engine.run import execute
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.method.settings import settings_of
@@ -40,8 +36,6 @@ from squeezebench.schema.record import Record
 from squeezebench.schema.run import RunSpec
 from squeezebench.schema.task import TaskSpec
 from squeezebench.schema.training import TrainingSettings
-
-Step = Callable[[], object]
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,14 @@ in one run.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.timing import compare, machine, print_table, write_json
+from benchmarks.timing import Step, compare, machine, parser_of, print_table, repeated, within, write_json
 from squeezebench.nn.kernels import native
 from squeezebench.nn.kernels.gemm import linear, plain
 from squeezebench.nn.rnn.cells import cell_of
@@ -30,31 +25,9 @@ from squeezebench.nn.rnn.recurrence import recurrence
 # B, T, D, H: cached features of UCF11; its raw frames, end to end; two small models, where overhead shows
 SHAPES = [(16, 8, 2048, 2048), (16, 6, 57600, 256), (32, 32, 64, 128), (32, 16, 320, 64)]
 COMPACT = (46, 9, 8)  # D, H, T of the compact VIB-LSTM of UCF11
-Step = Callable[[], object]
-
-
-def without_onednn(step: Step) -> Step:
-    def run() -> object:
-        with torch.backends.mkldnn.flags(enabled=False):
-            return step()
-
-    return run
-
-
-def in_plain(step: Step) -> Step:
-    def run() -> object:
-        with plain():
-            return step()
-
-    return run
-
-
-def without_native(step: Step) -> Step:
-    def run() -> object:
-        with native.switched(False):
-            return step()
-
-    return run
+without_onednn = partial(within, partial(torch.backends.mkldnn.flags, enabled=False))
+without_native = partial(within, partial(native.switched, False))
+in_plain = partial(within, plain)
 
 
 def training_step(forward: Callable[[], Tensor], parameters: list[Tensor], upstream: Tensor) -> Step:
@@ -158,21 +131,11 @@ def synchronised(step: Step) -> Step:
     return run
 
 
-def many(step: Step, count: int) -> Step:
-    def run() -> None:
-        for _ in range(count):
-            step()
-
-    return run
-
-
 def main(argv: list[str] | None = None) -> None:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = parser_of(__doc__)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=15, help="rounds; small shapes take ten times as many")
     parser.add_argument("--only", metavar="BxTxDxH", help="one shape instead of all")
-    parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -180,7 +143,7 @@ def main(argv: list[str] | None = None) -> None:
     results = []
 
     def report(title: str, variants: dict[str, Step], repeats: int, reference: str, scale: int = 1) -> None:
-        variants = {name: many(step, scale) for name, step in variants.items()}
+        variants = {name: repeated(step, scale) for name, step in variants.items()}
         timings = compare(variants, repeats=repeats)
         print_table(title, timings, reference)
         results.append({"title": title, "reference": reference, "calls": scale, "timings": timings})
@@ -198,8 +161,7 @@ def main(argv: list[str] | None = None) -> None:
         for B in (1, 10):
             title = f"LSTM, cpu, inference, B {B}, T {T}, D {D}, H {H}, ms for 20 calls"
             report(title, inference_variants(B, D, H, T), 10 * args.repeats, "nn.LSTM", scale=20)
-    if args.json:
-        write_json(args.json, {"machine": machine(), "results": results})
+    write_json(args.json, {"machine": machine(), "results": results})
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ processor's.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.timing import parser_of, write_json
 from squeezebench.report.page import build
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -39,16 +38,14 @@ def measured(records: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--records", type=int, default=2000)
-    parser.add_argument("--json", type=Path)
     wanted = parser.parse_args()
     measurement = measured(wanted.records)
     seconds = f"{measurement['seconds']:.1f} s ({measurement['processor_seconds']:.1f} s of one core)"
     sizes = f"page {measurement['page_megabytes']:.2f} MB, tables and figures {measurement['megabytes_beside']:.2f} MB"
     print(f"{measurement['records']:,.0f} records: {seconds}, {sizes}")
-    if wanted.json:
-        wanted.json.write_text(json.dumps(measurement, indent=1) + "\n", encoding="utf-8")
+    write_json(wanted.json, measurement)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ smallest)^k` to the core's seconds, which other programs disturb little: 1 is li
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -25,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from benchmarks.timing import machine, write_json
+from benchmarks.timing import machine, parser_of, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -169,9 +168,8 @@ def table(costs_of: dict[int, dict[str, Cost]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--runs", type=int, nargs="+", default=[500, 2500, 5000, 10000, 20000])
-    parser.add_argument("--json", type=Path)
     wanted = parser.parse_args()
     costs_of: dict[int, dict[str, Cost]] = {}
     with tempfile.TemporaryDirectory() as place:
@@ -182,9 +180,8 @@ def main() -> None:
                 print(f"{runs:,} {name}: {cost.seconds:.1f} s", file=sys.stderr, flush=True)
         print(table(costs_of))  # before 100,000 files are deleted, which may take minutes
     print(f"load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
-    if wanted.json:
-        costs = {runs: {name: asdict(cost) for name, cost in by_step.items()} for runs, by_step in costs_of.items()}
-        write_json(wanted.json, {"machine": machine(), "costs": costs})
+    costs = {runs: {name: asdict(cost) for name, cost in by_step.items()} for runs, by_step in costs_of.items()}
+    write_json(wanted.json, {"machine": machine(), "costs": costs})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ time without a core, so those rows show what the pipeline's own machinery costs 
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import time
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.studies.pipeline_processes import PipelineProcesses
-from benchmarks.timing import machine, write_json
+from benchmarks.timing import machine, parser_of, write_json
 from squeezebench.engine.measurement.memory import Allocations
 from squeezebench.nn.sideways.network import SidewaysNet
 from squeezebench.nn.sideways.training import backpropagation_step, sideways_step
@@ -120,11 +119,10 @@ def print_speed(rows: list[dict[str, object]]) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--frames", type=int, nargs="+", default=[4, 8, 16, 32, 64])
     parser.add_argument("--asleep", type=int, nargs="*", default=[2, 4], help="depths of the sleeping pipelines")
-    parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -144,8 +142,7 @@ def main(argv: list[str] | None = None) -> None:
         equal = SidewaysNet([Asleep(64, 0.02) for _ in range(depth)], (64,))
         speeds.append(speed(f"D = {depth}, asleep, 20 ms each", equal, 8, 16, min(args.repeats, 3)))
     print_speed(speeds)
-    if args.json:
-        write_json(args.json, {"machine": machine(), "memory": rows, "speed": speeds})
+    write_json(args.json, {"machine": machine(), "memory": rows, "speed": speeds})
 
 
 if __name__ == "__main__":

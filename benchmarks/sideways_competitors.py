@@ -11,9 +11,6 @@ sum over its modules. `--folder` also writes the schedules as Figure 1 draws the
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,7 +25,7 @@ from benchmarks.studies.pipeline_processes import PipelineProcesses
 from benchmarks.studies.schedules import Schedule, bubble, gpipe_schedule, sideways_schedule
 from benchmarks.studies.sleeper import Sleeper
 from benchmarks.studies.video_networks import i3d, vgg_3d, video_step
-from benchmarks.timing import machine, write_json
+from benchmarks.timing import compare, machine, parser_of, write_json
 from squeezebench.engine.measurement.memory import Allocations
 from squeezebench.nn.sideways.network import SidewaysNet
 from squeezebench.nn.sideways.training import backpropagation_step, sideways_step
@@ -80,14 +77,8 @@ def peak(step: Step, held: Sequence[Tensor], x: Tensor, y: Tensor) -> int:
 
 def seconds_of(steps: dict[str, Step], x: Tensor, y: Tensor, repeats: int) -> dict[str, float]:
     """The median seconds of a step of each, interleaved, after one step that warms up."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for round_ in range(repeats + 1):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step(x, y)
-            if round_:
-                times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(some) for name, some in times.items()}
+    timings = compare({name: partial(step, x, y) for name, step in steps.items()}, repeats=repeats, warmup=1)
+    return {name: timing.median for name, timing in timings.items()}
 
 
 def single(x: Tensor, y: Tensor, frame: tuple[int, int, int], width: int, repeats: int) -> list[dict[str, Any]]:
@@ -156,7 +147,7 @@ def _box(step: int, device: int, colour: str):
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--size", type=int, default=32, help="side of a frame in pixels")
     parser.add_argument("--width", type=int, default=8, help="channels of the narrowest units")
@@ -166,7 +157,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--nap", type=float, default=0.01, help="seconds of a sleeping module's forward pass")
     parser.add_argument("--micro", type=int, nargs="+", help="micro-batches of GPipe; default: one a frame, and 4")
     parser.add_argument("--folder", metavar="FOLDER", type=Path, help="writes the table and the schedules")
-    parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -188,8 +178,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.folder:
         drawn = {"GPipe, 4 micro-batches": gpipe_schedule(3, 4), "Sideways, 8 frames": sideways_schedule(3, 8)}
         write_all({"competitors.csv": table(rows), "schedules.svg": schedule_figure(drawn)}, args.folder)
-    if args.json:
-        write_json(args.json, {"machine": machine(), "rows": rows})
+    write_json(args.json, {"machine": machine(), "rows": rows})
 
 
 if __name__ == "__main__":

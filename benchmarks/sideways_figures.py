@@ -138,17 +138,9 @@ def summary(rows: Sequence[Row], column: str = "accuracy") -> Band:
 
     A training that diverged counts with its last row, accuracy 0, in all epochs that it did not reach.
     """
-    if not rows:
-        return [], [], [], []
     settings: dict[tuple, dict[int, float]] = {}
     for row in rows:
         cell = tuple(value for name, value in row.items() if name not in MEASURED)
         settings.setdefault(cell, {})[row["epoch"]] = 100 * row.get(column, 0.0)
-    epochs = range(max(row["epoch"] for row in rows) + 1)
-    columns = [[accuracies.get(epoch, 0.0) for accuracies in settings.values()] for epoch in epochs]
-    return (
-        [epoch + 1 for epoch in epochs],
-        [min(column) for column in columns],
-        [sum(column) / len(column) for column in columns],
-        [max(column) for column in columns],
-    )
+    epochs = range(max((row["epoch"] for row in rows), default=-1) + 1)
+    return band([(epoch + 1, reached.get(epoch, 0.0)) for epoch in epochs for reached in settings.values()])

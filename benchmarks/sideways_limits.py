@@ -10,7 +10,6 @@ and the gradient of each unit along the training, for a slow and for a fast moti
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 
 from benchmarks.sideways_figures import band, draw, table, write_all
 from benchmarks.studies.sideways_limits import AGAINST, ARMS, Clips, cosine_rows, limit_rows, relative
-from benchmarks.timing import machine, write_json
+from benchmarks.timing import machine, parser_of, write_json
 from squeezebench.data.task import load_task
 from squeezebench.nn.sideways.vgg import VideoVGG, video_vgg
 from squeezebench.schema.task import TaskSpec
@@ -89,7 +88,7 @@ def told(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("what", choices=("gap", "cosine"))
     parser.add_argument("--units", nargs="+", choices=("vgg_4", "vgg_8"), default=["vgg_4", "vgg_8"])
     parser.add_argument("--motions", nargs="+", type=float, help="times the source's own speed")
@@ -100,7 +99,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--width", type=int, default=8)
     parser.add_argument("--rate", type=float, default=0.01, help="Adam's learning rate")
     parser.add_argument("--folder", metavar="FOLDER", type=Path, help="writes the table and the figure")
-    parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     shown = partial(clips, groups=args.groups, frames=args.frames)
@@ -120,8 +118,7 @@ def main(argv: list[str] | None = None) -> None:
                 write_all({f"{args.what}.csv": table(rows)}, args.folder)
     if args.folder:
         write_all({"gap.svg": gap_figure(rows)} if args.what == "gap" else cosine_figures(rows), args.folder)
-    if args.json:
-        write_json(args.json, {"machine": machine(), "rows": rows})
+    write_json(args.json, {"machine": machine(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ Back-propagation normalises per tick, as the rule does. Of real clips only those
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from benchmarks.sideways_figures import band, draw, table, write_all
 from benchmarks.studies import real_frames
 from benchmarks.studies.full_res import BLOCKS, FullRes
 from benchmarks.studies.prediction import Pairs, predictions
-from benchmarks.timing import machine, write_json
+from benchmarks.timing import machine, parser_of, write_json
 from squeezebench.data.sources import moving_shapes
 from squeezebench.report.drawing.svg import new_figure, render, style
 
@@ -72,7 +71,7 @@ def curves(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("what", choices=("shapes", "clips"))
     parser.add_argument("--clips", help="the folder of the clips; without: synthetic ones, for a dry run")
     parser.add_argument("--lists", help="the folder of the official lists")
@@ -85,7 +84,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=0.003, help="Adam's learning rate")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--folder", metavar="FOLDER", type=Path, help="writes the table, the curves and the pictures")
-    parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     if args.what == "shapes":
@@ -107,8 +105,7 @@ def main(argv: list[str] | None = None) -> None:
             chosen = {len(held_out) // 3, 2 * len(held_out) // 3}  # fixed places, not the best clips
             files |= {f"pictures_{args.what}_{clip}.svg": pictures(held_out, networks, clip) for clip in sorted(chosen)}
             write_all(files, args.folder)
-    if args.json:
-        write_json(args.json, {"machine": machine(), "rows": rows})
+    write_json(args.json, {"machine": machine(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ a montage has the first 16 frames of each of its clips, as in the paper.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -28,7 +27,7 @@ from torch import Tensor
 from benchmarks.sideways_figures import write_study
 from benchmarks.studies import real_frames
 from benchmarks.studies.sideways_stability import Setting, accuracy, cosine, grid, stability, train
-from benchmarks.timing import machine, write_json
+from benchmarks.timing import machine, parser_of, write_json
 from squeezebench.data.sources import moving_shapes
 from squeezebench.data.task import load_task
 from squeezebench.nn.sideways.vgg import VideoVGG, video_vgg
@@ -79,12 +78,7 @@ def recognise(epochs: int, every: int, groups: int, rate: float) -> list[dict[st
 
 
 PLAIN = grid(["Sideways", "Skip-Sideways"])
-CUTS = [
-    Setting("Skip-Sideways", rate, clips=clips, interleaved=mixed)
-    for rate in (0.01, 0.1, 1.0)
-    for clips in (2, 3)
-    for mixed in (False, True)
-]
+CUTS = grid(["Skip-Sideways"], every=(1,), clips=(2, 3), interleaved=(False, True))
 
 
 def study(epochs: int, groups: int, labels: str) -> list[dict[str, object]]:
@@ -130,7 +124,7 @@ def told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("what", choices=("recognise", "stability", "clips"))
     parser.add_argument("--epochs", type=int, help="default: 30, of each training of the study 6")
     parser.add_argument("--every", type=int, default=2, help="recognise: every n-th frame of the smooth videos")
@@ -144,7 +138,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--width", type=int, default=16, help="clips: channels of the narrowest units")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="clips")
     parser.add_argument("--rates", type=float, nargs="+", help="clips: only these learning rates")
-    parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--folder", metavar="FOLDER", type=Path, help="stability: writes its table and its figures")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
@@ -161,8 +154,7 @@ def main(argv: list[str] | None = None) -> None:
         rows = study(args.epochs or 6, groups, args.labels)
         if args.folder:
             write_study(rows, args.folder, 1 / (groups if args.labels == "shapes" else 8))
-    if args.json:
-        write_json(args.json, {"machine": machine(), "rows": rows})
+    write_json(args.json, {"machine": machine(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -12,19 +12,14 @@ that they take at the speed of a large matrix product on the same machine, and t
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.timing import Timing, compare, machine, print_table, write_json
+from benchmarks.recurrence import without_onednn
+from benchmarks.timing import Timing, compare, machine, parser_of, print_table, write_json
 from squeezebench.nn.factorized.base import LinearMap, TensorMap
 from squeezebench.nn.factorized.block_term import BlockTermMap
 from squeezebench.nn.factorized.hierarchical_tucker import HierarchicalTuckerMap
@@ -110,14 +105,6 @@ def tednet_lstm(weight_ih: nn.Module) -> tuple[Callable[[Tensor], Tensor], list[
     return forward, list(module.parameters())
 
 
-def without_onednn(run: Callable[[], None]) -> Callable[[], None]:
-    def inside() -> None:
-        with torch.backends.mkldnn.flags(enabled=False):
-            run()
-
-    return inside
-
-
 def maps_alone(rows: int, repeats: int, peers: bool) -> dict[str, Timing]:
     x = torch.randn(rows, D)
     modules: dict[str, nn.Module] = {"nn.Linear": nn.Linear(D, 4 * H, bias=False), **our_maps()}
@@ -164,12 +151,11 @@ def arithmetic(rows: int, timings: dict[str, Timing], rate: float) -> dict[str, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rows", type=int, nargs="*", default=[B * T], help="N of the maps alone")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave tednet and tltorch out")
-    parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)
@@ -186,8 +172,7 @@ def main() -> None:
     print_table(f"the whole LSTM, B {B} T {T}", payload["lstm"], "nn.LSTM")
     payload["ratios"] = {"BT LSTM of TT LSTM": payload["lstm"]["BT LSTM"].median / payload["lstm"]["TT LSTM"].median}
     print(f"BT LSTM of TT LSTM: {payload['ratios']['BT LSTM of TT LSTM']:.2f}")
-    if arguments.json:
-        write_json(arguments.json, payload)
+    write_json(arguments.json, payload)
 
 
 if __name__ == "__main__":

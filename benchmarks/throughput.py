@@ -10,17 +10,15 @@ after each epoch.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import yaml
 
-from benchmarks.timing import machine, write_json
+from benchmarks import scale
+from benchmarks.timing import machine, parser_of, write_json
 from squeezebench.schema.record import Record, read_record, record_files
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,14 +29,7 @@ def call(folder: Path) -> float:
     """Core seconds of `snakemake --cores 1` on `quick.yaml` in `folder`. Raises SystemExit if it fails."""
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "-s", str(ROOT / "Snakefile"),
                "--configfile", "quick.yaml"]  # fmt: skip
-    with (folder / "said.txt").open("w+") as said:
-        process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        if process.returncode:
-            raise SystemExit(f"{' '.join(command)} failed (status {process.returncode}):\n{said.read()[-2000:]}")
-    return usage.ru_utime + usage.ru_stime
+    return scale.measured(command, folder).processor_seconds
 
 
 def training(records: list[Record]) -> float:
@@ -78,15 +69,13 @@ def measured(whole_experiment: bool, seeds: int) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--whole", action="store_true", help="all three tasks, as `make quick`")
     parser.add_argument("--seeds", type=int, default=3, help="of the three that the experiment has")
-    parser.add_argument("--json", type=Path)
     wanted = parser.parse_args(argv)
     result = measured(wanted.whole, wanted.seeds)
     print("\n".join(f"{name.replace('_', ' '):24}{value:10.3f}" for name, value in result.items()))
-    if wanted.json:
-        write_json(wanted.json, {"machine": machine(), "whole": wanted.whole, "throughput": result})
+    write_json(wanted.json, {"machine": machine(), "whole": wanted.whole, "throughput": result})
 
 
 if __name__ == "__main__":

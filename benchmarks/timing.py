@@ -5,6 +5,7 @@ Interleaving matters more than repeating: a slow minute of a shared machine then
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -12,8 +13,11 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+Step = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Timing:
     high: float
 
 
-def wall_seconds(step: Callable[[], object]) -> float:
+def wall_seconds(step: Step) -> float:
     """Seconds of one call by the wall clock."""
     start = time.perf_counter()
     step()
@@ -33,11 +37,11 @@ def wall_seconds(step: Callable[[], object]) -> float:
 
 
 def compare(
-    variants: dict[str, Callable[[], object]],
+    variants: dict[str, Step],
     *,
     repeats: int = 15,
     warmup: int = 3,
-    seconds: Callable[[Callable[[], object]], float] = wall_seconds,
+    seconds: Callable[[Step], float] = wall_seconds,
 ) -> dict[str, Timing]:
     """Time each variant `repeats` times, one call of each per round, after `warmup` untimed rounds.
 
@@ -61,6 +65,33 @@ def _summary(times: list[float]) -> Timing:
         return Timing(times[0], times[0], times[0])
     low, median, high = statistics.quantiles(times, n=4, method="inclusive")
     return Timing(median, low, high)
+
+
+def within(context: Callable[[], AbstractContextManager], step: Step) -> Step:
+    """The step in a context that is made anew for each call."""
+
+    def run() -> object:
+        with context():
+            return step()
+
+    return run
+
+
+def repeated(step: Step, count: int) -> Step:
+    """`count` calls of the step as one."""
+
+    def run() -> None:
+        for _ in range(count):
+            step()
+
+    return run
+
+
+def parser_of(doc: str | None) -> argparse.ArgumentParser:
+    """A parser that shows the docstring of a script as it is written and takes `--json`, the file of `write_json`."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", metavar="FILE")
+    return parser
 
 
 def print_table(title: str, timings: dict[str, Timing], reference: str | None = None) -> None:
@@ -109,9 +140,10 @@ def card(device: str) -> dict[str, object]:
     }
 
 
-def write_json(path: str | os.PathLike[str], payload: object) -> None:
-    """Write `payload`; `Timing` values become dictionaries."""
-    Path(path).write_text(json.dumps(payload, indent=2, default=_jsonable) + "\n", encoding="utf-8")
+def write_json(path: str | os.PathLike[str] | None, payload: object) -> None:
+    """Write `payload`, unless there is no path; `Timing` values become dictionaries."""
+    if path:
+        Path(path).write_text(json.dumps(payload, indent=2, default=_jsonable) + "\n", encoding="utf-8")
 
 
 def _jsonable(value: object) -> object:

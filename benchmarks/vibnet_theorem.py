@@ -8,13 +8,12 @@ For each rank and weight gamma of the KL term: local minima of problems drawn at
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.studies.theorem import random_bound
-from benchmarks.timing import machine, write_json
+from benchmarks.timing import machine, parser_of, write_json
 
 RANKS = (1, 2, 3, 4, 6, 8, 10, 12)
 WEIGHTS = (0.01, 0.1, 1.0)
@@ -57,11 +56,10 @@ def draw(rows: list[dict[str, object]], path: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--size", type=int, default=16, help="masks")
     parser.add_argument("--starts", type=int, default=60, help="of each rank and weight")
     parser.add_argument("--svg", type=Path, metavar="FILE")
-    parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args(argv)
     rows = [counts(rank, weight, args.size, args.starts) for weight in WEIGHTS for rank in RANKS if rank < args.size]
     print(f"{'gamma':>6} {'rank':>4} {'minima':>6} {'most':>5} {'median':>6} {'most kept':>9}")
@@ -70,8 +68,7 @@ def main(argv: list[str] | None = None) -> None:
               f"{np.median(row['nonzero']):>6g} {max(row['kept']):>9}")  # fmt: skip
     if args.svg:
         draw(rows, args.svg)
-    if args.json:
-        write_json(args.json, {"machine": machine(), "rows": rows})
+    write_json(args.json, {"machine": machine(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -15,23 +15,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.studies.full_res import FullRes
+from benchmarks.studies.sideways_limits import EXACT, Arm
 from benchmarks.studies.sideways_stability import STEPS, Rule, cosine
-
-
-@dataclass(frozen=True)
-class Arm:
-    """A rule on a Full-Res network with these shortcuts."""
-
-    name: str
-    rule: Rule
-    shortcut: str
-
 
 ARMS = (
     Arm("Sideways", "sideways", "none"),
     Arm("Skip-Sideways, concat", "sideways", "concat"),
-    Arm("BP", "backpropagation_per_tick", "none"),
-    Arm("BP, concat", "backpropagation_per_tick", "concat"),
+    Arm("BP", EXACT, "none"),
+    Arm("BP, concat", EXACT, "concat"),
 )
 
 

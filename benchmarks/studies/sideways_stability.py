@@ -2,7 +2,7 @@
 
 Source: Malinowski et al. (CVPR 2021), supplementary, section 6 and Figures 3-5: accuracy on the *training* fold over
 the training, for learning rates x frame rates, and for montages of clips. The figures' values are not printed in the
-paper, and neither is the optimiser of these runs; here it is SGD without momentum unless a caller gives another.
+paper, and neither is the optimiser of these runs; here it is SGD without momentum.
 """
 
 from __future__ import annotations
@@ -123,7 +123,6 @@ def stability(
     held_out: Callable[[int], tuple[Tensor, Tensor]] | None = None,
     batch: int = 32,
     seed: int = 0,
-    optimiser: Callable[..., torch.optim.Optimizer] = torch.optim.SGD,
 ) -> list[dict[str, Any]]:
     """The table of the study: a row for each setting and epoch, with the setting's fields, the seed, `loss`, `accuracy`
     and, if other clips are given, the accuracy on them, `held_out`.
@@ -137,7 +136,7 @@ def stability(
         net = networks[setting.network]()
         others = held_out(setting.every) if held_out else None
         history = train(
-            net, *videos(setting.every), optimiser(net.parameters(), lr=setting.learning_rate), epochs,
+            net, *videos(setting.every), torch.optim.SGD(net.parameters(), lr=setting.learning_rate), epochs,
             rule=setting.rule, batch=batch, clips=setting.clips, interleaved=setting.interleaved, seed=seed,
             observe=others and (lambda net, others=others: {"held_out": accuracy(net, *others)}),
         )  # fmt: skip
