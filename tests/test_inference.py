@@ -117,7 +117,7 @@ def test_what_the_time_is_made_of_is_bytes_and_products():
     assert speed_of(1001, speeds) == speed_of(10**9, speeds) == 1e5
     dense = recurrent_classifier(6, 5, 3)
     assert weight_bytes(dense) == (4 * sum(p.numel() for p in dense.parameters()), 4 * 4 * 5 * 5)
-    assert memory_seconds(800, 3, 100, speeds) == pytest.approx((800 + 2 * 100) / 1e6)
+    assert memory_seconds(800, 100, 3, speeds) == pytest.approx((800 + 2 * 100) / 1e6)
     low_rank = recurrent_classifier(6, 5, 3)
     low_rank.layers[0].hidden_map = LowRankMap(5, 20, 1)
     assert weight_bytes(low_rank) == weight_bytes(dense)  # the matrix is built, and that is what each step reads

@@ -124,6 +124,13 @@ def planned_path(text: str) -> str:
     return text
 
 
+def results_folder(folder: Path) -> Path:
+    """`folder`, if it is one. Raises InputError."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of results")
+    return folder
+
+
 def inside(folder: Path, path: Path) -> Path:
     """`path`, where what is written there stays below `folder`, links followed. Raises InputError.
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.reading import results_folder
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -40,9 +41,7 @@ def _submit(options: argparse.Namespace) -> None:
     from squeezebench.report.board.entries import check_results
     from squeezebench.tools.submit import submit
 
-    if not options.folder.is_dir():
-        raise InputError(f"{options.folder}: no such folder of results")
-    check_results(options.folder, options.unfinished)
+    check_results(results_folder(options.folder), options.unfinished)
     path = submit(
         options.folder,
         options.name,
@@ -73,8 +72,7 @@ def _appendix(options: argparse.Namespace) -> None:
     from squeezebench.base.files import write_atomically
     from squeezebench.report.appendix import appendix
 
-    if not options.folder.is_dir():
-        raise InputError(f"{options.folder}: no such folder of results")
+    results_folder(options.folder)
     if options.out and options.out.is_dir():
         raise InputError(f"--out {options.out}: is a folder; give the file's name")
     text = appendix(options.folder, options.format)
@@ -88,6 +86,4 @@ def _appendix(options: argparse.Namespace) -> None:
 def _crate(options: argparse.Namespace) -> None:
     from squeezebench.tools.crate import write_crate
 
-    if not options.folder.is_dir():
-        raise InputError(f"{options.folder}: no such folder of results")
-    print(f"wrote {write_crate(options.folder)}")
+    print(f"wrote {write_crate(results_folder(options.folder))}")

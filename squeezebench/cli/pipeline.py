@@ -6,9 +6,11 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.reading import results_folder
 from squeezebench.cli.arguments import assignments
 from squeezebench.cli.log_file import add_log
 
@@ -25,12 +27,12 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     plan.add_argument("--config-from-stdin", action="store_true", help="the experiment as JSON (the Snakefile's)")
     plan.add_argument("--key", default="", help=argparse.SUPPRESS)
     plan.add_argument("--files", nargs="+", default=[], help=argparse.SUPPRESS)
-    for name, function, text in [
-        ("starts", _starts, "train the dense starts of one task of a plan"),
-        ("tune", _tune, "make the trials of one method on one task (TASK/METHOD) of a plan"),
-        ("job", _job, "make the runs of one job of a plan"),
+    for name, text in [
+        ("starts", "train the dense starts of one task of a plan"),
+        ("tune", "make the trials of one method on one task (TASK/METHOD) of a plan"),
+        ("job", "make the runs of one job of a plan"),
     ]:
-        step = add(name, function, text)
+        step = add(name, partial(_step, name), text)
         step.add_argument("plan", type=Path)
         step.add_argument("id")
         step.add_argument("--receipt", type=Path)
@@ -76,32 +78,19 @@ def _plan(options: argparse.Namespace) -> None:
         print(f"{len(plan.runs)} runs in {len(plan.jobs)} jobs; wrote {path}", *sizes["lines"], sep="\n")
 
 
-def _starts(options: argparse.Namespace) -> None:
-    from squeezebench.pipeline.worker import train_starts
+def _step(name: str, options: argparse.Namespace) -> None:
+    from squeezebench.pipeline.worker import run_job, train_starts, tune_job
 
-    train_starts(options.plan, options.id, options.receipt, options.threads)
-
-
-def _tune(options: argparse.Namespace) -> None:
-    from squeezebench.pipeline.worker import tune_job
-
-    tune_job(options.plan, options.id, options.receipt, options.threads)
-
-
-def _job(options: argparse.Namespace) -> None:
-    from squeezebench.pipeline.worker import run_job
-
-    run_job(options.plan, options.id, options.receipt, options.threads)
+    make = {"starts": train_starts, "tune": tune_job, "job": run_job}[name]
+    make(options.plan, options.id, options.receipt, options.threads)
 
 
 def _report(options: argparse.Namespace) -> int:
     from squeezebench.report import build_report
 
-    if not options.folder.is_dir():
-        raise InputError(f"{options.folder}: no such folder of results")
+    results_folder(options.folder)
     sound = _verified(options)
-    plan = options.folder / "plan.json"
-    print(build_report(options.folder, plan=plan if plan.exists() else None, plugins=options.plugins))
+    print(build_report(options.folder, plugins=options.plugins))
     return 0 if sound else 1
 
 

@@ -258,18 +258,12 @@ def _init(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    import logging
-
     from squeezebench.tools.check_method import check_method
+    from squeezebench.tools.recorded import quiet
 
-    log, failures = logging.getLogger("squeezebench"), 0
-    before = log.level
-    log.setLevel(logging.ERROR)  # that training goes on, which the checks interrupt on purpose, is no news
-    try:
+    failures = 0
+    with quiet():  # that training goes on, which the checks interrupt on purpose, is no news
         for name, problem in check_method(options.method, options.plugins):
-            words = f"FAIL {name}: {problem}" if problem else f"ok   {name}"
-            print(words, flush=True)
+            print(f"FAIL {name}: {problem}" if problem else f"ok   {name}", flush=True)
             failures += problem is not None
-    finally:
-        log.setLevel(before)
     return 1 if failures else 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
-from squeezebench.base.reading import inside
+from squeezebench.base.reading import inside, results_folder
 from squeezebench.base.suggestions import near_matches
 from squeezebench.report import formats, html
 from squeezebench.report.audit.page import write_beside
@@ -65,8 +65,7 @@ class Section:
 
 def build(folder: Path, *, plan: Path | None = None, plugins: Iterable[str | Path] = ()) -> Path:
     """Gather, compute, write. Returns the path of the page."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of results")
+    results_folder(folder)
     template = html.template("page.html.j2")
     for part in ("tables", "figures"):
         inside(folder, folder / part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -123,6 +124,19 @@ def as_recorded(origin: Provenance) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Torch's own random state and the engine's warnings are the caller's: both are as before afterwards."""
+    state, log = torch.get_rng_state(), logging.getLogger("squeezebench")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+        log.setLevel(level)
 
 
 def other_data(spec: RunSpec) -> str | None:

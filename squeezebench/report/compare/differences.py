@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.reading import results_folder
 from squeezebench.report import formats
 from squeezebench.report.gather import GROUP, Gathered, gather
 from squeezebench.report.inputs import input_text
@@ -66,9 +67,7 @@ def _numbered(runs: pd.DataFrame, keys: list[tuple]) -> list[int]:
 
 
 def _gathered(folder: Path) -> Gathered:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of results")
-    gathered = gather(folder)
+    gathered = gather(results_folder(folder))
     if len(gathered.left_out) and gathered.runs.empty:
         number = len(gathered.left_out)
         raise InputError(f"{folder}: none of its {number} records is of its plan; `squeezebench report` says why")

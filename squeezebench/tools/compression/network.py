@@ -22,6 +22,7 @@ from squeezebench.nn.rnn.classifier import RecurrentClassifier, recurrent_classi
 from squeezebench.schema.experiment import validated
 from squeezebench.schema.models import RecurrentSettings
 from squeezebench.tools.compression.data import Call, Part
+from squeezebench.tools.compression.standard import torch_module
 from squeezebench.tools.compression.wrapped import Wrapped, wrapped
 
 TOLERANCE = 1e-4  # of logits, relative to the largest where that is above 1
@@ -35,15 +36,7 @@ class SequenceClassifier(nn.Module):
         super().__init__()
         self.register_buffer("factor", torch.from_numpy(affine.factor.copy()))
         self.register_buffer("shift", torch.from_numpy(affine.shift.copy()))
-        kind = getattr(nn, dense.cell.torch_module)
-        self.rnn = kind(dense.inputs, dense.hidden[0], len(dense.hidden), batch_first=True)
-        self.head = copy.deepcopy(dense.head)
-        with torch.no_grad():
-            for number, layer in enumerate(dense.layers):
-                for name, linear in (("weight_ih", layer.input_map), ("weight_hh", layer.hidden_map)):
-                    getattr(self.rnn, f"{name}_l{number}").copy_(linear.weight)
-                for name in ("bias_ih", "bias_hh"):
-                    getattr(self.rnn, f"{name}_l{number}").copy_(getattr(layer, name))
+        self.rnn, self.head = torch_module(list(dense.layers)), copy.deepcopy(dense.head)
 
     def forward(self, x: Tensor, length: Tensor | None = None) -> Tensor:
         """x (B, T, D) raw, length (B,) or None -> logits (B, classes)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -77,8 +78,8 @@ def _recurrence(model: Wrapped) -> nn.Module:
     slot, layers = model.top.slot, list(model.layers)
     reads_all = model.input_index is None
     if reads_all and model.top.narrows and len(set(model.hidden)) == 1:
-        return _torch_module(slot, layers)
-    stack = [_torch_module(slot, [layer]) for layer in layers]
+        return torch_module(layers, slot.bias, slot.batch_first, slot.dropout)
+    stack = [torch_module([layer], slot.bias, slot.batch_first) for layer in layers]
     index = None if reads_all else model.input_index.long()
     whole = CompactRNN(stack, slot.dropout, index, None if model.top.narrows else slot.hidden_size)
     if not model.top.narrows:
@@ -89,15 +90,15 @@ def _recurrence(model: Wrapped) -> nn.Module:
 
 
 @torch.no_grad()
-def _torch_module(slot: nn.Module, layers: list[RecurrentLayer]) -> nn.RNNBase:
+def torch_module(
+    layers: Sequence[RecurrentLayer], bias: bool = True, batch_first: bool = True, dropout: float = 0.0
+) -> nn.RNNBase:
     """The torch.nn module of these layers, which have one width."""
-    kind = getattr(nn, layers[0].cell.torch_module)
-    dropout = slot.dropout if len(layers) > 1 else 0.0
-    sizes = {"num_layers": len(layers), "bias": slot.bias, "batch_first": slot.batch_first, "dropout": dropout}
-    module = kind(layers[0].inputs, layers[0].hidden, **sizes)
+    kind, dropout = getattr(nn, layers[0].cell.torch_module), dropout if len(layers) > 1 else 0.0
+    module = kind(layers[0].inputs, layers[0].hidden, len(layers), bias, batch_first, dropout)
     for number, layer in enumerate(layers):
         parts = {"weight_ih": layer.input_map.weight, "weight_hh": layer.hidden_map.weight}
-        parts |= {"bias_ih": layer.bias_ih, "bias_hh": layer.bias_hh} if slot.bias else {}
+        parts |= {"bias_ih": layer.bias_ih, "bias_hh": layer.bias_hh} if bias else {}
         for name, value in parts.items():
             getattr(module, f"{name}_l{number}").copy_(value)
     return module

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,9 +29,7 @@ from squeezebench.tools.export.wanted import Format, Wanted, Written
 from squeezebench.tools.recorded import read_recorded
 from squeezebench.tools.verify.remeasure import Tasks, task_of
 
-FORMATS: tuple[Format, ...] = get_args(Format)
 Precision = Literal["float32", "int8"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 ENDING = {"onnx": ".onnx", "torch": ".pt", "safetensors": ".standard.safetensors", "c": ".c"}
 TOLERANCE = 1e-5  # of a logit, relative to the largest where that is above 1
 MODEL_NAME = "model.safetensors"

@@ -219,18 +219,13 @@ def _at_batch(
         side: Side(
             ms={name: _time(t) for (of, name), t in ms.items() if of == side and name != INT8},
             int8_ms=_time(ms[side, INT8]),
-            memory_ms=_rounded(1e3 * memory_seconds(*_traffic(model, steps), speeds)),
+            memory_ms=_rounded(1e3 * memory_seconds(*weight_bytes(model), steps, speeds)),
             arithmetic_ms=_rounded(1e3 * batch * (macs[side] or 0) / rate),
         )
         for side, model in models.items()
     }
     overhead = {name: t.median for (of, name), t in ms.items() if of == "empty"}
     return comparison(batch, **sides, overhead=overhead)
-
-
-def _traffic(model: RecurrentClassifier, steps: int) -> tuple[int, int, int]:
-    weights, recurrent = weight_bytes(model)
-    return weights, steps, recurrent
 
 
 def comparison(batch: int, dense: Side, compact: Side, overhead: dict[str, float]) -> Comparison:

@@ -42,7 +42,7 @@ def _fastest(call: Callable[[], object], seconds: float) -> float:
     return best
 
 
-def memory_seconds(weights: int, steps: int, recurrent: int, speeds: dict[int, float]) -> float:
+def memory_seconds(weights: int, recurrent: int, steps: int, speeds: dict[int, float]) -> float:
     """Time to read `weights` bytes once and the `recurrent` bytes among them again at each further step."""
     return (weights + (steps - 1) * recurrent) / speed_of(weights, speeds)
 

@@ -7,7 +7,6 @@ back and measured again (remeasure.py). The outcome goes to verification.json, w
 from __future__ import annotations
 
 import json
-import logging
 import random
 import sys
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from tqdm import tqdm
 
@@ -32,7 +30,7 @@ from squeezebench.schema.record import RECORD_NAME, RecordError, record_files
 from squeezebench.schema.stored import check_replaceable, write_json
 from squeezebench.schema.verification import VERIFICATION, Problem, Verification, records_digest
 from squeezebench.tools.counting import construct
-from squeezebench.tools.recorded import Recorded, plan_in, read_recorded, same_arithmetic
+from squeezebench.tools.recorded import Recorded, plan_in, quiet, read_recorded, same_arithmetic
 from squeezebench.tools.verify.comparison import differences, in_words
 from squeezebench.tools.verify.consistency import inconsistencies, standard_counts
 from squeezebench.tools.verify.remeasure import Tasks, read_model, results, sizes
@@ -67,7 +65,7 @@ def verify(
     again = {recorded.path for recorded in chosen}
     check = _Check(folder, find_methods(plugins), outcome)
     ok.sort(key=lambda recorded: (recorded.record.task, recorded.record.seed, str(recorded.path)))
-    with _quiet():
+    with quiet():
         for recorded in tqdm(ok, "verify", disable=not progress, leave=False, file=sys.stderr):
             check.run(recorded, measure=recorded.path in again)
     outcome.records_digest = records_digest(folder)
@@ -228,19 +226,6 @@ def _builds_matrices(recorded: Recorded, methods: dict[str, MethodFile]) -> bool
             return False
         return all(isinstance(m, DenseMap) for layer in compact.layers for m in (layer.input_map, layer.hidden_map))
     return False
-
-
-class _quiet:
-    """Torch's own random state and the engine's warnings are the caller's: both are as before afterwards."""
-
-    def __enter__(self):
-        self.state, self.log = torch.get_rng_state(), logging.getLogger("squeezebench")
-        self.level = self.log.level
-        self.log.setLevel(logging.ERROR)
-
-    def __exit__(self, *_):
-        torch.set_rng_state(self.state)
-        self.log.setLevel(self.level)
 
 
 def as_text(outcome: Verification) -> str:
