@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,10 +32,7 @@ def build_tables(results: Results, plugins: Iterable[str | Path] = ()) -> list[B
 
 def draw_figures(results: Results, plugins: Iterable[str | Path] = ()) -> list[DrawnFigure]:
     """Every declared figure, of each task if it is one for each. Call inside `style()`."""
-    return list(_drawn(results, plugins))
-
-
-def _drawn(results: Results, plugins: Iterable[str | Path]) -> Iterator[DrawnFigure]:
+    drawn = []
     for declaration in declared("figures", plugins, page_of(results.gathered.plan)):
         draw = declaration.function()
         of = results.whole if declaration.folds == "mean" else results
@@ -46,7 +43,9 @@ def _drawn(results: Results, plugins: Iterable[str | Path]) -> Iterator[DrawnFig
                 heading = words["title"].removesuffix(", {task}")
                 words = words | {"title": words["title"].replace("{task}", task), "heading": heading}
                 name = file_name(declaration, task)
-                yield declaration, task, Plot.finish(drawing, name, declaration.name, words, declaration.wide)
+                plot = Plot.finish(drawing, name, declaration.name, words, declaration.wide)
+                drawn.append((declaration, task, plot))
+    return drawn
 
 
 def _made(declaration: Declaration, function: Callable, kind: type, *arguments):

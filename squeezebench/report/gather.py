@@ -113,12 +113,6 @@ class Gathered:
         return DEFAULT_RATIO if given is None else float(given)
 
 
-def gather(folder: Path, plan: Path | None = None) -> Gathered:
-    """Read every record of `folder`; hold it against the plan if there is one."""
-    with without_collector():
-        return _gather(folder, plan)
-
-
 @contextmanager
 def without_collector() -> Iterator[None]:
     """Nothing that is read goes again, and the collector of garbage would look through all of it again and again."""
@@ -131,7 +125,9 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _gather(folder: Path, plan: Path | None) -> Gathered:
+@without_collector()
+def gather(folder: Path, plan: Path | None = None) -> Gathered:
+    """Read every record of `folder`; hold it against the plan if there is one."""
     if plan is None and (folder / "plan.json").is_file():
         plan = folder / "plan.json"
     planned = read_plan(plan) if plan else {}

@@ -11,7 +11,7 @@ from squeezebench.report.results import Results
 from squeezebench.report.runtimes import SAME
 from squeezebench.report.sizes import DENSE
 from squeezebench.report.tabular import cells
-from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, number_column, numeric, text_column
+from squeezebench.report.tabular.table import Cell, Row, Table, number_cell, number_column, numeric
 from squeezebench.report.words import captions
 from squeezebench.schema.metrics import BATCHES, PRECISIONS
 
@@ -24,17 +24,15 @@ def build(results: Results) -> Table:
     """One line for every setting that is picked at some ratio, and for each dense run group."""
     groups, rule = results.groups, results.rule
     frame = groups[groups.index.isin(results.chosen.index) | (groups["method"].isin(DENSE) & (groups["ok"] > 0))]
-    hints = captions(rule.name)["hints"]
+    hints, activations = captions(rule.name)["hints"], "peak_activation_bytes_mean"
     columns = [
-        text_column("Task", "task"),
-        Column("Method", cells.method),
-        text_column("Settings", "settings_label"),
+        *cells.NAMED,
         numeric(f"Ratio ({rule.noun})", cells.ratio, hint=hints["ratio"]),
         number_column("float32", "bytes_mean", formats.size, hint=hints["bytes"], group="On disk"),
         *(numeric(kind, _stored(kind), hint=hints["stored"], group="On disk", detail=True) for kind in PRECISIONS),
-        numeric("MACs", _beside("macs_mean", formats.count), hint=hints["macs"]),
-        numeric("Activations", _beside("peak_activation_bytes_mean", formats.size), hint=hints["activations"],
-                tex=False, detail=True),
+        numeric("MACs", cells.beside_dense("macs_mean", "dense_macs_mean", formats.count), hint=hints["macs"]),
+        numeric("Activations", cells.beside_dense(activations, f"dense_{activations}", formats.size),
+                hint=hints["activations"], tex=False, detail=True),
     ]  # fmt: skip
     for batch in BATCHES:
         place = {"hint": hints["speed"], "group": f"Latency at batch {batch}, ms", "detail": batch != BATCHES[0]}
@@ -61,18 +59,6 @@ def _stored(kind: str) -> Callable[[Row], Cell]:
         lost = formats.points(own - row["test_accuracy_mean"])
         note = "accuracy not measured" if formats.absent(own) else f"{formats.percent(own)} ({lost})"
         return number_cell(row[f"bytes_{kind}_mean"], formats.size, note)
-
-    return cell
-
-
-def _beside(key: str, show: Callable[[float], str]) -> Callable[[Row], Cell]:
-    """A number of the compact module with the dense model's below it."""
-
-    def cell(row: Row) -> Cell:
-        dense = row[f"dense_{key}"]
-        return number_cell(
-            row[key], show, "" if row["method"] in DENSE or formats.absent(dense) else f"dense {show(dense)}"
-        )
 
     return cell
 

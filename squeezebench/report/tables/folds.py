@@ -8,7 +8,7 @@ from squeezebench.report.sizes import of_row
 from squeezebench.report.statistics.folds import over_folds
 from squeezebench.report.statistics.spread import ENOUGH_SEEDS
 from squeezebench.report.tabular import cells
-from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, number_column, numeric, text_column
+from squeezebench.report.tabular.table import Cell, Row, Table, number_cell, number_column, numeric
 
 SECTION, WHEN = "glance", "optional"  # one task in several parts: its mean comes before the parts
 
@@ -19,11 +19,9 @@ def build(results: Results) -> Table | None:
     if frame.empty:
         return None
     columns = [
-        text_column("Task", "task"),
-        Column("Method", cells.method),
-        text_column("Settings", "settings_label"),
+        *cells.NAMED,
         numeric("Folds", _folds),
-        numeric("Test accuracy", _accuracy),
+        numeric("Test accuracy", cells.with_interval("test_accuracy", formats.percent_interval, said=False)),
         number_column("Worst fold", "test_accuracy_worst", formats.percent),
         numeric("Points to dense", _points),
         number_column(results.rule.title(), "size_mean", formats.count),
@@ -35,12 +33,6 @@ def build(results: Results) -> Table | None:
 def _folds(row: Row) -> Cell:
     text = str(row["folds"]) if row["folds"] == row["of_folds"] else f"{row['folds']} of {row['of_folds']}"
     return Cell(text, row["folds"], note=f"{row['runs']} runs")
-
-
-def _accuracy(row: Row) -> Cell:
-    return number_cell(
-        row["test_accuracy_mean"], lambda mean: formats.percent_interval(mean, row["test_accuracy_half_width"])
-    )
 
 
 def _points(row: Row) -> Cell:

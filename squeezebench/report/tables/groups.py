@@ -10,7 +10,7 @@ from squeezebench.report.sizes import FEED_FORWARD, RECURRENT, WEIGHTS, rule_of
 from squeezebench.report.statistics.compare import COMPARED
 from squeezebench.report.statistics.partners import PARTNERS
 from squeezebench.report.tabular import cells
-from squeezebench.report.tabular.table import Column, Table, number_column, numeric, text_column
+from squeezebench.report.tabular.table import Column, Table, number_column, numeric
 from squeezebench.report.words import captions
 from squeezebench.schema.metrics import GROUPS, Unit
 
@@ -29,9 +29,7 @@ def build(results: Results) -> Table:
         Column("Structure", cells.structure_cell, hint=hints["structure"]),
     ]
     columns = [
-        text_column("Task", "task"),
-        Column("Method", cells.method),
-        text_column("Settings", "settings_label"),
+        *cells.NAMED,
         numeric("Seeds", cells.seeds, hint=hints["seeds"]),
         *_metrics(hints, "fraction"),
         number_column(rule.title(), "size_mean", formats.count, hint=hints["lstm_parameters"]),

@@ -6,7 +6,7 @@ from squeezebench.report import formats
 from squeezebench.report.results import Results
 from squeezebench.report.statistics.groups import selection_bias
 from squeezebench.report.tabular import cells
-from squeezebench.report.tabular.table import Column, Table, number_column, numeric, text_column
+from squeezebench.report.tabular.table import Table, number_column, numeric
 
 SECTION = "protocol"
 
@@ -21,9 +21,7 @@ def build(results: Results) -> Table:
         .merge(results.groups[names], on=keys, how="left")
     )
     columns = [
-        text_column("Task", "task"),
-        Column("Method", cells.method),
-        text_column("Settings", "settings_label"),
+        *cells.NAMED,
         number_column("Seeds", "n", "{:.0f}".format),
         number_column("Best test epoch", "test", formats.percent),
         number_column("Final epoch", "test_final_epoch", formats.percent),

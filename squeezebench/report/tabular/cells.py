@@ -7,7 +7,7 @@ from collections.abc import Callable
 from squeezebench.report import formats
 from squeezebench.report.sizes import DENSE, of_row, structure
 from squeezebench.report.statistics.spread import ENOUGH_SEEDS
-from squeezebench.report.tabular.table import Cell, Row, number_cell, text_cell
+from squeezebench.report.tabular.table import Cell, Column, Row, number_cell, text_cell, text_column
 from squeezebench.schema.metrics import Metric
 
 FEW = "not enough seeds"
@@ -30,6 +30,9 @@ def method(row: Row) -> Cell:
     """A method's title with its marks, and its name if the title does not contain it."""
     label, name = row["method_label"], row["method"]
     return text_cell(label, "" if _letters(name) in _letters(formats.clean(label)) else name, marks(row))
+
+
+NAMED = (text_column("Task", "task"), Column("Method", method), text_column("Settings", "settings_label"))
 
 
 def seeds(row: Row) -> Cell:
@@ -87,15 +90,19 @@ def kept(key: str) -> Callable[[Row], Cell]:
     )
 
 
-def latency(key: str) -> Callable[[Row], Cell]:
-    """Milliseconds, with those of the dense network in the same runtime below them."""
+def beside_dense(key: str, dense: str, show: Callable[[float], str]) -> Callable[[Row], Cell]:
+    """A number of the compact module, with that of the dense model (column `dense`) below it."""
 
     def cell(row: Row) -> Cell:
-        dense = row[f"same_runtime_dense_{key}_mean"]
-        note = "" if row["method"] in DENSE or formats.absent(dense) else f"dense {formats.amount(dense)}"
-        return number_cell(row[f"{key}_mean"], formats.amount, note)
+        note = "" if row["method"] in DENSE or formats.absent(row[dense]) else f"dense {show(row[dense])}"
+        return number_cell(row[key], show, note)
 
     return cell
+
+
+def latency(key: str) -> Callable[[Row], Cell]:
+    """Milliseconds, beside those of the dense network in the same runtime."""
+    return beside_dense(f"{key}_mean", f"same_runtime_dense_{key}_mean", formats.amount)
 
 
 def of_metric(metric: Metric) -> Callable[[Row], Cell]:
