@@ -37,11 +37,7 @@ def wall_seconds(step: Step) -> float:
 
 
 def compare(
-    variants: dict[str, Step],
-    *,
-    repeats: int = 15,
-    warmup: int = 3,
-    seconds: Callable[[Step], float] = wall_seconds,
+    variants: dict[str, Step], *, repeats: int = 15, warmup: int = 3, seconds: Callable[[Step], float] = wall_seconds
 ) -> dict[str, Timing]:
     """Time each variant `repeats` times, one call of each per round, after `warmup` untimed rounds.
 

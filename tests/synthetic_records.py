@@ -18,11 +18,7 @@ from squeezebench.base.digests import digest_of
 from squeezebench.schema.predictions import confusion_of, packed
 from squeezebench.schema.record import Record
 
-TASKS = {
-    "digits": (8, 64, 10),
-    "japanese_vowels": (12, 64, 9),
-    "basic_motions": (6, 64, 4),
-}  # inputs, hidden, classes
+TASKS = {"digits": (8, 64, 10), "japanese_vowels": (12, 64, 9), "basic_motions": (6, 64, 4)}  # inputs, hidden, classes
 METHODS = {  # title, control, setting, accuracy lost per factor of ten in size, noise
     "dense": ("Dense", True, None, 0.0, 0.006),
     "small_dense": ("Smaller dense", True, "hidden", 0.040, 0.008),

@@ -277,10 +277,7 @@ def test_many_processes_download_once(site, target):
 
 needs_libarchive = pytest.mark.skipif(not unpack._Libarchive.present(), reason="libarchive is not installed")
 needs_unar = pytest.mark.skipif(not unpack._Unar.present(), reason="unar is not installed")
-READERS = [
-    pytest.param(unpack._Libarchive, marks=needs_libarchive),
-    pytest.param(unpack._Unar, marks=needs_unar),
-]
+READERS = [pytest.param(unpack._Libarchive, marks=needs_libarchive), pytest.param(unpack._Unar, marks=needs_unar)]
 
 
 def leave_only(reader, monkeypatch):

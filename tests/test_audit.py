@@ -18,15 +18,7 @@ from squeezebench.report.audit import audit
 from squeezebench.report.audit.arithmetic import Reference
 from squeezebench.report.audit.declared import declared_checks
 from squeezebench.report.audit.sizes import lstm
-from squeezebench.report.audit.verdicts import (
-    MISMATCH,
-    NOT_CHECKABLE,
-    OK,
-    OTHER_RULE,
-    ROUNDING,
-    UNEXPLAINED,
-    Check,
-)
+from squeezebench.report.audit.verdicts import MISMATCH, NOT_CHECKABLE, OK, OTHER_RULE, ROUNDING, UNEXPLAINED, Check
 from squeezebench.schema.reference import REFERENCE, read_block
 
 # The printed sizes whose verdict is not `ok`, worked out by hand from the three values 4h(d+h+2), 4h(d+h+1), 4h(d+h).

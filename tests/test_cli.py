@@ -232,16 +232,7 @@ def test_a_run_that_fails_says_why_in_one_line_and_keeps_the_traceback_in_its_lo
 
 def test_a_skipped_run_says_why_and_is_no_failure(call, tmp_path):
     path = save(tmp_path / "x.npz")
-    arguments = [
-        "--task",
-        f"file:{path}",
-        "--method",
-        "small_dense",
-        "--set",
-        "ratio=1000",
-        "--out",
-        tmp_path / "out",
-    ]
+    arguments = ["--task", f"file:{path}", "--method", "small_dense", "--set", "ratio=1000", "--out", tmp_path / "out"]
     status, _, err = call("run", *arguments)
     assert status == 0 and "skipped: cannot reach 1000x on x: the weights of one hidden unit" in err
     assert read_record(tmp_path / "out" / "record.json").status == "skipped"
@@ -335,12 +326,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(call, tmp_path):
 
 
 def test_wrong_usage_is_exit_status_2(capsys):
-    for arguments in (
-        [],
-        ["fly"],
-        ["run", "--task", "digits"],
-        ["count", "--method", "dense", "--input", "x"],
-    ):
+    for arguments in ([], ["fly"], ["run", "--task", "digits"], ["count", "--method", "dense", "--input", "x"]):
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         assert caught.value.code == 2 and "Traceback" not in capsys.readouterr().err

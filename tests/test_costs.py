@@ -162,11 +162,7 @@ def test_a_method_that_cannot_be_built_counts_as_the_dense_one(tmp_path):
 
 def synthetic(n=40):
     generator = np.random.default_rng(0)
-    return {
-        "x": generator.normal(size=(n, 4, 3)).astype("f4"),
-        "y": np.arange(n) % 2,
-        "subset": np.arange(n) % 5,
-    }
+    return {"x": generator.normal(size=(n, 4, 3)).astype("f4"), "y": np.arange(n) % 2, "subset": np.arange(n) % 5}
 
 
 @pytest.fixture

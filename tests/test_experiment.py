@@ -140,10 +140,7 @@ def test_a_missing_key_is_named(key):
         ("- digits", ["an experiment is a mapping", "tasks", "methods"]),
         ("", ["an experiment is a mapping"]),
         ("tasks: [digits]\nmethods: {dense: {hidden: 4}, dense: {hidden: 8}}", ["line 2", "dense", "twice"]),
-        (
-            "tasks: [digits]\nmethods: {dense: {}}\nseeds: [0]\nmethods: {iss: {}}",
-            ["line 4", "methods", "twice"],
-        ),
+        ("tasks: [digits]\nmethods: {dense: {}}\nseeds: [0]\nmethods: {iss: {}}", ["line 4", "methods", "twice"]),
     ],
 )
 def test_a_file_that_is_no_experiment(tmp_path, text, words):
@@ -234,8 +231,7 @@ def test_one_list_of_ratios_stands_in_every_method():
 
 def test_lists_are_grids_and_their_product_is_run():
     plan = plan_of(
-        methods={"vib_lstm": {"beta": [1, 10], "noise": ["per_step", "first_batch"], "hidden": 8}},
-        seeds=[0, 5],
+        methods={"vib_lstm": {"beta": [1, 10], "noise": ["per_step", "first_batch"], "hidden": 8}}, seeds=[0, 5]
     )
     found = {(s["beta"], s["noise"], s["hidden"]) for s in settings_in(plan, "vib_lstm")}
     assert found == {(b, n, 8) for b in (1.0, 10.0) for n in ("per_step", "first_batch")}
@@ -254,10 +250,7 @@ def test_a_list_of_grids_is_their_union():
 
 def test_a_point_named_twice_runs_once():
     plan = plan_of(methods={"magnitude": [{"keep": [0.5, 0.25]}, {"keep": 0.25, "structure": "unit"}, {}]})
-    assert [s["keep"] for s in settings_in(plan, "magnitude")] == [
-        0.5,
-        0.25,
-    ]  # 0.25 and "unit" are the defaults
+    assert [s["keep"] for s in settings_in(plan, "magnitude")] == [0.5, 0.25]  # 0.25 and "unit" are the defaults
 
 
 def test_settings_are_resolved_and_what_varies_is_kept_apart():
@@ -463,9 +456,7 @@ def test_any_mapping_is_planned_or_refused_in_one_line(content):
 
 @given(
     st.dictionaries(
-        st.sampled_from(["source", "options", "training", "model", "frames", "split", "name"]),
-        JSON,
-        max_size=2,
+        st.sampled_from(["source", "options", "training", "model", "frames", "split", "name"]), JSON, max_size=2
     ),
     st.dictionaries(st.sampled_from(["beta", "hidden", "cell", "noise", "ramp"]), JSON, max_size=2),
 )

@@ -31,11 +31,7 @@ MACHINES = {
     "this machine": (["gcc"], STRICT, []),
     "64-bit Arm": (["aarch64-linux-gnu-gcc"], (*STRICT, "-static"), ["qemu-aarch64"]),
 }
-FORMS = {
-    "last": {},
-    "segments": {"front": True},
-    "every step": {"front": False, "head": "two_layers"},
-}
+FORMS = {"last": {}, "segments": {"front": True}, "every step": {"front": False, "head": "two_layers"}}
 
 
 def machine_of(name: str):

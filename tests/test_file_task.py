@@ -78,10 +78,7 @@ def test_npz_compressed_and_folder_are_the_same_task(tmp_path_factory, dtype, op
     }
     arrays |= {name: extra[name] for name in optional if name in extra}
     if "text" in optional:
-        arrays |= {
-            "y": np.array(["a", "b"] * (n // 2)),
-            "subset": np.where(arrays["subset"] == 1, "train", "test"),
-        }
+        arrays |= {"y": np.array(["a", "b"] * (n // 2)), "subset": np.where(arrays["subset"] == 1, "train", "test")}
     tasks = [load(write(where / form, form, arrays), normalise=normalise) for form in ("npz", "compressed", "folder")]
     assert_same(tasks[0], tasks[1])
     assert_same(tasks[0], tasks[2])
@@ -139,16 +136,10 @@ BAD = [
     ({"y": np.zeros(N, int)}, "y has 1 class; a classification task needs at least 2"),
     ({"classes": np.array(["a", "b"]), **with_value("y", 7, 5)}, "y[7] is 5, outside the 2 classes (0..1)"),
     ({"classes": np.array(["a", "b"]), **with_value("y", 7, -1)}, "y[7] is -1, outside the 2 classes"),
-    (
-        {"classes": np.array(["a", "b"]), "y": np.array(["a", "c"] * 12)},
-        "y[1] is 'c', which is not one of the 2",
-    ),
+    ({"classes": np.array(["a", "b"]), "y": np.array(["a", "c"] * 12)}, "y[1] is 'c', which is not one of the 2"),
     ({"classes": np.array(["a", "b", "c"])}, "class 'c' (index 2) has no training example"),
     ({"classes": np.array(["a", "a"])}, "classes has a name twice"),
-    (
-        {"y": np.where(features()["subset"] == 2, 7, np.arange(N) % 2)},
-        "class '7' (index 2) has no training example",
-    ),
+    ({"y": np.where(features()["subset"] == 2, 7, np.arange(N) % 2)}, "class '7' (index 2) has no training example"),
     (with_value("subset", 4, 3), "subset[4] is 3; use 1 or train, 2 or test"),
     ({"subset": np.array(["train"] * 23 + ["tset"])}, "subset[23] is tset; use 1 or train"),
     ({"subset": np.ones(N, int)}, "subset has no test part"),
@@ -305,12 +296,7 @@ def long_table(arrays, shuffle=True):
         first = [(i, 0) for i in range(len(length))]  # sequences keep the order of their first row
         rows = first + [rows[i] for i in np.random.default_rng(0).permutation(len(rows)) if rows[i][1] > 0]
     i, step = np.array(rows).T
-    columns = {
-        "sequence": [f"s{n}" for n in i],
-        "step": step,
-        "y": arrays["y"][i],
-        "subset": arrays["subset"][i],
-    }
+    columns = {"sequence": [f"s{n}" for n in i], "step": step, "y": arrays["y"][i], "subset": arrays["subset"][i]}
     return columns | {f"f{d}": arrays["x"][i, step, d] for d in range(arrays["x"].shape[2])}
 
 

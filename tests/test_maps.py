@@ -25,11 +25,7 @@ PUBLISHED = {  # UCF11 end to end, 57,600 -> 256, four gates: (class, its argume
     "dense": (DenseMap, (57_600, 1024), 58_982_400),
     "tt": (TensorTrainMap, ((8, 20, 20, 18), gate_modes((4, 4, 4, 4), 4), 4), 3_360),
     "bt": (BlockTermMap, ((8, 20, 20, 18), gate_modes((4, 4, 4, 4), 4), 4, 2), 3_392),
-    "tr": (
-        TensorRingMap,
-        ((4, 2, 5, 8, 6, 5, 3, 2), gate_modes((4, 4, 2, 4, 2), 4), (10,) + (5,) * 12),
-        1_725,
-    ),
+    "tr": (TensorRingMap, ((4, 2, 5, 8, 6, 5, 3, 2), gate_modes((4, 4, 2, 4, 2), 4), (10,) + (5,) * 12), 1_725),
     "ht": (HierarchicalTuckerMap, ((8, 10, 10, 9, 8), gate_modes((4, 4, 2, 4, 2), 4), 4, 5), 1_245),
 }
 SMALL = {
@@ -345,17 +341,11 @@ def test_truncated_decomposition_beats_nothing_and_trains_on(name, arguments):
         (lambda: BlockTermMap((2, 2), (2, 2), (5, 1)), r"ranks\[0\] must be .* between 1 and 4"),
         (lambda: BlockTermMap((2, 2), (2, 2), 2, 0), r"blocks must be at least 1, got 0"),
         (lambda: HierarchicalTuckerMap((4,), (4,), 1, 1), r"at least 2 modes, got 1"),
-        (
-            lambda: HierarchicalTuckerMap((4, 4, 4), (4, 4, 4), 2, (5,)),
-            r"inner_ranks\[0\] must be .* 1 and 4",
-        ),
+        (lambda: HierarchicalTuckerMap((4, 4, 4), (4, 4, 4), 2, (5,)), r"inner_ranks\[0\] must be .* 1 and 4"),
         (lambda: LowRankMap(8, 6, 7), r"rank must be an integer between 1 and 6 .*got 7"),
         (lambda: LowRankMap(8, 6, 2, std=0.0), r"std must be positive"),
         (lambda: build("tt")(torch.zeros(2, 23)), r"x must end in 24 features \(D\), got shape \(2, 23\)"),
-        (
-            lambda: TensorTrainMap.from_dense(torch.zeros(4, 4), (4, 4), (4, 4), 2),
-            r"weight must be \(16, 16\)",
-        ),
+        (lambda: TensorTrainMap.from_dense(torch.zeros(4, 4), (4, 4), (4, 4), 2), r"weight must be \(16, 16\)"),
         (
             lambda: TensorRingMap.from_dense(torch.zeros(8, 8), (4, 2), (4, 2), (4, 4, 4, 4)),
             r"ranks\[0\] \* ranks\[2\] must be at most min\(D, O\) = 8 .*got 4 \* 4 = 16",

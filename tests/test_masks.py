@@ -33,13 +33,7 @@ def mask(units: int, off=(), **settings) -> BottleneckMask:
 
 
 def masked(
-    cell: str,
-    layers: int = 1,
-    front: str | None = None,
-    letters: str = "",
-    off=(1, 4),
-    features=(0, 3),
-    **settings,
+    cell: str, layers: int = 1, front: str | None = None, letters: str = "", off=(1, 4), features=(0, 3), **settings
 ):
     """A classifier of random weights and statistics; masks on gates `letters` and (unless None) inputs."""
     torch.manual_seed(1)

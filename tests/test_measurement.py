@@ -40,13 +40,7 @@ CELLS = known_cells()
 
 
 @settings(max_examples=40)
-@given(
-    st.sampled_from(["lstm", "gru"]),
-    st.integers(1, 20),
-    st.integers(1, 20),
-    st.integers(1, 3),
-    st.integers(2, 5),
-)
+@given(st.sampled_from(["lstm", "gru"]), st.integers(1, 20), st.integers(1, 20), st.integers(1, 3), st.integers(2, 5))
 def test_counts_of_our_layers_and_of_torchs_are_the_formula(cell, inputs, hidden, layers, classes):
     gates = GATES[cell]
     reads = [inputs] + [hidden] * (layers - 1)

@@ -89,8 +89,7 @@ def test_a_flipped_bit_never_changes_what_is_read(tmp_path, data):
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
-    [('"test": 0.', '"test": 1.'), ('"seed": 0', '"seed": 1'), ('"status": "ok"', '"status": "ko"')],
+    ("old", "new"), [('"test": 0.', '"test": 1.'), ('"seed": 0', '"seed": 1'), ('"status": "ok"', '"status": "ko"')]
 )
 def test_an_altered_figure_is_noticed(tmp_path, old, new):
     path = write_record(tmp_path, a_record())

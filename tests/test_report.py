@@ -49,8 +49,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from([1.0, 2, 3, 5, math.nan]), st.sampled_from([0.1, 0.2, 0.3, math.nan])),
-        max_size=9,
+        st.tuples(st.sampled_from([1.0, 2, 3, 5, math.nan]), st.sampled_from([0.1, 0.2, 0.3, math.nan])), max_size=9
     )
 )
 def test_the_pareto_front_is_what_nothing_beats(points):

@@ -35,8 +35,7 @@ class Dies(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("shortcut", "span", "flush"),
-    [("concat", 2, "hold"), pytest.param("none", 2, "drop", marks=pytest.mark.long)],
+    ("shortcut", "span", "flush"), [("concat", 2, "hold"), pytest.param("none", 2, "drop", marks=pytest.mark.long)]
 )
 def test_processes_train_to_the_same_bits(shortcut, span, flush):
     """Three clips' updates with momentum, batch norm's statistics, lengths: three processes against one."""

@@ -58,12 +58,7 @@ def assert_partition(split, rows):
 @given(labelled(), SHARES, SHARES, st.integers(0, 5), st.integers(0, 5))
 def test_random_split_is_a_stratified_partition(y, test_share, validation_share, split_seed, seed):
     split = make_split(
-        dataset(y),
-        "random",
-        test_share=test_share,
-        validation_share=validation_share,
-        split_seed=split_seed,
-        seed=seed,
+        dataset(y), "random", test_share=test_share, validation_share=validation_share, split_seed=split_seed, seed=seed
     )
     assert_partition(split, np.arange(len(y)))
     for label in np.unique(y):
@@ -235,33 +230,13 @@ def test_validation_has_about_its_share():
     ("data", "rule", "message"),
     [
         (dataset([0, 1] * 5), "official", "there is no official split"),
-        (
-            dataset([0, 1] * 5, subset=["train"] * 10),
-            "official",
-            "subset has no test part; mark its sequences",
-        ),
+        (dataset([0, 1] * 5, subset=["train"] * 10), "official", "subset has no test part; mark its sequences"),
         (dataset([0, 1] * 5, subset=["test"] * 10), "official", "subset has no train part"),
         (dataset([0, 1] * 5), "group", "needs groups"),
-        (
-            dataset([0] * 9 + [1] * 2),
-            "random",
-            "class 'c1' has 2 example(s); a random split needs at least 3",
-        ),
-        (
-            dataset([0, 1] * 5, group=np.zeros(10, int)),
-            "group",
-            "too few groups per class to cut a test part off",
-        ),
-        (
-            dataset([0, 1] * 4, group=np.arange(8) // 4),
-            "group",
-            "too few groups per class to cut a validation part",
-        ),
-        (
-            dataset([0, 1, 0, 1], subset=["train", "train", "test", "test"]),
-            "official",
-            "too few examples per class",
-        ),
+        (dataset([0] * 9 + [1] * 2), "random", "class 'c1' has 2 example(s); a random split needs at least 3"),
+        (dataset([0, 1] * 5, group=np.zeros(10, int)), "group", "too few groups per class to cut a test part off"),
+        (dataset([0, 1] * 4, group=np.arange(8) // 4), "group", "too few groups per class to cut a validation part"),
+        (dataset([0, 1, 0, 1], subset=["train", "train", "test", "test"]), "official", "too few examples per class"),
         (dataset([0, 1] * 5), "leave_one_group_out", "split: leave_one_group_out needs groups"),
         (
             dataset([0, 1] * 6, group=np.arange(12) // 4),

@@ -63,12 +63,7 @@ def load(path, cache_bytes=1 << 30, seed=0, **spec):
 def test_embedded_task(name):
     inputs, steps, classes, sizes, has_lengths = EMBEDDED[name]
     task = load_task(TaskSpec(name=name))
-    assert (task.inputs, task.steps, len(task.classes), task.has_lengths) == (
-        inputs,
-        steps,
-        classes,
-        has_lengths,
-    )
+    assert (task.inputs, task.steps, len(task.classes), task.has_lengths) == (inputs, steps, classes, has_lengths)
     assert task.kind == "sequence" and task.origin and len(task.split_digest) == 64
     assert sum(task.size(part) for part in PARTS) == sum(sizes)
     if len(sizes) == 2:

@@ -162,10 +162,7 @@ def test_every_method_takes_the_same_number_of_gradient_steps(run):
         if record.status == "skipped":
             continue
         assert record.status == "ok", f"{method}: {record.reason}"
-        found[method] = (
-            sum(stage.epochs for stage in record.stages),
-            sum(stage.steps for stage in record.stages),
-        )
+        found[method] = (sum(stage.epochs for stage in record.stages), sum(stage.steps for stage in record.stages))
     assert set(found.values()) == {(6, 6 * PASS)}, found
     assert {"dense", "small_dense", "pooled_linear", "vib_lstm", "iss", "magnitude", "random_units"} <= set(found)
 
@@ -281,14 +278,8 @@ FAILURES = {  # kind -> (what the method does, how the reason begins)
         "penalty(self, model)|return model.head.weight.sum() * float('nan')",
         "Diverged: the gradient became nan in stage train, epoch 0",
     ),
-    "weights become NaN": (
-        f"after_step(self, model)|{NAN}",
-        "Diverged: the loss became nan in stage train, epoch 0",
-    ),
-    "NaN in the last step": (
-        f"after_step(self, model)|if self.clock.step == self.clock.steps - 1: {NAN}",
-        "Diverged",
-    ),
+    "weights become NaN": (f"after_step(self, model)|{NAN}", "Diverged: the loss became nan in stage train, epoch 0"),
+    "NaN in the last step": (f"after_step(self, model)|if self.clock.step == self.clock.steps - 1: {NAN}", "Diverged"),
     "compact gives NaN": (f"compact(self, model)|{NAN}|return model", "Diverged"),
     "raises": ("penalty(self, model)|raise KeyError('beta')", "KeyError: 'beta'"),
     "exits": ("penalty(self, model)|sys.exit(3)", "the method called sys.exit(3)"),
@@ -393,9 +384,7 @@ def test_a_valid_record_is_kept_and_a_damaged_one_is_made_again(run, tmp_path, e
 
 
 @pytest.mark.parametrize(
-    "changed",
-    [{"seed": 1}, {"settings": {"hidden": 5}}, {"epochs": 7}, {"protocol": "as_released"}],
-    ids=str,
+    "changed", [{"seed": 1}, {"settings": {"hidden": 5}}, {"epochs": 7}, {"protocol": "as_released"}], ids=str
 )
 def test_a_record_of_another_run_in_the_same_folder_is_not_taken_for_this_one(run, changed):
     first = run("dense", folder="same")

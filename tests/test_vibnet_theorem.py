@@ -23,11 +23,7 @@ def problem(rank: int, weight: float, seed: int = 0, rows: int | None = None) ->
     return found, rng.normal(0, 2, (12, SIZE))
 
 
-@given(
-    mu=st.floats(-3, 3).filter(lambda m: abs(m) > 1e-3),
-    scale=st.floats(0.1, 3),
-    weight=st.floats(0.01, 3),
-)
+@given(mu=st.floats(-3, 3).filter(lambda m: abs(m) > 1e-3), scale=st.floats(0.1, 3), weight=st.floats(0.01, 3))
 @settings(max_examples=40)
 def test_sigma_is_taken_out_exactly(mu, scale, weight):
     one = QuadraticBound(np.array([[scale]]), np.array([0.3]), np.array([weight]))

@@ -37,11 +37,7 @@ log = logging.getLogger("squeezebench")
 
 CONTENTS = "contents:"  # begins the fingerprints that cover all bytes; older ones covered names, sizes and both ends
 TUNED = "tuned"  # the folder of the winner's runs, below their method's
-TASK_KEYS = (
-    "training",
-    "model",
-    "resources",
-)  # of a task's entry: over the experiment's, as its `methods` and `seeds`
+TASK_KEYS = ("training", "model", "resources")  # of a task's entry: over the experiment's, as its `methods` and `seeds`
 
 
 def make_plan(experiment: Experiment, where: str) -> Plan:

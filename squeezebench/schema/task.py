@@ -45,8 +45,7 @@ class TaskSpec(Part):
     split_seed: int = Field(default=0, ge=0, description="fixes the test part of random and group splits")
     frames: int | None = Field(default=None, ge=1, description="use this many steps of each sequence")
     sampling: Literal["uniform", "random"] = Field(
-        default="uniform",
-        description="random: one step of each equal segment, drawn anew per epoch in training",
+        default="uniform", description="random: one step of each equal segment, drawn anew per epoch in training"
     )
     normalise: Literal["none", "std", "standard", "channel", "imagenet"] = Field(
         default="standard",

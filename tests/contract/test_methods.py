@@ -142,10 +142,7 @@ OWN = {
         "vgg": {"network": "vgg_8", "width": 0.2, "ratio": 3},
         "video": {"network": "vgg_8", "width": 0.2, "recurrent": 6, "ratio": 3},
     },
-    "dense_network": {
-        "vgg": {"network": "vgg_8", "width": 0.2},
-        "video": {"width": 0.1, "recurrent": 6},
-    },
+    "dense_network": {"vgg": {"network": "vgg_8", "width": 0.2}, "video": {"width": 0.1, "recurrent": 6}},
     "itpcc": {
         "prunes": {"network": "resnet_20", "width": 0.2, "gamma": 30.0, "mask_learning_rate": 0.9},
         "prunes video": {"width": 0.1, "recurrent": 8, "ratio": 3},
@@ -597,13 +594,7 @@ def test_a_wrong_method_fails_its_check(method):
     if method is Unseeded:  # what is never the same twice is not the same after an interruption either
         assert "resumes" in found and found.pop("resumes")
     assert check in found and words in found[check], found
-    if method not in (
-        Diverges,
-        LeavesNaN,
-        RootOfZero,
-        WrongShape,
-        BuildsNothing,
-    ):  # these cannot go on to the others
+    if method not in (Diverges, LeavesNaN, RootOfZero, WrongShape, BuildsNothing):  # these cannot go on to the others
         assert set(found) == {check}, found
 
 

@@ -17,14 +17,7 @@ from squeezebench.base.files import hidden_beside
 from squeezebench.report import formats, html
 from squeezebench.report.board import tables
 from squeezebench.report.board.entries import Entry, LeftOut, admitted
-from squeezebench.report.board.numbers import (
-    AGAIN,
-    dense_accuracies,
-    numbers,
-    progress,
-    records_of,
-    without_number,
-)
+from squeezebench.report.board.numbers import AGAIN, dense_accuracies, numbers, progress, records_of, without_number
 from squeezebench.report.overview import task_facts
 from squeezebench.report.rows import rows_of
 from squeezebench.schema.board import BOARD, Board

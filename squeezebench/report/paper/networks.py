@@ -62,10 +62,7 @@ def networks_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gather
     frame = beside(table, groups, gathered)
     hints = captions(WEIGHTS.name)["hints"] | captions()["paper"]["hints"]
     paper, ours = cells.headings(table)
-    columns = [
-        Column("Method", cells.name),
-        numeric("Error", cells.printed("printed_error", " %"), group=paper),
-    ]
+    columns = [Column("Method", cells.name), numeric("Error", cells.printed("printed_error", " %"), group=paper)]
     if frame["printed_error_extra"].notna().any():
         columns.append(numeric("In brackets", _extra, group=paper, hint=hints["extra"]))
     for what, unit in (("weights", " %"), ("neurons", " %"), ("macs", " M")):

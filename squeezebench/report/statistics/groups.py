@@ -143,15 +143,7 @@ def _reading_order(groups: pd.DataFrame) -> np.ndarray:
     """By task: dense first, then methods by name, then controls; within each from large to small."""
     size = -groups["size_mean"].fillna(0)
     released, compressed = groups["protocol"] != "sound", ~groups["method"].isin(DENSE)
-    keys = [
-        groups["settings"],
-        size,
-        groups["method"],
-        groups["control"],
-        compressed,
-        released,
-        groups["task"],
-    ]
+    keys = [groups["settings"], size, groups["method"], groups["control"], compressed, released, groups["task"]]
     return np.lexsort(keys)  # the last key is the first that counts
 
 

@@ -22,17 +22,8 @@ from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.nn.rnn.layer import RecurrentLayer
 from squeezebench.tools.compression.data import Call
 
-ASKED = (
-    "mode",
-    "input_size",
-    "hidden_size",
-    "num_layers",
-    "bias",
-    "batch_first",
-    "dropout",
-    "bidirectional",
-    "proj_size",
-)
+ASKED = ("mode", "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional",
+         "proj_size")  # fmt: skip
 
 
 class Slot(nn.Module):
