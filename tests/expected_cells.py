@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from page_tables import Parsed, says
 from recomputed import DENSE, REGISTERED, Group, Results, summary
 from recomputed_means import mean
 from traced_results import read_csv, same
@@ -268,6 +269,21 @@ def line_of(row: dict[str, str], results: Results) -> Line:
         return Line(results.groups[tuple(row[name] for name in KEY)], results, row)
     key = tuple(row[name] for name in KEY[:3])
     return Line(next(group for group in results.groups.values() if group.key[:3] == key), results, row)
+
+
+def every_cell_recomputed(table: Parsed, path: Path, known: dict[str, Expected], results: Results, none: str) -> None:
+    """Holds each cell of a page's table, whose CSV is `path`, against what `known` makes of its line; none: what it
+    says where nothing is left to compare sizes with. AssertionError names where they differ."""
+    assert sorted(table.heads) == sorted(known), "a column that nobody recomputes"
+    lines = [line_of(row, results) for row in read_csv(path)]
+    assert len(lines) == len(table.rows) > 0
+    for line, cells in zip(lines, table.rows, strict=True):
+        for title, cell in zip(table.heads, cells, strict=True):
+            template, values, note, numbers = known[title](line)
+            where = (path.stem, line.group.key, title, cell)
+            assert says(cell.text, template.replace("no LSTM", none), *values), (*where, template, values)
+            assert says(cell.note, note.replace("no LSTM", none), *numbers), (*where, note, numbers)
+            assert cell.marks == (marks(line) if title == "Method" else []), where
 
 
 def every_column_recomputed(path: Path, known: dict[str, Callable], results: Results) -> None:

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from expected_cells import KEY, TABLES, line_of, marks
-from page_tables import Tables, says
+from expected_cells import KEY, TABLES, every_cell_recomputed
+from page_tables import Tables
 from recomputed import Results
 from traced_results import read_csv, rewrite
 
@@ -26,17 +26,7 @@ def page(traced) -> Tables:
 
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_every_cell_of_a_table_of_results(traced, page, results, name):
-    table, known = page.tables[name], TABLES[name]
-    assert sorted(table.heads) == sorted(known), "a column that nobody recomputes"
-    lines = [line_of(row, results) for row in read_csv(traced / f"tables/{name}.csv")]
-    assert len(lines) == len(table.rows)
-    for line, cells in zip(lines, table.rows, strict=True):
-        for title, cell in zip(table.heads, cells, strict=True):
-            template, values, note, numbers = known[title](line)
-            where = (name, line.group.key, title, cell)
-            assert says(cell.text, template, *values), (*where, template, values)
-            assert says(cell.note, note, *numbers), (*where, note, numbers)
-            assert cell.marks == (marks(line) if title == "Method" else []), where
+    every_cell_recomputed(page.tables[name], traced / f"tables/{name}.csv", TABLES[name], results, "no LSTM")
 
 
 def test_the_lines_are_all_that_should_be_there(traced, results):

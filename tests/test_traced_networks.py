@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import synthetic_records
 from drawing import drawing_only
-from expected_cells import KEY, NETWORKS, every_column_recomputed, line_of, marks
+from expected_cells import KEY, NETWORKS, every_cell_recomputed, every_column_recomputed
 from page_tables import Tables, says
 from recomputed import Group, Results, at, canonical
 from recomputed_means import half, mean
@@ -50,18 +50,7 @@ def page(built) -> Tables:
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_every_cell_of_a_table_of_results(built, page, results, name):
-    table, known = page.tables[name], NETWORKS[name]
-    assert sorted(table.heads) == sorted(known), "a column that nobody recomputes"
-    lines = [line_of(row, results) for row in read_csv(built / f"tables/{name}.csv")]
-    assert len(lines) == len(table.rows) > 0
-    for line, cells in zip(lines, table.rows, strict=True):
-        for title, cell in zip(table.heads, cells, strict=True):
-            template, values, note, numbers = known[title](line)
-            note = note.replace("no LSTM", "no weights")
-            where = (name, line.group.key, title, cell)
-            assert says(cell.text, template.replace("no LSTM", "no weights"), *values), (*where, template, values)
-            assert says(cell.note, note, *numbers), (*where, note, numbers)
-            assert cell.marks == (marks(line) if title == "Method" else []), where
+    every_cell_recomputed(page.tables[name], built / f"tables/{name}.csv", NETWORKS[name], results, "no weights")
 
 
 def test_settings_are_picked_by_weights(built, results):
