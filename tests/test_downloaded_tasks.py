@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import refusal_of
 
-from squeezebench.base.errors import InputError
 from squeezebench.cli.main import main
 from squeezebench.data import task as task_module
 from squeezebench.data.sources import mnist_rows, source_module, uci_har
@@ -123,11 +123,7 @@ def loaded(source: str, folder: Path | None = None, **spec):
 
 
 def refusal(source: str, folder: Path | None = None) -> str:
-    with pytest.raises(InputError) as caught:
-        loaded(source, folder)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+    return refusal_of(loaded, source, folder)
 
 
 # ---------------------------------------------------------------------- UCI HAR

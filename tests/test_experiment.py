@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refusal_of
 
 from squeezebench.base.errors import InputError
 from squeezebench.method import RecurrentSettings
@@ -32,11 +33,7 @@ def plan_of(where="e.yaml", **changed):
 
 def refused(**changed) -> str:
     """The one line that says what is wrong."""
-    with pytest.raises(InputError) as caught:
-        plan_of(**changed)
-    text = str(caught.value)
-    assert len(text.splitlines()) == 1, text
-    return text
+    return refusal_of(plan_of, **changed)
 
 
 def settings_in(plan, method):
@@ -146,10 +143,8 @@ def test_a_missing_key_is_named(key):
 def test_a_file_that_is_no_experiment(tmp_path, text, words):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
-    with pytest.raises(InputError) as caught:
-        read_experiment(path)
-    assert all(word in str(caught.value) for word in ["mine.yaml", *words]), caught.value
-    assert len(str(caught.value).splitlines()) == 1
+    line = refusal_of(read_experiment, path)
+    assert all(word in line for word in ["mine.yaml", *words]), line
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path):

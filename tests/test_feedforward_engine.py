@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
+from refusals import refusal_of
 
 from squeezebench.base.errors import InputError
 from squeezebench.data.checks import check_dataset
@@ -154,9 +155,7 @@ def test_an_experiments_model_may_be_a_network():
     ],
 )
 def test_what_is_wrong_with_a_model_is_one_line(model, words):
-    with pytest.raises(InputError) as error:
-        make_plan(experiment(model), "e.yaml")
-    assert words.partition(";")[0] in str(error.value) and "\n" not in str(error.value)
+    assert words.partition(";")[0] in refusal_of(lambda: make_plan(experiment(model), "e.yaml"))
 
 
 def test_the_tiny_tasks_of_the_contract_are_of_every_kind():

@@ -6,9 +6,9 @@ import json
 
 import pytest
 from page_tables import Tables
+from refusals import refusal_of
 from synthetic_records import make
 
-from squeezebench.base.errors import InputError
 from squeezebench.report import build_report, outputs
 from squeezebench.report.declarations import declared
 
@@ -96,9 +96,8 @@ def test_a_file_that_is_no_figure_or_table_is_named_in_one_line(tmp_path, kind, 
     path = tmp_path / kind / f"{name}.py"
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(InputError) as error:
-        build_report(tmp_path / "results", plugins=[path])
-    assert says in str(error.value) and f"{name}.py" in str(error.value)
+    line = refusal_of(build_report, tmp_path / "results", plugins=[path])
+    assert says in line and f"{name}.py" in line
 
 
 def test_every_figure_of_the_report_has_its_caption_in_captions_yaml():

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from refusals import refusal_of
 
 from squeezebench.base.errors import InputError
 from squeezebench.data.cache import cached_arrays
@@ -229,9 +230,7 @@ def test_lengths_vanish_where_all_sequences_have_enough_steps(folder):
     ],
 )
 def test_a_wrong_spec_is_one_line(spec, message):
-    with pytest.raises(InputError) as caught:
-        load_task(TaskSpec(**spec))
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert message in refusal_of(lambda: load_task(TaskSpec(**spec)))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from forked import Forked
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refusal_of
 
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
@@ -401,11 +402,8 @@ def test_a_report_says_which_tuning_is_missing_or_damaged_and_escapes_titles(tmp
     ids=str,
 )
 def test_a_mistake_in_what_is_tuned_is_one_line(changed, words):
-    with pytest.raises(InputError) as caught:
-        make_plan(check_experiment(BASE | changed, "t.yaml"), "t.yaml")
-    text = str(caught.value)
-    assert text.startswith("t.yaml: ") and len(text.splitlines()) == 1
-    assert all(word in text for word in words), text
+    line = refusal_of(lambda: make_plan(check_experiment(BASE | changed, "t.yaml"), "t.yaml"))
+    assert line.startswith("t.yaml: ") and all(word in line for word in words), line
 
 
 @pytest.mark.parametrize("search", ["(5, 1)", "(0.1, float('inf'))", "[]", "[[1], [2]]", "(1, 2, 3)"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refusal_of
 
 from squeezebench.base.errors import InputError
 from squeezebench.pipeline.planner import make_plan
@@ -31,10 +32,7 @@ def plan_of(**changed):
 
 
 def refused(**changed) -> str:
-    with pytest.raises(InputError) as caught:
-        plan_of(**changed)
-    assert len(str(caught.value).splitlines()) == 1
-    return str(caught.value)
+    return refusal_of(plan_of, **changed)
 
 
 def test_the_sound_protocol_is_the_file_as_it_stands():
