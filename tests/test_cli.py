@@ -13,25 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from method_files import method_file
 
 from squeezebench import __version__
 from squeezebench.cli.main import main
 from squeezebench.schema.record import read_record
 from squeezebench.tools.check_method import CHECKS
 
-GOOD_METHOD = '''"""A method."""
-
-from squeezebench.method import Method, dense_classifier
-
-
-class Mine(Method):
-    """Nothing new."""
-
-    title = paper = "mine"
-
-    def build(self, task):
-        return dense_classifier(task, self.settings)
-'''
 BROKEN = {
     "syntax": ("def broken(:\n", "line 1: not valid Python"),
     "raises": ("raise RuntimeError('at import')\n", "RuntimeError: at import"),
@@ -98,7 +86,7 @@ def test_methods_as_json_tell_each_knob_with_its_default_and_range(call):
 
 
 def test_methods_show_broken_plugins_beside_the_others(call, tmp_path):
-    (tmp_path / "mine.py").write_text(GOOD_METHOD)
+    (tmp_path / "mine.py").write_text(method_file())
     for name, (text, _) in BROKEN.items():
         (tmp_path / f"{name}.py").write_text(text)
     status, out, err = call("methods", "--json", "--plugins", tmp_path)
@@ -220,9 +208,7 @@ def test_a_second_run_keeps_the_record_and_another_setting_replaces_it(call, tmp
 
 
 def test_a_run_that_fails_says_why_in_one_line_and_keeps_the_traceback_in_its_log(call, tmp_path):
-    (tmp_path / "raises.py").write_text(
-        GOOD_METHOD.replace("return dense", "raise RuntimeError('no idea')\n        return dense")
-    )
+    (tmp_path / "raises.py").write_text(method_file(first="raise RuntimeError('no idea')"))
     out = tmp_path / "out"
     said = call("run", "--task", "digits", "--method", "raises", "--plugins", tmp_path, "--out", out)
     assert said == (1, "", "digits raises seed 0: failed: RuntimeError: no idea\n")
@@ -376,7 +362,7 @@ def test_new_method_refuses(call, tmp_path, monkeypatch, arguments, words):
 
 def test_check_shows_what_fails_and_says_so_in_its_status(call, tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text(GOOD_METHOD.replace('    """Nothing new."""\n', ""))
+    path.write_text(method_file().replace('    """Dense, but for what a test adds."""\n', ""))
     status, out, _ = call("check", path)
     assert status == 1 and out.splitlines()[0].startswith("FAIL describes itself: ")
     assert len(out.splitlines()) == 1  # what follows would fail of the same cause, or of nothing new

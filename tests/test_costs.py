@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from method_files import method_file
 
 from squeezebench.cli.main import main
 from squeezebench.data.sources import source_module, ucr
@@ -149,10 +150,7 @@ def test_a_tensor_map_counts_its_own_contraction():
 
 def test_a_method_that_cannot_be_built_counts_as_the_dense_one(tmp_path):
     file = tmp_path / "odd.py"
-    file.write_text(
-        '"""Odd."""\nfrom squeezebench.method import Method\n\n\nclass Odd(Method):\n    """Odd."""\n\n'
-        '    title = paper = "odd"\n\n    def build(self, task):\n        raise OSError("no such file")\n'
-    )
+    file.write_text(method_file(first='raise OSError("no such file")'))
     odd = costs(methods={"odd": {}}, plugins=[str(file)])
     assert odd.total("training_flops") == costs().total("training_flops")
 

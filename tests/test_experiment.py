@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from method_files import method_file
 from refusals import refusal_of
 
 from squeezebench.base.errors import InputError
@@ -20,11 +21,6 @@ from squeezebench.schema.training import TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = {"name": "e", "tasks": ["digits"], "methods": {"dense": {}}, "seeds": [0]}
-PLUGIN = (
-    "from squeezebench.method import Method, dense_classifier\n\n\n"
-    'class {name}(Method):\n    """A method."""\n\n    title = paper = "plugin"\n\n'
-    "    def build(self, task):\n        return dense_classifier(task, self.settings)\n"
-)
 
 
 def plan_of(where="e.yaml", **changed):
@@ -381,8 +377,8 @@ def test_only_tasks_with_a_method_that_needs_one_get_a_dense_start():
 
 
 def test_a_plugin_joins_as_it_is_and_a_listed_one_with_its_settings(tmp_path):
-    (tmp_path / "one.py").write_text(PLUGIN.format(name="One"))
-    (tmp_path / "two.py").write_text(PLUGIN.format(name="Two"))
+    (tmp_path / "one.py").write_text(method_file("One"))
+    (tmp_path / "two.py").write_text(method_file("Two"))
     plan = plan_of(plugins=str(tmp_path), methods={"dense": {}, "two": {"hidden": [3, 4]}})
     assert [s["hidden"] for s in settings_in(plan, "one")] == [64]
     assert [s["hidden"] for s in settings_in(plan, "two")] == [3, 4]
@@ -390,13 +386,13 @@ def test_a_plugin_joins_as_it_is_and_a_listed_one_with_its_settings(tmp_path):
 
 
 def test_a_plugin_that_cannot_be_used_is_planned_with_its_reason(tmp_path):
-    (tmp_path / "good.py").write_text(PLUGIN.format(name="Good"))
+    (tmp_path / "good.py").write_text(method_file("Good"))
     for name, text in {
         "syntax": "def broken(:\n",
         "raises": "raise RuntimeError('at import')\n",
         "exits": "import sys\nsys.exit(3)\n",
         "nothing": "x = 1\n",
-        "both": PLUGIN.format(name="A") + PLUGIN.format(name="B"),
+        "both": method_file("A") + method_file("B"),
     }.items():
         (tmp_path / f"{name}.py").write_text(text)
     plan = plan_of(plugins=str(tmp_path), seeds=[0, 1])
@@ -410,7 +406,7 @@ def test_a_plugin_that_cannot_be_used_is_planned_with_its_reason(tmp_path):
 
 
 def test_a_plugin_cannot_take_the_name_of_a_method(tmp_path):
-    (tmp_path / "dense.py").write_text(PLUGIN.format(name="Dense"))
+    (tmp_path / "dense.py").write_text(method_file("Dense"))
     assert "'dense' exists already; rename the file" in refused(plugins=str(tmp_path))
 
 
@@ -421,7 +417,7 @@ def test_files_that_editors_and_systems_leave_are_no_plugins(tmp_path):
 
 
 def test_a_plugin_whose_name_is_no_name_is_refused(tmp_path):
-    (tmp_path / "my method.py").write_text(PLUGIN.format(name="Mine"))
+    (tmp_path / "my method.py").write_text(method_file("Mine"))
     assert "my method" in refused(plugins=str(tmp_path))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from method_files import method_file
 
 from squeezebench.cli.main import main
 from squeezebench.engine.hooks import Hooks
@@ -81,28 +82,10 @@ def test_a_state_is_put_back_when_a_hook_fails():
     assert torch.get_default_dtype() == torch.float32 and len(hooks.changed) == 1
 
 
-PLUGIN = '''"""Two methods that differ in what they do beside their work."""
-
-import torch
-
-from squeezebench.method import Method, dense_classifier
-
-
-class Plugin(Method):
-    """Dense."""
-
-    title = paper = "plugin"
-
-    def build(self, task):
-        {line}
-        return dense_classifier(task, self.settings)
-'''
-
-
 def test_the_record_names_the_hook_and_the_report_marks_the_method(tmp_path, undrawn):
     digests = {}
     for name, line in (("polite", "pass"), ("rude", "torch.set_num_threads(3); torch.set_grad_enabled(False)")):
-        (tmp_path / f"{name}.py").write_text(PLUGIN.format(line=line))
+        (tmp_path / f"{name}.py").write_text(method_file(title="plugin", before="import torch", first=line))
         folder = tmp_path / "results" / "runs" / "digits" / name
         call = ["run", "--task", "digits", "--method", name, "--plugins", str(tmp_path / f"{name}.py")]
         assert main([*call, "--set", "hidden=4", "--train", "epochs=1", "--out", str(folder)]) == 0

@@ -12,6 +12,7 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 import torch
+from method_files import method_file
 
 from squeezebench.base.digests import digest_of
 from squeezebench.cli.main import main
@@ -31,22 +32,10 @@ from squeezebench.tools.recorded import read_recorded, same_arithmetic
 from squeezebench.tools.reproduce import reproduce
 
 HIDDEN = 16
-PLUGIN = '''"""Dense, to a learning rate of its own."""
-
-from squeezebench.method import Method, dense_classifier
-
-
-class Own(Method):
-    """Nothing new."""
-
-    title = paper = "own"
-
-    def build(self, task):
-        return dense_classifier(task, self.settings)
-
-    def parameter_groups(self, model):
-        return [{"params": list(model.parameters()), "lr": RATE}]
-'''
+PLUGIN = method_file(
+    more="""def parameter_groups(self, model):
+        return [{"params": list(model.parameters()), "lr": RATE}]"""
+)
 
 
 CLIPS = {"groups": 10, "frames": 4, "size": 8}

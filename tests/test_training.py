@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from method_files import method_file
 
 from squeezebench.data.task import Task, load_task
 from squeezebench.engine import run as engine
@@ -30,26 +31,10 @@ from squeezebench.schema.run import RunSpec
 from squeezebench.schema.task import TaskSpec
 from squeezebench.schema.training import TrainingSettings
 
-METHOD = '''"""A method made for a test."""
-
-import sys
-
+BEFORE = """import sys
 import torch
-
-from squeezebench.method import Method, Stage, dense_classifier
-from squeezebench.nn import select_units
-
-
-class Made(Method):
-    """Dense, but for what a test adds."""
-
-    title = paper = "synthetic"
-
-    def build(self, task):
-        return dense_classifier(task, self.settings)
-
-    {body}
-'''
+from squeezebench.method import Stage
+from squeezebench.nn import select_units"""
 
 
 def noisy(path, signal: float) -> TaskSpec:
@@ -75,7 +60,7 @@ def run(task, tmp_path):
         file = find_methods().get(method)
         if body is not None:
             file = MethodFile(method, tmp_path / f"{method}.py")
-            file.path.write_text(METHOD.format(body=body))
+            file.path.write_text(method_file(before=BEFORE, more=body))
         spec = RunSpec(
             experiment="test",
             task=data,

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from method_files import method_file
 
 from squeezebench.pipeline.isolation.occupied import INTERRUPTED
 from squeezebench.schema.record import RECORD_NAME, Record, read_record
@@ -68,23 +69,7 @@ class FirstUnits(Method):
 
         return closed_form(task.inputs, [self.settings.keep], self.settings.cell)
 '''
-SLOW = '''"""Sleeps before it builds a dense network."""
-
-import os
-import time
-
-from squeezebench.method import Method, dense_classifier
-
-
-class Slow(Method):
-    """Slow."""
-
-    title = paper = "slow"
-
-    def build(self, task):
-        time.sleep(float(os.environ.get("SLOW", "0")))
-        return dense_classifier(task, self.settings)
-'''
+SLOW = method_file(before="import os, time", first='time.sleep(float(os.environ.get("SLOW", "0")))')
 WHOLE = {
     "methods": {"dense": {"hidden": [8]}, "first_units": {"keep": [2]}, "small_dense": {}},
     "tuning": {"trials": 2, "methods": ["small_dense"], "objective": {"ratio": 2}},

@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from method_files import method_file
 from torch import nn
 
 from squeezebench.cli.main import main
@@ -604,12 +605,7 @@ def test_every_check_is_seen_to_fail():
 
 def test_check_method_stops_at_the_first_problem_and_says_which_hook_to_override(tmp_path):
     path = tmp_path / "broken_formula.py"
-    path.write_text(
-        '"""A method."""\nfrom squeezebench.method import Method, dense_classifier\n\n\n'
-        'class Broken(Method):\n    """Counts nothing."""\n\n    title = paper = "broken"\n\n'
-        "    def build(self, task):\n        return dense_classifier(task, self.settings)\n\n"
-        "    def closed_form(self, task):\n        return {'lstm_total': 3}\n"
-    )
+    path.write_text(method_file(more="def closed_form(self, task):\n        return {'lstm_total': 3}"))
     found = dict(check_method(str(path)))
     assert list(found) == [check.__name__.replace("_", " ") for check in CHECKS][: len(found)]
     name, problem = found.popitem()
@@ -619,13 +615,8 @@ def test_check_method_stops_at_the_first_problem_and_says_which_hook_to_override
 
 def test_a_plugin_that_seeds_is_refused_by_hook_and_state(tmp_path, capsys):
     path = tmp_path / "bad_seed.py"
-    path.write_text(
-        '"""A method."""\nimport random\n\nimport numpy as np\nimport torch\n\n'
-        "from squeezebench.method import Method, dense_classifier\n\ntorch.set_num_threads(2)\n\n\n"
-        'class BadSeed(Method):\n    """Its author fixes the seed."""\n\n    title = paper = "bad"\n\n'
-        "    def build(self, task):\n        torch.manual_seed(42)\n        np.random.seed(42)\n"
-        "        random.seed(42)\n        return dense_classifier(task, self.settings)\n"
-    )
+    before = "import random\nimport numpy as np\nimport torch\ntorch.set_num_threads(2)"
+    path.write_text(method_file(before=before, first="torch.manual_seed(42); np.random.seed(42); random.seed(42)"))
     subject = case_of(str(path))
     with pytest.raises(AssertionError) as error:
         leaves_global_state(subject)
