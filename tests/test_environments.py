@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -41,18 +40,6 @@ def snakemake(folder: Path, *words: object, **environment: str) -> subprocess.Co
 def pins() -> dict[str, str]:
     lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
     return dict(line.split("==") for line in lines)
-
-
-def name_of(requirement: str) -> str:
-    return re.split(r"[<>=\[ ]", requirement)[0].lower().replace("_", "-")
-
-
-def test_all_that_is_asked_for_directly_is_pinned():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    wanted = project["dependencies"] + extras["slurm"] + extras["backbones"]
-    assert {name_of(one) for one in wanted} <= {name_of(one) for one in pins()}
-    assert f"snakemake-executor-plugin-slurm=={pins()['snakemake-executor-plugin-slurm']}" in wanted
 
 
 def test_the_conda_environment_pins_the_same():
