@@ -13,11 +13,12 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 import torch
+from altered_records import alter, without_models
 
 from squeezebench.cli.main import main
 from squeezebench.report.board.entries import admitted
 from squeezebench.report.board.numbers import AGAIN, AS_SUBMITTED, numbers
-from squeezebench.schema.record import read_record, write_record
+from squeezebench.schema.record import read_record
 from squeezebench.schema.stored import read_sealed, write_sealed
 from squeezebench.schema.submission import SUBMISSION, Submission
 from squeezebench.schema.task import TaskSpec
@@ -79,21 +80,10 @@ def run(folder: Path, method: str = "small_dense", seed: int = 1) -> Path:
     return next(folder.glob(f"runs/digits/{method}/*/seed-{seed}"))
 
 
-def alter(folder: Path, part: str | None = None, **changed) -> None:
-    record = read_record(folder / "record.json")
-    changed = {part: getattr(record, part).model_copy(update=changed)} if part else changed
-    write_record(folder, record.model_copy(update=changed))
-
-
 def alter_plan(folder: Path, change) -> None:
     plan = json.loads((folder / "plan.json").read_text())
     change(plan)
     (folder / "plan.json").write_text(json.dumps(plan))
-
-
-def without_models(folder: Path) -> None:
-    for path in folder.rglob("model.safetensors"):
-        path.unlink()
 
 
 def reasons(tmp_path: Path, *places: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 import torch
+from altered_records import alter
 from method_files import method_file
 
 from squeezebench.base.digests import digest_of
@@ -24,7 +25,7 @@ from squeezebench.method.discovery import find_methods, load
 from squeezebench.method.settings import settings_of
 from squeezebench.nn.kernels import native
 from squeezebench.pipeline.planner import fingerprint
-from squeezebench.schema.record import Record, read_record, write_record
+from squeezebench.schema.record import Record, read_record
 from squeezebench.schema.run import RunSpec
 from squeezebench.schema.task import TaskSpec
 from squeezebench.schema.training import TrainingSettings
@@ -78,13 +79,6 @@ def made(tmp_path_factory):
 @pytest.fixture
 def own(made, tmp_path):
     return shutil.copytree(made, tmp_path / "own")
-
-
-def alter(folder, **changed) -> Record:
-    """Write a record with other content and a digest that is right for it."""
-    record = read_record(folder / "record.json").model_copy(update=changed)
-    write_record(folder, record)
-    return record
 
 
 def output(capsys, *arguments) -> tuple[int, str]:
@@ -208,7 +202,7 @@ def test_the_environment_is_told_apart(own, capsys):
     origin = read_record(own / "record.json").provenance
     changed = {"packages": origin.packages | {"torch": "1.0", "gone": "2"}, "machine": "abacus", "python": "2.7",
                "engine_digest": "e" * 64}  # fmt: skip
-    alter(own, provenance=origin.model_copy(update=changed))
+    alter(own, "provenance", **changed)
     status, out = output(capsys, own)
     assert status == 0 and "reproduced to the bit" in out
     for line in (f"package torch: 1.0 -> {origin.packages['torch']}", "package gone: 2 -> none", "machine: abacus -> ",
@@ -228,8 +222,7 @@ def test_other_kernels_of_the_same_machine_are_named(own):
 
 
 def test_kernels_that_an_older_version_did_not_record_are_no_difference(own, capsys):
-    origin = read_record(own / "record.json").provenance
-    alter(own, provenance=origin.model_copy(update={"cpu_capability": ""}))
+    origin = alter(own, "provenance", cpu_capability="").provenance
     assert "cpu capability" not in output(capsys, own)[1]
     assert same_arithmetic(read_record(own / "record.json").provenance)
     other = origin.model_copy(update={"cpu_capability": "DEFAULT", "variables": "MKL_CBWR=COMPATIBLE"})
@@ -257,7 +250,7 @@ def test_the_compiled_kernel_is_used_where_the_record_says_so(own, monkeypatch):
     again = reproduce(own)
     assert again.again.provenance.native and not again.results
     older = {name: number for name, number in origin.packages.items() if name != "llvmlite"}
-    alter(own, provenance=origin.model_copy(update={"native": False, "packages": older}))
+    alter(own, "provenance", native=False, packages=older)
     again = reproduce(own)
     assert not again.again.provenance.native and again.again.provenance.packages == older and native.enabled()
     alter(own, provenance=origin)
@@ -267,8 +260,7 @@ def test_the_compiled_kernel_is_used_where_the_record_says_so(own, monkeypatch):
 
 
 def test_another_number_of_threads_is_the_records(own):
-    origin = read_record(own / "record.json").provenance
-    alter(own, provenance=origin.model_copy(update={"threads": 2}))
+    alter(own, "provenance", threads=2)
     assert reproduce(own).again.provenance.threads == 2 and torch.get_num_threads() == 1
 
 
@@ -342,8 +334,7 @@ def test_an_older_record_is_repeated_from_its_plan(root, tmp_path, capsys):
     capsys.readouterr()
     status, out = output(capsys, place)
     assert status == 0 and "reproduced to the bit" in out
-    record = read_record(place / "record.json")  # the plan is now of another run than the record
-    alter(place, provenance=record.provenance.model_copy(update={"inputs_digest": "0" * 64}))
+    alter(place, "provenance", inputs_digest="0" * 64)  # the plan is now of another run than the record
     assert "does not say which data" in refusal(capsys, place)
     (tmp_path / "e" / "plan.json").unlink()
     assert "no plan.json" in refusal(capsys, place)
@@ -393,8 +384,7 @@ def test_inputs_that_no_run_has(own, capsys, changed, words):
 
 @pytest.mark.parametrize("threads", [0, -3, 10**9])
 def test_threads_that_no_run_has(own, capsys, threads):
-    origin = read_record(own / "record.json").provenance
-    alter(own, provenance=origin.model_copy(update={"threads": threads}))
+    alter(own, "provenance", threads=threads)
     assert f"{threads} threads" in refusal(capsys, own)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from altered_records import alter
 from hypothesis import given
 from hypothesis import strategies as st
 from method_files import method_file
@@ -263,8 +264,7 @@ def test_a_model_of_a_records_own_lies_is_a_problem_and_no_crash(sent, capsys):
         assert main(["report", str(sent), "--verify"]) == 1
         assert "model.safetensors" in capsys.readouterr().out
         (folder / "model.safetensors").write_bytes(before[1])
-        record = read_record(folder / RECORD_NAME)
-        write_record(folder, record.model_copy(update={"shape": record.shape.model_copy(update={"inputs": 9})}))
+        alter(folder, "shape", inputs=9)
         assert main(["report", str(sent), "--verify"]) == 1
         assert "Traceback" not in capsys.readouterr().out
     finally:

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from altered_records import alter, without_models
 from safetensors.torch import load_file, save_file
 from synthetic_records import make
 
@@ -20,7 +21,7 @@ from squeezebench.method.discovery import find_methods, load
 from squeezebench.method.settings import settings_of
 from squeezebench.report.verified import verified
 from squeezebench.schema.predictions import packed, unpacked
-from squeezebench.schema.record import read_record, write_record
+from squeezebench.schema.record import read_record
 from squeezebench.schema.run import RunSpec
 from squeezebench.schema.training import TrainingSettings
 from squeezebench.schema.verification import records_digest
@@ -77,23 +78,10 @@ def place(folder, name):
     return folder / f"runs/digits/{name}/x/seed-0"
 
 
-def alter(folder, part=None, **changed):
-    """Write a record with other content, and a digest that is right for it."""
-    record = read_record(folder / "record.json")
-    changed = {part: getattr(record, part).model_copy(update=changed)} if part else changed
-    write_record(folder, record.model_copy(update=changed))
-    return record
-
-
 def fields(found, name) -> dict[str, tuple[str, str]]:
     """{field: (recorded, measured)} of the problems of one run; nothing else may have any."""
     assert {p.run for p in found.problems} <= {f"runs/digits/{name}/x/seed-0"}, found.problems
     return {p.field: (p.recorded, p.measured) for p in found.problems}
-
-
-def without_models(folder):
-    for path in folder.rglob("model.safetensors"):
-        path.unlink()
 
 
 # ---------------------------------------------------------------------- what is right
