@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from csv_files import read_csv
 from page_tables import Parsed, says
 from recomputed import DENSE, REGISTERED, Group, Results, summary
 from recomputed_means import mean
-from traced_results import read_csv, same
+from traced_results import same
 
 KEY = ("task", "protocol", "method", "settings")
 FEW = "not enough seeds"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import random
 import signal
 import time
 from pathlib import Path
 
 import numpy as np
+from csv_files import read_csv
 from forked import Forked
 
 from squeezebench.engine.training.checkpoint import SECONDS
@@ -76,8 +76,7 @@ def kill_until_done(words: list[str], folder: Path, kills: int, seed: int, secon
 
 def history(folder: Path) -> list[dict[str, str]]:
     """Rows of history.csv."""
-    with (folder / "history.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(folder / "history.csv")
 
 
 def results(folder: Path) -> dict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import math
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from csv_files import read_csv
 from scipy import stats
 
 from squeezebench.base.errors import InputError
@@ -169,8 +169,7 @@ def test_the_slips_in_the_derivations_are_slips():
 
 
 def test_ratios_again_from_the_files_alone(checks):
-    with (REFERENCE / "viblstm_t1.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(REFERENCE / "viblstm_t1.csv")
     for row in rows:
         value = float(rows[0]["lstm_params_M"]) / float(row["lstm_params_M"])
         check = checks[f"ratio-t1-{row['method']}"]
@@ -196,8 +195,7 @@ def test_backbones_are_those_that_are_built():
         efficient, bare = models.efficientnet_b1(weights=None), models.efficientnet_b1(weights=None)
         bare.classifier = torch.nn.Identity()
         residual = models.resnet101(weights=None)
-    with (REFERENCE / "backbones.csv").open(encoding="utf-8", newline="") as file:
-        stored = [int(row["parameters"]) for row in csv.DictReader(file)]
+    stored = [int(row["parameters"]) for row in read_csv(REFERENCE / "backbones.csv")]
     made = [sum(p.numel() for p in net.parameters()) for net in (inception, bare, efficient, residual)]
     assert stored == made + [parameters(name) for name in LITE]
 

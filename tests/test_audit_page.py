@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
@@ -11,6 +10,7 @@ from fractions import Fraction
 from html.parser import HTMLParser
 
 import pytest
+from csv_files import read_csv
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -207,6 +207,6 @@ def test_a_report_that_compares_with_a_paper_has_the_audit_beside_it(tmp_path, c
     audit_table(list(checks.values())).write(tmp_path / "tables")
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*")) == sorted(promised)
     assert 'href="report.html"' in (tmp_path / "audit.html").read_text(encoding="utf-8")
-    with (tmp_path / "tables/audit.csv").open(encoding="utf-8", newline="") as file:
-        assert [row["verdict"] for row in csv.DictReader(file)] == [check.verdict for check in checks.values()]
+    rows = read_csv(tmp_path / "tables/audit.csv")
+    assert [row["verdict"] for row in rows] == [check.verdict for check in checks.values()]
     assert as_text(list(checks.values())).count("\n") > len(checks)

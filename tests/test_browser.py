@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
@@ -12,6 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 from browser import PHONE, WIDE, barriers, chromium, opened, started
+from csv_files import read_csv
 from playwright.sync_api import Browser, Page, expect
 from pypdf import PdfReader
 from synthetic_records import make, record, write
@@ -226,8 +226,7 @@ def test_settings_sort_by_their_numbers(page):
 
 
 def test_filters_narrow_rows_and_count_them(page, built):
-    with (built / "tables/groups.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(built / "tables/groups.csv")
     part = table(page, "groups")
     count = part.locator("[data-shown]")
     expect(count).to_have_text(f"{len(rows)} rows")
@@ -284,8 +283,8 @@ def test_copying_puts_the_file_on_the_clipboard(browser, built, clipboard):
 
 
 def test_a_marker_tells_its_run_on_hover(page, built):
-    with (built / "figures/accuracy_vs_size_digits.csv").open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if float(row["lstm_parameters_mean"]) > 0]
+    points = read_csv(built / "figures/accuracy_vs_size_digits.csv")
+    rows = [row for row in points if float(row["lstm_parameters_mean"]) > 0]
     tip = page.locator("#tip")
     expect(tip).to_be_hidden()
     assert page.locator("#figure-accuracy_vs_size_digits .point").count() == len(rows)
@@ -354,8 +353,7 @@ def test_it_prints_with_its_tables_whole(page, built):
     assert len(document.pages) > 3
     assert "synthetic" in document.pages[0].extract_text() and "Settings picked on validation" in text
     assert "Copy LaTeX" not in text, "tools are of no use on paper"
-    with (built / "tables/groups.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(built / "tables/groups.csv")
     squeezed = re.sub(r"\s", "", text)
     for row in rows:  # nothing is cut off where a table scrolls on the screen
         assert f"{100 * float(row['test_accuracy_mean']):.1f}±" in squeezed

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 
 import pytest
 import yaml
+from csv_files import read_csv
 from planted_claims import EQUAL, ablation, case, model, put
 from refusals import refusal_of
 from synthetic_records import make
@@ -78,10 +77,6 @@ def test_what_is_no_claim_at_all_is_one_line(tmp_path, text):
 
 
 # --- on the page
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
 
 
 UCF11 = {"source": "ucf11", "options": {"features": "inception_v3"}}

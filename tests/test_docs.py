@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import json
 import re
@@ -14,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from browser import PHONE, WIDE, barriers, chromium, opened, started
+from csv_files import read_csv
 
 from docs.generator import cards, diagram
 from squeezebench.data.sources import available
@@ -78,8 +78,8 @@ def test_a_card_shows_the_numbers_of_the_records():
 
 def test_a_card_shows_the_printed_figures_and_the_settings():
     card = cards.method_card("vib_lstm")
-    with (ROOT / "report" / "reference" / "viblstm_t2.csv").open() as file:
-        row = next(line for line in csv.DictReader(file) if line["method"] == "VIB-LSTM+ISS")
+    printed = read_csv(ROOT / "report/reference/viblstm_t2.csv")
+    row = next(line for line in printed if line["method"] == "VIB-LSTM+ISS")
     assert " | ".join(row.values()) in card
     assert all(f"| `{name}` |" in card for name in load(find_methods()["vib_lstm"]).Settings.model_fields)
     assert "(../traps.md#weight-decay-that-does-the-pruning)" in card

@@ -8,12 +8,12 @@ from math import sqrt
 import numpy as np
 import pandas as pd
 import pytest
+from csv_files import read_csv
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from refusals import refusal_of
 from scipy import stats
 from synthetic_records import of_run, write
-from traced_results import read_csv
 
 from squeezebench.base.errors import InputError
 from squeezebench.cli.main import main

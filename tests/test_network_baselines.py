@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from itertools import pairwise
 from math import exp, log, sqrt
 
 import numpy as np
 import pytest
 import torch
+from csv_files import read_csv
 from feedforward_networks import MAKERS, images, network
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -328,7 +328,7 @@ def test_each_ends_at_the_ratio_that_it_is_given_and_still_classifies(name, tmp_
     assert record.status == "ok", record.reason
     assert 10 <= record.ratio.weights < 11 and record.accuracy.test > 0.5
     assert record.counts.weights == record.cost.macs < record.baseline.counts.weights
-    history = list(csv.DictReader((tmp_path / "r/history.csv").open()))
+    history = read_csv(tmp_path / "r/history.csv")
     if "target_size" in history[0]:
         dense = record.baseline.counts.weights
         course = [(float(row["target_size"]), float(row["penalty_weight"])) for row in history if row["target_size"]]

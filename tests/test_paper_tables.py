@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import statistics
@@ -12,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from csv_files import read_csv
 from drawing import drawing_only
 from pydantic import ValidationError
 from refusals import refusal_of
@@ -72,10 +71,6 @@ def built(tmp_path_factory) -> Path:
     with drawing_only("figure"):
         build_report(folder)
     return folder
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
 
 
 def rows_of(folder: Path, name: str) -> dict[str, dict[str, str]]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
-import io
 import json
 import math
 import re
@@ -16,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from csv_files import read_csv
 from drawing import drawing_only
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,10 +40,6 @@ def built(tmp_path_factory) -> Path:
     with drawing_only(*DRAWN):
         build_report(folder, plan=None)
     return folder
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
 
 
 @given(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import csv
 from functools import partial
 
 import pytest
 import torch
+from csv_files import read_csv
 from torch import nn
 
 from benchmarks.sideways_competitors import main
@@ -124,8 +124,7 @@ def test_the_schedules_are_those_of_figure_1():
 def test_the_benchmark_runs_from_end_to_end(tmp_path, capsys):
     main(["--frames", "2", "--size", "16", "--width", "1", "--batch", "2", "--repeats", "1", "--asleep", "2", "--nap",
           "0", "--micro", "2", "--folder", str(tmp_path)])  # fmt: skip
-    with (tmp_path / "competitors.csv").open() as file:
-        rows = {row["row"]: row for row in csv.DictReader(file)}
+    rows = {row["row"]: row for row in read_csv(tmp_path / "competitors.csv")}
     assert len(rows) == 12 + 2 + 3 == len(capsys.readouterr().out.splitlines()) - 1
     assert all(float(row["steps_a_second"]) > 0 and int(row["peak_bytes"]) > 0 for row in rows.values())
     assert {row["devices"] for row in rows.values()} == {"1", "2"}

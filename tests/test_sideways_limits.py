@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-
 import pytest
 import torch
+from csv_files import read_csv
 
 from benchmarks.sideways_limits import clips, main
 from benchmarks.studies.sideways_limits import cosines, pixels_a_gap, relative
@@ -64,8 +63,7 @@ def test_the_studies_run_from_end_to_end(what, rows, figure, says, tmp_path, cap
     given = ["--units", "vgg_4", "--motions", "0.25", "2", "--seeds", "0", "--epochs", "1", "--groups", "6", "--frames",
              "4", "--width", "2", "--folder", str(tmp_path)]  # fmt: skip
     main([what, *given])
-    with (tmp_path / f"{what}.csv").open() as file:
-        lines = list(csv.DictReader(file))
+    lines = read_csv(tmp_path / f"{what}.csv")
     assert len(lines) == rows and len(capsys.readouterr().out.splitlines()) == rows
     assert {float(line["motion"]) for line in lines} == {0.25, 2.0}
     assert says in (tmp_path / figure).read_text()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-
 import pytest
 import torch
+from csv_files import read_csv
 from torch import nn
 
 from benchmarks.sideways_prediction import main
@@ -84,8 +83,7 @@ def test_the_study_runs_from_end_to_end(what, tmp_path, monkeypatch, capsys):
     given = ["--size", "12", "--frames", "6", "--groups", "4", "--ahead", "4", "--width", "2", "--epochs", "1",
              "--seeds", "0", "--folder", str(tmp_path)]  # fmt: skip
     main([what, *given])
-    with (tmp_path / f"prediction_{what}.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(tmp_path / f"prediction_{what}.csv")
     arms = ["Sideways", "Skip-Sideways, concat", "BP", "BP, concat"]
     assert [row["arm"] for row in rows] == arms and len(capsys.readouterr().out.splitlines()) == 4
     for row in rows:

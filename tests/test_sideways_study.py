@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import asdict
 from functools import partial
 
 import pytest
 import torch
+from csv_files import read_csv
 
 from benchmarks.sideways_figures import summary, write_study
 from benchmarks.sideways_stability import main
@@ -99,8 +99,7 @@ def test_the_study_of_clips_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sideways_stability.STEPS, "sideways", lambda net, x, *_: asked.append(x.shape[1]) or 1.0)
     main(["clips", "--size", "24", "--frames", "8", "--width", "1", "--epochs", "1", "--seeds", "0", "1",
           "--rates", "0.1", "--folder", str(tmp_path)])  # fmt: skip
-    with (tmp_path / "stability.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(tmp_path / "stability.csv")
     assert len(rows) == len(capsys.readouterr().out.splitlines()) == 2 * (2 * 4 + 4)
     assert {(row["seed"], row["every"]) for row in rows} == {(seed, every) for seed in "01" for every in "1248"}
     assert all(0 <= float(row["accuracy"]) <= 1 and 0 <= float(row["held_out"]) <= 1 for row in rows)

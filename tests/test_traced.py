@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from csv_files import read_csv
 from expected_cells import KEY, TABLES, every_cell_recomputed
 from page_tables import Tables
 from recomputed import Results
-from traced_results import read_csv, rewrite
+from traced_results import rewrite
 
 from squeezebench.report import build_report
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 import xml.etree.ElementTree as ElementTree
@@ -11,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from csv_files import read_csv
 from expected_cells import KEY, Line, every_column_recomputed, line_of
 from page_tables import NUMBER, read
 from recomputed import CLASSES, FIELDS, REGISTERED, Group, Results, at, canonical, summary
 from recomputed_means import half, mean
 from scipy import stats
 from synthetic_records import METHODS
-from traced_results import PAPER, read_csv, same
+from traced_results import PAPER, same
 
 Value = Callable[[Line], object]
 SAMPLES = {*FIELDS, *CLASSES, "kept_hidden"}  # what groups.csv has a mean and a half width of
@@ -356,8 +356,7 @@ def test_training_curves_are_the_histories(traced, results, task):
 
 
 def printed(root: Path, block: str) -> dict[str, dict[str, str]]:
-    with (root / f"report/reference/{block}.csv").open(encoding="utf-8", newline="") as file:
-        return {line.get("method") or line["model"]: line for line in csv.DictReader(file)}
+    return {line.get("method") or line["model"]: line for line in read_csv(root / f"report/reference/{block}.csv")}
 
 
 def count(text: str, column: str) -> float:

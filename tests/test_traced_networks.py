@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import synthetic_records
+from csv_files import read_csv
 from drawing import drawing_only
 from expected_cells import KEY, NETWORKS, every_cell_recomputed, every_column_recomputed
 from page_tables import Tables, says
@@ -18,7 +19,7 @@ from recomputed_means import half, mean
 from synthetic_networks import DENSE, PAPER, counts, make, network
 from synthetic_records import write
 from test_traced_files import FILES as RECURRENT
-from traced_results import read_csv, rewrite, same
+from traced_results import rewrite, same
 
 from squeezebench.base.errors import InputError
 from squeezebench.report import build_report, outputs

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from csv_files import read_csv
 from expected_cells import TABLES, line_of, settings_text
 from page_tables import Tables, says
 from recomputed import Group, Paired, Results
 from recomputed_means import deviation, half, mean
 from scipy import stats
-from traced_results import PAPER, SEEDS, read_csv
+from traced_results import PAPER, SEEDS
 
 TASKS = ("basic_motions", "digits", "japanese_vowels")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import math
 import weakref
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from csv_files import read_csv
 from hypothesis import given
 from hypothesis import strategies as st
 from method_files import method_file
@@ -125,7 +125,7 @@ def test_a_stage_may_end_inside_a_pass_over_the_data(run, tmp_path):
     """Of 20 steps 6 train the start, 8 (of 14) are under masks and 6 fine-tune: 2 and 2/3 passes, then 2."""
     record = run("vib_lstm", epochs=None, steps=20)
     assert [(stage.steps, stage.epochs) for stage in record.stages] == [(6, 2), (8, 3), (6, 2)]
-    rows = list(csv.DictReader((tmp_path / "vib_lstm-0" / "history.csv").open()))
+    rows = read_csv(tmp_path / "vib_lstm-0" / "history.csv")
     assert [(row["epoch"], row["step"]) for row in rows] == [("0", "3"), ("1", "6"), ("2", "8"), ("0", "3"), ("1", "6")]
 
 
@@ -133,7 +133,7 @@ def test_many_passes_in_steps_are_scored_a_hundred_times_and_at_the_end(run, tmp
     """Each epoch of a budget in epochs has a row; 2.5 * 100 passes over 39 sequences have one in two, and the last."""
     record = run("dense", {"hidden": 2}, epochs=None, steps=251 * PASS - 1)
     assert record.stages[0].epochs == 251 == events.count(("epoch",))
-    rows = list(csv.DictReader((tmp_path / "dense-0" / "history.csv").open()))
+    rows = read_csv(tmp_path / "dense-0" / "history.csv")
     assert [int(row["epoch"]) for row in rows] == [*range(1, 251, 2), 250] and len(rows) < 2 * MOST_ROWS
     assert int(rows[-1]["step"]) == 251 * PASS - 1
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import shutil
@@ -84,10 +82,6 @@ def results(folder: Path) -> Path:
     plan["config"]["tables"] = [PublishedTable.model_validate(table).model_dump(mode="json") for table in PAPER]
     (folder / "plan.json").write_text(json.dumps(plan))
     return folder
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
 
 
 def same(text: str, value) -> bool:
