@@ -114,3 +114,18 @@ def traced(tmp_path_factory) -> Path:
                 build_report(results(folder))
             built.touch()
     return folder
+
+
+@pytest.fixture
+def complaint(capsys):
+    """Call `squeezebench WORDS`; the one line that it says of a mistake in them or in what they name."""
+    from squeezebench.cli.main import main
+
+    def call(*words: object) -> str:
+        capsys.readouterr()  # what was said before
+        assert main(list(map(str, words))) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1 and err.startswith("squeezebench: "), (out, err)
+        return err
+
+    return call

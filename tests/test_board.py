@@ -142,7 +142,7 @@ class Links(HTMLParser):
         return one
 
 
-def test_a_frozen_board_is_built_again_to_the_same_bytes_or_not_at_all(archive, sent, tmp_path, capsys):
+def test_a_frozen_board_is_built_again_to_the_same_bytes_or_not_at_all(archive, sent, tmp_path, complaint):
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["board", str(archive), "--to", str(first), "--freeze", "2026.1"]) == 0
     again = ["--to", str(second), "--frozen", str(first / "board.json")]
@@ -151,11 +151,9 @@ def test_a_frozen_board_is_built_again_to_the_same_bytes_or_not_at_all(archive, 
     assert files == {path.relative_to(second): path.read_bytes() for path in second.rglob("*") if path.is_file()}
     assert b"2026.1" in files[Path("index.html")]
     shutil.rmtree(second)
-    capsys.readouterr()
     without_models(sent)
     reseal(sent)
-    assert main(["board", str(sent), *again]) == 2
-    assert "ada-small: the submission that was frozen" in capsys.readouterr().err and not second.exists()
+    assert "ada-small: the submission that was frozen" in complaint("board", sent, *again) and not second.exists()
 
 
 # ---------------------------------------------------------------------- planted cheats
@@ -308,7 +306,7 @@ def test_foreign_code_is_never_imported_and_its_runs_stay_as_submitted(sent, tmp
     assert set(frame.loc[frame["method"] == "magnitude", "badge"]) == {AGAIN}
 
 
-def test_bad_input_is_one_line_and_leaves_the_site_alone(archive, tmp_path, capsys):
+def test_bad_input_is_one_line_and_leaves_the_site_alone(archive, tmp_path, complaint):
     own = tmp_path / "own"
     own.mkdir()
     (own / "thesis.tex").write_text("mine")
@@ -321,9 +319,7 @@ def test_bad_input_is_one_line_and_leaves_the_site_alone(archive, tmp_path, caps
         (["appendix", str(tmp_path / "gone")], "no such folder"),
         (["appendix", str(own)], "no run has finished"),
     ]:
-        assert main(arguments) == 2
-        out, err = capsys.readouterr()
-        assert out == "" and len(err.splitlines()) == 1 and words in err, (arguments, err)
+        assert words in complaint(*arguments)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own"]
     assert (own / "thesis.tex").read_text() == "mine"
 
@@ -331,28 +327,22 @@ def test_bad_input_is_one_line_and_leaves_the_site_alone(archive, tmp_path, caps
 # ---------------------------------------------------------------------- submitting, versions, the appendix
 
 
-def test_submitting_twice_gives_the_same_bytes_and_says_what_is_missing(archive, results, tmp_path, capsys):
+def test_submitting_twice_gives_the_same_bytes_and_says_what_is_missing(archive, results, tmp_path, complaint):
     own = shutil.copytree(results, tmp_path / "own")
     call = ["submit", str(own), "--as", "ada", "--to", str(tmp_path / "to")]
     assert main(call) == 0
     assert (tmp_path / "to/ada-small.zip").read_bytes() == archive.read_bytes()
     shutil.rmtree(tmp_path / "to")
     (run(own) / "model.safetensors").unlink()
-    capsys.readouterr()
-    assert main(call) == 2
-    assert "1 of 9 runs have no model.safetensors" in capsys.readouterr().err
+    assert "1 of 9 runs have no model.safetensors" in complaint(*call)
     shutil.rmtree(run(own))
-    assert main(call) == 2
-    assert "missing: planned, but there is no record" in capsys.readouterr().err and not (tmp_path / "to").exists()
+    assert "missing: planned, but there is no record" in complaint(*call) and not (tmp_path / "to").exists()
     assert main([*call, "--unfinished", "--without-models"]) == 0
     (entry,), _ = admitted(opened([tmp_path / "to/ada-small.zip"], tmp_path / "work"))
     assert [Path(path).name for path in entry.submission.missing] == ["seed-1"]
     alter(run(own, seed=2), "accuracy", test=0.99)
-    capsys.readouterr()
-    assert main([*call[:3], "ada", "--unfinished"]) == 2
-    assert "accuracy.test is recorded as 0.99" in capsys.readouterr().err
-    assert main(["submit", str(own), "--as", "a b", "--unfinished"]) == 2
-    assert "--as 'a b'" in capsys.readouterr().err
+    assert "accuracy.test is recorded as 0.99" in complaint(*call[:3], "ada", "--unfinished")
+    assert "--as 'a b'" in complaint(*call[:3], "a b", "--unfinished")
 
 
 def test_the_first_version_of_a_task_leaves_digests_as_they_were():

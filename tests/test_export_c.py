@@ -140,7 +140,7 @@ def test_without_a_compiler_it_is_written_and_says_that_it_was_not_run(tmp_path,
     assert "has neither $CC nor cc" in export(folder, "c", precision="int8").not_scored
 
 
-def test_what_has_no_c_is_one_line_and_leaves_no_file(tmp_path, capsys, monkeypatch):
+def test_what_has_no_c_is_one_line_and_leaves_no_file(tmp_path, complaint, monkeypatch):
     good, bad = made(tmp_path / "good", masked()), masked()
     with torch.no_grad():
         bad.head.bias[0] = torch.nan
@@ -150,13 +150,11 @@ def test_what_has_no_c_is_one_line_and_leaves_no_file(tmp_path, capsys, monkeypa
     ]
     monkeypatch.setattr("squeezebench.tools.export.c.arrays.MOST", 10)
     for options, says in cases:
-        assert main(["export", str(good), "--format", "c", *options]) == 2
-        error = capsys.readouterr().err
-        assert says in error and error.count("\n") == 1
+        assert says in complaint("export", good, "--format", "c", *options)
     assert not list(good.glob("*.c"))
     monkeypatch.undo()
-    assert main(["export", str(made(tmp_path / "bad", bad)), "--format", "c"]) == 2
-    assert "head_0_bias has numbers that are not finite" in capsys.readouterr().err
+    said = complaint("export", made(tmp_path / "bad", bad), "--format", "c")
+    assert "head_0_bias has numbers that are not finite" in said
 
 
 def test_names_and_texts_are_those_that_c_allows():

@@ -271,7 +271,7 @@ def test_options_that_do_not_fit_together_are_refused(options, problem):
         parse_options(spec("ucf11", **options))
 
 
-def test_sources_and_plans_that_cannot_be_prepared(tmp_path, capsys):
+def test_sources_and_plans_that_cannot_be_prepared(tmp_path, complaint):
     plan = tmp_path / "plan.json"
     plan.write_text('{"tasks": {"digits": {"spec": {"name": "digits"}}}}')
     for arguments, problem in [
@@ -281,9 +281,7 @@ def test_sources_and_plans_that_cannot_be_prepared(tmp_path, capsys):
         ([str(tmp_path / "no.json"), "digits"], "cannot be read"),
         (["ucf11", "--set", f"folder={tmp_path / 'none'}"], "no such folder"),
     ]:
-        assert main(["data", "prepare", *arguments]) == 2
-        error = capsys.readouterr().err
-        assert problem in error and error.count("\n") == 1
+        assert problem in complaint("data", "prepare", *arguments)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"no real clips in {REAL}")

@@ -88,13 +88,6 @@ def output(capsys, *arguments) -> tuple[int, str]:
     return status, out
 
 
-def refusal(capsys, *arguments) -> str:
-    assert main(["reproduce", *map(str, arguments)]) == 2
-    out, err = capsys.readouterr()
-    assert out == "" and len(err.splitlines()) == 1 and err.startswith("squeezebench: "), (out, err)
-    return err
-
-
 # ---------------------------------------------------------------------- the same bits
 
 
@@ -276,7 +269,7 @@ def test_an_edited_plugin_is_named(tmp_path, capsys):
     load.cache_clear()
 
 
-def test_other_data_are_named(tmp_path, capsys):
+def test_other_data_are_named(tmp_path, capsys, complaint):
     rng, y = np.random.default_rng(0), np.arange(60) % 3
     x = (rng.normal(size=(60, 4, 3)) + y[:, None, None]).astype("f4")
     np.savez(tmp_path / "mine.npz", x=x, y=y)
@@ -286,7 +279,7 @@ def test_other_data_are_named(tmp_path, capsys):
     status, out = output(capsys, tmp_path / "run")
     assert status == 1 and "  data files: " in out
     (tmp_path / "mine.npz").unlink()
-    assert "mine.npz" in refusal(capsys, tmp_path / "run")
+    assert "mine.npz" in complaint("reproduce", tmp_path / "run")
 
 
 def test_what_is_no_longer_there_is_not_compared(own, capsys):
@@ -329,42 +322,42 @@ def plan_of(root, folder, tmp_path):
     return place
 
 
-def test_an_older_record_is_repeated_from_its_plan(root, tmp_path, capsys):
+def test_an_older_record_is_repeated_from_its_plan(root, tmp_path, capsys, complaint):
     place = plan_of(root, "e", tmp_path)
     capsys.readouterr()
     status, out = output(capsys, place)
     assert status == 0 and "reproduced to the bit" in out
     alter(place, "provenance", inputs_digest="0" * 64)  # the plan is now of another run than the record
-    assert "does not say which data" in refusal(capsys, place)
+    assert "does not say which data" in complaint("reproduce", place)
     (tmp_path / "e" / "plan.json").unlink()
-    assert "no plan.json" in refusal(capsys, place)
+    assert "no plan.json" in complaint("reproduce", place)
 
 
 # ---------------------------------------------------------------------- wrong input, one line each
 
 
-def test_no_such_record(tmp_path, capsys):
-    assert "nowhere" in refusal(capsys, tmp_path / "nowhere" / "record.json")
-    assert "record.json: cannot be read" in refusal(capsys, tmp_path)
+def test_no_such_record(tmp_path, complaint):
+    assert "nowhere" in complaint("reproduce", tmp_path / "nowhere" / "record.json")
+    assert "record.json: cannot be read" in complaint("reproduce", tmp_path)
 
 
-def test_a_damaged_record(own, capsys):
+def test_a_damaged_record(own, complaint):
     path = own / "record.json"
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
-    assert "does not match its digest" in refusal(capsys, own)
+    assert "does not match its digest" in complaint("reproduce", own)
     path.write_text(path.read_text()[:100])
-    assert "half written or damaged" in refusal(capsys, own)
+    assert "half written or damaged" in complaint("reproduce", own)
 
 
-def test_a_method_that_is_no_longer_there(own, capsys):
+def test_a_method_that_is_no_longer_there(own, complaint):
     alter(own, method="vib_lstn")
-    assert "did you mean vib_lstm" in refusal(capsys, own)
-    assert "does not exist" in refusal(capsys, own, "--plugins", own / "gone.py")
+    assert "did you mean vib_lstm" in complaint("reproduce", own)
+    assert "does not exist" in complaint("reproduce", own, "--plugins", own / "gone.py")
 
 
-def test_a_knob_that_is_no_longer_there(own, capsys):
+def test_a_knob_that_is_no_longer_there(own, complaint):
     alter(own, settings={"gamma": 1.0})
-    assert "has no setting 'gamma'" in refusal(capsys, own)
+    assert "has no setting 'gamma'" in complaint("reproduce", own)
 
 
 @pytest.mark.parametrize(
@@ -377,19 +370,19 @@ def test_a_knob_that_is_no_longer_there(own, capsys):
         ({"model": {"hidden": "many"}}, "hidden"),
     ],
 )
-def test_inputs_that_no_run_has(own, capsys, changed, words):
+def test_inputs_that_no_run_has(own, complaint, changed, words):
     alter(own, **changed)
-    assert words in refusal(capsys, own)
+    assert words in complaint("reproduce", own)
 
 
 @pytest.mark.parametrize("threads", [0, -3, 10**9])
-def test_threads_that_no_run_has(own, capsys, threads):
+def test_threads_that_no_run_has(own, complaint, threads):
     alter(own, "provenance", threads=threads)
-    assert f"{threads} threads" in refusal(capsys, own)
+    assert f"{threads} threads" in complaint("reproduce", own)
 
 
-def test_an_out_folder_that_holds_a_run(own, capsys):
-    assert "holds a run already" in refusal(capsys, own, "--out", own)
+def test_an_out_folder_that_holds_a_run(own, complaint):
+    assert "holds a run already" in complaint("reproduce", own, "--out", own)
 
 
 def test_the_digest_of_a_model_is_of_its_tensors():

@@ -400,9 +400,7 @@ def test_made_up_records_do_not_pass(tmp_path):
         (["own", "--verify", "--plugins", "gone.py"], "does not exist"),
     ],
 )
-def test_wrong_input_is_refused_in_one_line(own, tmp_path, capsys, arguments, words):
+def test_wrong_input_is_refused_in_one_line(own, tmp_path, complaint, arguments, words):
     (tmp_path / "empty").mkdir()
     folder = {"own": own, ".": tmp_path / "empty"}.get(arguments[0], tmp_path / arguments[0])
-    assert main(["report", str(folder), *arguments[1:]]) == 2
-    out, err = capsys.readouterr()
-    assert out == "" and len(err.splitlines()) == 1 and words in err
+    assert words in complaint("report", folder, *arguments[1:])
