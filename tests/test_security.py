@@ -45,6 +45,16 @@ IMPORTS_CODE = {
 }
 
 
+SMALL = {"name": "e", "tasks": ["digits"], "seeds": [0], "methods": {"dense": {}}}
+
+
+def planned(folder: Path, **changed) -> Path:
+    """The plan of an experiment whose file and results are in `folder`."""
+    (folder / "e.yaml").write_text(yaml.safe_dump(SMALL | changed))
+    assert main(["plan", str(folder / "e.yaml"), "--results", str(folder / "results"), "--json"]) == 0
+    return folder / "results" / "e" / "plan.json"
+
+
 # ---------------------------------------------------------------------- no code from files
 
 
@@ -87,13 +97,8 @@ def sent(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sent")
     (folder / "mine").mkdir()
     (folder / "mine" / "traced.py").write_text(tracing(folder))
-    experiment = {
-        "name": "e", "tasks": ["digits"], "seeds": [0], "model": {"hidden": 4}, "training": {"epochs": 1},
-        "methods": {"dense": {}, "traced": {}}, "plugins": [str(folder / "mine")],
-    }  # fmt: skip
-    (folder / "e.yaml").write_text(yaml.safe_dump(experiment))
-    plan = folder / "results" / "e" / "plan.json"
-    assert main(["plan", str(folder / "e.yaml"), "--results", str(folder / "results"), "--json"]) == 0
+    experiment = {"model": {"hidden": 4}, "training": {"epochs": 1}, "methods": {"dense": {}, "traced": {}}}
+    plan = planned(folder, **experiment, plugins=[str(folder / "mine")])
     for job in read_plan(plan).jobs:
         assert main(["job", str(plan), job]) == 0
     results = plan.parent
@@ -161,10 +166,10 @@ def test_a_suggested_command_is_quoted(sent, tmp_path, capsys):
 def test_a_plan_with_the_right_key_is_not_believed_for_that(tmp_path):
     """The key is a digest of what everybody can see. A crafted plan could name code to import, files to write, and
     receipts to remove: that of a job called ../../../important is FOLDER/jobs/../../../important.json."""
-    config = {"name": "e", "tasks": ["digits"], "seeds": [0], "methods": {"dense": {}}}
     (tmp_path / "important.json").write_text("precious")
-    (tmp_path / "e.yaml").write_text(yaml.safe_dump(config))
-    made = load_plan(config, [str(tmp_path / "e.yaml")], tmp_path / "results")
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(SMALL))
+    arguments = SMALL, [str(tmp_path / "e.yaml")], tmp_path / "results"
+    made = load_plan(*arguments)
     changes = [
         lambda plan: plan.update(plugins=["evil.py"]),
         lambda plan: plan.update(experiment="../../elsewhere"),
@@ -185,16 +190,15 @@ def test_a_plan_with_the_right_key_is_not_believed_for_that(tmp_path):
     path = tmp_path / "results" / "e" / "plan.json"
     made["runs"][0]["job"], made["plugins"] = "../../../important", ["evil.py"]
     path.write_text(json.dumps(made))
-    again = load_plan(config, [str(tmp_path / "e.yaml")], tmp_path / "results")
+    again = load_plan(*arguments)
     assert again["plugins"] == [] and again["runs"][0]["job"] in again["jobs"]
     assert (tmp_path / "important.json").read_text() == "precious"
 
 
 def test_a_job_of_a_cluster_uses_the_plan_it_was_submitted_of(tmp_path, monkeypatch):
     """Where the engine or a plugin was edited meanwhile, its thousand jobs would all make, and write, a new one."""
-    config = {"name": "e", "tasks": ["digits"], "seeds": [0], "methods": {"dense": {}}}
-    (tmp_path / "e.yaml").write_text(yaml.safe_dump(config))
-    arguments = config, [str(tmp_path / "e.yaml")], tmp_path / "results"
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(SMALL))
+    arguments = SMALL, [str(tmp_path / "e.yaml")], tmp_path / "results"
     made = load_plan(*arguments)
     monkeypatch.setattr(workflow, "engine_digest", lambda: "another")
     monkeypatch.setattr("sys.argv", ["snakemake", "--mode", "remote"])
@@ -424,11 +428,8 @@ def test_a_report_refuses_a_folder_that_is_elsewhere(tmp_path, part, complaint):
 
 @pytest.mark.parametrize("what", ["runs", "starts", "log.txt", "unfinished", "history.csv", "model.safetensors"])
 def test_a_job_writes_nothing_outside_the_folder_of_its_plan(tmp_path, capsys, what):
-    config = {"name": "e", "tasks": ["digits"], "seeds": [0], "methods": {"dense": {}}, "training": {"epochs": 1}}
-    (tmp_path / "e.yaml").write_text(yaml.safe_dump(config | {"model": {"hidden": 2}}))
-    folder = tmp_path / "results" / "e"
-    assert main(["plan", str(tmp_path / "e.yaml"), "--results", str(tmp_path / "results"), "--json"]) == 0
-    plan = read_plan(folder / "plan.json")
+    place = planned(tmp_path, model={"hidden": 2}, training={"epochs": 1})
+    plan, folder = read_plan(place), place.parent
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_text("precious")
@@ -437,7 +438,7 @@ def test_a_job_writes_nothing_outside_the_folder_of_its_plan(tmp_path, capsys, w
     else:
         (folder / plan.runs[0].path).mkdir(parents=True)
         (folder / plan.runs[0].path / what).symlink_to(outside / "precious")
-    status = main(["job", str(folder / "plan.json"), plan.jobs[0]])
+    status = main(["job", str(place), plan.jobs[0]])
     assert (outside / "precious").read_text() == "precious" and [p.name for p in outside.iterdir()] == ["precious"]
     said = capsys.readouterr().err
     assert (status == 2 and "by a link" in said) if what in ("runs", "starts") else status == 0
@@ -445,10 +446,7 @@ def test_a_job_writes_nothing_outside_the_folder_of_its_plan(tmp_path, capsys, w
 
 @pytest.mark.parametrize("part", ["path", "job"])
 def test_a_plan_whose_paths_lead_elsewhere_is_no_plan(tmp_path, part):
-    config = {"name": "e", "tasks": ["digits"], "seeds": [0], "methods": {"dense": {}}}
-    (tmp_path / "e.yaml").write_text(yaml.safe_dump(config))
-    assert main(["plan", str(tmp_path / "e.yaml"), "--results", str(tmp_path), "--json"]) == 0
-    path = tmp_path / "e" / "plan.json"
+    path = planned(tmp_path)
     content = json.loads(path.read_bytes())
     content["runs"][0][part] = "runs/../../../outside"
     path.write_text(json.dumps(content))
@@ -459,14 +457,13 @@ def test_a_plan_whose_paths_lead_elsewhere_is_no_plan(tmp_path, part):
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/b", "", ".", "..", "a\nb", "-x", "\u202ex", "a;b", "$(x)"])
 @pytest.mark.parametrize("what", ["experiment", "task", "table", "method"])
 def test_names_of_an_experiment_that_are_no_file_names(tmp_path, complaint, what, name):
-    config = {"name": "e", "tasks": ["digits"], "seeds": [0], "methods": {"dense": {}}}
-    config |= {
+    changed = {
         "experiment": {"name": name},
         "task": {"tasks": {name: {"source": "digits"}}},
         "table": {"tables": [{"name": name, "title": "x", "rows": {}, "columns": []}]},
         "method": {"methods": {name: {}}},
     }[what]
-    (tmp_path / "e.yaml").write_text(yaml.safe_dump(config, allow_unicode=False))
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(SMALL | changed, allow_unicode=False))
     said = complaint("plan", tmp_path / "e.yaml", "--results", tmp_path / "r" / "s", "--json")
     assert said.strip().isprintable() and not (tmp_path / "r").exists()
 
