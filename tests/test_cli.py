@@ -86,7 +86,7 @@ def test_methods_as_json_tell_each_knob_with_its_default_and_range(call):
 
 
 def test_methods_show_broken_plugins_beside_the_others(call, tmp_path):
-    (tmp_path / "mine.py").write_text(method_file())
+    (tmp_path / "mine.py").write_text(method_file(title="mine"))
     for name, (text, _) in BROKEN.items():
         (tmp_path / f"{name}.py").write_text(text)
     status, out, err = call("methods", "--json", "--plugins", tmp_path)
