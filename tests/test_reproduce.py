@@ -382,7 +382,7 @@ def test_a_method_that_is_no_longer_there(own, capsys):
     assert "does not exist" in refusal(capsys, own, "--plugins", own / "gone.py")
 
 
-def test_a_knob_that_is_no_longer_there(own, capsys):
+def test_a_setting_that_is_no_longer_there(own, capsys):
     alter(own, settings={"gamma": 1.0})
     assert "has no setting 'gamma'" in refusal(capsys, own)
 
