@@ -46,6 +46,8 @@ NOMINAL = Throughput(  # twice as fast as the machine on which a start took 10 s
     element=2e-9,
     parameter=1e-9,
     about="a fast core (nominal)",
+    convolution=200e9,
+    activation=4e-9,
 )
 
 
