@@ -30,7 +30,7 @@ from squeezebench.report.statistics.groups import run_groups
 from squeezebench.report.statistics.power import detectable
 from squeezebench.report.statistics.spread import LEVEL, Spread, over_both
 
-CONTROLS = ("small_dense", "random_units", "small_network", "random_network", "magnitude_network")
+CONTROLS = ("small_dense", "random_units", "magnitude", "small_network", "random_network", "magnitude_network")
 COLUMNS = ["ratio", "method", "settings", "splits", "seeds", "accuracy", "against", "difference", "low", "high",
            "detectable", "p", "covers"]  # fmt: skip
 
