@@ -7,6 +7,7 @@ Seconds are those of the processor, so that what else the machine does is in nei
 
 from __future__ import annotations
 
+import argparse
 import time
 
 import torch
@@ -38,6 +39,7 @@ def estimated_and_measured(hidden: int) -> tuple[float, float]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.set_num_threads(1)
     print(measured().about)
     for hidden in (64, 256):

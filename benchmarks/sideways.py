@@ -101,6 +101,21 @@ def speed(name: str, net: SidewaysNet, batch: int, steps: int, repeats: int) -> 
             "model_speed_up": sum(modules) / max(modules), "of_max": each * max(modules)}  # fmt: skip
 
 
+def together(units: str, frames: int, repeats: int, batch: int = 32) -> dict[str, object]:
+    """Milliseconds of one training step by three rules on the same clips, one thread; medians, interleaved."""
+    net = video_vgg(units, (1, 16, 16), 4, 8, "concat")
+    x, y, optimiser = torch.randn(batch, frames, 256), torch.arange(batch) % 4, SGD(net.parameters())
+    steps = {"one_by_one": sideways_step, "together": partial(sideways_step, together=True),
+             "backpropagation": backpropagation_step}  # fmt: skip
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(repeats + 1):
+        for name, step in steps.items():
+            started = time.perf_counter()
+            step(net, x, None, y, optimiser)
+            times[name].append(1e3 * (time.perf_counter() - started))
+    return {"units": units, "frames": frames} | {name: statistics.median(found[1:]) for name, found in times.items()}
+
+
 def print_memory(rows: list[dict[str, object]], frames: list[int]) -> None:
     print("\nlargest live memory of a training step, KiB, by frames of a clip")
     print(f"{'':26}" + "".join(f"{count:>10}" for count in frames))
@@ -116,6 +131,15 @@ def print_speed(rows: list[dict[str, object]]) -> None:
     for row in rows:
         keys = ("one_process", "process_each", "speed_up", "model_sum", "model_max", "model_speed_up", "of_max")
         print(f"{row['pipeline']:30}" + "".join(f"{row[key]:15.2f}" for key in keys))
+
+
+def print_together(rows: list[dict[str, object]]) -> None:
+    print("\nSkip-Sideways in one process, ms a step: tick by tick; all ticks of a unit together; back-propagation")
+    for row in rows:
+        a, b, c = (row[key] for key in ("one_by_one", "together", "backpropagation"))
+        print(
+            f"{row['units']}, {row['frames']} frames{a:14.0f}{b:10.0f}{c:10.0f}   tick by tick / together {a / b:.2f}"
+        )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -142,7 +166,9 @@ def main(argv: list[str] | None = None) -> None:
         equal = SidewaysNet([Asleep(64, 0.02) for _ in range(depth)], (64,))
         speeds.append(speed(f"D = {depth}, asleep, 20 ms each", equal, 8, 16, min(args.repeats, 3)))
     print_speed(speeds)
-    write_json(args.json, {"machine": machine(), "memory": rows, "speed": speeds})
+    steps = [together(units, frames, args.repeats) for units in ("vgg_4", "vgg_8") for frames in args.frames[-2:]]
+    print_together(steps)
+    write_json(args.json, {"machine": machine(), "memory": rows, "speed": speeds, "together": steps})
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ class SkipSideways(DenseMethod):
     bad ones. On eight motions that no frame shows it helps, and not enough: 36 % of test clips with `slower: 0.7`, 15 %
     with 1, where chance is 12.5 % and exact gradients reach 92 % (results/reference/sideways).
     The compact module is the trained one, so the ratio to the dense model, the same network, is 1 (`model:` names the
-    wiring; a point with other shortcuts has other weights). What the rule saves is memory and time in training.
+    wiring; a point with other shortcuts has other weights). What the rule saves is memory and time in training: memory
+    with `one_by_one`, time on a device for each unit.
 
     The paper's wiring of shortcuts is not at hand: squeezebench/nn/sideways/network.py says how it is read here. Its
     batch norm is normalised by each tick's frames, so running statistics move once a tick; `momentum` is per clip, as
@@ -47,11 +48,16 @@ class SkipSideways(DenseMethod):
         warm_up: float = setting(0.1, "part of training over which the learning rate rises from 0", ge=0, lt=1)
         clip: NonNegativeFloat = setting(1.0, "largest norm of the gradients of a step; 0: any")
         momentum: float = setting(0.1, "of batch norm's running statistics, a clip", gt=0, le=1)
+        one_by_one: bool = setting(
+            False,
+            "tick by tick, with the rule's memory; else the same with all ticks of a unit at once: faster",
+        )
 
         @model_serializer(mode="wrap")
         def _without_what_is_off(self, handler):
-            """Leave out `exact_epochs: 0`: runs of before keep the names of their folders."""
-            return {name: value for name, value in handler(self).items() if (name, value) != ("exact_epochs", 0)}
+            """Leave out what is off: runs of before keep the names of their folders."""
+            off = {"exact_epochs": 0, "one_by_one": False}
+            return {name: value for name, value in handler(self).items() if name not in off or value != off[name]}
 
     def __init__(self, settings):
         super().__init__(settings)
@@ -86,5 +92,5 @@ class SkipSideways(DenseMethod):
         if s.exact_epochs:
             self._forget(model, rule, x.shape[1])
         if rule == "sideways":
-            return nn.sideways_step(model, x, length, y, optimiser, s.clip)
+            return nn.sideways_step(model, x, length, y, optimiser, s.clip, not s.one_by_one)
         return nn.backpropagation_step(model, x, length, y, optimiser, s.clip, rule == "backpropagation_per_tick")

@@ -4,8 +4,9 @@ from typing import ClassVar
 
 from pydantic import PositiveFloat
 
-from squeezebench.method import Method, NetworkSettings, dense_classifier, dense_closed_form, setting
+from squeezebench.method import Method, NetworkSettings, Stage, dense_classifier, dense_closed_form, setting
 from squeezebench.method.network_size import NOUNS, SizeSettings, dense_size
+from squeezebench.method.rate import RateSettings
 from squeezebench.method.target import budget_of, unreachable
 
 
@@ -20,7 +21,7 @@ class SmallNetwork(Method):
     control = True
     kinds: ClassVar = ("image", "video")
 
-    class Settings(SizeSettings, NetworkSettings):
+    class Settings(SizeSettings, NetworkSettings, RateSettings):
         narrower: PositiveFloat | None = setting(None, "factor on the dense network's widths; none: by ratio", le=1)
         ratio: PositiveFloat = setting(
             10.0, "at least this many times fewer weights than dense, or what `ratio_of` says", search=(2, 100)
@@ -40,6 +41,9 @@ class SmallNetwork(Method):
             return reason
         least, dense = (self._size(task, factor) for factor in (1e-9, 1.0))
         return unreachable(task, s.ratio, dense, least, "layers of one unit", NOUNS[s.ratio_of])
+
+    def stages(self):
+        return [Stage("train", 1.0, learning_rate=self.settings.learning_rate)]
 
     def build(self, task):
         return dense_classifier(task, self._narrowed(task))

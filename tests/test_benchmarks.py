@@ -151,3 +151,18 @@ def test_two_networks_of_one_seed_are_compared_on_the_same_sequences():
     assert found["p"] == pytest.approx(2 * sum(math.comb(10, k) for k in range(3)) / 2**10)
     assert found["low"] < 0 < found["high"] < 0.13  # sqrt(10 - 0.36) / 100 is the standard error, nearly
     assert found["covers"] == "test sequences"
+
+
+def test_each_family_of_a_control_is_a_partner_of_its_own(monkeypatch):
+    """A small network without segments once stood in for the one with them, and the other way round."""
+    draws = np.random.default_rng(0)
+    table = lambda share: pd.concat({"t": pd.DataFrame(draws.random((3, 200)) < share)}, axis=1).astype(float)  # noqa: E731
+    monkeypatch.setattr(across_splits, "_tables", lambda gathered: {
+        (10.0, "small_dense", ""): table(0.2), (10.0, "small_dense", "front segments"): table(0.5),
+        (10.0, "vib_lstm", ""): table(0.9),
+    })  # fmt: skip
+    frame = across_splits.across(None)
+    rows = frame[frame["method"] == "vib_lstm"].set_index("against")["difference"]
+    assert rows["small_dense"] == pytest.approx(0.7, abs=0.1)
+    assert rows["small_dense front segments"] == pytest.approx(0.4, abs=0.1)
+    assert list(frame[frame["method"] == "small_dense"]["against"]) == ["small_dense front segments", "small_dense"]

@@ -57,6 +57,8 @@ def test_a_job_is_long_enough_that_its_start_costs_less_than_a_tenth_and_no_long
 def test_long_runs_have_a_job_each_and_short_ones_share_one():
     assert sizes(chunked(plan_of(training={"epochs": 20_000, "batch_size": 16}))) == [1] * 50
     assert sizes(chunked(plan_of(training={"epochs": 2, "batch_size": 128}))) == [50]
+    images = {"tasks": ["digits_images"], "methods": {"dense_network": {}}, "model": {"network": "resnet_20"}}
+    assert sizes(chunked(plan_of(**images, training={"epochs": 500, "batch_size": 16}))) == [1] * 50
 
 
 def test_of_many_settings_the_first_are_estimated_and_the_others_are_taken_for_the_shortest_of_them():

@@ -71,7 +71,7 @@ def test_version(capsys):
     assert caught.value.code == 0 and capsys.readouterr().out == f"squeezebench {__version__}\n"
 
 
-def test_methods_as_json_tell_each_knob_with_its_default_and_range(call):
+def test_methods_as_json_tell_each_setting_with_its_default_and_range(call):
     status, out, _ = call("methods", "--json")
     listing = {entry["name"]: entry for entry in json.loads(out)}
     assert status == 0

@@ -243,7 +243,7 @@ def test_nothing_in_common_is_no_proof_that_nothing_changed(first, tmp_path, cap
     assert main(["compare", str(first), str(tmp_path)]) == 0
 
 
-def test_a_knob_that_is_new_does_not_hide_a_group(first, second):
+def test_a_setting_that_is_new_does_not_hide_a_group(first, second):
     alter(second, "vib_lstm", lambda r: {"settings": r.settings | {"head": "linear"}} | shifted(-0.1)(r))
     found = compare_folders(first, second)
     assert found.only == ([], []) and verdicts(found, "vib_lstm") == {"changed"}

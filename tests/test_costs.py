@@ -129,7 +129,8 @@ def test_each_method_counts_at_the_width_at_which_it_begins():
 
 
 def test_convolutions_cost_their_products_and_the_values_that_they_give():
-    """LeNet-5 on one image: 20 maps of 24 x 24, 50 of 8 x 8, and 800 numbers that two linear layers read."""
+    """LeNet-5 on one image: 20 maps of 24 x 24, 50 of 8 x 8, and 800 numbers that two linear layers read. A network on
+    frames has a formula for its products; its convolutions are run to see what they give."""
     method = load(find_methods()["dense_network"])
     image = TaskInfo("t", "image", 784, 1, 10, False, 1000, (1, 28, 28))
     lenet = network(method(method.Settings(network="lenet_5")), image)
@@ -139,6 +140,11 @@ def test_convolutions_cost_their_products_and_the_values_that_they_give():
     step = on.batch + on.parameter * lenet.parameters + on.value * 784 * 64 + 64 * (6 * macs / 1e9 + values * 1e-8)
     assert lenet.seconds(on, 64) - on.step * lenet.steps * lenet.layers == pytest.approx(step)
     assert measured().convolution > 0 <= measured().activation
+    video = TaskInfo("t", "video", 256, 6, 4, False, 100, (1, 16, 16))
+    settings = {"units": "vgg_4", "width": 2, "shortcuts": "none"}
+    frames = network((rules := load(find_methods()["skip_sideways"]))(rules.Settings(**settings)), video)
+    assert frames.activations == 6 * (2 * 16**2 + 2 * 16**2 + 4 * 8**2 + 8 * 4**2)
+    assert (frames.head, frames.convolved) == (0, 6 * (18 * 256 + 36 * 256 + 72 * 64 + 288 * 16 + 8 * 4))
 
 
 def test_a_tensor_map_counts_its_own_contraction():

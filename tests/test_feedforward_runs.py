@@ -240,6 +240,7 @@ def test_a_small_network_is_the_widest_within_its_budget(ratio):
     budget = 50_200 / ratio
     assert found["agree"] and 0.9 * budget < found["weights"] <= budget
     assert method.Settings().shared() == NetworkSettings()
+    assert method(method.Settings(learning_rate=4.0)).stages()[0].learning_rate == 4.0
 
 
 def test_decoupled_decay_is_on_matrices_alone():

@@ -310,6 +310,16 @@ def test_the_part_that_is_kept_is_known_before(name, net):
     assert one.closed_form(info)["weights"] == found < 0.5 * dense
 
 
+def test_an_lstm_above_the_network_loses_units_at_random_as_well():
+    one = method("random_network", network="lenet_5", width=0.3, recurrent=12, ratio=8)
+    info = TaskInfo("t", "video", 256, 4, 3, False, 10, (1, 16, 16))
+    small, dense = construct(one, info), dense_classifier(info, one.settings.shared())
+    weights, whole = count(small).weights, count(dense).weights
+    assert one.closed_form(info)["weights"] == weights and 0.9 * whole / 8 < weights <= whole / 8
+    assert 2 <= small.recurrent.hidden[0] <= 6
+    assert small.eval()(torch.randn(2, 4, 256)).shape == (2, 3)
+
+
 # ---------------------------------------------------------------------- a run of each
 
 METHODS = [

@@ -325,12 +325,14 @@ def test_names_of_the_reports_own_files_are_taken():
 
 # --- mistakes in an experiment
 
-KNOBS = {"dense": set(), "vib_lstm": {"beta", "group_lasso"}, "tt_lstm": {"rank"}, "iss": {"strength"},
+SETTINGS = {"dense": set(), "vib_lstm": {"beta", "group_lasso"}, "tt_lstm": {"rank"}, "iss": {"strength"},
          "small_dense": {"hidden"}, "pooled_linear": set()}  # fmt: skip
 
 
 def test_the_tables_of_this_file_pass_the_check():
-    check_tables([PublishedTable.model_validate(table) for table in ALL], KNOBS, ["digits", "basic_motions"], "x.yaml")
+    check_tables(
+        [PublishedTable.model_validate(table) for table in ALL], SETTINGS, ["digits", "basic_motions"], "x.yaml"
+    )
 
 
 @pytest.mark.parametrize(("changed", "words"), [
@@ -350,14 +352,14 @@ def test_the_tables_of_this_file_pass_the_check():
 ])  # fmt: skip
 def test_a_mistake_is_one_clear_line(changed, words):
     table = PublishedTable.model_validate(TABLE2 | changed)
-    line = refusal_of(check_tables, [table], KNOBS, ["digits", "basic_motions"], "x.yaml")
+    line = refusal_of(check_tables, [table], SETTINGS, ["digits", "basic_motions"], "x.yaml")
     assert line.startswith("x.yaml: tables: table2") and words in line
 
 
 def test_two_tables_of_one_name_are_refused():
     table = PublishedTable.model_validate(TABLE2)
     with pytest.raises(InputError, match="the name is given twice"):
-        check_tables([table, table], KNOBS, ["digits"], "x.yaml")
+        check_tables([table, table], SETTINGS, ["digits"], "x.yaml")
 
 
 @pytest.mark.parametrize(("changed", "words"), [

@@ -355,7 +355,7 @@ def test_a_method_that_is_no_longer_there(own, complaint):
     assert "does not exist" in complaint("reproduce", own, "--plugins", own / "gone.py")
 
 
-def test_a_knob_that_is_no_longer_there(own, complaint):
+def test_a_setting_that_is_no_longer_there(own, complaint):
     alter(own, settings={"gamma": 1.0})
     assert "has no setting 'gamma'" in complaint("reproduce", own)
 

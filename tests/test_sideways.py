@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -14,6 +16,7 @@ from squeezebench.engine.measurement.memory import Allocations
 from squeezebench.nn.sideways.network import SidewaysNet
 from squeezebench.nn.sideways.rule import sideways_gradients
 from squeezebench.nn.sideways.timetable import Timetable
+from squeezebench.nn.sideways.together import gradients_together
 from squeezebench.nn.sideways.training import backpropagation_step, clip_loss, sideways_step
 from squeezebench.nn.sideways.vgg import VideoVGG
 
@@ -307,6 +310,30 @@ def test_what_can_never_work_is_refused_in_one_line():
         montage(torch.randn(2, 3, 5), torch.tensor([0, 1]), 3)
     with pytest.raises(InputError, match="too small"):
         VideoVGG((1, 8, 8), 4, [3] * 4, (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("span", "flush", "steps"), [(2, "hold", 1), (3, "hold", 7), (2, "drop", 9), (3, "drop", 16)])
+def test_all_ticks_at_once_are_the_ticks_one_by_one(kind, span, flush, steps):
+    """Loss, pseudo-gradients and running statistics; clips of several lengths, labels of each frame as well."""
+    net = VideoVGG((1, 8, 8), 4, [3, 4, 5, 4, 3, 6], (2, 4), kind, span, flush)
+    state = copy.deepcopy(net.state_dict())
+    x, length = torch.randn(5, steps, 64), torch.randint(1, steps + 1, (5,))
+    for labels, lengths in ((torch.arange(5) % 4, length), (torch.randint(4, (5, steps)), None)):
+        found = []
+        for rule in (sideways_gradients, gradients_together):
+            net.load_state_dict(state)
+            found.append((rule(net, x, labels, lengths), gradients(net), dict(net.named_buffers())))
+            found[-1] = copy.deepcopy(found[-1])
+        assert found[0][0] == pytest.approx(found[1][0], rel=1e-12)
+        assert_same(found[0][1], found[1][1])
+        assert_same(found[0][2], found[1][2])
+
+
+def test_a_batch_norm_that_mixes_ticks_is_refused():
+    net = SidewaysNet([nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten())], (1, 3, 3))
+    with pytest.raises(InputError, match="use TickNorm"):
+        gradients_together(net, torch.randn(2, 3, 9), torch.tensor([0, 1]))
 
 
 # --- batch norm, evaluation, memory

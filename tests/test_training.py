@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from method_files import method_file
 
 from squeezebench.data.task import Task, load_task
+from squeezebench.engine import provenance
 from squeezebench.engine import run as engine
 from squeezebench.engine import start as starts
 from squeezebench.engine.measurement.files import load_model
@@ -26,7 +27,7 @@ from squeezebench.engine.training.loop import MOST_ROWS, Trainer, describe, divi
 from squeezebench.method import RecurrentSettings, Stage, dense_classifier
 from squeezebench.method.discovery import MethodFile, find_methods
 from squeezebench.nn.kernels import native
-from squeezebench.schema.record import RECORD_NAME, read_record
+from squeezebench.schema.record import RECORD_NAME, read_record, write_record
 from squeezebench.schema.run import RunSpec
 from squeezebench.schema.task import TaskSpec
 from squeezebench.schema.training import TrainingSettings
@@ -366,6 +367,18 @@ def test_a_valid_record_is_kept_and_a_damaged_one_is_made_again(run, tmp_path, e
     assert run("dense") == first and path.read_bytes() == content and events.count(("epoch",)) == count
     path.write_bytes(content[: len(content) // 2])
     assert numbers(run("dense")) == numbers(first) and events.count(("epoch",)) == 2 * count
+
+
+def test_a_failure_is_kept_until_the_engine_changes(run, tmp_path, events, monkeypatch):
+    first = run("dense")
+    failed = first.model_copy(update={"status": "failed", "reason": "an error of the engine"})
+    write_record(tmp_path / "dense-0", failed)
+    assert run("dense").reason == failed.reason
+    monkeypatch.setattr(provenance, "engine_digest", lambda: "e" * 64)
+    assert run("dense").status == "ok"
+    count = events.count(("epoch",))
+    monkeypatch.setattr(provenance, "engine_digest", lambda: "f" * 64)
+    assert run("dense").status == "ok" and events.count(("epoch",)) == count  # what was finished stays
 
 
 @pytest.mark.parametrize(

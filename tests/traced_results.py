@@ -32,7 +32,7 @@ PAPER = [
     {"name": "figure4", "title": "Figure 4", "layout": "size", "printed": "viblstm_t3_hmdb51", "task": "digits",
      "rows": {"VIB-LSTM": VIB}, "also": {"Smaller": SMALL}},
 ]  # fmt: skip
-KNOBS = {  # settings that the claims ask for
+SETTINGS = {  # settings that the claims ask for
     "vib_lstm": {"front": "last", "group_lasso": 0, "mask_gates": True, "mask_features": True, "scale": "dataset",
                  "finalise": "standard"},
     "dense": {"front": "last"}, "small_dense": {"front": "last"},
@@ -54,7 +54,7 @@ def results(folder: Path) -> Path:
     """Records: failed, skipped, missing, stale, left out, as released; published tables and claims."""
     make(folder, steps=3, seeds=SEEDS)
     for path in folder.glob("runs/*/*/*/seed-*"):
-        rewrite(path, lambda one: one["settings"].update(KNOBS.get(one["method"], {})))
+        rewrite(path, lambda one: one["settings"].update(SETTINGS.get(one["method"], {})))
     runs = sorted(folder.glob("runs/*/*/*/seed-*"))
 
     def place(task, method, step, seed) -> Path:

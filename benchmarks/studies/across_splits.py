@@ -30,22 +30,22 @@ from squeezebench.report.statistics.groups import run_groups
 from squeezebench.report.statistics.power import detectable
 from squeezebench.report.statistics.spread import LEVEL, Spread, over_both
 
-CONTROLS = ("small_dense", "random_units", "small_network", "random_network", "magnitude_network")
+CONTROLS = ("small_dense", "random_units", "magnitude", "small_network", "random_network", "magnitude_network")
 COLUMNS = ["ratio", "method", "settings", "splits", "seeds", "accuracy", "against", "difference", "low", "high",
            "detectable", "p", "covers"]  # fmt: skip
 
 
 def across(gathered: Gathered) -> pd.DataFrame:
-    """One row for each ratio, method and control; the control's own rows have no difference."""
+    """One row for each ratio, method and control; a control that is by itself has no difference."""
     tables = _tables(gathered)
     lines = []
     for (ratio, method, settings), table in sorted(tables.items()):
         splits = table.columns.get_level_values(0).nunique()
         line = {"ratio": ratio, "method": method, "settings": settings, "splits": splits, "seeds": len(table),
                 "accuracy": table.to_numpy().mean()}  # fmt: skip
-        others = {name: other for (at, name, _), other in tables.items() if at == ratio and name in CONTROLS}
-        controls = [name for name in CONTROLS if name in others and name != method]
-        lines += [line | _difference(table, others[name], name) for name in controls] or [line]
+        others = {f"{name} {own}".strip(): other for (at, name, own), other in tables.items()
+                  if at == ratio and name in CONTROLS and (name, own) != (method, settings)}  # fmt: skip
+        lines += [line | _difference(table, other, name) for name, other in others.items()] or [line]
     frame = pd.DataFrame(lines, columns=COLUMNS)
     for _, rows in frame.dropna(subset="p").groupby(["ratio", "against"]):
         frame.loc[rows.index, "p"] = multipletests(rows["p"], method="holm")[1]
@@ -62,15 +62,11 @@ def _tables(gathered: Gathered) -> dict[tuple[float, str, str], pd.DataFrame]:
         runs, varied = gathered.runs_of(group).sort_values("seed"), dict(json.loads(group["varied"]))
         answers = gathered.correct(list(runs["path"]))
         if answers is not None and "ratio" in varied:
-            key = (float(varied.pop("ratio")), group["method"], _words(group["method"], varied))
-            parts[key][group["task"]] = pd.DataFrame(answers[1], index=runs["seed"])
+            ratio = float(varied.pop("ratio"))
+            family = ", ".join(f"{name} {value}" for name, value in sorted(varied.items()))
+            parts[ratio, group["method"], family][group["task"]] = pd.DataFrame(answers[1], index=runs["seed"])
     whole = {key: by_task for key, by_task in parts.items() if len(by_task) == len(gathered.tasks)}
     return {key: pd.concat(by_task, axis=1, join="inner").astype(float) for key, by_task in whole.items()}
-
-
-def _words(method: str, varied: dict) -> str:
-    """The settings that tell two families of a method apart; a control has one family."""
-    return "" if method in CONTROLS else ", ".join(f"{name} {value}" for name, value in sorted(varied.items()))
 
 
 def _difference(table: pd.DataFrame, other: pd.DataFrame, name: str) -> dict[str, object]:

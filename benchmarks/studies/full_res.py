@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from squeezebench.nn.sideways.network import SidewaysNet
+from squeezebench.nn.sideways.norm import TickNorm
 from squeezebench.nn.sideways.timetable import Timetable
 from squeezebench.nn.sideways.vgg import Shortcut
 
@@ -34,9 +35,9 @@ class FullResBlock(nn.Module):
         self.shortcut, self.last = shortcut, frame_channels is not None
         reads = channels + (beside if shortcut == "concat" else 0)
         self.first = nn.Conv2d(reads, width, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(width)
+        self.norm = TickNorm(width)
         self.second = nn.Conv2d(width, frame_channels or width, 3, padding=1, bias=self.last)
-        self.second_norm = None if self.last else nn.BatchNorm2d(width)
+        self.second_norm = None if self.last else TickNorm(width)
         differs = shortcut == "sum" and beside != channels
         self.adapter = nn.Conv2d(beside, channels, 1, bias=False) if differs else None
 

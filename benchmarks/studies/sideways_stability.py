@@ -21,7 +21,7 @@ from squeezebench.nn.sideways.network import SidewaysNet
 from squeezebench.nn.sideways.training import backpropagation_step, sideways_step
 
 Rule = Literal["sideways", "backpropagation", "backpropagation_per_tick"]
-STEPS = {"sideways": sideways_step, "backpropagation": backpropagation_step,
+STEPS = {"sideways": partial(sideways_step, together=True), "backpropagation": backpropagation_step,
          "backpropagation_per_tick": partial(backpropagation_step, per_tick=True)}  # fmt: skip
 
 

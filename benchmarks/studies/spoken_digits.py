@@ -9,7 +9,7 @@ of a discrete Fourier transform of 256 points, 40 triangular filters that are eq
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -72,11 +72,14 @@ def prepare(folder: Path) -> dict[str, np.ndarray]:
     }
 
 
-def main(words: list[str]) -> None:
-    folder, out = map(Path, words)
-    np.savez_compressed(out, **prepare(folder))
-    print(f"{out}: {out.stat().st_size:,} bytes")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    given = parser.parse_args()
+    np.savez_compressed(given.out, **prepare(given.folder))
+    print(f"{given.out}: {given.out.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

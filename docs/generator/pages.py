@@ -29,7 +29,7 @@ ELSEWHERE = {
 # What leads to a page that is made of no single file.
 MADE = {
     "README.md": "index.md",
-    "docs/api.md": "api.md",
+    "squeezebench/__init__.py": "api.md",
     "methods": "methods/index.md",
     "squeezebench/data/sources/__init__.py": "data/index.md",
 }

@@ -48,7 +48,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     count.add_argument("--input", type=int, required=True, metavar="D")
     count.add_argument("--hidden", type=int, metavar="H", help="of methods on recurrent networks")
     count.add_argument("--classes", type=int, default=11)
-    count.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE")
+    count.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE")
     count.add_argument("--json", action="store_true")
 
     init = add("init", _init, "make a folder for experiments of one's own: a Snakefile, an experiment, methods/")
@@ -68,7 +68,7 @@ def _add_run(add: Callable[..., argparse.ArgumentParser]) -> None:
     for name, text in TASK.items():
         run.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=text)
     run.add_argument("--method", required=True)
-    run.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="a setting of the method")
+    run.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="a setting of the method")
     run.add_argument("--train", action="append", default=[], metavar="KEY=VALUE", help="a training setting")
     run.add_argument("--steps", type=int, metavar="N", help="gradient steps; as --train steps=N, instead of epochs=N")
     run.add_argument("--seed", type=int, default=0)

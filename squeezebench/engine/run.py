@@ -66,6 +66,7 @@ log = logging.getLogger("squeezebench")
 def kept_record(spec: RunSpec, method: MethodFile, folder: Path) -> Record | None:
     """The valid record that a former call left in `folder` for exactly this run, or None.
 
+    A run that failed or was skipped under other code is not done: the code may have been repaired.
     Raises InputError if another version of squeezebench wrote the record in a schema that this one does not know.
     """
     path = folder / RECORD_NAME
@@ -78,7 +79,8 @@ def kept_record(spec: RunSpec, method: MethodFile, folder: Path) -> Record | Non
             raise
         log.warning("%s; the run is made again", error)
         return None
-    return record if spec.made(record.provenance.inputs_digest, method.digest) else None
+    undone = record.status != "ok" and record.provenance.engine_digest != provenance.engine_digest()
+    return record if spec.made(record.provenance.inputs_digest, method.digest) and not undone else None
 
 
 def execute(spec: RunSpec, method: MethodFile, folder: Path, starts: Path, progress: bool = False) -> Record:

@@ -61,7 +61,7 @@ class PartMethod(FromDense, DenseMethod):
 
     The parts are the settings `keep` and `keep_inputs`. With a `ratio` they are one number, the largest that fits, and
     layers get one unit more in turn so far as that fits too. Elements of a flattened map are not chosen by themselves;
-    they go with their channel.
+    they go with their channel. Layers of an LSTM above the network are layers like its own.
     """
 
     kinds: ClassVar[tuple[Kind, ...]] = ("image",)
@@ -89,8 +89,11 @@ class PartMethod(FromDense, DenseMethod):
         followed = nn.MaskedNetwork(dense_classifier(task, self.settings), example(task.inputs), sets=())
         return dense_closed_form(task, self.settings) | {"weights": _size(followed, self.counts(followed))}
 
-    def counts(self, followed: nn.MaskedNetwork) -> dict[str, int]:
-        """How many channels of each set stay, at least one; followed: the dense network with its coupled channels."""
+    def counts(self, followed: nn.MaskedNetwork) -> dict[str | int, int]:
+        """How many channels of each set (and units of each recurrent layer, by its number) stay, at least one.
+
+        followed: the dense network with its coupled channels.
+        """
         s = self.settings
         if s.ratio is None:
             return _parts(followed, s.keep, s.keep_inputs)
@@ -112,20 +115,29 @@ class PartMethod(FromDense, DenseMethod):
         return counts
 
 
-def _parts(followed: nn.MaskedNetwork, keep: float, keep_inputs: float) -> dict[str, int]:
-    """How many channels of each set these parts are."""
+def _parts(followed: nn.MaskedNetwork, keep: float, keep_inputs: float) -> dict[str | int, int]:
+    """How many channels of each set, and units of each recurrent layer, these parts are."""
     groups = nn.unit_groups(followed)
     pixels, elements = groups.inputs(), groups.elements()
-    chosen = [units for units in groups.graph.sets if units.name not in elements]
-    return {units.name: kept_count(units.width, keep_inputs if units.name in pixels else keep) for units in chosen}
+    widths = {units.name: units.width for units in groups.graph.sets if units.name not in elements}
+    parts = {name: kept_count(width, keep_inputs if name in pixels else keep) for name, width in widths.items()}
+    return parts | {layer: kept_count(units, keep) for layer, units in enumerate(_hidden(followed.network))}
 
 
-def _size(followed: nn.MaskedNetwork, counts: dict[str, int], rule: str = "weights") -> int:
+def _size(followed: nn.MaskedNetwork, counts: dict[str | int, int], rule: str = "weights") -> int:
     """Weights, or multiply-accumulates, of the network that keeps so many channels of each set."""
     widths = {units.name: units.width for units in followed.graph.sets}
-    first = {name: nn.chosen(slice(count), widths[name]) for name, count in counts.items()}
+    first = {name: nn.chosen(slice(counts[name]), widths[name]) for name in counts if name in widths}
     tracker = nn.track_sizes(followed)
+    hidden = [float(counts[layer]) for layer in range(len(_hidden(followed.network)))]
+    if hidden and rule == "weights":
+        return round(tracker.weights(tracker.alive(first), hidden))
     return getattr(tracker.sizes(tracker.alive(first)), rule)
+
+
+def _hidden(network: Module) -> list[int]:
+    """The units of each layer of the LSTM above a network; none if there is no LSTM."""
+    return network.hidden if isinstance(network, nn.FrameRecurrent) else []
 
 
 class OneShotMethod(PartMethod):
@@ -135,6 +147,10 @@ class OneShotMethod(PartMethod):
         """One number for each set of the network's graph, (S + 1,) as in nn.UnitGroups; the largest stay."""
         raise TypeError(f"{type(self).__name__} does not define scores(groups)")
 
+    def hidden_scores(self, recurrent: Module, layer: int) -> Tensor:
+        """One number for each hidden unit of a layer of the LSTM above the network, for methods of videos."""
+        raise TypeError(f"{type(self).__name__} does not define hidden_scores(recurrent, layer)")
+
     def stages(self) -> list[Stage]:
         return [Stage("fine-tune", 1.0)]
 
@@ -143,7 +159,13 @@ class OneShotMethod(PartMethod):
         followed = nn.MaskedNetwork(dense, one, sets=())
         groups = nn.unit_groups(followed)
         scores, count = groups.of(self.scores(groups)), self.counts(followed)
-        return nn.select_channels(dense, {name: nn.largest(scores[name], kept) for name, kept in count.items()}, one)
+        layers = range(len(_hidden(dense)))
+        keep = {name: nn.largest(scores[name], kept) for name, kept in count.items() if name not in layers}
+        units = [nn.largest(self.hidden_scores(dense.recurrent, layer), count[layer]) for layer in layers]
+        small = nn.select_channels(dense, keep, one)
+        if units:
+            small.recurrent = nn.select_units(small.recurrent, None, units)
+        return small
 
 
 class GatedSettings(MaskedSettings):

@@ -532,7 +532,7 @@ class NoSource(Good):
     paper = ""
 
 
-class NamelessKnob(Good):
+class NamelessSetting(Good):
     """A setting without a description."""
 
     class Settings(RecurrentSettings):
@@ -567,7 +567,7 @@ WRONG = {  # class -> (the check that must fail, what it must say)
     WrongShape: ("builds", "logits have shape"),
     NoDocstring: ("describes_itself", "docstring"),
     NoSource: ("describes_itself", "paper"),
-    NamelessKnob: ("describes_itself", "setting strength"),
+    NamelessSetting: ("describes_itself", "setting strength"),
     BuildsNothing: ("builds", "does not define build"),
 }
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from squeezebench.nn.pruning.dependency_graph import DependencyGraph
 from squeezebench.nn.pruning.masked_network import MaskedNetwork
+from squeezebench.nn.rnn.classifier import RecurrentClassifier
 
 TINY = 1e-12  # keeps the gradient of a norm finite
 
@@ -97,7 +98,10 @@ class UnitGroups:
         return {one.name for one in self.graph.sets if one.members[0].path in chosen}
 
     def _weight(self, path: str) -> Tensor:
-        return self.network.get_submodule(path).weight
+        reader = self.network.get_submodule(path)
+        if isinstance(reader, RecurrentClassifier):  # its first layer reads the features
+            reader = reader.layers[0].input_map
+        return reader.weight
 
     def _read(self, values, kind: type[nn.Module] = nn.Module) -> Tensor:
         """values(weight) of the columns of each layer that reads, summed by set."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from squeezebench.nn.sideways.norm import knows_ticks, ticks_at_once
 from squeezebench.nn.sideways.timetable import Flush, Timetable
 
 
@@ -67,7 +68,10 @@ class SidewaysNet(nn.Module):
         for unit, module in enumerate(self.units, 1):
             direct, *shortcut = table.sources(unit)
             inputs = [outputs[direct], *(self._newer(outputs[source], batch, steps) for source in shortcut)]
-            if per_tick:
+            if per_tick and knows_ticks(module):
+                with ticks_at_once(module, steps):
+                    outputs.append(module(*inputs))
+            elif per_tick:
                 ticks = zip(*(h.unflatten(0, (batch, steps)).unbind(1) for h in inputs), strict=True)
                 outputs.append(torch.stack([module(*tick) for tick in ticks], 1).flatten(0, 1))
             else:

@@ -72,16 +72,21 @@ class Worker:
             if target is not None:
                 scalar = (frame_losses(output, target.labels) * target.weights).sum()
                 self.loss += scalar.item()
+        return output.detach(), self.learn(output if scalar is None else scalar, inputs, gradient)
+
+    def learn(self, output: Tensor, inputs: Sequence[Tensor], gradient: Tensor | None) -> list[Tensor | None]:
+        """Add the parameters' pseudo-gradients to the sums; returns those of the inputs, None if one wants none.
+
+        gradient: of the output, as it is; None if the output is a scalar, the loss.
+        """
         named = {name: p for name, p in self.unit.named_parameters() if p.requires_grad}
         wanted = [h for h in inputs if h.requires_grad] + list(named.values())
-        gradients = iter(
-            torch.autograd.grad(output if scalar is None else scalar, wanted, grad_outputs=gradient, allow_unused=True)
-        )
+        gradients = iter(torch.autograd.grad(output, wanted, grad_outputs=gradient, allow_unused=True))
         down = [next(gradients) if h.requires_grad else None for h in inputs]
         for name, update in zip(named, gradients, strict=True):
             if update is not None:
                 self.sums[name] = self.sums[name].add_(update) if name in self.sums else update.clone()
-        return output.detach(), down
+        return down
 
     def finish(self, share: float) -> None:
         """Add the averages to the parameters' `.grad`. A parameter without a pseudo-gradient keeps what it has.

@@ -85,19 +85,19 @@ class Timetable:
 
     def senders(self, module: int, tick: int) -> tuple[int, ...]:
         """The readers of `module` whose pseudo-gradients meet it at `tick`; empty: it only passes activations on."""
-        if tick not in self._learning[module]:
+        if tick not in self.learning[module]:
             return ()
-        return tuple(reader for reader in self.readers(module) if tick - 1 in self._learning[reader])
+        return tuple(reader for reader in self.readers(module) if tick - 1 in self.learning[reader])
 
     def arrived(self, module: int) -> range:
         """The frames whose losses count in the update of `module`."""
         if self.flush == "hold" or module == self.depth:
             return range(self.losses)
-        return range(len(self._learning[module]))
+        return range(len(self.learning[module]))
 
     @cached_property
-    def _learning(self) -> dict[int, frozenset[int]]:
-        """By module, the ticks at which it learns; by induction from the top."""
+    def learning(self) -> dict[int, frozenset[int]]:
+        """By module, the ticks at which pseudo-gradients meet it; by induction from the top."""
         learning = {self.depth: frozenset(range(self.depth - 1, self.depth - 1 + self.losses))}
         combine = frozenset.union if self.flush == "hold" else frozenset.intersection
         for module in range(self.depth - 1, 0, -1):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from squeezebench.nn.sideways.network import SidewaysNet, frame_losses, frame_weights
 from squeezebench.nn.sideways.rule import sideways_gradients
+from squeezebench.nn.sideways.together import gradients_together
 
 
 def sideways_step(
@@ -20,13 +21,15 @@ def sideways_step(
     y: Tensor,
     optimiser: torch.optim.Optimizer,
     clip: float = 0.0,
+    together: bool = False,
 ) -> float:
     """One optimiser step by (Skip-)Sideways on a batch of clips; the mean of the frames' losses.
 
     x (B, T, D), length (B,) or None, y (B,), (B, T) if each frame has its label, or frames (B, T, C, H, W) to predict.
+    together: all ticks of a unit at once, which is faster and takes the memory of back-propagation (`together.py`).
     """
     optimiser.zero_grad(set_to_none=True)
-    loss = sideways_gradients(model, x, y, length)
+    loss = (gradients_together if together else sideways_gradients)(model, x, y, length)
     _update(model, optimiser, clip)
     return loss
 

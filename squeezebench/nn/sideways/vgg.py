@@ -20,6 +20,7 @@ from squeezebench.base.errors import InputError
 from squeezebench.nn.protocol import Structure
 from squeezebench.nn.registry import register
 from squeezebench.nn.sideways.network import SidewaysNet
+from squeezebench.nn.sideways.norm import TickNorm
 from squeezebench.nn.sideways.timetable import Flush, Timetable
 
 Shortcut = Literal["none", "sum", "concat"]
@@ -58,10 +59,10 @@ class VGGUnit(nn.Module):
         channels *= unshuffle**2
         reads = channels + (shortcut_channels if shortcut == "concat" else 0)
         self.convolution = nn.Conv2d(reads, width, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(width)
+        self.norm = TickNorm(width)
         self.further = nn.Sequential(
             *(
-                nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+                nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), TickNorm(width), nn.ReLU())
                 for _ in range(layers - 1)
             )
         )

@@ -131,7 +131,9 @@ def _measured(model: nn.Module, info: TaskInfo) -> Network:
             head += module.in_features * module.out_features
     steps, given = steps_of(model, info.steps), {}
     hooks = [m.register_forward_hook(partial(_note, given)) for m in model.modules() if isinstance(m, nn.Conv2d)]
-    total = macs_of(model, info.steps)  # runs convolutions on one frame
+    total = macs_of(model, info.steps)  # runs convolutions on one frame, unless the network has a formula
+    if hooks and not given:
+        model(torch.empty(1, info.steps, info.inputs, device=next(model.parameters()).device))
     for hook in hooks:
         hook.remove()
     if total is not None:

@@ -39,7 +39,15 @@ SHARE = 0.1
 SEVERAL = "several"  # takes the place of the method in the name of a job of several methods
 MEASURED = 32
 NOMINAL = Throughput(  # twice as fast as the machine on which a start took 10 s
-    wide=200e9, narrow=200e9, batch=5e-4, step=2e-5, element=2e-9, parameter=1e-9, about="a fast core (nominal)"
+    wide=200e9,
+    narrow=200e9,
+    batch=5e-4,
+    step=2e-5,
+    element=2e-9,
+    parameter=1e-9,
+    about="a fast core (nominal)",
+    convolution=200e9,
+    activation=4e-9,
 )
 
 
