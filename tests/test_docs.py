@@ -61,14 +61,15 @@ def test_a_card_shows_the_numbers_of_the_records():
     """Each record of one method on one task, against the card, without the table that the card was made of."""
     folder = ROOT / "results" / "reference" / "quick" / "runs" / "digits" / "vib_lstm"
     card = cards.method_card("vib_lstm")
-    shown = re.findall(r"\| digits \| vib_lstm \| ratio ([\d.]+) \| ([\d.]+) \| ([\d.]+) ± [\d.]+ \| 5 \|", card)
+    shown = re.findall(r"\| digits \| vib_lstm \| ratio ([\d.]+) \| ([\d.]+) \| ([\d.]+) ± [\d.]+ \| (\d+) \|", card)
     records: dict[float, list[dict]] = {}
     for path in folder.glob("*/seed-*/record.json"):
         told = json.loads(path.read_text())
         records.setdefault(float(told["settings"]["ratio"]), []).append(told)
     assert len(shown) == len(records) == 4
-    for asked, ratio, accuracy in shown:
+    for asked, ratio, accuracy, seeds in shown:
         of_these = records[float(asked)]
+        assert int(seeds) == len(of_these)
         assert float(accuracy) == pytest.approx(
             100 * sum(one["accuracy"]["test"] for one in of_these) / len(of_these), abs=0.051
         )
