@@ -330,6 +330,15 @@ def test_all_ticks_at_once_are_the_ticks_one_by_one(kind, span, flush, steps):
         assert_same(found[0][2], found[1][2])
 
 
+def test_ticks_at_once_may_train_in_bfloat16():
+    net = VideoVGG((1, 8, 8), 4, [3, 4, 5], (2,)).float()
+    x, y = torch.randn(5, 6, 64, dtype=torch.float32), torch.arange(5) % 4
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = gradients_together(net, x, y)
+    assert loss == pytest.approx(gradients_together(net, x, y), rel=0.05)
+    assert net.units[0].norm.running_var.dtype == torch.float32
+
+
 def test_a_batch_norm_that_mixes_ticks_is_refused():
     net = SidewaysNet([nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten())], (1, 3, 3))
     with pytest.raises(InputError, match="use TickNorm"):

@@ -130,7 +130,7 @@ def _size(followed: nn.MaskedNetwork, counts: dict[str | int, int], rule: str = 
     first = {name: nn.chosen(slice(counts[name]), widths[name]) for name in counts if name in widths}
     tracker = nn.track_sizes(followed)
     hidden = [float(counts[layer]) for layer in range(len(_hidden(followed.network)))]
-    if hidden and rule == "weights":
+    if hidden:  # by multiply-accumulates no LSTM can be asked for
         return round(tracker.weights(tracker.alive(first), hidden))
     return getattr(tracker.sizes(tracker.alive(first)), rule)
 

@@ -24,7 +24,7 @@ class TickNorm(nn.BatchNorm2d):
             return super().forward(rows)
         ticks, channels = self.ticks, self.num_features
         folded = rows.unflatten(0, (-1, ticks)).flatten(1, 2)  # (B, N * C, H, W): a channel of its own for each tick
-        mean, variance = (rows.new_zeros(ticks * channels) for _ in range(2))
+        mean, variance = (self.running_mean.new_zeros(ticks * channels) for _ in range(2))
         weight, bias = self.weight.repeat(ticks), self.bias.repeat(ticks)
         folded = functional.batch_norm(folded, mean, variance, weight, bias, True, 1.0, self.eps)
         self._move(mean.view(ticks, channels), variance.view(ticks, channels))
