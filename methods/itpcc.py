@@ -1,5 +1,6 @@
 """ITPCC: one bottleneck mask for all channels that must go together, on an image network or a CNN-LSTM."""
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from squeezebench import nn
@@ -68,6 +69,10 @@ class ITPCC(MaskedMethod):
         if isinstance(model.network, nn.FrameRecurrent):
             nn.mask_units(model.network.recurrent, threshold=self.settings.threshold)
         return model
+
+    def mask_clock(self):
+        """Masks have an optimiser of their own, and a constant rate."""
+        return replace(self.clock, optimiser=self.settings.mask_optimiser or self.clock.optimiser, mean_factor=1.0)
 
     def mask_groups(self, model):
         own = {"optimiser": self.settings.mask_optimiser} if self.settings.mask_optimiser else {}

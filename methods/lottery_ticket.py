@@ -3,7 +3,7 @@
 from pydantic import NonNegativeInt, PositiveInt
 
 from squeezebench import nn
-from squeezebench.method import Stage, setting, without_gradients
+from squeezebench.method import Method, Stage, setting, without_gradients
 from squeezebench.method.unit_pruning import UnitPruning, UnitSettings
 
 
@@ -29,8 +29,7 @@ class LotteryTicket(UnitPruning):
         rounds: PositiveInt = setting(1, "how often it prunes and rewinds")
         fine_tune_rate: float = setting(1.0, "factor on the learning rate of the ticket", search=(0.3, 10.0), gt=0)
 
-    def start_share(self):
-        return 0.0  # the early weights of the shared dense pretraining are not kept
+    start_share = Method.start_share  # none: the early weights of the shared dense pretraining are not kept
 
     def stages(self):
         rounds = self.settings.rounds

@@ -39,8 +39,9 @@ class LowRank(FromDense, DenseMethod):
         return [Stage("fine-tune", 1.0, learning_rate=self.settings.learning_rate)]
 
     def build(self, task):
-        rows = len(nn.cell_of(self.settings.cell).gates) * self.settings.hidden
-        nn.check_rank("rank", self.settings.rank, max(min(task.inputs, rows), self.settings.hidden))
+        s = self.settings
+        if s.ratio is None:
+            nn.check_rank("rank", s.rank, max(min(task.inputs, len(nn.cell_of(s.cell).gates) * s.hidden), s.hidden))
         return super().build(task)
 
     def load_dense(self, model, dense):

@@ -81,6 +81,8 @@ class VIBLSTM(MaskedUnits):
                     raise ValueError(f"{target} needs {mask}: true")
                 if getattr(self, target) is not None and self.ratio is not None:
                     raise ValueError(f"{target} and ratio both say what stays: give one of them")
+            if self.ratio is not None and not (self.mask_features or self.mask_gates):
+                raise ValueError("ratio needs mask_features or mask_gates: without masks nothing goes")
             if self.group_lasso and self.ratio is not None and self.map != "dense":
                 raise ValueError("group_lasso with a ratio needs map: dense, whose columns a proximal step can shrink")
             return self
@@ -94,13 +96,10 @@ class VIBLSTM(MaskedUnits):
         s = self.settings
         rest = 1 - s.compress_share
         last = {"penalised": False, "learning_rate": s.fine_tune_rate}
+        compress = Stage("compress", s.compress_share, learning_rate=s.learning_rate)
         if not s.group_lasso:
-            return [Stage("compress", s.compress_share), Stage("fine-tune", rest, **last)]
-        return [
-            Stage("compress", s.compress_share),
-            Stage("group lasso", rest / 2),
-            Stage("fine-tune", rest / 2, **last),
-        ]
+            return [compress, Stage("fine-tune", rest, **last)]
+        return [compress, Stage("group lasso", rest / 2), Stage("fine-tune", rest / 2, **last)]
 
     def build(self, task):
         s = self.settings
@@ -187,11 +186,11 @@ class VIBLSTM(MaskedUnits):
         masks = [mask for layer in model.layers for mask in layer.gate_masks.values()]
         terms = len(masks) + (model.input_mask is not None)  # each with a data term of its own
         scale = {"dataset": 1 / self.clock.examples, "eq15": 1 / max(1, terms), "released": 1 / 2}[s.scale]
-        of_features = 1.0 if s.beta_features is None else s.beta_features / (s.beta or 1.0)
-        total = sum(mask.kl() for mask in masks)
+        beta = (s.beta or 1.0) if s.ratio else s.beta  # a controlled weight starts there
+        total = beta * sum(mask.kl() for mask in masks)
         if model.input_mask is not None:
-            total = total + of_features * model.input_mask.kl()
-        return scale * (self.weight if s.ratio else s.beta * self.clock.ramp(s.ramp)) * total
+            total = total + (beta if s.beta_features is None else s.beta_features) * model.input_mask.kl()
+        return scale * (self.weight / beta if s.ratio else self.clock.ramp(s.ramp)) * total
 
     def end_stage(self, model, stage):
         s = self.settings

@@ -22,6 +22,7 @@ from squeezebench.schema.record import read_record
 from squeezebench.schema.stored import read_sealed, write_sealed
 from squeezebench.schema.submission import SUBMISSION, Submission
 from squeezebench.schema.task import TaskSpec
+from squeezebench.tools import submissions
 from squeezebench.tools.submissions import opened
 
 EXPERIMENT = """
@@ -266,6 +267,13 @@ def test_files_that_are_not_those_sent_and_names_taken_twice(archive, sent, tmp_
     (run(sent) / "history.csv").unlink()
     assert "is missing; it is listed" in reasons(tmp_path / "b", sent)["bob-small"]
     assert "another submission of the name" in reasons(tmp_path / "c", archive, archive)["ada-small"]
+
+
+@pytest.mark.parametrize("length", [0x80, 0x4B50, 0x2123])  # of a header: its first bytes are those of other kinds
+def test_a_safetensors_file_is_none_of_the_files_that_hold_code(length):
+    content = length.to_bytes(8, "little") + b"{" + b" " * (length - 1)
+    assert submissions._is_safetensors(content[:9], len(content))
+    assert not submissions._is_safetensors(content[:9], len(content) - 1)
 
 
 @pytest.mark.parametrize("name", ["../outside.json", "/tmp/outside.json", "runs/../../outside/record.json"])

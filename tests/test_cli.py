@@ -424,6 +424,7 @@ def test_a_job_that_is_not_in_the_plan_is_refused(call, tmp_path, monkeypatch):
     Path("e.yaml").write_text("tasks: [digits]\nmethods: {dense: {}}\n")
     call("plan", "e.yaml", "--results", "results")
     assert "no job 'digits/iss/0'" in refusal(call, "job", "results/e/plan.json", "digits/iss/0")
+    assert "no task 'digit'; did you mean digits" in refusal(call, "starts", "results/e/plan.json", "digit/0")
 
 
 def test_a_report_of_nothing_is_refused(call, tmp_path):

@@ -197,7 +197,7 @@ def test_a_data_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch)
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(store_module, "FileLock", refuse)
+    monkeypatch.setattr(store_module, "locked", refuse)
     folder = write(tmp_path / "c", cifar_files("cifar10", 20)[0])
     assert "Permission denied; prepared images are kept below $SQUEEZEBENCH_DATA" in refusal("cifar10", folder)
 

@@ -391,3 +391,13 @@ def test_eq_15_weighs_the_cross_entropy_by_the_number_of_masked_terms(given, ter
     model = subject.build(TaskInfo("t", "sequence", 3, 4, 2, False, 50))
     kl = sum(mask.kl() for mask in model.masks())
     assert subject.penalty(model).item() == pytest.approx(2.0 * kl.item() / terms)
+
+
+@pytest.mark.parametrize(("beta", "ratio"), [(0.0, None), (2.0, None), (2.0, 4)])
+def test_features_and_gates_have_weights_of_their_own(beta, ratio):
+    """With a ratio their quotient is kept, and the controlled weight is that of the gates."""
+    method = load(find_methods()["vib_lstm"])
+    subject = method(method.Settings(hidden=4, scale="eq15", beta=beta, beta_features=3.0, ramp=0.0, ratio=ratio))
+    model = subject.build(TaskInfo("t", "sequence", 3, 4, 2, False, 50))
+    of_gates = sum(mask.kl() for layer in model.layers for mask in layer.gate_masks.values())
+    assert subject.penalty(model).item() == pytest.approx((beta * of_gates + 3.0 * model.input_mask.kl()).item() / 5)

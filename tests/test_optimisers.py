@@ -85,9 +85,9 @@ def test_groups_of_two_optimisers_take_the_steps_of_each_and_go_on_from_their_st
 
 
 @pytest.mark.parametrize("end", [0.0, 1e-3, 0.2])
-def test_a_cosine_ends_at_the_part_that_is_asked_for(end):
+def test_a_cosine_begins_at_the_rate_and_ends_at_the_part_that_is_asked_for(end):
     cosine = factors(100, end)["cosine"]
-    assert [cosine(step) for step in (0, 50, 100)] == pytest.approx([1 + end, 0.5 + end, end])
+    assert [cosine(step) for step in (0, 50, 100)] == pytest.approx([1, (1 + end) / 2, end])
     assert all(cosine(step) > cosine(step + 1) for step in range(100)) and math.isclose(cosine(200), end)
 
 

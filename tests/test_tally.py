@@ -95,8 +95,11 @@ def test_a_narrowed_network_has_the_same_masks_and_gives_the_same(name):
     for one, stays in kept.items():
         with torch.no_grad():
             masked.masks[one].mu[~stays] = 0.0
+        masked.masks[one].chosen = stays if len(stays) > 5 else None  # decided already, or left to the threshold
     small = narrowed(masked, kept, example)
     assert {one: mask.units for one, mask in small.masks.items()} == {one: int(s.sum()) for one, s in kept.items()}
+    assert all(mask.chosen is None or mask.chosen.all() for mask in small.masks.values())
+    assert {o: m.chosen is None for o, m in small.masks.items()} == {o: len(s) <= 5 for o, s in kept.items()}
     x = torch.randn(5, *MAKERS[name][1]).double()
     with torch.no_grad():
         assert torch.allclose(masked.eval()(x), small.eval()(x), atol=1e-12)

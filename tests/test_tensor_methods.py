@@ -30,6 +30,12 @@ def test_published_counts(method, settings, published):
     assert found["agree"]
 
 
+@pytest.mark.parametrize("ring_rank", [1, 2])
+def test_a_ring_whose_closing_bond_is_given_meets_a_ratio(ring_rank):
+    found = count_method("tr_lstm", 64, 16, 3, {"ring_rank": ring_rank, "ratio": 4})
+    assert found["agree"] and 4 * 16 * (64 + 16 + 2) / found["lstm_total"] >= 4
+
+
 def test_3387_is_not_a_block_term_count():
     """The figure that later papers quote for BT-LSTM: no N and R of the published modes gives it."""
     modes = {"in_modes": "8x20x20x18", "hidden_modes": "4x4x4x4"}

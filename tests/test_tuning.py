@@ -179,7 +179,7 @@ def test_no_trial_reads_the_test_part(tmp_path, monkeypatch, protocol):
 
         return call
 
-    for name in ("labels", "batch"):
+    for name in ("labels", "batch", "raw"):
         monkeypatch.setattr(Task, name, guarded(getattr(Task, name)))
     path = planned(tmp_path, methods={"vib_lstm": {}, "magnitude": {}}, protocol=protocol)
     for method in ("vib_lstm", "magnitude"):

@@ -92,6 +92,8 @@ def test_what_would_be_lost_or_rewritten_is_refused_by_its_line(text, words):
 def test_settings_that_are_shared_by_reference_are_filled_in():
     shared = "base: &base {on: 1}\nmine:\n  <<: *base\n  off: 2"
     assert parse_yaml(shared, "e.yaml")["mine"] == {"on": 1, "off": 2}
+    again = "a: &a {x: 0, y: 0}\ninner: {b: &b {<<: *a, x: 1}}\nc: {<<: *b}"  # what is merged twice is given once
+    assert parse_yaml(again, "e.yaml")["c"] == {"x": 1, "y": 0}
 
 
 # ---------------------------------------------------------------------- what Snakemake is given

@@ -7,8 +7,8 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,17 @@ class Lock:
             with suppress(OSError):
                 self.path.unlink()
         self._lock.release()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock on `path`, after whoever has it. Raises OSError if the file cannot be made."""
+    lock = Lock(path)
+    lock.acquire(wait=lambda: None)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def holder(notes: dict[str, Any]) -> str:

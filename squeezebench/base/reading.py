@@ -24,7 +24,7 @@ DIGITS = 18  # of a whole number: what fits 64 bits with its sign
 _BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ZEROS = bytes.maketrans(b"123456789eE", b"000000000ee")  # to search for digits: as patterns it takes ten times as long
 _LONG = b"0" * (DIGITS + 1)
-_VAST = (b"e000", b"e+000", b"0" * 300)  # what only a number too large for a float is written with
+_VAST = (b"e000", b"e+000", b"0" * 200)  # every number too large for a float is written with one of them
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")  # of paths
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -47,13 +47,16 @@ def parse_json(content: bytes) -> Any:
     text = content.decode("utf-8")
     _check_depth(content)
     digits = content.translate(_ZEROS)
-    value = json.loads(
-        text,
-        parse_constant=_refuse_constant,
-        parse_int=_whole if _LONG in digits else None,
-        parse_float=_finite if any(part in digits for part in _VAST) else None,
-        object_pairs_hook=_unique,
-    )
+    try:
+        value = json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_int=_whole if _LONG in digits else None,
+            parse_float=_finite if any(part in digits for part in _VAST) else None,
+            object_pairs_hook=_unique,
+        )
+    except RecursionError:  # brackets in texts have hidden it from `_check_depth`
+        raise ValueError(f"nested deeper than {DEEPEST}") from None
     if _HALF.search(content):
         json.dumps(value, ensure_ascii=False).encode()  # half of a character: cannot be shown or written again
     return value

@@ -41,7 +41,13 @@ class _Core(_Loader):
     yaml_implicit_resolvers: ClassVar[dict] = {}
     yaml_constructors: ClassVar[dict] = {}
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        if not hasattr(node, "flat"):  # what is merged into it afterwards may hold its keys too
+            self._check_keys(node)
+            node.flat = True
+        super().flatten_mapping(node)
+
+    def _check_keys(self, node: yaml.MappingNode) -> None:
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -51,7 +57,6 @@ class _Core(_Loader):
             seen.add(key.value)
             if key.tag != f"{TAG}merge":
                 key.tag = f"{TAG}str"
-        return super().construct_mapping(node, deep)
 
     def construct_scalar(self, node: yaml.ScalarNode) -> Any:
         if len(node.value) > LONGEST_SCALAR and node.tag != "tag:yaml.org,2002:str":

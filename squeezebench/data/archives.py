@@ -25,11 +25,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from filelock import FileLock
 from tqdm import tqdm
 
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import hidden_beside
+from squeezebench.base.locks import locked
 
 ENDINGS = (".rar", ".zip", ".tar", ".tar.gz", ".tgz")
 DEEPEST = 2  # archives within archives: HMDB51 has one level
@@ -59,7 +59,7 @@ def unpack(archive: Path, folder: Path, *, nested: bool = False, progress: bool 
         return folder
     bar = sys.stderr.isatty() if progress is None else progress
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f".{folder.name}.lock")):
         if folder.exists():
             return folder
         temporary = hidden_beside(folder)

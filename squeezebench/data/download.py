@@ -26,11 +26,11 @@ from urllib.request import url2pathname
 
 import requests
 import urllib3
-from filelock import FileLock
 from tqdm import tqdm
 
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
+from squeezebench.base.locks import locked
 
 CHUNK = 1 << 20  # bytes
 TRIES = 5  # connections in a row that bring nothing new, before giving up
@@ -59,7 +59,7 @@ def fetch(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     bar = sys.stderr.isatty() if progress is None else progress
-    with FileLock(beside(target, ".lock")):
+    with locked(beside(target, ".lock")):
         expected = _recorded(target) or digest
         if not target.exists():
             _download_checked(mirrored(address, mirror), target, expected, bar)

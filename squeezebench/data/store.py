@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.lib import format as npy
 
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
+from squeezebench.base.locks import locked
 from squeezebench.base.places import data_folder
 
 Small = dict[str, np.ndarray]
@@ -179,7 +179,7 @@ def opened(folder: Path, key: dict[str, Any], arrays: dict[str, tuple[tuple[int,
     store = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
+        with locked(folder / "lock"):
             store = Store(folder, key, arrays)
             try:
                 yield store

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import nn
@@ -20,6 +19,7 @@ from squeezebench.base.contents import digest_of_content
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import clear_half_written, write_atomically
+from squeezebench.base.locks import locked
 from squeezebench.base.reading import parse_json
 from squeezebench.data.task import Task
 from squeezebench.engine import provenance
@@ -90,7 +90,7 @@ def dense_start(
     digest = start_digest(spec, settings, length)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{digest[:20]}.safetensors"
-    with FileLock(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock")):
         clear_half_written(folder, f"{path.stem}*")
         found = _read(path, info, settings)
         if found is None:

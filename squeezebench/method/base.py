@@ -53,6 +53,7 @@ class Clock:
     examples: int = 1  # training sequences
     learning_rate: float = 0.0  # of the first parameter group, at this step
     optimiser: Optimiser = "adam"  # of the stage
+    mean_factor: float = 1.0  # of the stage's schedule: the sum of a learning rate is its start x steps x this
 
     @property
     def progress(self) -> float:

@@ -24,15 +24,19 @@ def mask_learning_rate(given: float | None, steps: int) -> float:
     return given or min(FASTEST, max(SLOWEST, COVERED / max(1, steps)))
 
 
-def unconverged(given: float | None, steps: int) -> str | None:
-    """A note for the record if masks cannot have converged in `steps` steps, else None."""
-    rate = mask_learning_rate(given, steps)
-    if rate * steps >= WAY:
+def unconverged(given: float | None, clock: Clock) -> str | None:
+    """A note for the record if masks cannot have converged in the stage of the clock, else None.
+
+    A derived rate is constant, a given one follows the stage's schedule. SGD moves masks as far as the gradient asks.
+    """
+    steps, rate = clock.steps, mask_learning_rate(given, clock.steps)
+    way = rate * steps * (clock.mean_factor if given else 1.0)
+    if way >= WAY or clock.optimiser != "adam":
         return None
-    enough = f"mask_learning_rate {WAY / steps:.2g}" if given else f"{int(-(-WAY // rate))} steps"
+    enough = f"mask_learning_rate {rate * WAY / way:.2g}" if given else f"{int(-(-WAY // rate))} steps"
     return (
         f"the masks could not have converged: {steps} steps at mask_learning_rate {rate:.2g} move log sigma^2 by "
-        f"at most {rate * steps:.3g} of {WAY:g}; give {enough} or more"
+        f"at most {way:.3g} of {WAY:g}; give {enough} or more"
     )
 
 

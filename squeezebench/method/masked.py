@@ -185,10 +185,8 @@ class MaskedMethod(TargetedNetwork):
             self.notes.append(note)
 
     def unconverged(self) -> str | None:
-        """Why the masks cannot have converged, if so. SGD moves them as far as the gradient asks."""
-        clock = self.mask_clock()
-        optimiser = getattr(self.settings, "mask_optimiser", None) or clock.optimiser
-        return unconverged(self.settings.mask_learning_rate, clock.steps) if optimiser == "adam" else None
+        """Why the masks cannot have converged, if so."""
+        return unconverged(self.settings.mask_learning_rate, self.mask_clock())
 
     def observe(self, model: Module) -> dict[str, float]:
         if not isinstance(model, nn.MaskedNetwork):

@@ -131,7 +131,7 @@ class MaskedUnits(FromDense):
         groups = unit_groups(model)
         if self.settings.ratio:
             self._close(model, groups, self.budget(self._dense(model.inputs)))
-        if groups and (note := unconverged(self.settings.mask_learning_rate, self.clock.steps)):
+        if groups and (note := unconverged(self.settings.mask_learning_rate, self.clock)):
             self.notes.append(note)
         kept = len(nn.surviving_inputs(model)), list(map(len, nn.surviving_units(model)))
         if groups and not self.settings.ratio and kept == (model.inputs, model.hidden):

@@ -23,12 +23,14 @@ from squeezebench.method.network_size import NetworkTargetSettings, too_small
 from squeezebench.method.start import DenseMethod, FromDense
 from squeezebench.method.target import budget_of, largest
 from squeezebench.method.unit_pruning import kept_count
+from squeezebench.nn.rnn.closed_form import closed_form
 from squeezebench.schema.kind import Kind
 from squeezebench.schema.models import TaskInfo
 from squeezebench.schema.settings import setting
 from squeezebench.schema.start import DenseStart
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
     from torch.nn import Module
 
@@ -87,7 +89,12 @@ class PartMethod(FromDense, DenseMethod):
 
     def closed_form(self, task: TaskInfo) -> dict[str, int]:
         followed = nn.MaskedNetwork(dense_classifier(task, self.settings), example(task.inputs), sets=())
-        return dense_closed_form(task, self.settings) | {"weights": _size(followed, self.counts(followed))}
+        counts = self.counts(followed)
+        sizes = dense_closed_form(task, self.settings) | {"weights": _size(followed, counts)}
+        if hidden := _of_layers(followed, counts):
+            inputs = nn.track_sizes(followed).features_read(_alive(followed, counts))
+            sizes |= closed_form(inputs, hidden, followed.network.recurrent.cell.name)
+        return sizes
 
     def counts(self, followed: nn.MaskedNetwork) -> dict[str | int, int]:
         """How many channels of each set (and units of each recurrent layer, by its number) stay, at least one.
@@ -126,13 +133,23 @@ def _parts(followed: nn.MaskedNetwork, keep: float, keep_inputs: float) -> dict[
 
 def _size(followed: nn.MaskedNetwork, counts: dict[str | int, int], rule: str = "weights") -> int:
     """Weights, or multiply-accumulates, of the network that keeps so many channels of each set."""
+    tracker, alive = nn.track_sizes(followed), _alive(followed, counts)
+    if hidden := _of_layers(followed, counts):  # by multiply-accumulates no LSTM can be asked for
+        return round(tracker.weights(alive, hidden))
+    return getattr(tracker.sizes(alive), rule)
+
+
+def _alive(followed: nn.MaskedNetwork, counts: dict[str | int, int]) -> np.ndarray:
+    """Whether each set of the graph stays, if the first channels do (see SizeTracker.alive)."""
     widths = {units.name: units.width for units in followed.graph.sets}
-    first = {name: nn.chosen(slice(counts[name]), widths[name]) for name in counts if name in widths}
-    tracker = nn.track_sizes(followed)
-    hidden = [float(counts[layer]) for layer in range(len(_hidden(followed.network)))]
-    if hidden:  # by multiply-accumulates no LSTM can be asked for
-        return round(tracker.weights(tracker.alive(first), hidden))
-    return getattr(tracker.sizes(tracker.alive(first)), rule)
+    return nn.track_sizes(followed).alive(
+        {name: nn.chosen(slice(counts[name]), widths[name]) for name in counts if name in widths}
+    )
+
+
+def _of_layers(followed: nn.MaskedNetwork, counts: dict[str | int, int]) -> list[int]:
+    """How many units of each layer of the LSTM stay; none if there is no LSTM."""
+    return [counts[layer] for layer in range(len(_hidden(followed.network)))]
 
 
 def _hidden(network: Module) -> list[int]:

@@ -166,6 +166,8 @@ def train_starts(path: Path, task_name: str, receipt: Path | None, threads: int 
     plan, folder = read_plan(path), path.parent
     methods: dict[str, MethodFile] = find_methods(plan.plugins)
     task_name, _, only = task_name.partition("/")
+    if task_name not in plan.tasks:
+        raise InputError(f"{path}: no task {task_name!r}; {near_matches(task_name, plan.tasks)}")
     runs = [
         run
         for run in plan.runs

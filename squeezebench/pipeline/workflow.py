@@ -64,7 +64,7 @@ def load_plan(config: dict[str, Any], files: list[str], results: Path = Path("re
         if "{" in str(file.path):
             raise InputError(f"plugins: {file.path}: Snakemake would fill in what is in braces; rename the folder")
     ours = inside_a_job(sys.argv)  # a job belongs to the plan that it was submitted of
-    data = [] if ours else _data(config)
+    data = [] if ours else _data(config, where)
     key = digest_of([config, where, engine_digest(), {f"{file.kind} {file.name}": file.digest for file in code}, data])
     name = f"{config.get('name', Path(where).stem)}{suffix(config)}"
     path = results / name / "plan.json"
@@ -157,12 +157,25 @@ def _remove(receipt: Path, error: StoredError) -> None:
     receipt.unlink()
 
 
-def _data(config: dict[str, Any]) -> list[Any]:
-    """Names, sizes and times of all files that the options of tasks name, so that a changed file makes a new plan."""
-    tasks = config.get("tasks")
+def _data(config: dict[str, Any], where: str) -> list[Any]:
+    """Names, sizes and times of all files that tasks and methods name, so that a changed file makes a new plan."""
+    content = variant(config, where)
+    tasks = content.get("tasks")
     entries = [entry for entry in tasks.values() if isinstance(entry, dict)] if isinstance(tasks, dict) else []
     options = [entry["options"] for entry in entries if isinstance(entry.get("options"), dict)]
-    values = [value for given in options for value in given.values()] + [config.get("features")]
+    values = [value for given in options for value in given.values()]
+    values += [content.get(name) for name in ("features", "clips", "lists", "weights")]
+    values += _start_files([content.get("methods"), content.get("defaults")])
     places = sorted({value for value in values if isinstance(value, str)})
     paths = [path for place in places if (path := Path(place).expanduser()).exists()]
     return [[str(path), stamp_of(files_below(path))] for path in paths]
+
+
+def _start_files(given: Any) -> list[Any]:
+    """The `file` of each `start: {file: ...}` in the settings of methods."""
+    if isinstance(given, list):
+        return [file for part in given for file in _start_files(part)]
+    if not isinstance(given, dict):
+        return []
+    start = given.get("start")
+    return [start.get("file")] if isinstance(start, dict) else _start_files(list(given.values()))

@@ -13,7 +13,7 @@ from typing import Any
 from squeezebench import __version__
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
-from squeezebench.base.places import PACKAGE
+from squeezebench.base.places import PROJECT
 from squeezebench.base.reading import inside
 from squeezebench.pipeline.plan_file import read_plan
 from squeezebench.schema.record import RecordError, read_record, record_files
@@ -25,7 +25,7 @@ PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
     "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
 }
-WORKFLOW = PACKAGE.parent / "workflow" / "Snakefile"
+WORKFLOW = PROJECT / "workflow" / "Snakefile"
 RESULTS = ("report.html", "audit.html", "verification.json", "inference.json")  # files, where they are there
 FOLDERS = {"runs": "the records and networks of all runs", "tables": "tables of the report", "figures": "its figures"}
 

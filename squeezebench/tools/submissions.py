@@ -107,6 +107,11 @@ def _check_names(sizes: dict[str, int]) -> None:
             raise InputError(f"{name}: no file of a submission, and may hold code (JSON, CSV and safetensors belong)")
 
 
+def _is_safetensors(start: bytes, size: int) -> bool:
+    """Whether a file of `size` bytes begins as one: the length of its header, which may begin like any other kind."""
+    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8
+
+
 def _check_files(folder: Path, submission: Submission) -> None:
     """Every file is there as submission.json says, and no network is a file that can hold code."""
     there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
@@ -117,8 +122,9 @@ def _check_files(folder: Path, submission: Submission) -> None:
     for name, path in sorted(there.items()):
         if path.name == MODEL:
             with path.open("rb") as file:
-                start = file.read(2)
-            if kind := next((kind for magic, kind in CODE.items() if start.startswith(magic)), None):
+                start = file.read(9)
+            kind = next((kind for magic, kind in CODE.items() if start.startswith(magic)), None)
+            if kind and not _is_safetensors(start, path.stat().st_size):
                 raise InputError(f"{name}: is {kind}, which can run code when it is read, and no safetensors file")
         if sha256(path.read_bytes()).hexdigest() != submission.files[name]:
             raise InputError(f"{name}: is not the file that was submitted (its SHA-256 differs)")

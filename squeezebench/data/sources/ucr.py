@@ -18,10 +18,10 @@ import logging
 import socket
 from pathlib import Path
 
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.locks import locked
 from squeezebench.base.places import cache_folder
 from squeezebench.data.aeon_sets import official_arrays, official_dataset
 from squeezebench.data.cache import Arrays, prepared_arrays
@@ -105,7 +105,7 @@ def _one_download_at_a_time(name: str) -> contextlib.AbstractContextManager:
     """Runs start together; the first downloads and the others wait for it."""
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
-        return FileLock(cache_folder() / f"ucr-{name}.lock", timeout=3600)
+        return locked(cache_folder() / f"ucr-{name}.lock")
     except OSError:
         return contextlib.nullcontext()
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from filelock import FileLock
 
 from squeezebench.base.files import hidden_beside
+from squeezebench.base.locks import locked
 from squeezebench.data.video.catalogue import video_set
 from squeezebench.data.video.options import SYNTHETIC_CLASSES as CLASSES
 
@@ -36,7 +36,7 @@ def make_clips(source: str, folder: Path, per_class: int, seed: int = 0) -> Path
     """`per_class` clips for each of CLASSES classes of `source` below `folder`, with the official lists where the
     set has them. What is there already is left as it is; an interrupted call leaves nothing. Returns `folder`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):  # tasks that share the clips are prepared side by side
+    with locked(folder.with_name(f".{folder.name}.lock")):  # tasks that share the clips are prepared side by side
         if not folder.exists():
             _make(source, folder, per_class, seed)
     return folder

@@ -25,7 +25,7 @@ from squeezebench.engine.training import resuming
 from squeezebench.engine.training.augment import Augmentation
 from squeezebench.engine.training.checkpoint import Checkpoints
 from squeezebench.engine.training.evaluation import Diverged, accuracy, batches
-from squeezebench.engine.training.optimisers import optimiser_of, schedule_of
+from squeezebench.engine.training.optimisers import mean_factor, optimiser_of, schedule_of
 from squeezebench.engine.training.snapshot import generators
 from squeezebench.engine.training.stages import Epoch, Running, Watch
 from squeezebench.method.base import Method, Stage, cross_entropy
@@ -121,7 +121,6 @@ class Trainer:
     def __post_init__(self) -> None:
         self.device = pick_device(self.settings)
         self.augmentation = Augmentation(self.settings.augment, self.task) if self.settings.augment else None
-        self.places = [provenance.place(self.device)]  # where it was trained
         self.method.cross_entropy = partial(
             cross_entropy,
             label_smoothing=self.settings.label_smoothing,
@@ -131,6 +130,7 @@ class Trainer:
 
     def forget(self) -> None:
         """As if nothing had been trained."""
+        self.places = [provenance.place(self.device)]  # where it was trained
         self.order = np.random.default_rng([self.seed, 0x5EED])  # order of data: the same for every method
         self.history.rows, self.stages = [], []
         self.finished: list[dict] = []  # the snapshot at the end of each finished stage, for checkpoints
@@ -184,6 +184,7 @@ class Trainer:
         clock.stage, clock.epoch, clock.step = stage.name, 0, 0
         clock.steps, clock.examples = steps, self.task.size("train")
         clock.optimiser = stage.optimiser or settings.optimiser
+        clock.mean_factor = mean_factor(settings, stage, steps)
         groups = self.method.parameter_groups(model)
         optimiser = optimiser_of(settings, stage, groups)
         schedule = schedule_of(optimiser, settings, stage, groups, steps)

@@ -72,20 +72,30 @@ def schedule_of(
     optimiser: torch.optim.Optimizer, settings: TrainingSettings, stage: Stage, wanted: list[dict[str, Any]], steps: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """The factors on the learning rates of the parameter groups over a stage of `steps` gradient steps."""
+    own = [group.get("schedule") for group in wanted]
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, [_factor(settings, stage, steps, kind) for kind in own])
+
+
+def mean_factor(settings: TrainingSettings, stage: Stage, steps: int) -> float:
+    """The mean of the factors on a learning rate that has the stage's own schedule."""
+    factor = _factor(settings, stage, steps)
+    return float(np.mean([factor(step) for step in range(steps)]))
+
+
+def _factor(settings: TrainingSettings, stage: Stage, steps: int, own: str | None = None) -> Callable[[int], float]:
+    """Of the learning rate of a group with the schedule `own`; None: the stage's."""
     shapes = factors(steps, settings.cosine_end if stage.cosine_end is None else stage.cosine_end)
-    return torch.optim.lr_scheduler.LambdaLR(
-        optimiser, [shapes[group.get("schedule") or stage.schedule or settings.schedule] for group in wanted]
-    )
+    return shapes[own or stage.schedule or settings.schedule]
 
 
 def factors(steps: int, cosine_end: float) -> dict[str, Callable[[int], float]]:
     """Schedule -> its factor at a step of `steps`.
 
-    cosine: 1/2 (1 + cos(pi t)) + cosine_end at the part t of the stage. thirds: 1, 0.1 and 0.01, a third of the stage
-    each (the schedule with which ISS was published).
+    cosine: from 1 at the first step to cosine_end at the last, along (1 + cos(pi t)) / 2 at the part t of the stage.
+    thirds: 1, 0.1 and 0.01, a third of the stage each (the schedule with which ISS was published).
     """
     return {
-        "cosine": lambda step: 0.5 * (1 + np.cos(np.pi * min(1.0, step / steps))) + cosine_end,
+        "cosine": lambda step: cosine_end + (1 - cosine_end) * 0.5 * (1 + np.cos(np.pi * min(1.0, step / steps))),
         "constant": lambda step: 1.0,
         "thirds": lambda step: 0.1 ** min(2, 3 * step // steps),
     }

@@ -41,10 +41,11 @@ class _Framed(nn.Module):
         def note(layer: nn.Module, _read: object, output: Tensor) -> None:
             products.append(layer.weight.numel() * output.shape[2:].numel())
 
-        handles = [layer.register_forward_hook(note) for layer in layers]
+        handles, training = [layer.register_forward_hook(note) for layer in layers], self.network.training
         try:
             self.network.eval()(torch.zeros(1, *self.frame, device=layers[0].weight.device))
         finally:
+            self.network.train(training)
             for handle in handles:
                 handle.remove()
         return sum(products)

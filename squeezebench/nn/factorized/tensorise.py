@@ -61,6 +61,8 @@ class MapChoice:
         if self.budget is None:
             return *shape, *self._ranks(self.rank, bonds)
         highest = cls.highest_rank(*shape)
+        if bonds and self.ring_rank is not None:  # wider bonds beside it would be redundant
+            highest = min(highest, self.ring_rank * min(shape[0][0], shape[1][-1]))
         return *shape, *self._ranks(
             rank_for_budget(lambda rank: cls.count(*shape, *self._ranks(rank, bonds)), self.budget, highest), bonds
         )

@@ -96,6 +96,10 @@ class SizeTracker:
             total += widths[-1] * part.head.out_features
         return total
 
+    def features_read(self, alive: np.ndarray) -> int:
+        """How many features the recurrent part reads."""
+        return round(sum(self._left(alive, self.graph.reads[path]) for path in self.recurrent))
+
     def macs(self, stay: np.ndarray) -> float:
         """Expected multiply-accumulates of one image, in the same way; of a network without a recurrent part."""
         layers = self._layers(stay)
@@ -143,4 +147,5 @@ def narrowed(masked: MaskedNetwork, kept: Mapping[str, Tensor], example: Tensor)
             old, new = masked.masks[name], small.masks[name]
             new.mu.copy_(old.mu[stays.to(old.mu.device)])
             new.log_var.copy_(old.log_var[stays.to(old.mu.device)])
+            new.chosen = None if old.chosen is None else old.chosen[stays.cpu()]
     return small.train(masked.training)

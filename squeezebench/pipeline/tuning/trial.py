@@ -40,6 +40,9 @@ class WithoutTest:
     def batch(self, part: str, *arguments: Any) -> Any:
         return self._opened(part).batch(part, *arguments)
 
+    def raw(self, part: str, *arguments: Any) -> Any:
+        return self._opened(part).raw(part, *arguments)
+
     def _opened(self, part: str) -> Task:
         if part == "test":
             raise SealedTest("the test part is sealed while settings are chosen")

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
+from squeezebench.base.locks import locked
 from squeezebench.engine import provenance
 from squeezebench.engine.unfinished import MOST_LOST
 from squeezebench.method.base import Method
@@ -88,7 +88,7 @@ def tune(
     trial: makes one trial, as trial.attempt does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock")):
         if (kept := kept_result(study, path)) is not None:
             return kept
         trials = _trials(study, path.with_suffix(".journal"), starts, say, trial)

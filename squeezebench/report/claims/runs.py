@@ -180,5 +180,7 @@ def largest_ratio(group: pd.Series, case: Case) -> tuple[float, str]:
     d, h = group["of_inputs"], group["of_hidden"]
     if formats.absent(d) or formats.absent(h) or classes < 2:
         return math.inf, ""
-    units = math.ceil(math.log2(classes))
-    return h * (d + h + 2) / (units * (units + 3)), f"1 input and {units} units, one for each bit of {classes} classes"
+    layers = json.loads(runs["settings"].iloc[0]).get("layers", 1)
+    h, units = h / layers, math.ceil(math.log2(classes))
+    dense = h * (d + h + 2) + (layers - 1) * h * (2 * h + 2)
+    return dense / (units * (units + 3)), f"1 input and {units} units, one for each bit of {classes} classes"

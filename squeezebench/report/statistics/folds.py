@@ -48,7 +48,7 @@ def over_folds(groups: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
                 "test_accuracy_half_width": accuracy.half,
                 "test_accuracy_worst": whole["test_accuracy_mean"].min(),
                 "size_mean": size,
-                "ratio_size": baseline / size if size else float("nan"),
+                "ratio_size": baseline / size if size else float("inf"),  # 0: no LSTM
             }
             | {name: value for which in MEANT for name, value in _difference(whole, which).items()}
         )

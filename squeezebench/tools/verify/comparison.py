@@ -36,9 +36,8 @@ def differences(
             continue
         moved = sequences_moved(recorded, value, (parts or {}).get(metric.part, 0))
         if metric.compared == "near" and not exact and moved is not None and moved <= metric.tolerance:
-            (notes if notes is not None else []).append(
-                f"{path}: one sequence is classified differently on this machine"
-            )
+            if moved and notes is not None:
+                notes.append(f"{path}: one sequence is classified differently on this machine")
         else:
             yield Difference(path, recorded, value)
 
