@@ -12,7 +12,7 @@ from squeezebench.method import (
     setting,
     without_gradients,
 )
-from squeezebench.method.target import TargetSettings, budget_of, recurrent_size, unreachable
+from squeezebench.method.target import TargetSettings, budget_of, one_unit_too_large, recurrent_size
 from squeezebench.method.unit_lasso import UnitLasso
 
 
@@ -63,11 +63,7 @@ class ISS(FromDense, DenseMethod):
         return {} if ratio is None else {"ratio": ratio}
 
     def skip(self, task):
-        s = self.settings
-        dense, least = recurrent_size(task.inputs, s.hidden, s), recurrent_size(task.inputs, 1, s)
-        unit = "one hidden unit" if s.layers == 1 else "one hidden unit a layer"
-        too_far = s.ratio and unreachable(task, s.ratio, dense, least, f"the weights of {unit} on {task.inputs} inputs")
-        return super().skip(task) or too_far or None
+        return super().skip(task) or one_unit_too_large(task, self.settings)
 
     def stages(self):
         s = self.settings

@@ -219,7 +219,8 @@ class Results:
         found = {}
         for (task, protocol), some in self.dice.items():
             for bracket in BRACKETS:
-                for group in some:  # the best comes first
+                aimed = [group for group in some if group.runs[0]["settings"].get("ratio") == bracket]
+                for group in (*aimed, *some):  # the best comes first, of what was to be of this size
                     if math.isfinite(group.ratio()) and SAME * group.ratio() >= bracket:
                         found.setdefault((task, protocol, bracket, group.key[2]), group)
         return found

@@ -29,7 +29,7 @@ def deviation(values: Iterable[float]) -> float:
 def half(values: Iterable[float], least: float = 0.0) -> float:
     """Half of the 95 % t interval of the mean; `least` of the standard deviation."""
     values = [value for value in values if not math.isnan(value)]
-    if len(values) < 2:
+    if len(values) < 3:  # of two seeds no interval is given
         return NAN
     return float(stats.t.ppf(0.975, len(values) - 1)) * max(deviation(values), least) / math.sqrt(len(values))
 

@@ -188,23 +188,19 @@ def test_run_of_the_users_own_features(call, tmp_path):
     assert record.baseline.counts.lstm_total == 4 * 6 * (3 + 6 + 2)
 
 
-def test_a_second_run_keeps_the_record_and_another_setting_replaces_it(call, tmp_path):
-    arguments = [
-        "run",
-        "--task",
-        f"file:{save(tmp_path / 'x.npz')}",
-        "--method",
-        "dense",
-        "--out",
-        tmp_path / "out",
-        *FAST,
-    ]
+def test_a_second_run_keeps_the_record_and_another_run_leaves_it_alone(call, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["run", "--task", f"file:{save(tmp_path / 'x.npz')}", "--method", "dense", "--out", out, *FAST]
     call(*arguments, "--set", "hidden=4")
-    first = (tmp_path / "out" / "record.json").read_bytes()
+    first = (out / "record.json").read_bytes()
     call(*arguments, "--set", "hidden=4")
-    assert (tmp_path / "out" / "record.json").read_bytes() == first
-    call(*arguments, "--set", "hidden=5")
-    assert read_record(tmp_path / "out" / "record.json").settings["hidden"] == 5
+    for other in (
+        ["--set", "hidden=5"],
+        ["--set", "hidden=4", "--seed", 1],
+        ["--set", "hidden=4", "--train", "epochs=3"],
+    ):
+        assert "holds another run (dense on x, seed 0); name another folder" in refusal(call, *arguments, *other)
+    assert (out / "record.json").read_bytes() == first
 
 
 def test_a_run_that_fails_says_why_in_one_line_and_keeps_the_traceback_in_its_log(call, tmp_path):
@@ -340,6 +336,10 @@ def test_a_new_method_passes_the_contract_and_runs(call, tmp_path, monkeypatch):
     path = save(tmp_path / "x.npz")
     arguments = ["--task", f"file:{path}", "--method", "my_idea", "--plugins", "my_idea.py", "--out", "out"]
     assert call("run", *arguments, "--set", "hidden=4", "--train", "epochs=5")[0] == 0
+    count = call(
+        "count", "--method", "my_idea", "--plugins", "my_idea.py", "--input", 20, "--hidden", 32, "--set", "ratio=10"
+    )
+    assert re.search(r"lstm_total .* 672\b", count[1])  # 6 units of 32: 7 would be more than a tenth
     assert len(Path("my_idea.py").read_text().splitlines()) <= 40
 
 
@@ -349,7 +349,8 @@ def test_a_new_method_passes_the_contract_and_runs(call, tmp_path, monkeypatch):
         (["Mine"], "'Mine' is not a method name"),
         (["2nd"], "is not a method name"),
         (["../up"], "is not a method name"),
-        (["mine", "--folder", "nowhere"], "nowhere is not a folder"),
+        (["mine", "--folder", "nowhere"], "nowhere is not a folder; make it first"),
+        (["vib_lstm"], "is a method of squeezebench; choose another name"),
         (["here", "--folder", "."], "exists"),
     ],
 )

@@ -28,9 +28,8 @@ def test_each_method_of_the_project_has_a_look_of_its_own(root):
 
 
 def test_the_look_of_a_plugin_follows_from_its_name():
-    """These are written out: published figures have them."""
     mine = look("my_method", control=False)
-    assert (mine.colour, mine.marker, mine.line) == (COLOURS[2], "*", "-")
+    assert (mine.colour, mine.marker, mine.line) == (COLOURS[2], "d", "-")
     assert look("my_method", control=True).colour in GREYS
     assert {look(f"plugin_{number}", control=False).marker for number in range(50)} == set(PLUGIN_MARKERS)
 

@@ -108,8 +108,23 @@ def _run(options: argparse.Namespace) -> int:
     # Wrong data are a mistake of the user's, not a failed run: they are read before the run begins.
     pick_device(spec.training)
     load_task(spec.task, options.seed, plugins=options.plugins)
+    _refuse_to_replace(spec, options.out)
     record = execute(spec, file, options.out, options.out / "starts", progress)
     return _print_result(record, options.out)
+
+
+def _refuse_to_replace(spec: RunSpec, folder: Path) -> None:
+    """Raise InputError if the folder has the sound record of another run, which would be lost."""
+    from squeezebench.schema.record import RECORD_NAME, RecordError, read_record
+
+    try:
+        there = read_record(folder / RECORD_NAME)
+    except (RecordError, OSError):
+        return
+    mine = (spec.task.name, spec.method, spec.seed, spec.settings, spec.training.model_dump(mode="json"))
+    if (there.task, there.method, there.seed, there.settings, there.training) != mine:
+        said = f"{there.method} on {there.task}, seed {there.seed}"
+        raise InputError(f"--out {folder}: holds another run ({said}); name another folder")
 
 
 def _spec(options: argparse.Namespace, file: MethodFile) -> RunSpec:

@@ -27,6 +27,8 @@ from squeezebench.schema.settings import Settings, setting
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from squeezebench.nn.rnn.classifier import RecurrentClassifier
+
 GAIN = 20.0  # by how much log multiplier rises in a stage whose size is e times its target
 DAMPING = 3.0  # by how much log weight exceeds it meanwhile
 SETTLED = 0.8  # part of the stage in which the target falls to the budget
@@ -130,6 +132,28 @@ class SizeController:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in CHANGES:
             setattr(self, name, state[name])
+
+
+def one_unit_too_large(task: TaskInfo, settings: Any) -> str | None:
+    """Why a method that removes hidden units alone cannot reach its ratio; None if it can, or has none."""
+    if settings.ratio is None:
+        return None
+    unit = "one hidden unit" if settings.layers == 1 else "one hidden unit a layer"
+    dense, least = (recurrent_size(task.inputs, units, settings) for units in (settings.hidden, 1))
+    return unreachable(task, settings.ratio, dense, least, f"the weights of {unit} on {task.inputs} inputs")
+
+
+def units_that_fit(model: RecurrentClassifier, scores: Sequence[Tensor], settings: Any) -> list[Tensor]:
+    """Sorted indices of the units of each layer that stay at the ratio of the settings: those of the highest scores.
+
+    scores: (units,) of each layer of `model`, whose inputs all stay.
+    """
+
+    def size(stays: list[Tensor]) -> int:
+        return recurrent_size(model.inputs, [int(keep.sum()) for keep in stays], settings)
+
+    budget = budget_of(recurrent_size(model.inputs, settings.hidden, settings), settings.ratio)
+    return [keep.nonzero().flatten() for keep in within_budget(scores, size, budget)]
 
 
 def within_budget(

@@ -36,7 +36,18 @@ def sizes(axes: Axes, which: str = "x", subs: tuple[float, ...] = (1.0,)) -> Non
 
 def ratios(axes: Axes, which: str = "x", number: int = 9) -> None:
     """A logarithmic axis of ratios, with at most `number` labels."""
-    _logarithmic(axes, which, formats.ratio_tick, LogLocator(10, numticks=number))
+    _logarithmic(axes, which, formats.ratio_tick, Ratios(10, numticks=number))
+
+
+class Ratios(LogLocator):
+    """Decades; where fewer than two of them are in view, what lies between them as well."""
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        decades = [tick for tick in super().tick_values(vmin, vmax) if vmin <= tick <= vmax]
+        if len(decades) > 1:
+            return decades
+        between = [base * 10.0**power for power in range(-3, 9) for base in (1, 1.5, 2, 3, 5, 7)]
+        return ticks_between(vmin, vmax, between)
 
 
 def _logarithmic(axes: Axes, which: str, show: Callable[[float], str], places: LogLocator) -> None:

@@ -17,7 +17,7 @@ from squeezebench.report.drawing.svg import INK
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # safe for colour-blind readers
 GREYS = ["#4a5560", "#8a949e", "#6b7580"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
-PLUGIN_MARKERS = ["p", "h", "<", ">", "*"]  # no method of the project has one of these
+PLUGIN_MARKERS = ["p", "h", "<", ">", "d"]  # no method of the project has one of these
 DASHES = [(0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (2, 2))]
 
 

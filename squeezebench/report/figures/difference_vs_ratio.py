@@ -42,7 +42,8 @@ def draw(results: Results) -> Drawing:
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, method in zip(grid.flat, methods, strict=False):
         _panel(axes, method, shown, results.looks[method], tasks, hovers)
-    lost = shown["dense_difference"]
+    lost, ratio = shown["dense_difference"], shown["ratio_size"]
+    grid[0, 0].set_xlim(ratio.min() / 1.4, ratio.max() * 1.4)  # one ratio alone would leave the axis without a width
     grid[0, 0].set_ylim(1.15 * lost.min() - 0.005, max(0.02, lost.max() * 1.3))
     for axes in grid.flat[len(methods) :]:
         axes.set_visible(False)

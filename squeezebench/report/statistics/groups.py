@@ -21,8 +21,8 @@ LATENCIES = [metric.column for metric in GROUPS if metric.unit == "ms"]
 
 
 def half_width(deviation: pd.Series, n: pd.Series) -> pd.Series:
-    """Half of the 95 % t interval of a mean of n values; missing where n < 2 (one value has no interval)."""
-    n = n.where(n >= 2).astype(float)
+    """Half of the 95 % t interval of a mean of n values; missing of fewer than ENOUGH_SEEDS."""
+    n = n.where(n >= ENOUGH_SEEDS).astype(float)
     return special.stdtrit(n - 1, (1 + LEVEL) / 2) * deviation / np.sqrt(n)
 
 

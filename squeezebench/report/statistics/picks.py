@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 
@@ -18,16 +20,22 @@ def reaches(ratio, least: float):
 
 def selected(groups: pd.DataFrame) -> pd.DataFrame:
     """For each task, method and bracket the group with the best mean validation accuracy among those at least that
-    much smaller than their baseline, within SAME_SIZE. Test accuracy plays no part. If a task has groups with three
-    seeds, groups with fewer do not compete: a single lucky seed would win. `registered`: the bracket is the ratio at
-    which the experiment said in advance that it compares."""
+    much smaller than their baseline, within SAME_SIZE. Where a method was given the bracket as its `ratio`, only such
+    groups compete: what is compared at 10x would not be of one size if a network of 30x could stand for its method.
+    Test accuracy plays no part. If a task has groups with three seeds, groups with fewer do not compete: a single
+    lucky seed would win. `registered`: the bracket is the ratio at which the experiment said in advance that it
+    compares."""
     able = ranked(groups[np.isfinite(groups["ratio_size"])])  # no LSTM, no ratio
     keys = ["task", "protocol", "method"]
+    target = able["settings"].map(lambda text: json.loads(text).get("ratio"))
     picks = []
     for bracket in sorted({*BRACKETS, *groups["compare_at"]}):
         enough = able[reaches(able["ratio_size"], bracket)]
         enough = enough if bracket in BRACKETS else enough[enough["compare_at"] == bracket]
-        picks.append(enough.drop_duplicates(keys).assign(bracket=bracket))
+        first = enough.assign(aimed=target[enough.index] == bracket).sort_values(
+            "aimed", ascending=False, kind="stable"
+        )
+        picks.append(first.drop_duplicates(keys).drop(columns="aimed").assign(bracket=bracket))
     chosen = pd.concat(picks).astype({"bracket": float})
     chosen = chosen.assign(registered=chosen["bracket"] == chosen["compare_at"])
     return chosen.sort_values(["task", "bracket", "control", "method", "protocol"], kind="stable")

@@ -51,7 +51,9 @@ class Spread:
 
     @property
     def half(self) -> float:
-        """Half of the 95 % t interval."""
+        """Half of the 95 % t interval; NaN of fewer than ENOUGH_SEEDS."""
+        if self.n < ENOUGH_SEEDS:
+            return np.nan
         return float(special.stdtrit(self.degrees, (1 + LEVEL) / 2) * self.error)
 
     @property

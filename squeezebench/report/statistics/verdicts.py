@@ -130,7 +130,10 @@ def _equal_size(here: pd.DataFrame, comparisons: int, rule: Rule) -> list[Headli
     if not here["method"].isin(SMALLER).any():
         return [Headline("equal_size", words["no_control"], settled=False)]
     at = formats.ratio_tick(here["compare_at"].iloc[0])
-    family = methods[methods["registered"] & ~methods["collapsed"] & methods["small_group"].notna()]
+    reach = methods[methods["registered"] & ~methods["collapsed"]]
+    if reach.empty:
+        return [Headline("equal_size", words["none_reaches"].format(at=at), settled=False)]
+    family = reach[reach["small_group"].notna()]
     able, tested = family[family["small_n"] >= ENOUGH_SEEDS], family[family["small_p_holm"].notna()]
     if tested.empty:
         key = "none_comparable" if family.empty else "no_verdict" if len(able) else "not_enough_seeds"
