@@ -119,5 +119,5 @@ def test_count_says_that_it_counts_before_pruning(capsys, method, given, total):
     assert main(["count", "--method", method, "--input", "8", "--hidden", "4", "--set", given]) == 0
     out = capsys.readouterr().out
     first = out.splitlines()[0]
-    assert first.startswith(f"{method} before pruning by data: ") and "settings" in first
+    assert first.startswith(f"{method} as its settings build it, with all that training may remove")
     assert out.splitlines()[-1].split() == ["lstm_total", str(total), str(total)]

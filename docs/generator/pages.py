@@ -30,6 +30,8 @@ ELSEWHERE = {
 MADE = {
     "README.md": "index.md",
     "squeezebench/__init__.py": "api.md",
+    "squeezebench/method/base.py": "api.md",
+    "squeezebench/tools/compression/__init__.py": "api.md",
     "methods": "methods/index.md",
     "squeezebench/data/sources/__init__.py": "data/index.md",
 }

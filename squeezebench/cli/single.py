@@ -70,7 +70,8 @@ def _add_run(add: Callable[..., argparse.ArgumentParser]) -> None:
     run.add_argument("--method", required=True)
     run.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="a setting of the method")
     run.add_argument("--train", action="append", default=[], metavar="KEY=VALUE", help="a training setting")
-    run.add_argument("--steps", type=int, metavar="N", help="gradient steps; as --train steps=N, instead of epochs=N")
+    run.add_argument("--steps", type=int, metavar="N", help="gradient steps; as --train steps=N, instead of epochs")
+    run.add_argument("--epochs", type=int, metavar="N", help="as --train epochs=N")
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--out", type=Path, required=True, help="folder for record.json, model.safetensors, ...")
     run.add_argument("--threads", type=int, default=1)
@@ -139,8 +140,7 @@ def _spec(options: argparse.Namespace, file: MethodFile) -> RunSpec:
     from squeezebench.schema.training import TrainingSettings
 
     varied, training = assignments(options.set, "--set"), assignments(options.train, "--train")
-    if options.steps is not None:
-        training["steps"] = options.steps
+    training |= {name: value for name in ("steps", "epochs") if (value := getattr(options, name)) is not None}
     settings = settings_of(load(file), varied, "--set")
     shared = settings.shared().model_dump(mode="json") if isinstance(settings, ModelSettings) else {}
     task = task_spec(options.task, options.plugins)
@@ -249,7 +249,8 @@ def _count(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(result, indent=1))
     else:
-        print(f"{options.method} before pruning by data: as its settings build it, with all that training may remove")
+        still = "" if result["settings"].get("ratio") else ", with all that training may remove"
+        print(f"{options.method} as its settings build it{still}")
         print(f"{'':18}{'closed form':>14}{'constructed':>14}")
         for key, value in result["constructed"].items():
             formula = "no formula" if result["closed_form"] is None else f"{result['closed_form'][key]:,}"

@@ -23,7 +23,7 @@ from squeezebench.pipeline.worker import spec_of
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.metrics import ENVIRONMENT, PLACE
 from squeezebench.schema.plan import Plan
-from squeezebench.schema.record import RECORD_NAME, Provenance, Record, read_record
+from squeezebench.schema.record import RECORD_NAME, Provenance, Record, read_record, record_files
 from squeezebench.schema.run import RunSpec
 from squeezebench.schema.stored import first_problem
 
@@ -92,6 +92,8 @@ class Recorded:
 
 def read_recorded(place: Path, plan: Plan | None = None, plugins: Iterable[str | Path] = ()) -> Recorded:
     """The record at `place` (a run's folder, or its record.json). Raises InputError: missing, damaged."""
+    if (place / "plan.json").exists() and (runs := record_files(place)):
+        raise InputError(f"{place}: is the folder of an experiment; give that of one run, such as {runs[0].parent}")
     path = place / RECORD_NAME if place.is_dir() else place
     record = read_record(path)
     plan = plan or plan_in(_experiment(path.resolve().parent))
