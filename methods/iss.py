@@ -58,10 +58,6 @@ class ISS(FromDense, DenseMethod):
             *(("threshold",) if by_size and settings.definition == "group_norm" else ()),
         )
 
-    @classmethod
-    def initial_trial(cls, ratio):
-        return {} if ratio is None else {"ratio": ratio}
-
     def skip(self, task):
         return super().skip(task) or one_unit_too_large(task, self.settings)
 

@@ -24,10 +24,6 @@ class LowRank(FromDense, DenseMethod):
     def inactive_settings(cls, settings):
         return ("rank",) if settings.ratio else ()
 
-    @classmethod
-    def initial_trial(cls, ratio):
-        return {} if ratio is None else {"ratio": ratio}
-
     def skip(self, task):
         s = self.settings
         dense, least = recurrent_size(task.inputs, s.hidden, s), self._counts(task.inputs, 1, 1)["lstm_total"]

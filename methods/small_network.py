@@ -31,10 +31,6 @@ class SmallNetwork(Method):
     def inactive_settings(cls, settings):
         return ("ratio",) if settings.narrower is not None else ()
 
-    @classmethod
-    def initial_trial(cls, ratio):
-        return {} if ratio is None else {"ratio": ratio}
-
     def skip(self, task):
         s = self.settings
         if (reason := super().skip(task)) or s.narrower:

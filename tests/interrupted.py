@@ -37,7 +37,7 @@ def start(words: list[str], folder: Path, seconds: float) -> Forked:
 
 
 def checkpoints(folder: Path) -> dict[Path, int]:
-    """When each checkpoint of a run and of its dense starts was written."""
+    """When each checkpoint of a run and of its dense pretraining was written."""
     found = {}
     for path in folder.rglob("*checkpoint.pt"):
         try:

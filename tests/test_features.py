@@ -306,7 +306,16 @@ def test_real_clips_through_flow_and_both_backbones_to_a_run(data, tmp_path, cap
         x = np.load(folder / "x.npy")
         assert x.shape == (6, 2, 2 * (2048 if size == 75 else 1280)) and np.array_equal(x[0], x[1])
         assert np.abs(x[0].astype(float) - x[3]).max() > 0
-        arguments = ["--method", "dense", "--train", "epochs=2", "--set", "hidden=4", "--out", str(tmp_path / "run")]
+        arguments = [
+            "--method",
+            "dense",
+            "--train",
+            "epochs=2",
+            "--set",
+            "hidden=4",
+            "--out",
+            str(tmp_path / "run" / name),
+        ]
         assert main(["run", "--task", f"file:{folder}", *arguments]) == 0, capsys.readouterr().err
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from squeezebench.engine.measurement.cost import cost
-from squeezebench.engine.measurement.counts import count, lstm_count, stored_numbers
+from squeezebench.engine.measurement.counts import count, stored_numbers
 from squeezebench.engine.measurement.files import PRECISIONS, deserialise, load_model, quantised, save_model, serialise
 from squeezebench.engine.measurement.latency import DenseReference, Timing, latency
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
@@ -34,6 +34,11 @@ from squeezebench.tools.counting import construct
 
 GATES = {"lstm": 4, "gru": 3}
 CELLS = known_cells()
+
+
+def lstm_count(inputs: int, hidden: int, gates: int = 4) -> int:
+    """PyTorch's two bias vectors, as the papers count."""
+    return gates * hidden * (inputs + hidden + 2)
 
 
 # ---------------------------------------------------------------------- parameters

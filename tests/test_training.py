@@ -428,7 +428,7 @@ def test_an_edited_method_file_makes_its_run_anew(run, tmp_path, events):
 
 @pytest.fixture
 def trainings(monkeypatch):
-    """How many dense starts were trained."""
+    """How many dense networks were pretrained."""
     found, train = [], starts._train
 
     def spy(*arguments):

@@ -16,7 +16,7 @@ from squeezebench.cli.log_file import add_log
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """`add(name, function, text)` makes a command; see cli.py."""
+    """`add(name, function, text)` makes a command; see main.py."""
     plan = add("plan", _plan, "check an experiment and write the list of its runs")
     plan.add_argument("experiment", type=Path)
     plan.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's: laid over the file")
@@ -28,7 +28,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     plan.add_argument("--key", default="", help=argparse.SUPPRESS)
     plan.add_argument("--files", nargs="+", default=[], help=argparse.SUPPRESS)
     for name, text in [
-        ("starts", "train the dense starts of one task of a plan"),
+        ("starts", "train the dense networks that the runs of one task of a plan start from"),
         ("tune", "make the trials of one method on one task (TASK/METHOD) of a plan"),
         ("job", "make the runs of one job of a plan"),
     ]:

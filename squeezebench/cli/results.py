@@ -12,7 +12,7 @@ from squeezebench.base.errors import InputError
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """`add(name, function, text)` makes a command; see cli.py."""
+    """`add(name, function, text)` makes a command; see main.py."""
     compare = add("compare", _compare, "tell two folders of results apart: what changed beyond noise")
     compare.add_argument("first", type=Path, metavar="A")
     compare.add_argument("second", type=Path, metavar="B")

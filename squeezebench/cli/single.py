@@ -35,7 +35,7 @@ TASK = {  # settings of a task, as in an experiment file -> what they do
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """`add(name, function, text)` makes a command; see cli.py."""
+    """`add(name, function, text)` makes a command; see main.py."""
     _add_run(add)
     methods = add("methods", _methods, "list the methods, or one method with its settings", plugins=True)
     methods.add_argument("name", nargs="?", help="show this method and its settings")

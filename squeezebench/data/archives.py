@@ -189,9 +189,7 @@ class _Libarchive:
 def _libarchive():
     """The binding. It loads the C library on import, so if that is missing it is the import that fails."""
     if "LIBARCHIVE" not in os.environ and ctypes.util.find_library("archive") is None:
-        libraries = sorted(
-            Path(sys.prefix, "lib").glob("libarchive.*")
-        )  # conda's, which the system's loader does not list
+        libraries = sorted(Path(sys.prefix, "lib").glob("libarchive.*"))  # conda's, which the loader does not list
         if not libraries:
             raise _Unreadable("not installed")
         os.environ["LIBARCHIVE"] = str(libraries[0])

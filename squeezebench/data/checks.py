@@ -128,7 +128,7 @@ def _check_finite(data: Dataset, x: np.ndarray, name: str) -> None:
     if x.dtype.kind != "f":
         return
     steps = x.shape[1]
-    rows = np.arange(len(data.y)) if data.subset is None else np.flatnonzero(data.subset != "")
+    rows = np.flatnonzero(data.used)
     piece = max(1, PIECE_BYTES // max(1, x[:1].nbytes))
     for start in range(0, len(rows), piece):
         piece_rows = rows[start : start + piece]

@@ -29,6 +29,11 @@ class Dataset:
     flipped: np.ndarray | None = None  # as x: the mirrored sequences; training draws one of the two, others read x
     frame: tuple[int, int, int] | None = None  # (C, H, W) if a step is an image, D = C * H * W
 
+    @property
+    def used(self) -> np.ndarray:
+        """Which sequences belong to some part, bool (N,)."""
+        return np.ones(len(self.y), bool) if self.subset is None else self.subset != ""
+
     def as_images(self, source: str, replaces: str) -> Dataset:
         """(N, H, W), images row by row -> (N, 1, H * W) with frame (1, H, W), a view.
 
@@ -52,6 +57,11 @@ class Expected:
     train: int | None = None  # sequences of an official training part, before validation is cut off
     frame: tuple[int, int, int] | None = None  # as in Dataset
     groups: bool | None = None  # whether the sequences have groups
+
+    @property
+    def used(self) -> np.ndarray:
+        """Which sequences belong to some part, bool (N,)."""
+        return np.ones(len(self.y), bool) if self.subset is None else self.subset != ""
 
     def as_images(self) -> Expected:
         """The sizes of `Dataset.as_images`."""

@@ -23,10 +23,7 @@ def choose_steps(
     if generator is None:
         chosen = (2 * index + 1) * wide // (2 * frames)
     else:
-        first, last = (
-            index * wide // frames,
-            (index + 1) * wide // frames,
-        )  # at least one step each where L >= frames
+        first, last = index * wide // frames, (index + 1) * wide // frames  # at least one step each where L >= frames
         chosen = generator.integers(first, np.maximum(last, first + 1))
     short = np.minimum(index, wide - 1)
     return np.where(wide >= frames, chosen, short), valid

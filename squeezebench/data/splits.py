@@ -72,7 +72,7 @@ def make_split(
     rule = rule or _default_rule(data)
     if fold is not None and rule != "leave_one_group_out":
         raise InputError(f"{data.name}: fold is {fold}, but split is {rule}; only leave_one_group_out has folds")
-    rows = np.arange(len(data.y)) if data.subset is None else np.flatnonzero(data.subset != "")
+    rows = np.flatnonzero(data.used)
     if rule == "official":
         return _official(data, rows, validation_share, split_seed, seed)
     if rule == "leave_one_group_out":
@@ -126,7 +126,7 @@ def _official(data: Dataset, rows: np.ndarray, share: float, split_seed: int, se
 
 def count_folds(data: Dataset, folds: int | None = None) -> int:
     """How many parts leave_one_group_out tests: the groups, or `folds` sets of them. Raises InputError."""
-    rows = np.arange(len(data.y)) if data.subset is None else np.flatnonzero(data.subset != "")
+    rows = np.flatnonzero(data.used)
     _group_codes(data, "leave_one_group_out")
     return int(_folds(data, rows, folds).max()) + 1
 

@@ -34,7 +34,6 @@ from squeezebench.base.places import data_folder
 Small = dict[str, np.ndarray]
 Fill = Callable[["Store"], tuple[dict[str, Any], Small]]
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-BLOCK = 16 << 20
 
 
 class Store:
@@ -206,11 +205,8 @@ def complete(folder: Path) -> dict[str, Any] | None:
 
 
 def _digest(path: Path) -> str:
-    sha = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            sha.update(block)
-    return sha.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def prepared_images(source: str, key: dict[str, Any], inputs: int, fill: Fill) -> tuple[np.ndarray, Small, dict]:

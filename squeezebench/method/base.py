@@ -156,11 +156,11 @@ class Method:
 
     @classmethod
     def initial_trial(cls, ratio: float | None) -> dict[str, Any]:
-        """Settings of the first trial of a tuner that asks for `ratio`, if they set the ratio of parameters directly.
+        """Settings of the first trial of a tuner that asks for `ratio`: that ratio, of a method that can be given one.
 
-        A control whose best setting is known in advance must not look weak because the tuner missed it.
+        What is known in advance must not look weak because the tuner missed it.
         """
-        return {}
+        return {} if ratio is None or "ratio" not in cls.Settings.model_fields else {"ratio": ratio}
 
     # --- what is trained
     def build(self, task: TaskInfo) -> Module:

@@ -59,10 +59,6 @@ class TargetedNetwork(FromDense, DenseMethod):
     def inactive_settings(cls, settings: Any) -> tuple[str, ...]:
         return (cls.weight_setting,) if settings.ratio else ()
 
-    @classmethod
-    def initial_trial(cls, ratio: float | None) -> dict[str, Any]:
-        return {} if ratio is None else {"ratio": ratio}
-
     def skip(self, task: TaskInfo) -> str | None:
         return super().skip(task) or too_small(task, self.settings)
 

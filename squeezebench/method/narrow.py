@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import PositiveFloat, PositiveInt
 
@@ -36,10 +36,6 @@ class NarrowDense(Method):
     @classmethod
     def inactive_settings(cls, settings: NarrowSettings) -> tuple[str, ...]:
         return ("ratio",) if settings.width is not None else ()
-
-    @classmethod
-    def initial_trial(cls, ratio: float | None) -> dict[str, Any]:
-        return {} if ratio is None else {"ratio": ratio}
 
     def skip(self, task: TaskInfo) -> str | None:
         s = self.settings

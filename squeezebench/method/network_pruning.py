@@ -77,10 +77,6 @@ class PartMethod(FromDense, DenseMethod):
             return ("keep", "keep_inputs")
         return () if settings.network == "lenet_300_100" else ("keep_inputs",)
 
-    @classmethod
-    def initial_trial(cls, ratio: float | None) -> dict[str, Any]:
-        return {} if ratio is None else {"ratio": ratio}
-
     def skip(self, task: TaskInfo) -> str | None:
         return super().skip(task) or too_small(task, self.settings)
 

@@ -100,10 +100,6 @@ class RatioOfMap(Method):
     def inactive_settings(cls, settings: Any) -> tuple[str, ...]:
         return ("rank",) if settings.budget or settings.ratio else ()
 
-    @classmethod
-    def initial_trial(cls, ratio: float | None) -> dict[str, Any]:
-        return {} if ratio is None else {"ratio": ratio}
-
     def skip(self, task: TaskInfo) -> str | None:
         s, read = self.settings, self.map_inputs(task.inputs)
         smallest = choice(self.kind, s.model_copy(update={"budget": None, "rank": 1}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from squeezebench import nn
 from squeezebench.method.base import Stage
@@ -49,10 +49,6 @@ class UnitPruning(FromDense, DenseMethod):
     @classmethod
     def inactive_settings(cls, settings: UnitSettings) -> tuple[str, ...]:
         return ("keep",) if settings.ratio else ()
-
-    @classmethod
-    def initial_trial(cls, ratio: float | None) -> dict[str, Any]:
-        return {} if ratio is None else {"ratio": ratio}
 
     def skip(self, task: TaskInfo) -> str | None:
         s = self.settings

@@ -161,7 +161,7 @@ def _line(record: Record) -> str:
 
 
 def train_starts(path: Path, task_name: str, receipt: Path | None, threads: int = 1) -> None:
-    """Train the dense starts that the runs on one task share; `TASK` for all seeds or `TASK/SEED` for one."""
+    """Train the dense networks that the runs on one task start from; `TASK` for all seeds or `TASK/SEED` for one."""
     torch.set_num_threads(threads)
     plan, folder = read_plan(path), path.parent
     methods: dict[str, MethodFile] = find_methods(plan.plugins)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from squeezebench.base.collector import without_collector
 from squeezebench.base.folds import task_of_fold
 from squeezebench.report.inputs import Inputs, inputs_of, reasons
 from squeezebench.report.names import read_plan
@@ -113,19 +113,7 @@ class Gathered:
         return DEFAULT_RATIO if given is None else float(given)
 
 
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """Nothing that is read goes again, and the collector of garbage would look through all of it again and again."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
-
-
-@without_collector()
+@without_collector()  # nothing that is read goes again, and the collector would look through all of it again and again
 def gather(folder: Path, plan: Path | None = None) -> Gathered:
     """Read every record of `folder`; hold it against the plan if there is one."""
     if plan is None and (folder / "plan.json").is_file():

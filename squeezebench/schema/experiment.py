@@ -68,9 +68,7 @@ class Experiment(Part):
     model: dict[str, Any] = {}
     resources: dict[str, Any] = {}  # memory, time and GPUs of a run, see resources.py
     compare_at: float | dict[str, float] | None = None  # of the comparison that the statistics correct for
-    page: Literal["sizes", "rules"] = (
-        "sizes"  # what the report shows: networks by size, or learning rules on one network
-    )
+    page: Literal["sizes", "rules"] = "sizes"  # the report shows networks by size, or learning rules on one network
     tables: list[PublishedTable] = []  # published tables and figures that the report shows beside ours
     tuning: Tuning | None = None  # methods whose settings are picked by an equal number of trials on validation
     features: str | None = None  # stands for ${features} in the options of tasks: the path of the user's own data
@@ -176,7 +174,7 @@ def _layers(given: Any, names: Iterable[str], where: str) -> dict[str, dict[str,
     given = {name: {} if layer is None else layer for name, layer in _mapping(given, where).items()}
     for name, layer in given.items():
         if name not in names:
-            raise InputError(f"{where}: unknown protocol {name!r}; {near_matches(str(name), names)}")
+            raise InputError(f"{where}: unknown name {name!r}; {near_matches(str(name), names)}")
         for key in _mapping(layer, f"{where}: {name}"):
             if key not in allowed:
                 raise InputError(f"{where}: {name}: unknown key {key!r}; {near_matches(str(key), allowed)}")

@@ -39,7 +39,7 @@ class Accuracy(Part):
     train: float | None = None
     validation: float | None = None
     test: float | None = None
-    test_final_epoch: float | None = None  # only under `as_released`, where `test` is the best epoch's (flattered)
+    test_final_epoch: float | None = None  # only under `as_released`, where `test` is the best epoch's
 
 
 class Counts(Part):

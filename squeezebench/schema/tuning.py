@@ -16,7 +16,7 @@ class Objective(Part, allow_inf_nan=False):
 
     A compression method trades size for accuracy, so "the best validation accuracy" alone would pick each method's
     largest network and compare nothing. `ratio` fixes the size: the best validation accuracy among the trials with at
-    least that many times fewer LSTM parameters than the dense model. A trial below the ratio is worse than any trial
+    least that many times fewer LSTM parameters, or weights of a feed-forward network, than the dense model. A trial below the ratio is worse than any trial
     that meets it, and the worse the further off it is (the feasibility rules of Deb, An efficient constraint handling
     method for genetic algorithms, 2000); on a log scale, because ratios span orders of magnitude. So there is no
     weight of accuracy against size that somebody would have to choose, and that would suit one method more than
@@ -26,7 +26,7 @@ class Objective(Part, allow_inf_nan=False):
     ratio: float | None = Field(default=None, ge=1)
 
     def met(self, ratio: float | None) -> bool:
-        """Whether a trial is small enough. `ratio`: of LSTM parameters; None if there is no LSTM left to count."""
+        """Whether a trial is small enough. `ratio`: None if there is nothing left to count."""
         return self.ratio is None or ratio is None or ratio >= self.ratio
 
     def value(self, accuracy: float, ratio: float | None) -> float:

@@ -53,8 +53,8 @@ class Trial(Part):
     reason: str | None = None  # in words, when not ok
     drawn: dict[str, Any]  # setting -> value; the others are as in TuningResult.fixed
     validation: float | None = None
-    lstm_total: int | None = None  # parameters of the compact module, 4h(d+h+2)
-    ratio: float | None = None  # LSTM parameters of the dense model over those; None: no LSTM left, or not ok
+    lstm_total: int | None = None  # of the compact module: LSTM parameters, 4h(d+h+2), or weights
+    ratio: float | None = None  # that of the dense model over it; None: nothing left to count, or not ok
     value: float | None = None  # of the objective
     seconds: float = 0.0  # training (without a shared dense pretraining) and scoring
     engine: str = ""  # digest of the engine that made it: trials go on where others were made, and the report says so

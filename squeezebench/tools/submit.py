@@ -33,8 +33,8 @@ def submit(
 
     models: whether the compact networks go along; without them a board shows the numbers as submitted. unfinished:
     planned runs may lack a record; the submission then names them. plugins: the experiment's own methods and data
-    sources, to measure its networks again. Raises InputError, in a line that says
-    what is missing or wrong; nothing is written then.
+    sources, to measure its networks again. Raises InputError, in a line that says what is missing or wrong; nothing is
+    written then.
     """
     if not re.fullmatch(NAME, name):
         raise InputError(f"--as {name!r}: give letters, digits, dots, dashes and underscores, a letter or digit first")

@@ -109,7 +109,7 @@ def _dataset(options: Options, arrays: Arrays, origin: str) -> Dataset:
 def expected(options: Options) -> Expected:
     """From the headers, the labels and the subset; the features are not read."""
     data = outline(options)
-    used = np.ones(len(data.y), bool) if data.subset is None else data.subset != ""
+    used = data.used
     train = None if data.subset is None else int((data.subset == "train").sum())
     shape, classes = data.x.shape, len(np.unique(data.y[used]))
     groups = data.group is not None

@@ -112,7 +112,7 @@ def torchvision() -> Any:
     """torchvision.models, also where torchvision's compiled part is missing or was built for another torch.
 
     It then fails to import, because it registers Python kernels for operators that the compiled part declares.
-    Neither network uses them, so declaring them is enough.
+    None of the networks uses them, so declaring them is enough.
     """
     try:
         import torchvision.models

@@ -210,7 +210,7 @@ def expected(source: str, options: VideoOptions, train: tuple[int, ...] = ()) ->
 
 def expected_of(options: FrameOptions, data: Dataset) -> Expected:
     """The sizes of clips that are there already."""
-    used = np.ones(len(data.y), bool) if data.subset is None else data.subset != ""
+    used = data.used
     return Expected(
         sequences=int(used.sum()),
         steps=options.frames,

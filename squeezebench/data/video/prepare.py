@@ -23,8 +23,7 @@ from squeezebench.base.places import data_folder
 from squeezebench.data.sources import source_module
 from squeezebench.data.store import Store, complete, opened
 from squeezebench.data.task import parse_options
-from squeezebench.data.video import features
-from squeezebench.data.video import synthetic as synthetic
+from squeezebench.data.video import features, synthetic
 from squeezebench.data.video.catalogue import VideoSet, video_set
 from squeezebench.data.video.clips import ClipIndex, checked, index_clips
 from squeezebench.data.video.fetch import fetch_dataset

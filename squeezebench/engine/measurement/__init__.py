@@ -4,7 +4,7 @@ Methods never report figures of their own; everything here reads the module that
 """
 
 from squeezebench.engine.measurement.cost import cost
-from squeezebench.engine.measurement.counts import count, lstm_count, stored_numbers
+from squeezebench.engine.measurement.counts import count, stored_numbers
 from squeezebench.engine.measurement.files import load_model, read_spec, save_model
 from squeezebench.engine.measurement.latency import DenseReference, latency
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
@@ -17,7 +17,6 @@ __all__ = [
     "count",
     "latency",
     "load_model",
-    "lstm_count",
     "macs",
     "peak_activation_bytes",
     "read_spec",

@@ -9,11 +9,6 @@ from squeezebench.nn.rnn.layer import RecurrentLayer
 from squeezebench.schema.record import Counts, Kept
 
 
-def lstm_count(inputs: int, hidden: int, gates: int = 4) -> int:
-    """Parameters of one LSTM layer, 4h(d + h + 2): PyTorch's two bias vectors, the papers' rule (GRU: 3h(...))."""
-    return gates * hidden * (inputs + hidden + 2)
-
-
 def stored_numbers(module: nn.Module) -> int:
     """Numbers a module has to store: its parameters, and what it declares as data of a sparse format."""
     return sum(p.numel() for p in module.parameters()) + sum(

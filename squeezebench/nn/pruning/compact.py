@@ -26,13 +26,10 @@ from squeezebench.nn.pruning.shrink import select_units, surviving_units
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 
 
-def compact_network(masked: MaskedNetwork, keep_factors: bool = False) -> nn.Module:
-    """The plain network that gives at evaluation what `masked` gives: z = mu on what is kept, 0 elsewhere.
-
-    keep_factors: for a recurrent part with masks of its own, see shrink.select_units.
-    """
+def compact_network(masked: MaskedNetwork) -> nn.Module:
+    """The plain network that gives at evaluation what `masked` gives: z = mu on what is kept, 0 elsewhere."""
     scale = {name: mask.deterministic().detach() for name, mask in masked.masks.items()}
-    return _cut_network(masked.network, masked.graph, masked.kept(), scale, keep_factors)
+    return _cut_network(masked.network, masked.graph, masked.kept(), scale)
 
 
 def select_channels(
@@ -46,7 +43,7 @@ def select_channels(
     scale: factors on the channels of a set, (width,), e.g. gates of another method; they are folded.
     InputError for a set that the network does not have or a channel outside of it.
     """
-    return _cut_network(network, follow(network, example), keep, scale or {}, False)
+    return _cut_network(network, follow(network, example), keep, scale or {})
 
 
 @dataclass
@@ -58,7 +55,6 @@ class Cut:
     scale: Tensor | None = None  # (features read,) before the cut
     index: Tensor | None = None  # of a selection: place of each feature among those that stay
     features: int = 0  # features read before the cut
-    keep_factors: bool = False
 
 
 def _cut_network(
@@ -66,14 +62,12 @@ def _cut_network(
     graph: DependencyGraph,
     keep: Mapping[str, Tensor],
     scale: Mapping[str, Tensor],
-    keep_factors: bool,
 ) -> nn.Module:
     alive, factor = _per_set(graph, keep, scale)
     _feed_recurrent(network, graph, alive, factor)
     cuts = _cuts(graph, alive, factor)
     small = copy.deepcopy(network)
     for path, cut in cuts.items():
-        cut.keep_factors = keep_factors
         _replace(small, path, resized(small.get_submodule(path), cut))
     for module in list(small.modules()):
         if hasattr(module, "tidy"):
@@ -260,6 +254,6 @@ def _(classifier: RecurrentClassifier, cut: Cut) -> nn.Module:
         if cut.scale is not None:
             read.weight.mul_(cut.scale.to(read.weight))
     columns = torch.arange(classifier.inputs) if cut.columns is None else cut.columns
-    small = select_units(classifier, columns, surviving_units(classifier), cut.keep_factors)
+    small = select_units(classifier, columns, surviving_units(classifier))
     small.input_index = None  # the network in front gives what is read, and no more
     return small

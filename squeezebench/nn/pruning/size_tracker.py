@@ -123,8 +123,8 @@ class SizeTracker:
 
 def track_sizes(masked: MaskedNetwork) -> SizeTracker:
     """Of this network; made once."""
-    if not isinstance(found := vars(masked).get("_tally"), SizeTracker):
-        found = vars(masked)["_tally"] = SizeTracker(masked)
+    if not isinstance(found := vars(masked).get("_tracker"), SizeTracker):
+        found = vars(masked)["_tracker"] = SizeTracker(masked)
     return found
 
 

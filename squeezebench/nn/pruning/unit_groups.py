@@ -21,7 +21,7 @@ TINY = 1e-12  # keeps the gradient of a norm finite
 class UnitGroups:
     """Of one network. Tensors of this class are (S + 1,), one entry for each set of the graph; the last is 'no set'.
 
-    network: whose layers are looked at by path, `coupling` that of it.
+    network: whose layers are looked at by path; graph: which of its channels go together.
     """
 
     def __init__(self, network: nn.Module, graph: DependencyGraph):

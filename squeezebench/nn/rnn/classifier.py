@@ -88,7 +88,7 @@ class RecurrentClassifier(nn.Module):
         return (self.front or _LAST).steps(steps)
 
     def masks(self) -> list[BottleneckMask]:
-        """Every bottleneck mask, the input's first."""
+        """Every bottleneck mask, layer by layer, the input's last."""
         return [module for module in self.modules() if isinstance(module, BottleneckMask)]
 
     def structure(self) -> Structure:

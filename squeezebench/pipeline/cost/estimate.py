@@ -5,7 +5,7 @@ sequence of each epoch: 2 forward, 4 backward. Widths are those at which trainin
 way is counted as kept, so the figures of pruning methods are upper bounds. Tensor maps count their own contraction.
 The trials of `tuning:` count like runs that leave no module: as many as a space has points, where that is less than
 the budget, each at the settings before anything is drawn, and none as the repetition of another.
-Seconds follow from `calibration`: measured on this machine for a CPU core, nominal for a GPU.
+Seconds follow from `throughput`: measured on this machine for a CPU core, nominal for a GPU.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Costs:
 
     runs: int
     jobs: int  # of runs
-    processes: int  # the same and those of tuning, of dense starts, of data
+    processes: int  # the same and those of tuning, of dense pretraining, of data
     tasks: dict[str, TaskCost]
     download_bytes: int
     prepared_bytes: int
@@ -147,7 +147,7 @@ def nominal_gpu(tflops: float) -> Throughput:
 
 
 def estimate(plan: Plan, gpu_tflops: float = GPU_TFLOPS, cpu: Throughput | None = None) -> Costs:
-    """The costs of a plan; `cpu` stands in for the calibration of this machine. Reads no data and trains nothing."""
+    """The costs of a plan; `cpu` stands in for what this machine was measured at. Reads no data and trains nothing."""
     others = len(plan.tunings) + len(plan.start_jobs) + len(plan.data_jobs)
     counts = len(plan.runs), len(plan.jobs), len(plan.jobs) + others
     costs = Costs(*counts, {}, 0, 0, cpu or measured(), nominal_gpu(gpu_tflops))

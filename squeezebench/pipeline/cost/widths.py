@@ -21,7 +21,7 @@ from squeezebench.nn.rnn.layer import RecurrentLayer
 from squeezebench.pipeline.cost.throughput import Throughput
 from squeezebench.schema.models import ModelSettings, RecurrentSettings, TaskInfo
 
-ADOPT_AT_MOST = 100_000_000  # parameters up to which a start in real memory is made where the meta device does not do
+REAL_AT_MOST = 100_000_000  # parameters up to which a start in real memory is made where the meta device does not do
 ROWS = 256  # of an input product, batch x time; they decide how a tensor map contracts
 
 log = logging.getLogger("squeezebench")
@@ -90,7 +90,7 @@ def network(method: Method, info: TaskInfo) -> Network:
             try:
                 model = method.load_dense(model, start)
             except Exception:  # it copies or reads numbers, and the meta device has none: any numbers will do
-                if parameters <= ADOPT_AT_MOST:
+                if parameters <= REAL_AT_MOST:
                     model = method.load_dense(model.to_empty(device="cpu"), start.to_empty(device="cpu"))
     except (Exception, SystemExit) as error:  # a method may raise anything here; its runs will say so in full
         log.debug("%s: not built for the estimate: %s", method.name, error)

@@ -35,7 +35,7 @@ class Allocation:
         return self._minutes(task, self.runs[job])
 
     def start_minutes(self, task: str) -> int:
-        """For the dense starts of a task, one or a few for each seed."""
+        """For the dense pretraining of a task, one or a few for each seed."""
         return self._minutes(task, self.seeds)
 
     def tune_minutes(self, task: str) -> int:

@@ -179,9 +179,9 @@ def selection_bias(gathered: Gathered) -> pd.DataFrame:
     """For groups run `as_released`: test accuracy of the best test epoch minus the final epoch's, by seed."""
     runs = gathered.runs
     released = runs[(runs["status"] == "ok") & (runs["protocol"] == "as_released")]
-    released = released.assign(flattered=released["test"] - released["test_final_epoch"])
+    released = released.assign(selection_bias=released["test"] - released["test_final_epoch"])
     by_group = released.groupby(GROUP, sort=True)
-    table = by_group[["test", "test_final_epoch", "flattered"]].mean()
-    table["n"] = by_group["flattered"].count()
-    table["half_width"] = half_width(by_group["flattered"].std(), table["n"])
+    table = by_group[["test", "test_final_epoch", "selection_bias"]].mean()
+    table["n"] = by_group["selection_bias"].count()
+    table["half_width"] = half_width(by_group["selection_bias"].std(), table["n"])
     return table.reset_index()

@@ -15,11 +15,7 @@ def build(results: Results) -> Table:
     """One line per run group of that protocol."""
     keys = ["task", "protocol", "method", "settings"]
     names = [*keys, "method_label", "settings_label", "control", "stale"]
-    frame = (
-        selection_bias(results.gathered)
-        .rename(columns={"flattered": "selection_bias"})
-        .merge(results.groups[names], on=keys, how="left")
-    )
+    frame = selection_bias(results.gathered).merge(results.groups[names], on=keys, how="left")
     columns = [
         *cells.NAMED,
         number_column("Seeds", "n", "{:.0f}".format),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from squeezebench.engine.measurement.counts import ratio_of
 from squeezebench.nn.rnn.cells import known_cells
 from squeezebench.nn.rnn.closed_form import closed_form
 from squeezebench.schema.differences import Difference
@@ -86,7 +87,7 @@ def _ratios(record: Record) -> Iterator[Difference]:
         return
     for name, value in record.ratio:
         dense, own = getattr(record.baseline.counts, name), getattr(record.counts, name)
-        expected = round(dense / own, 4) if own and dense is not None else None
+        expected = ratio_of(dense, own)
         if value is not None and (expected is None or abs(value - expected) > 1e-4 * max(1.0, expected)):
             yield Difference(f"ratio.{name}", value, expected)
 

@@ -7,7 +7,6 @@ operators. The two agree to rounding, about 1e-6 relative, not bit for bit, so a
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from squeezebench.base.collector import without_collector
 from squeezebench.base.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,18 +76,6 @@ def functions() -> dict[str, Compiled] | None:
     return compiled
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Thousands of small objects for LLVM would make Python look through all of PyTorch's: 0.15 s of 0.35."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 @cache
 def _available() -> bool:
     return find_spec("llvmlite") is not None
@@ -99,7 +87,7 @@ def _compiled() -> dict[str, Compiled] | None:
         from squeezebench.nn.kernels.native.equations import FUNCTIONS
         from squeezebench.nn.kernels.native.vectors import compiled
 
-        with _no_collection():
+        with without_collector():  # for LLVM's thousands of objects Python would look through PyTorch's: 0.15 s of 0.35
             return compiled(FUNCTIONS)
     except (ImportError, OSError, RuntimeError, AttributeError, TypeError) as error:  # another llvmlite, another LLVM
         log.warning("small layers run on PyTorch's operators, as their kernel cannot be compiled here: %s", error)
