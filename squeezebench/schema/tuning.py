@@ -16,11 +16,11 @@ class Objective(Part, allow_inf_nan=False):
 
     A compression method trades size for accuracy, so "the best validation accuracy" alone would pick each method's
     largest network and compare nothing. `ratio` fixes the size: the best validation accuracy among the trials with at
-    least that many times fewer LSTM parameters, or weights of a feed-forward network, than the dense model. A trial below the ratio is worse than any trial
-    that meets it, and the worse the further off it is (the feasibility rules of Deb, An efficient constraint handling
-    method for genetic algorithms, 2000); on a log scale, because ratios span orders of magnitude. So there is no
-    weight of accuracy against size that somebody would have to choose, and that would suit one method more than
-    another. Without `ratio` it is accuracy alone.
+    least that many times fewer LSTM parameters, or weights of a feed-forward network, than the dense model. A trial
+    below the ratio is worse than any trial that meets it, and the worse the further off it is (the feasibility rules of
+    Deb, An efficient constraint handling method for genetic algorithms, 2000); on a log scale, because ratios span
+    orders of magnitude. So there is no weight of accuracy against size that somebody would have to choose, and that
+    would suit one method more than another. Without `ratio` it is accuracy alone.
     """
 
     ratio: float | None = Field(default=None, ge=1)
