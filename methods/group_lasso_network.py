@@ -6,10 +6,11 @@ from squeezebench import nn
 from squeezebench.method import NetworkSettings, Stage, StartSettings, dense_classifier, setting, without_gradients
 from squeezebench.method.masked import TargetedNetwork, example
 from squeezebench.method.network_pruning import example_of
-from squeezebench.method.network_size import NetworkTargetSettings, left
+from squeezebench.method.network_size import NetworkTargetSettings, dense_size, left
+from squeezebench.method.target import budget_of, falling_target
 
-SHRUNK = 0.25  # part of its norm at the start at which a unit is as likely to go as to stay
-MOST = 0.5  # of a controlled strength: from 1 on, Adam cannot keep any norm, as it moves a weight by one rate a step
+TINY = 1e-12  # where a whole set is 0
+TRIMMED = 0.5  # strength to a size: from 1 on, Adam cannot keep any norm, as it moves a weight by one rate a step
 
 
 class GroupLassoNetwork(TargetedNetwork):
@@ -22,8 +23,11 @@ class GroupLassoNetwork(TargetedNetwork):
     The lasso is a proximal step after each step of the optimiser: each norm falls by learning rate x strength x
     sqrt(|g|), or to exactly 0. Through Adam the gradient of a norm would be rescaled weight by weight, and all norms
     collapse at once. As the step does not pass through Adam's moments (as AdamW's decay does not), `strength` is
-    compared with their ratio, which is at most about 1. With a `ratio` the strength is controlled so that the expected
-    number of weights meets the budget, and the groups stay that kept most of their norm.
+    compared with their ratio, which is at most about 1.
+
+    With a `ratio` the lasso is trimmed (see UnitLasso): it spares the groups of largest norm that fit a target, which
+    falls from the dense size to the budget. A lasso on all groups that is strong enough for a size within a few epochs
+    shrinks what stays as well.
 
     Other than the paper: the filters and the channels of a layer are not two kinds of groups (a filter of zeros still
     gives its bias, or its batch norm's shift); groups of neither shapes nor depth; Adam, a dense pretraining.
@@ -45,15 +49,11 @@ class GroupLassoNetwork(TargetedNetwork):
 
     def build(self, task):
         """The network with its coupled channels followed; none of them is masked."""
-        self.start_control(task)
-        model = nn.MaskedNetwork(dense_classifier(task, self.settings), example(task.inputs), sets=())
-        self.first = nn.unit_groups(model).square_norms().detach()
-        self.stays = self.first.cpu() == self.first.cpu()
-        return model
+        self.dense, self.spared = dense_size(task, self.settings), None
+        return nn.MaskedNetwork(dense_classifier(task, self.settings), example(task.inputs), sets=())
 
     def load_dense(self, model, dense):
         model.network.load_state_dict(dense.state_dict())
-        self.first = nn.unit_groups(model).square_norms().detach()
         return model
 
     @without_gradients
@@ -61,27 +61,29 @@ class GroupLassoNetwork(TargetedNetwork):
         if self.clock.stage != "sparsify":
             return
         groups = nn.unit_groups(model)
-        strength = min(MOST, self.weight) if self.settings.ratio else self.weight
-        groups.shrink(self.clock.learning_rate * strength)
-        if self.settings.ratio:
-            norms = self._norms_left(groups)
-            stay = (norms / (norms + SHRUNK**2)).where(groups.free, 1.0) * self.stays
-            self.controller.update(left(nn.track_sizes(model), self.settings, stay.numpy()), self.clock)
-            if self.due():
-                self._select(model)
-            groups.scale(self.stays)
+        if not self.settings.ratio:
+            groups.shrink(self.clock.learning_rate * self.settings.strength)
+            return
+        if self.spared is None or self.due():
+            self.spared = self._largest(model, self._target())
+        groups.shrink(self.clock.learning_rate * TRIMMED, self.spared)
 
-    def _select(self, model):
+    def _budget(self):
+        return budget_of(self.dense, self.settings.ratio)
+
+    def _target(self):
+        return falling_target(self.dense, self._budget(), self.clock)
+
+    def _largest(self, model, target):
+        """Which units fit the target, (S + 1,): those whose squared norm is largest beside the largest of their set.
+        Norms of different sets cannot be compared: nearly all pixels would go first."""
         groups = nn.unit_groups(model)
-        sizes = groups.read_sizes.clamp(min=1)
-        scores, stayed = groups.of(groups.square_norms().cpu() / sizes), groups.of(self.stays)
-        stays = self.fitting(model, scores, [], list(stayed.values()))
-        for units, keep in zip(groups.graph.sets, stays, strict=True):
-            self.stays[list(units.labels)] = keep
-
-    def _norms_left(self, groups):
-        """Square of what is left of each group's norm at the start of the stage, (S + 1,)."""
-        return (groups.square_norms() / self.first.to(groups.square_norms())).nan_to_num(1.0).cpu()
+        norms = groups.of(groups.square_norms().cpu())
+        scores = {name: norm / norm.max().clamp(min=TINY) for name, norm in norms.items()}
+        largest = ~groups.free
+        for units, keep in zip(groups.graph.sets, self.fitting(model, scores, [], target), strict=True):
+            largest[list(units.labels)] = keep
+        return largest
 
     def observe(self, model):
         if not isinstance(model, nn.MaskedNetwork):
@@ -89,7 +91,10 @@ class GroupLassoNetwork(TargetedNetwork):
         groups = nn.unit_groups(model)
         kept = nn.track_sizes(model).sizes(groups.alive().numpy()).weights
         sizes = {"kept_weights": kept, "lasso": groups.lasso().item()}
-        return sizes | (self.controller.columns() if self.settings.ratio else {})
+        if not self.settings.ratio:
+            return sizes
+        size = left(nn.track_sizes(model), self.settings, groups.alive().numpy())
+        return sizes | {"expected_size": size, "target_size": self._target()}
 
     def end_stage(self, model, stage):
         if not isinstance(model, nn.MaskedNetwork):
@@ -99,9 +104,7 @@ class GroupLassoNetwork(TargetedNetwork):
         for units, norms in zip(stays.values(), groups.of(groups.square_norms().cpu()).values(), strict=True):
             units[norms.argmax()] = True  # a set never loses its last unit
         if self.settings.ratio:
-            self.controller.target = self.controller.budget
-            self._select(model)
-            stays = groups.of(self.stays)
+            stays = groups.of(self._largest(model, self._budget()))
         elif all(bool(units.all()) for units in stays.values()):
             self.notes.append("removed nothing: give a larger strength, or a ratio")
         keep = {name: units.nonzero().flatten() for name, units in stays.items()}

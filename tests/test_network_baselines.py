@@ -332,20 +332,19 @@ METHODS = [
 def test_each_ends_at_the_ratio_that_it_is_given_and_still_classifies(name, tmp_path):
     model = NetworkSettings(width=0.3)
     whole = load(find_methods()[name]).Settings(width=0.3, ratio=10).model_dump(mode="json")
-    training = TrainingSettings(epochs=24, batch_size=64, learning_rate=5e-3)
+    training = TrainingSettings(epochs=12, batch_size=64, learning_rate=5e-3)
     spec = RunSpec(task=task_spec("digits_images"), method=name, settings=whole, training=training, model=model)
     record = execute(spec, find_methods()[name], tmp_path / "r", tmp_path / "starts")
     assert record.status == "ok", record.reason
-    assert 10 <= record.ratio.weights < 11
-    # a group lasso shrinks what stays as well: in so few epochs it has 23 to 64 %, by seed
-    assert record.accuracy.test > (0.15 if name == "group_lasso_network" else 0.5)
+    assert 10 <= record.ratio.weights < 11 and record.accuracy.test > 0.5
     assert record.counts.weights == record.cost.macs < record.baseline.counts.weights
     history = read_csv(tmp_path / "r/history.csv")
     if "target_size" in history[0]:
         dense = record.baseline.counts.weights
-        course = [(float(row["target_size"]), float(row["penalty_weight"])) for row in history if row["target_size"]]
-        targets, weights = zip(*course, strict=True)
-        assert dense > targets[0] > targets[-1] == dense // 10 and len(set(weights)) > 1
+        rows = [row for row in history if row["target_size"]]
+        targets = [float(row["target_size"]) for row in rows]
+        assert dense > targets[0] > targets[-1] == dense // 10
+        assert name == "group_lasso_network" or len({row["penalty_weight"] for row in rows}) > 1
     else:
         assert name in ("magnitude_network", "random_network", "small_network")
 

@@ -78,23 +78,29 @@ class TargetedNetwork(FromDense, DenseMethod):
         return self.controller.weight if self.settings.ratio else getattr(self.settings, self.weight_setting)
 
     def fitting(
-        self, model: nn.MaskedNetwork, scores: dict[str, Tensor], hidden: Sequence[Tensor], stayed: Sequence[Tensor]
+        self,
+        model: nn.MaskedNetwork,
+        scores: dict[str, Tensor],
+        hidden: Sequence[Tensor],
+        target: float,
+        stayed: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
-        """Which units of each set stay by now, bool (width,), then of each recurrent layer: the best that fit.
+        """Which units of each set stay at a size, bool (width,), then of each recurrent layer: the best that fit.
 
         scores: by set, (width,); hidden: of each recurrent layer, (units,). stayed: which units stayed until now, in
-        the same order: what went does not return.
+        the same order: what went does not return; None: all.
         """
         tracker = nn.track_sizes(model)
+        groups = [*tracker.linked(scores).values(), *hidden]
+        stayed = [score == score for score in groups] if stayed is None else stayed
 
         def size(stays: list[Tensor]) -> float:
             kept = [keep & before for keep, before in zip(stays, stayed, strict=True)]
             alive = tracker.alive(dict(zip(scores, kept, strict=False)))
             return left(tracker, self.settings, alive, [float(keep.sum()) for keep in kept[len(scores) :]])
 
-        groups = [*tracker.linked(scores).values(), *hidden]
         ranked = [score.double().masked_fill(~before, -inf) for score, before in zip(groups, stayed, strict=True)]
-        stays = within_budget(ranked, size, int(self.controller.target))
+        stays = within_budget(ranked, size, int(target))
         return [keep & before for keep, before in zip(stays, stayed, strict=True)]
 
     def mask_clock(self) -> Clock:
@@ -150,7 +156,8 @@ class MaskedMethod(TargetedNetwork):
             mask.chosen if mask.chosen is not None else torch.ones(mask.units, dtype=torch.bool) for mask in masks
         ]
         scores = {name: self.score(mask) for name, mask in model.masks.items()}
-        stays = self.fitting(model, scores, [self.score(mask) for mask in hidden], stayed)
+        of_hidden = [self.score(mask) for mask in hidden]
+        stays = self.fitting(model, scores, of_hidden, self.controller.target, stayed)
         for mask, keep in zip(masks, stays, strict=True):
             mask.chosen = keep
 

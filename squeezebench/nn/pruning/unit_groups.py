@@ -63,14 +63,15 @@ class UnitGroups:
         return torch.where(filters > 0, filters, columns)
 
     @torch.no_grad()
-    def shrink(self, step: float) -> None:
+    def shrink(self, step: float, spared: Tensor | None = None) -> None:
         """The proximal step of step * sum_g sqrt(|g|) ||w_g||_2, in place: each norm falls by step * sqrt(|g|) or to 0.
 
-        Exact for groups inside groups too, from the inner to the outer ones (Jenatton et al., Proximal Methods for
-        Hierarchical Sparse Coding, JMLR 2011).
+        spared: bool (S + 1,), groups that are no part of the sum. Exact for groups inside groups too, from the inner to
+        the outer ones (Jenatton et al., Proximal Methods for Hierarchical Sparse Coding, JMLR 2011).
         """
         for depth in sorted(set(self.depth[:-1].tolist()), reverse=True):
             here = self.free & torch.from_numpy(self.depth == depth)
+            here = here if spared is None else here & ~spared
             norms = self.square_norms().sqrt()
             factor = (1 - step * self.read_sizes.sqrt().to(norms) / norms).clamp(min=0).nan_to_num(0.0)
             self.scale(torch.where(here.to(norms.device), factor, 1.0))
