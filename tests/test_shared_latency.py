@@ -53,15 +53,15 @@ def test_the_seeds_of_a_job_share_the_latency_of_their_shape_and_nothing_else(tm
 
 
 def test_a_borrowed_latency_has_no_part_in_an_interval_over_seeds(tmp_path):
-    """Three seeds of which two are measured, then of which one is: the half width is of the measured ones."""
-    for name, borrowed in (("two", [2]), ("one", [1, 2])):
-        for seed in range(3):
+    """Four seeds of which three are measured, then of which two are: the half width is of the measured ones."""
+    for name, borrowed in (("three", [3]), ("two", [1, 3])):
+        for seed in range(4):
             own = record("digits", "iss", 0, seed)
             whose = "digits/iss/x/seed-0" if seed in borrowed else ""
             cost = {"latency_ms": own.cost.latency_ms | {"1": 1.0 + seed}, "latency_from": whose}
             own = own.model_copy(update={"cost": own.cost.model_copy(update=cost)})
             write(tmp_path / name, own)
-    two, one = (run_groups(gather(tmp_path / name)).iloc[0] for name in ("two", "one"))
-    assert two["latency_ms_batch_1_mean"] == one["latency_ms_batch_1_mean"] == 2.0
-    assert abs(two["latency_ms_batch_1_half_width"] - 12.706 * 0.5) < 0.01  # t of one degree of freedom
-    assert one.isna()["latency_ms_batch_1_half_width"] and not one.isna()["test_accuracy_half_width"]
+    three, two = (run_groups(gather(tmp_path / name)).iloc[0] for name in ("three", "two"))
+    assert three["latency_ms_batch_1_mean"] == two["latency_ms_batch_1_mean"] == 2.5
+    assert abs(three["latency_ms_batch_1_half_width"] - 4.303 / 3**0.5) < 0.01  # t of two degrees of freedom
+    assert two.isna()["latency_ms_batch_1_half_width"] and not two.isna()["test_accuracy_half_width"]

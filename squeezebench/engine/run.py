@@ -23,7 +23,7 @@ from squeezebench.data.task import Task, load_task
 from squeezebench.engine import provenance, summary
 from squeezebench.engine.hooks import Hooks
 from squeezebench.engine.measurement.cost import cost, store
-from squeezebench.engine.measurement.counts import count, kept_of, ratio_of
+from squeezebench.engine.measurement.counts import count, kept_of
 from squeezebench.engine.measurement.digest import model_digest
 from squeezebench.engine.measurement.latency import DenseReference
 from squeezebench.engine.measurement.normalisation import NORMALISATION_NAME, write_normalisation

@@ -89,6 +89,11 @@ class Ratio(Part):
     weights: float | None = None
 
 
+def ratio_of(dense: int | None, small: int | None) -> float | None:
+    """How many times fewer; None where nothing is left to count, or the rule is not for such modules."""
+    return round(dense / small, 4) if small and dense is not None else None
+
+
 class Baseline(Part):
     """The dense model every ratio of this record is taken against."""
 

@@ -52,11 +52,6 @@ def count(model: nn.Module) -> Counts:
     )
 
 
-def ratio_of(dense: int | None, small: int | None) -> float | None:
-    """How many times fewer; None where nothing is left to count, or the rule is not for such modules."""
-    return round(dense / small, 4) if small and dense is not None else None
-
-
 def kept_of(compact: nn.Module, base: nn.Module) -> Kept:
     """How much of the dense module's inputs and units the compact one has."""
     now, dense = structure_of(compact), structure_of(base)

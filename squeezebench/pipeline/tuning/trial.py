@@ -11,7 +11,7 @@ import torch
 from squeezebench.base.errors import reason_of
 from squeezebench.data.task import Task, load_task
 from squeezebench.engine.hooks import Hooks
-from squeezebench.engine.measurement.counts import count, ratio_of
+from squeezebench.engine.measurement.counts import count
 from squeezebench.engine.run import check_model, train
 from squeezebench.engine.training.evaluation import accuracy
 from squeezebench.engine.training.loop import describe

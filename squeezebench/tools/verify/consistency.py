@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from squeezebench.engine.measurement.counts import ratio_of
 from squeezebench.nn.rnn.cells import known_cells
 from squeezebench.nn.rnn.closed_form import closed_form
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.predictions import unpacked
-from squeezebench.schema.record import Counts, Record
+from squeezebench.schema.record import Counts, Record, ratio_of
 from squeezebench.schema.training import UNITS
 from squeezebench.tools.verify.comparison import differences
 

@@ -11,7 +11,7 @@ from torch import nn
 from squeezebench.base.errors import InputError
 from squeezebench.data.task import Task, load_task
 from squeezebench.engine.measurement.cost import precisions
-from squeezebench.engine.measurement.counts import count, ratio_of
+from squeezebench.engine.measurement.counts import count
 from squeezebench.engine.measurement.digest import model_digest
 from squeezebench.engine.measurement.files import load_model
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
@@ -22,7 +22,7 @@ from squeezebench.method.dense import dense_classifier
 from squeezebench.method.discovery import MethodFile, load
 from squeezebench.nn.protocol import structure_of
 from squeezebench.schema.predictions import confusion_of, packed
-from squeezebench.schema.record import Ratio, Record, Shape
+from squeezebench.schema.record import Ratio, Record, Shape, ratio_of
 from squeezebench.schema.run import RunSpec
 from squeezebench.tools.recorded import Recorded, as_recorded, other_data
 from squeezebench.tools.verify.comparison import fields
