@@ -55,6 +55,7 @@ from squeezebench.schema.record import (
     RecordError,
     Seconds,
     Shape,
+    ratio_of,
     read_record,
     write_record,
 )

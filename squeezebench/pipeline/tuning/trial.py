@@ -18,6 +18,7 @@ from squeezebench.engine.training.loop import describe
 from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier
 from squeezebench.method.settings import settings_of
+from squeezebench.schema.record import ratio_of
 from squeezebench.schema.run import RunSpec
 
 
