@@ -170,8 +170,9 @@ def _print_result(record: Record, out: Path) -> int:
         print(f"{name}: {record.status}: {record.reason}", file=sys.stderr)
         return 0 if record.status == "skipped" else 1
     size = f"{record.counts.size:,} {size_words(record.counts)}"
-    ratio = getattr(record.ratio, record.counts.rule) or "-"
-    print("; ".join([f"{name}: test {record.accuracy.test:.1%}, {size} ({ratio}x)", *record.notes, str(out)]))
+    ratio = getattr(record.ratio, record.counts.rule)
+    size += f" ({ratio:.3g}x)" if ratio else ""
+    print("; ".join([f"{name}: test {record.accuracy.test:.1%}, {size}", *record.notes, str(out)]))
     return 0
 
 

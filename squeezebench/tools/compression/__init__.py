@@ -7,6 +7,7 @@ in standard layers.
 from __future__ import annotations
 
 import copy
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ def compress(
     training: dict[str, Any] | None = None,
     seed: int = 0,
     threads: int = 1,
-    progress: bool = True,
+    progress: bool | None = None,
     plugins: Iterable[str | Path] = (),
     **settings: Any,
 ) -> tuple[nn.Module, Compressed]:
@@ -78,13 +79,15 @@ def compress(
         its settings. ratio: how many times fewer parameters the recurrent layers end with.
     trained: the model is trained already; else the method's share of the steps trains it first, from its weights.
     training: what an experiment's `training:` may say; default: 1500 steps of 32 sequences, learning rate 0.003.
-    threads: of PyTorch in training; the bits of the result depend on their number.
+    threads: of PyTorch in training; the bits of the result depend on their number. progress: a bar on stderr; None: if
+        that is a terminal.
 
     The result prints as a table. Raises InputError, in one line, if the model, the data or the settings do not fit.
     """
     started = time.perf_counter()
     options = overlaid({"steps": STEPS, "learning_rate": LEARNING_RATE}, training or {})
     options = validated(TrainingSettings, options, "training")
+    progress = sys.stderr.isatty() if progress is None else progress
     parts = parts_of(train=train, validation=validation, test=test)
     asked = settings if ratio is None else settings | {"ratio": ratio}
     with _own_state(seed, threads):
@@ -96,8 +99,10 @@ def compress(
 @contextmanager
 def _own_state(seed: int, threads: int) -> Iterator[None]:
     """The caller's generators, threads, and whether their PyTorch is deterministic, are afterwards as before."""
-    if seed < 0 or threads < 1:
-        raise InputError(f"seed {seed}, threads {threads}: give at least 0 and 1")
+    if seed < 0:
+        raise InputError(f"seed {seed}: give 0 or a larger number")
+    if threads < 1:
+        raise InputError(f"threads {threads}: give at least 1")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     state, deterministic = generators(), torch.get_deterministic_debug_mode()
