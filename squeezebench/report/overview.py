@@ -12,6 +12,8 @@ from squeezebench.report.gather import Gathered
 from squeezebench.report.names import PROBLEMS
 from squeezebench.report.sizes import rule_of
 
+SHORT = 400  # characters of a description that is shown whole
+
 
 def title(gathered: Gathered) -> str:
     """The experiment's name."""
@@ -52,8 +54,14 @@ def overview(gathered: Gathered) -> dict[str, Any]:
         "machines": machines or ["not recorded"],
         "threads": ", ".join(map(str, threads)) or formats.NONE,
         "training": _duration(runs["train_seconds"].sum()),
-        "description": formats.clean(str(gathered.plan.get("description") or "")),
+        "description": _folded(formats.clean(str(gathered.plan.get("description") or ""))),
     }
+
+
+def _folded(text: str) -> tuple[str, str]:
+    """A description's first sentences, and the rest of a long one: results are not to begin below the screen."""
+    end = text.find(". ", SHORT // 2) + 1
+    return (text[:end], text[end:].strip()) if len(text) > SHORT and end else (text, "")
 
 
 def _seed_words(seeds: list[int]) -> str:
