@@ -79,15 +79,13 @@ def compress(
         its settings. ratio: how many times fewer parameters the recurrent layers end with.
     trained: the model is trained already; else the method's share of the steps trains it first, from its weights.
     training: what an experiment's `training:` may say; default: 1500 steps of 32 sequences, learning rate 0.003.
-    threads: of PyTorch in training; the bits of the result depend on their number. progress: a bar on stderr; None: if
-        that is a terminal.
+    threads: of PyTorch; the bits of the result depend on it. progress: a bar; None: if stderr is a terminal.
 
     The result prints as a table. Raises InputError, in one line, if the model, the data or the settings do not fit.
     """
     started = time.perf_counter()
     options = overlaid({"steps": STEPS, "learning_rate": LEARNING_RATE}, training or {})
     options = validated(TrainingSettings, options, "training")
-    progress = sys.stderr.isatty() if progress is None else progress
     parts = parts_of(train=train, validation=validation, test=test)
     asked = settings if ratio is None else settings | {"ratio": ratio}
     with _own_state(seed, threads):
@@ -148,7 +146,7 @@ class _Run:
     task: Task
     settings: TrainingSettings
     seed: int
-    progress: bool
+    progress: bool | None
     steps: int = 0  # done
 
     def result(self, trained: bool, before: dict[str, float] | None, started: float) -> tuple[nn.Module, Compressed]:
@@ -181,7 +179,8 @@ class _Run:
         return start, self.method.compact(small).cpu().eval()
 
     def _stages(self, method: Method, start: nn.Module | None, length: int) -> nn.Module:
-        trainer = Trainer(method, self.task, self.settings, self.seed, self.progress)
+        progress = sys.stderr.isatty() if self.progress is None else self.progress
+        trainer = Trainer(method, self.task, self.settings, self.seed, progress)
         model = trainer.run(start, length).cpu().eval()
         self.steps += sum(stage.steps for stage in trainer.stages)
         return model
