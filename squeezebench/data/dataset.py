@@ -58,11 +58,6 @@ class Expected:
     frame: tuple[int, int, int] | None = None  # as in Dataset
     groups: bool | None = None  # whether the sequences have groups
 
-    @property
-    def used(self) -> np.ndarray:
-        """Which sequences belong to some part, bool (N,)."""
-        return np.ones(len(self.y), bool) if self.subset is None else self.subset != ""
-
     def as_images(self) -> Expected:
         """The sizes of `Dataset.as_images`."""
         return replace(self, steps=1, inputs=self.steps * self.inputs, frame=(1, self.steps, self.inputs))

@@ -90,9 +90,11 @@ class TargetedNetwork(FromDense, DenseMethod):
         scores: by set, (width,); hidden: of each recurrent layer, (units,). stayed: which units stayed until now, in
         the same order: what went does not return; None: all.
         """
+        import torch
+
         tracker = nn.track_sizes(model)
         groups = [*tracker.linked(scores).values(), *hidden]
-        stayed = [score == score for score in groups] if stayed is None else stayed
+        stayed = [torch.ones(len(score), dtype=torch.bool) for score in groups] if stayed is None else stayed
 
         def size(stays: list[Tensor]) -> float:
             kept = [keep & before for keep, before in zip(stays, stayed, strict=True)]
