@@ -21,6 +21,7 @@ from benchmarks.sideways_figures import band, draw, table, write_all
 from benchmarks.studies import real_frames
 from benchmarks.studies.full_res import BLOCKS, FullRes
 from benchmarks.studies.prediction import Pairs, predictions
+from benchmarks.studies.sideways_stability import LARGE_STEPS, STEPS
 from benchmarks.timing import machine, parser_of, write_json
 from squeezebench.data.sources import moving_shapes
 from squeezebench.report.drawing.svg import new_figure, render, style
@@ -87,13 +88,15 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     if args.what == "shapes":
-        parts = [shapes(args.groups, args.frames, args.size or 16, part) for part in ("train", "test")]
+        parts, steps = [shapes(args.groups, args.frames, args.size or 16, part) for part in ("train", "test")], STEPS
     else:
+        steps = LARGE_STEPS
         given = real_frames.options(args.clips, args.lists, args.size or 48, args.frames)
         parts = [real(given, part) for part in ("train", "test")]
     pairs, held_out = (Pairs(frames, args.ahead) for frames in parts)
     rows, networks = [], {}
-    given = {"seeds": args.seeds, "epochs": args.epochs, "rate": args.rate, "width": args.width}
+    given = {"seeds": args.seeds, "epochs": args.epochs, "rate": args.rate, "width": args.width,
+             "steps": steps}  # fmt: skip
     for measured, net in predictions(pairs, held_out, **given):
         last = measured[-1]
         print(f"{last['arm']:22} seed {last['seed']} loss {last['loss']:.5f} held out {last['held_out']:.5f} "

@@ -26,11 +26,12 @@ from torch import Tensor
 
 from benchmarks.sideways_figures import write_study
 from benchmarks.studies import real_frames
-from benchmarks.studies.sideways_stability import Setting, accuracy, cosine, grid, stability, train
+from benchmarks.studies.sideways_stability import LARGE_STEPS, Setting, accuracy, cosine, grid, stability, train
 from benchmarks.timing import machine, parser_of, write_json
 from squeezebench.data.sources import moving_shapes
 from squeezebench.data.task import load_task
-from squeezebench.nn.sideways.vgg import VideoVGG, video_vgg
+from squeezebench.nn.cnn.layout import arrange
+from squeezebench.nn.sideways.vgg import Shortcut, VideoVGG, video_vgg
 from squeezebench.schema.task import TaskSpec
 
 NETWORKS = {"Sideways": "none", "Skip-Sideways": "concat", "Skip-Sideways, sum": "sum"}
@@ -93,12 +94,13 @@ def study(epochs: int, groups: int, labels: str) -> list[dict[str, object]]:
 def study_of_clips(
     given: dict[str, object], settings: Sequence[Setting], seeds: Sequence[int], epochs: int, width: int
 ) -> list[dict[str, object]]:
-    """Every setting from each seed (SGD, batches of 16), VGG8 on patches of 2 x 2 pixels of real clips."""
+    """Every setting from each seed (SGD, batches of 16, bfloat16), VGG8 on patches of 2 x 2 pixels of real clips."""
     frame, classes = real_frames.frame_shape(given), real_frames.classes(given)
-    networks = {
-        name: partial(video_vgg, "vgg_8", frame, classes, width, shortcut, unshuffle=2)
-        for name, shortcut in NETWORKS.items()
-    }
+
+    def made(shortcut: Shortcut) -> VideoVGG:
+        return arrange(video_vgg("vgg_8", frame, classes, width, shortcut, unshuffle=2), torch.channels_last)
+
+    networks = {name: partial(made, shortcut) for name, shortcut in NETWORKS.items()}
     scale = real_frames.clips_of(given, "train")[0].float().std()
 
     def clips(every: int, part: str, cut: bool) -> tuple[Tensor, Tensor]:
@@ -109,7 +111,8 @@ def study_of_clips(
     for seed in seeds:
         for setting in settings:
             train, held_out = (partial(clips, part=part, cut=setting.clips > 1) for part in ("train", "test"))
-            rows += told(stability([setting], networks, train, epochs, held_out=held_out, batch=16, seed=seed))
+            how = {"held_out": held_out, "batch": 16, "seed": seed, "steps": LARGE_STEPS}
+            rows += told(stability([setting], networks, train, epochs, **how))
     return rows
 
 

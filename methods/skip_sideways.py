@@ -50,7 +50,7 @@ class SkipSideways(DenseMethod):
         momentum: float = setting(0.1, "of batch norm's running statistics, a clip", gt=0, le=1)
         one_by_one: bool = setting(
             False,
-            "tick by tick, with the rule's memory; else the same with all ticks of a unit at once: faster",
+            "tick by tick, with the rule's memory; else the same with all ticks of a unit at once: faster if small",
         )
 
         @model_serializer(mode="wrap")

@@ -12,7 +12,16 @@ from csv_files import read_csv
 from benchmarks.sideways_figures import summary, write_study
 from benchmarks.sideways_stability import main
 from benchmarks.studies import sideways_stability
-from benchmarks.studies.sideways_stability import Setting, accuracy, cosine, grid, stability, train
+from benchmarks.studies.sideways_stability import (
+    LARGE_STEPS,
+    STEPS,
+    Setting,
+    accuracy,
+    cosine,
+    grid,
+    stability,
+    train,
+)
 from squeezebench.nn.sideways.rule import sideways_gradients
 from squeezebench.nn.sideways.training import sideways_step
 from squeezebench.nn.sideways.vgg import VideoVGG
@@ -46,6 +55,22 @@ def test_a_step_is_the_optimisers_on_the_pseudo_gradients():
     assert sideways_gradients(other, x, y) == pytest.approx(loss)
     for ours, theirs in zip(net.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs - 0.1 * theirs.grad)
+
+
+@pytest.mark.parametrize("rule", STEPS)
+def test_the_steps_for_large_frames_are_the_same_in_bfloat16(rule):
+    torch.manual_seed(0)
+    x, y = videos()
+    net, other = small(), small()
+    other.load_state_dict(net.state_dict())
+    loss, rounded = (
+        steps[rule](one, x, None, y, torch.optim.SGD(one.parameters(), lr=0.1))
+        for one, steps in ((net, STEPS), (other, LARGE_STEPS))
+    )
+    assert loss != rounded and rounded == pytest.approx(loss, rel=0.01)
+    for ours, theirs in zip(net.parameters(), other.parameters(), strict=True):
+        assert theirs.grad.dtype == torch.float32
+        torch.testing.assert_close(theirs, ours, rtol=0.05, atol=0.003)
 
 
 def test_shortcuts_see_motion_and_single_frames_do_not():
@@ -96,7 +121,7 @@ def test_the_study_of_clips_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
     on training and on held-out clips."""
     monkeypatch.setenv("SQUEEZEBENCH_DATA", str(tmp_path / "data"))
     asked = []
-    monkeypatch.setitem(sideways_stability.STEPS, "sideways", lambda net, x, *_: asked.append(x.shape[1]) or 1.0)
+    monkeypatch.setitem(sideways_stability.LARGE_STEPS, "sideways", lambda net, x, *_: asked.append(x.shape[1]) or 1.0)
     main(["clips", "--size", "24", "--frames", "8", "--width", "1", "--epochs", "1", "--seeds", "0", "1",
           "--rates", "0.1", "--folder", str(tmp_path)])  # fmt: skip
     rows = read_csv(tmp_path / "stability.csv")

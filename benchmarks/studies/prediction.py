@@ -16,7 +16,8 @@ from torch import Tensor
 
 from benchmarks.studies.full_res import FullRes
 from benchmarks.studies.sideways_limits import EXACT, Arm
-from benchmarks.studies.sideways_stability import STEPS, Rule, cosine
+from benchmarks.studies.sideways_stability import STEPS, Rule, Step, cosine
+from squeezebench.nn.cnn.layout import arrange
 
 ARMS = (
     Arm("Sideways", "sideways", "none"),
@@ -64,7 +65,7 @@ def standing_error(pairs: Pairs) -> float:
 
 def train(
     net: FullRes, pairs: Pairs, held_out: Pairs, optimiser: torch.optim.Optimizer, epochs: int, *, rule: Rule,
-    batch: int = 8, seed: int = 0,
+    batch: int = 8, seed: int = 0, steps: dict[Rule, Step] = STEPS,
 ) -> list[dict[str, float]]:  # fmt: skip
     """For each epoch the mean loss and the error on the held-out clips. The learning rate follows a cosine. Stops early
     if the loss is no longer finite."""
@@ -78,7 +79,7 @@ def train(
         for number, picked in enumerate(pieces):
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * cosine((epoch + number / len(pieces)) / epochs)
-            losses.append(STEPS[rule](net, pairs.inputs(picked), None, pairs.targets(picked), optimiser))
+            losses.append(steps[rule](net, pairs.inputs(picked), None, pairs.targets(picked), optimiser))
             if not math.isfinite(losses[-1]):
                 return [*rows, {"epoch": epoch, "loss": losses[-1], "held_out": math.nan}]
         rows.append({"epoch": epoch, "loss": sum(losses) / len(losses), "held_out": error(net, held_out)})
@@ -87,7 +88,7 @@ def train(
 
 def predictions(
     pairs: Pairs, held_out: Pairs, *, arms: Sequence[Arm] = ARMS, seeds: Sequence[int], epochs: int, rate: float,
-    width: int, span: int = 3, batch: int = 8,
+    width: int, span: int = 3, batch: int = 8, steps: dict[Rule, Step] = STEPS,
 ) -> Iterator[tuple[list[dict[str, Any]], FullRes]]:  # fmt: skip
     """For each arm and seed a row for each epoch, and the trained network (Adam). `standing` is the error of predicting
     that nothing moves, `relative` the held-out error over it: below 1, motion has been learnt."""
@@ -96,8 +97,10 @@ def predictions(
         for arm in arms:
             torch.manual_seed(seed)
             net = FullRes(pairs.frames.shape[2:], width, arm.shortcut, span, blocks=pairs.ahead)
+            arrange(net, torch.channels_last)
             optimiser = torch.optim.Adam(net.parameters(), lr=rate)
-            history = train(net, pairs, held_out, optimiser, epochs, rule=arm.rule, batch=batch, seed=seed)
+            given = {"rule": arm.rule, "batch": batch, "seed": seed, "steps": steps}
+            history = train(net, pairs, held_out, optimiser, epochs, **given)
             rows = [
                 {"arm": arm.name, "seed": seed, **row, "standing": standing, "relative": row["held_out"] / standing}
                 for row in history

@@ -21,8 +21,28 @@ from squeezebench.nn.sideways.network import SidewaysNet
 from squeezebench.nn.sideways.training import backpropagation_step, sideways_step
 
 Rule = Literal["sideways", "backpropagation", "backpropagation_per_tick"]
-STEPS = {"sideways": partial(sideways_step, together=True), "backpropagation": backpropagation_step,
-         "backpropagation_per_tick": partial(backpropagation_step, per_tick=True)}  # fmt: skip
+Step = Callable[..., float]  # (net, x, length, y, optimiser) -> loss
+STEPS: dict[Rule, Step] = {
+    "sideways": partial(sideways_step, together=True),
+    "backpropagation": backpropagation_step,
+    "backpropagation_per_tick": partial(backpropagation_step, per_tick=True),
+}
+
+
+def in_bfloat16(step: Step) -> Step:
+    """The same step with the products of convolutions in bfloat16, as `precision: bfloat16` of an experiment."""
+
+    def stepped(net: SidewaysNet, *given: Any) -> float:
+        with torch.autocast("cpu", torch.bfloat16):
+            return step(net, *given)
+
+    return stepped
+
+
+# for frames of thousands of pixels: the rule tick by tick, whose activations fit into the cache
+LARGE_STEPS: dict[Rule, Step] = {rule: in_bfloat16(step) for rule, step in STEPS.items()} | {
+    "sideways": in_bfloat16(sideways_step)
+}
 
 
 @dataclass(frozen=True)
@@ -51,12 +71,13 @@ def train(
     seed: int = 0,
     schedule: Callable[[float], float] | None = None,
     observe: Callable[[SidewaysNet], dict[str, float]] | None = None,
+    steps: dict[Rule, Step] = STEPS,
 ) -> list[dict[str, float]]:
     """Train on x (N, T, D) of any float type, y (N,); for each epoch its mean loss and the accuracy on x afterwards.
 
     clips, interleaved: train on montages of each batch. schedule: a factor on the learning rates, of the part of the
-    training that is done. observe: further columns, after each epoch. Stops early, with a last row of accuracy 0, if
-    the loss is no longer finite.
+    training that is done. observe: further columns, after each epoch. steps: how each rule makes a step. Stops early,
+    with a last row of accuracy 0, if the loss is no longer finite.
     """
     generator = torch.Generator().manual_seed(seed)
     rates = [group["lr"] for group in optimiser.param_groups]
@@ -74,7 +95,7 @@ def train(
             if schedule is not None:
                 for group, rate in zip(optimiser.param_groups, rates, strict=True):
                     group["lr"] = rate * schedule((epoch + number / per_epoch) / epochs)
-            losses.append(STEPS[rule](net, videos, None, labels, optimiser))
+            losses.append(steps[rule](net, videos, None, labels, optimiser))
             if not math.isfinite(losses[-1]):
                 return [*rows, {"epoch": epoch, "loss": losses[-1], "accuracy": 0.0}]
         row = {"epoch": epoch, "loss": sum(losses) / len(losses), "accuracy": accuracy(net, x, y)}
@@ -123,6 +144,7 @@ def stability(
     held_out: Callable[[int], tuple[Tensor, Tensor]] | None = None,
     batch: int = 32,
     seed: int = 0,
+    steps: dict[Rule, Step] = STEPS,
 ) -> list[dict[str, Any]]:
     """The table of the study: a row for each setting and epoch, with the setting's fields, the seed, `loss`, `accuracy`
     and, if other clips are given, the accuracy on them, `held_out`.
@@ -138,7 +160,7 @@ def stability(
         history = train(
             net, *videos(setting.every), torch.optim.SGD(net.parameters(), lr=setting.learning_rate), epochs,
             rule=setting.rule, batch=batch, clips=setting.clips, interleaved=setting.interleaved, seed=seed,
-            observe=others and (lambda net, others=others: {"held_out": accuracy(net, *others)}),
+            observe=others and (lambda net, others=others: {"held_out": accuracy(net, *others)}), steps=steps,
         )  # fmt: skip
         rows += [{**asdict(setting), "seed": seed, **row} for row in history]
     return rows
