@@ -40,9 +40,8 @@ def in_bfloat16(step: Step) -> Step:
 
 
 # for frames of thousands of pixels: the rule tick by tick, whose activations fit into the cache
-LARGE_STEPS: dict[Rule, Step] = {rule: in_bfloat16(step) for rule, step in STEPS.items()} | {
-    "sideways": in_bfloat16(sideways_step)
-}
+LARGE_STEPS: dict[Rule, Step] = {rule: in_bfloat16(step) for rule, step in STEPS.items()}
+LARGE_STEPS["sideways"] = in_bfloat16(sideways_step)
 
 
 @dataclass(frozen=True)
