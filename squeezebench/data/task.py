@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.problems import first_problem
 from squeezebench.data.checks import check_classes_in_train, check_dataset
 from squeezebench.data.dataset import Dataset
 from squeezebench.data.frames import choose_steps
@@ -208,11 +209,10 @@ def parse_options(spec: TaskSpec, plugins: Iterable[str | Path] = ()) -> BaseMod
     try:
         return model.model_validate(spec.options)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "options"
-        known = ", ".join(model.model_fields) or "none"
+        problem, known = first_problem(error), ", ".join(model.model_fields) or "none"
+        which = f"option {problem.place}" if problem.path else "options"
         raise InputError(
-            f"task {spec.name}: option {where} of source {spec.source}: {first['msg']} (its options: {known})"
+            f"task {spec.name}: {which} of source {spec.source}: {problem.message} (its options: {known})"
         ) from None
 
 

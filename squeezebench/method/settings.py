@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.problems import first_problem
 from squeezebench.base.suggestions import near_matches
 from squeezebench.method.base import Method
 from squeezebench.nn.rnn.cells import cell_of
@@ -22,11 +23,9 @@ def settings_of(method: type[Method], given: dict[str, Any], where: str) -> Any:
     try:
         settings = method.Settings(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        value = f"{name} = {first['input']!r}: " if name else ""  # without: several settings do not go together
-        raise InputError(f"{where}: {method.name}: {value}{message}") from None
+        problem = first_problem(error)
+        value = f"{problem.place} = {problem.given!r}: " if problem.path else ""
+        raise InputError(f"{where}: {method.name}: {value}{problem.message}") from None
     check_cell(settings, f"{where}: {method.name}")
     return settings
 

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.problems import first_problem
 from squeezebench.base.suggestions import near_matches
 from squeezebench.base.yaml_file import load_yaml
 from squeezebench.schema.printed import PublishedTable
@@ -219,14 +220,12 @@ def validated(model: type[BaseModel], content: dict[str, Any], where: str) -> An
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) if str(part).isprintable() else repr(part) for part in first["loc"])
-        given = f" (got {first['input']!r})" if not isinstance(first["input"], dict | list) else ""
-        if first["type"] == "extra_forbidden":
-            allowed = near_matches(place.rsplit(".", 1)[-1], _fields_at(model, first["loc"][:-1]))
-            raise InputError(f"{where}: unknown key {place!r}; {allowed}") from None
-        place = f"{place}: " if place else ""  # without: several keys do not go together
-        raise InputError(f"{where}: {place}{first['msg'].removeprefix('Value error, ')}{given}") from None
+        problem = first_problem(error)
+        if problem.kind == "extra_forbidden":
+            allowed = near_matches(problem.place.rsplit(".", 1)[-1], _fields_at(model, problem.path[:-1]))
+            raise InputError(f"{where}: unknown key {problem.place!r}; {allowed}") from None
+        given = "" if isinstance(problem.given, dict | list) else f" (got {problem.given!r})"
+        raise InputError(f"{where}: {problem}{given}") from None
 
 
 def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> dict[str, Any]:

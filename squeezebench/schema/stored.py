@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
+from squeezebench.base.problems import first_problem
 from squeezebench.base.reading import read_json
 from squeezebench.base.versions import SCHEMA_VERSION as SCHEMA_VERSION
 from squeezebench.base.versions import NewerError as NewerError
@@ -85,9 +86,3 @@ def read_sealed(path: Path, kind: type[Model], noun: str, error: type[StoredErro
         invalid = error(f"{path}: not a valid {noun}: {first_problem(failure)}; {origin}")
         invalid.intact = True
         raise invalid from None
-
-
-def first_problem(failure: ValidationError) -> str:
-    """`counts.bias: Input should be a valid integer`: the first of a model's problems."""
-    problem = failure.errors()[0]
-    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"

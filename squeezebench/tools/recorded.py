@@ -13,6 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.problems import first_problem
 from squeezebench.base.suggestions import near_matches
 from squeezebench.engine import provenance
 from squeezebench.method.discovery import MethodFile
@@ -25,7 +26,6 @@ from squeezebench.schema.metrics import ENVIRONMENT, PLACE
 from squeezebench.schema.plan import Plan
 from squeezebench.schema.record import RECORD_NAME, Provenance, Record, read_record, record_files
 from squeezebench.schema.run import RunSpec
-from squeezebench.schema.stored import first_problem
 
 AS_RECORDED = ("experiment", "fingerprint", "method", "settings", "varied", "seed", "training", "protocol")
 MOST_THREADS = 1024  # a record that says more was not written by a run

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from squeezebench.base.errors import InputError
 from squeezebench.base.places import ASSETS
+from squeezebench.base.problems import first_problem
 from squeezebench.base.yaml_file import load_yaml
 from squeezebench.report.audit import sizes
 from squeezebench.report.audit.arithmetic import Arithmetic, Reference, Term
@@ -101,7 +102,7 @@ def declared_checks(reference: Reference, folder: Path = FOLDER) -> list[Check]:
         try:
             content = Checks.model_validate(load_yaml(path))
         except ValidationError as error:
-            raise InputError(f"{folder.name}/{path.name}: {error}") from None
+            raise InputError(f"{folder.name}/{path.name}: {first_problem(error)}") from None
         for declared in [*content.checks, *content.shares, *content.bold]:
             try:
                 checks += _FORMS[type(declared)](declared, content.group, reference)

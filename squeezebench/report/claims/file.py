@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.problems import first_problem
 from squeezebench.base.suggestions import near_matches
 from squeezebench.base.yaml_file import load_yaml
 from squeezebench.report.audit import Check as Audited
@@ -291,7 +292,4 @@ def _valid(kind, content, here: str):
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        says = first["msg"].removeprefix("Value error, ").splitlines()[0]
-        raise InputError(f"{here}: {place}: {says}") from None
+        raise InputError(f"{here}: {first_problem(error)}") from None

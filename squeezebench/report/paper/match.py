@@ -11,6 +11,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.problems import first_problem
 from squeezebench.report import formats
 from squeezebench.report.gather import Gathered, canonical
 from squeezebench.report.names import published
@@ -39,9 +40,7 @@ def tables_of(plan: dict) -> list[PublishedTable]:
         try:
             found.append(PublishedTable.model_validate(entry))
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise InputError(f"plan: config.tables: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+            raise InputError(f"plan: config.tables: {first_problem(error)}") from None
     return found
 
 
