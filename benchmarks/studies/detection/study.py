@@ -3,7 +3,8 @@
     python -m benchmarks.studies.detection.study benchmarks/studies/detection/voc_resnet20.yaml --data FOLDER \\
         --backbone dense=resnet20-12fca82f.th --backbone compact=RESULTS/runs/.../seed-0 --out OUT
 
-A backbone is a file of weights (nn/weights_file.py) of the configuration's network, the folder of a run, or `random`.
+A backbone is a file of weights (nn/weights_file.py) of the configuration's network, the folder of a run, or `random`:
+the network with fresh weights, which shows whether the detector needs what CIFAR-10 has taught at all.
 Each call trains what OUT does not have yet, one file NAME-SEED.json a detector, and writes OUT/README.md from all.
 """
 
@@ -27,6 +28,7 @@ from benchmarks.studies.detection.ssd import Detector, form_of, operations
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
+from squeezebench.nn.cnn.layout import arrange
 from squeezebench.nn.cnn.named import named_network
 from squeezebench.nn.cnn.resnet import ResNet
 from squeezebench.nn.weights_file import load_weights
@@ -65,7 +67,8 @@ def train(detector: Detector, part: voc.Part, settings: dict[str, Any], seed: in
             rows = order[first : first + settings["batch_size"]]
             drawn = [voc.augmented(part.images[row], part.truth[row], size, generator) for row in rows]
             targets = [{"boxes": truth.boxes * size, "labels": truth.labels} for _, truth in drawn]
-            loss = sum(detector([pixels for pixels, _ in drawn], targets).values())
+            with torch.autocast("cpu", torch.bfloat16, enabled=settings["precision"] == "bfloat16"):
+                loss = sum(detector([pixels for pixels, _ in drawn], targets).values())
             if not torch.isfinite(loss):
                 raise RuntimeError(f"the loss became {loss.item()} in epoch {epoch}: give a smaller learning_rate")
             optimiser.zero_grad(set_to_none=True)
@@ -96,6 +99,7 @@ def run(name: str, place: str, seed: int, config: dict[str, Any], parts: tuple[v
     torch.manual_seed(seed)
     form, started = form_of(config["form"]), time.perf_counter()
     detector = Detector(backbone(place, config["network"]), form, len(parts[0].classes))
+    arrange(detector, torch.channels_last)
     losses = train(detector, parts[0], config["training"], seed, form.size)
     trained = time.perf_counter() - started
     return {

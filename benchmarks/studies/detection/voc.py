@@ -1,6 +1,7 @@
 """VOC2007 trainval in COCO's format: folders train, valid and test, each with `_annotations.coco.json` and its images.
 
-Such a copy is public (github.com/nekloyh/VOC_2007_in_Coco_format, folder PASCAL-VOC-2007-1: 5,026 images, CC BY 4.0).
+Such a copy is public (github.com/nekloyh/VOC_2007_in_Coco_format, folder PASCAL-VOC-2007-1: 5,026 images, CC BY 4.0;
+most images lie in its other folder, and have to be linked to the annotations).
 Its parts are its own: none is VOC2007's official test part, and objects marked as difficult are not marked here, so
 that no mAP on it is one of the literature's. The first six characters of a file's name are VOC's number of the image.
 Numbers that occur twice are used once, and never on both sides.
