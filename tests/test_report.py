@@ -24,6 +24,8 @@ from synthetic_records import make, record, write
 from squeezebench.base.errors import InputError
 from squeezebench.report import build_report, formats, outputs, words
 from squeezebench.report.gather import gather
+from squeezebench.report.headline import headline
+from squeezebench.report.results import Results
 from squeezebench.report.statistics.compare import compared, holm, selected
 from squeezebench.report.statistics.groups import pareto_front, run_groups
 from squeezebench.report.statistics.verdicts import headlines
@@ -71,10 +73,11 @@ def verdict_of(tmp_path: Path, accuracies: dict[str, list[float]]) -> dict[str, 
     for method, values in accuracies.items():
         for seed, value in enumerate(values):
             accuracy = {"train": 1.0, "validation": value, "test": value}
-            step = {"small_dense": 1, "vib_lstm": 2}.get(method, 0)
+            step = {"small_dense": 1, "magnitude": 2, "vib_lstm": 2}.get(method, 0)
             one = record("digits", method, step, seed, accuracy=accuracy)
-            if method == "vib_lstm":  # one size for all seeds
+            if method in ("magnitude", "vib_lstm"):  # one size for all seeds
                 one = one.model_copy(update={"counts": record("digits", method, step, 0).counts})
+            one = one.model_copy(update={"control": method != "vib_lstm"})
             write(tmp_path, one)
     gathered = gather(tmp_path)
     groups = compared(run_groups(gathered), gathered)
@@ -94,6 +97,26 @@ def test_a_method_that_loses_nothing_and_beats_the_control_is_called_so(tmp_path
     })  # fmt: skip
     assert "VIB-LSTM" in said["at_ratio"] and "That is within 1 point of dense" in said["at_ratio"]
     assert said["equal_size"].startswith("Better than small_dense of equal size at 10×, after Holm's")
+
+
+@pytest.mark.parametrize(("gap", "said"), [
+    (-0.02, "No method is shown to beat the best control that is no larger (Magnitude) at 10×"),
+    (0.02, "Better than the best control that is no larger (Magnitude) at 10×, after Holm's"),
+])  # fmt: skip
+def test_a_better_control_than_the_small_dense_one_is_named(tmp_path, gap, said):
+    """A method that beats a small dense model may still be no better than pruning by magnitude."""
+    vib = [v + gap + e for v, e in zip(DENSE, NOISE, strict=True)]
+    found = verdict_of(tmp_path, {"dense": DENSE, "small_dense": [0.9, 0.91, 0.9, 0.9, 0.9], "magnitude": DENSE,
+                                  "vib_lstm": vib})  # fmt: skip
+    assert found["equal_size"].startswith("Better than small_dense of equal size at 10×")
+    assert found["best_control"].startswith(said)
+    assert ("Shown to be worse: VIB-LSTM" in found["best_control"]) == (gap < 0)
+    text = headline("digits", Results(gather(tmp_path)))
+    side, verdict = ("below", "worse") if gap < 0 else ("above", "better")
+    assert f"It is 2.0 points {side} Magnitude [" in text
+    assert text.endswith(
+        f"the best on validation of the controls that are no larger: {verdict}, after Holm's correction."
+    )
 
 
 def test_a_method_that_loses_much_is_called_so(tmp_path):

@@ -115,7 +115,16 @@ def test_the_headline_of_a_task(page, results, words):
         template = head["best"].format(
             at="{}×", ratio="{}×", accuracy="{} % [{}, {}]", method=best.runs[0]["method_title"],
             compared=" and ".join(compared), verdict=head[verdict].format(detectable="{}"))  # fmt: skip
-        if control is not None and control.validation > best.validation:
+        pair, small = (results.compared.get((best.key, which)) for which in ("control", "small"))
+        if pair and (small is None or pair.partner.key != small.partner.key):
+            side, ends = "above" if pair.difference > 0 else "below", (-pair.half, pair.half)
+            kind = "undecided" if pair.p_holm >= 0.05 else "better" if pair.difference > 0 else "worse"
+            other = head[side].format(points="{}", other=pair.partner.runs[0]["method_title"]) + " [{}, {}]"
+            template += " " + head["beside"].format(
+                compared=other, verdict=head[f"control_{kind}"].format(detectable="{}"))  # fmt: skip
+            values += [100 * abs(pair.difference), *(100 * (pair.difference + end) for end in ends)]
+            values += [100 * pair.detectable] if kind == "undecided" else []
+        elif control is not None and control.validation > best.validation:
             template += " " + head["control"].format(method=control.runs[0]["method_title"], accuracy="{} % [{}, {}]")
             values += scored(control)
         assert says(text, template, *values), (text, template, values)
@@ -145,18 +154,7 @@ def sentences(task: str, results: Results, words: dict) -> list[tuple[str, list[
     near = [g for g in able if 1 < g.ratio() < math.inf and g.validation >= dense.validation - 0.01]
     smallest = max(near, key=lambda g: g.ratio(), default=None)
     found.append(told(heads["smallest"], smallest, results, words) if smallest else (heads["none_smallest"], []))
-    kind, tested, better, worse = against_small(task, results)
-    template, values = listed(better, tested, results)
-    bad, bad_values = listed(worse, tested, results)
-    bad = words["equal_size"]["worse"].format(list=bad) if worse else ""
-    power, power_values = could_have_found(list(tested.values()), words["power"])
-    number = sum(len(against_small(other, results)[1]) for other in TASKS)
-    parts = {"at": ("{}×", [10]), "comparisons": ("{} comparisons", [number]), "list": (template, values),
-             "worse": (bad, bad_values), "power": (power, power_values)}  # fmt: skip
-    template = words["equal_size"][kind]
-    order = re.findall(r"\{(\w+)\}", template)
-    found.append((template.format(**{name: part for name, (part, _) in parts.items()}),
-                  [value for name in order for value in parts[name][1]]))  # fmt: skip
+    found += [said for said in (held_against(which, task, results, words) for which in ("small", "control")) if said]
     best = best_method(task, results)
     if pair := results.compared.get((best.key, "small")):
         rates = [(100 * g.mean("train_accuracy"), 100 * (g.mean("train_accuracy") - g.mean("test_accuracy")))
@@ -166,6 +164,25 @@ def sentences(task: str, results: Results, words: dict) -> list[tuple[str, list[
             other="{} %", other_gap="{}")  # fmt: skip
         found.append((template, [*rates[0], *rates[1]]))
     return found
+
+
+def held_against(which: str, task: str, results: Results, words: dict) -> tuple[str, list[float]] | None:
+    """What is said of the registered comparisons with small_dense or with the best control."""
+    kind, tested, better, worse = against(which, task, results)
+    small = {key: pair.partner.key for (key, partner), pair in results.compared.items() if partner == "small"}
+    if which == "control" and all(pair.partner.key == small.get(key) for key, pair in tested.items()):
+        return None  # said already
+    own = words["equal_size" if which == "small" else "best_control"]
+    bad, bad_values = listed(worse, tested, results)
+    number = sum(len(against(which, other, results)[1]) for other in TASKS)
+    controls = ", ".join(dict.fromkeys(pair.partner.runs[0]["method_title"] for pair in tested.values()))
+    parts = {"at": ("{}×", [10]), "comparisons": ("{} comparisons", [number]), "list": listed(better, tested, results),
+             "worse": (own["worse"].format(list=bad) if worse else "", bad_values), "controls": (controls, []),
+             "power": could_have_found(list(tested.values()), words["power"])}  # fmt: skip
+    template = own[kind]
+    order = re.findall(r"\{(\w+)\}", template)
+    said = template.format(**{name: part for name, (part, _) in parts.items()})
+    return said, [value for name in order for value in parts[name][1]]
 
 
 def could_have_found(pairs: list[Paired], words: dict) -> tuple[str, list[float]]:
@@ -185,11 +202,11 @@ def could_have_found(pairs: list[Paired], words: dict) -> tuple[str, list[float]
     return f"{text}.", values
 
 
-def against_small(task: str, results: Results) -> tuple[str, dict, list, list]:
-    """Which statement, every registered comparison with small_dense, those that are better and those that are worse."""
-    tested = {key: results.compared[key, "small"] for key in sorted(results.registered)
-              if key[:2] == (task, "sound") and (key, "small") in results.compared
-              and results.compared[key, "small"].n >= 5}  # fmt: skip
+def against(which: str, task: str, results: Results) -> tuple[str, dict, list, list]:
+    """Which statement, every registered comparison with a partner, those that are better and those that are worse."""
+    tested = {key: results.compared[key, which] for key in sorted(results.registered)
+              if key[:2] == (task, "sound") and (key, which) in results.compared
+              and results.compared[key, which].n >= 5}  # fmt: skip
     sure = [key for key, pair in tested.items() if pair.p_holm < 0.05 and pair.difference > 0]
     worse = [key for key, pair in tested.items() if pair.p_holm < 0.05 and pair.difference < 0]
     likely = [key for key, pair in tested.items() if pair.difference - pair.half > 0]

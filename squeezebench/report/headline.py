@@ -25,12 +25,13 @@ def headline(task: str, results: Results) -> str:
     if methods.empty:
         return words["none"].format(at=at)
     best = _best(methods)
-    compared = [_compared(best, which, words) for which in ("dense", "small")]
+    compared = [_compared(best, which, words, words[which]) for which in ("dense", "small")]
     said = words["best"].format(
         at=at, method=best["method_label"], ratio=of_row(best).ratio(best["ratio_size"]), accuracy=_accuracy(best),
         compared=" and ".join(filter(None, compared)) or words["alone"], verdict=_verdict(best, words),
     )  # fmt: skip
-    return said + _better_control(best, able[able["control"].astype(bool)], words)
+    held_against = _best_control(best, results.of(task), words)
+    return said + (held_against or _better_control(best, able[able["control"].astype(bool)], words))
 
 
 def _best(groups: pd.DataFrame) -> pd.Series:
@@ -47,15 +48,15 @@ def _accuracy(group: pd.Series) -> str:
     return f"{formats.percent(mean)} [{low}, {high}]"
 
 
-def _compared(best: pd.Series, which: str, words: dict) -> str:
-    """`1.2 points below dense [−2.4, 0.0]`; empty if there is no partner."""
+def _compared(best: pd.Series, which: str, words: dict, other: str) -> str:
+    """`1.2 points below dense [−2.4, 0.0]`; empty if there is no partner. other: what the partner is called."""
     mean, half, n = (best[f"{which}_{part}"] for part in ("difference", "half_width", "n"))
     if not n or formats.absent(mean):
         return ""
     side = words["equal"] if formats.points(mean) == "0.0" else words["above" if mean > 0 else "below"]
     points = formats.points(abs(mean)).lstrip("+")
     interval = f" [{formats.points(mean - half)}, {formats.points(mean + half)}]" if n >= ENOUGH_SEEDS else ""
-    return side.format(points=points, other=words[which]) + interval
+    return side.format(points=points, other=other) + interval
 
 
 def _verdict(best: pd.Series, words: dict) -> str:
@@ -70,6 +71,21 @@ def _verdict(best: pd.Series, words: dict) -> str:
     if p < 1 - LEVEL:
         return words["better" if best["small_difference"] > 0 else "worse"]
     return words["undecided"].format(detectable=formats.points(best["small_detectable"]).lstrip("+"))
+
+
+def _best_control(best: pd.Series, groups: pd.DataFrame, words: dict) -> str:
+    """The comparison with the control that is best on validation and no larger; empty if there is none, or if it is the
+    small dense model, with which the method is compared already."""
+    if formats.absent(best["control_group"]) or best["control_group"] == best["small_group"]:
+        return ""
+    label = groups.loc[int(best["control_group"]), "method_label"]
+    verdict = ""
+    if best["control_n"] >= VERDICT_SEEDS:
+        side = "better" if best["control_difference"] > 0 else "worse"
+        kind = side if best["control_p_holm"] < 1 - LEVEL else "undecided"
+        detectable = formats.points(best["control_detectable"]).lstrip("+")
+        verdict = words[f"control_{kind}"].format(detectable=detectable)
+    return " " + words["beside"].format(compared=_compared(best, "control", words, label), verdict=verdict)
 
 
 def _better_control(best: pd.Series, controls: pd.DataFrame, words: dict) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -47,6 +48,7 @@ def headlines(task: str, groups: pd.DataFrame, chosen: pd.DataFrame) -> list[Hea
         lines += _at_ratio(here, chosen, words)
         lines += _smallest_within(here, dense.iloc[0], words)
     lines += _equal_size(here, int(compared["small_p_holm"].notna().sum()), rule)
+    lines += _best_control(here, int(compared["control_p_holm"].notna().sum()), rule)
     return lines + _collapsed(here, rule)
 
 
@@ -139,23 +141,43 @@ def _equal_size(here: pd.DataFrame, comparisons: int, rule: Rule) -> list[Headli
         key = "none_comparable" if family.empty else "no_verdict" if len(able) else "not_enough_seeds"
         seeds = formats.plural(int(family["small_n"].max()), "seed") if len(family) else ""
         return [Headline("equal_size", words[key].format(at=at, n=seeds, power=_power(able)), settled=False)]
-    facts = {"comparisons": formats.plural(comparisons, "comparison"), "at": at, "power": _power(tested)}
-    sure = tested[(tested["small_p_holm"] < 1 - LEVEL) & (tested["small_difference"] > 0)]
-    worse = tested[(tested["small_p_holm"] < 1 - LEVEL) & (tested["small_difference"] < 0)]
-    likely = tested[tested["small_difference"] - tested["small_half_width"] > 0]
-    facts["worse"] = words["worse"].format(list=_listed(worse)) if len(worse) else ""
+    return [_compared("equal_size", "small", tested, words, {"comparisons": comparisons, "at": at})]
+
+
+def _best_control(here: pd.DataFrame, comparisons: int, rule: Rule) -> list[Headline]:
+    """Whether any method beats the control that is best on validation and no larger, at the registered ratio. Nothing
+    if that is the small dense model for all of them, or if no test was possible."""
+    family = here[here["registered"] & ~here["control"].astype(bool) & ~here["collapsed"]]
+    tested = family[family["control_p_holm"].notna()]
+    if (tested["control_group"] == tested["small_group"]).all():  # of none too
+        return []
+    controls = ", ".join(dict.fromkeys(here.loc[tested["control_group"].astype(int), "method_label"]))
+    facts = {"comparisons": comparisons, "at": formats.ratio_tick(here["compare_at"].iloc[0]), "controls": controls}
+    return [_compared("best_control", "control", tested, captions(rule.name)["best_control"], facts)]
+
+
+def _compared(kind: str, partner: str, tested: pd.DataFrame, words: dict[str, str], facts: dict[str, Any]) -> Headline:
+    """What the corrected tests against one partner show, of the groups `tested`."""
+    difference, certain = tested[f"{partner}_difference"], tested[f"{partner}_p_holm"] < 1 - LEVEL
+    sure, worse = tested[certain & (difference > 0)], tested[certain & (difference < 0)]
+    likely = tested[difference - tested[f"{partner}_half_width"] > 0]
+    facts |= {
+        "comparisons": formats.plural(facts["comparisons"], "comparison"),
+        "power": _power(tested, partner),
+        "worse": words["worse"].format(list=_listed(worse, partner)) if len(worse) else "",
+    }
     if len(sure):
-        return [Headline("equal_size", words["beaten"].format(**facts, list=_listed(sure)))]
+        return Headline(kind, words["beaten"].format(**facts, list=_listed(sure, partner)))
     key = "uncorrected" if len(likely) else "not_beaten"
-    text = words[key].format(**facts, list=_listed(likely))
-    return [Headline("equal_size", text, settled=False)]
+    return Headline(kind, words[key].format(**facts, list=_listed(likely, partner)), settled=False)
 
 
-def _power(tested: pd.DataFrame) -> str:
-    """What the comparisons with a small dense model could have found, and the seeds that one point needs."""
+def _power(tested: pd.DataFrame, partner: str = "small") -> str:
+    """What the comparisons with a partner could have found, and the seeds that one point needs."""
     if tested.empty:
         return ""
-    words, smallest, seeds = captions()["power"], tested["small_detectable"], tested["small_seeds_needed"]
+    words = captions()["power"]
+    smallest, seeds = tested[f"{partner}_detectable"], tested[f"{partner}_seeds_needed"]
     ends = [formats.points(value).lstrip("+") for value in (smallest.min(), smallest.max())]
     text = words["detectable"].format(points=" to ".join(dict.fromkeys(ends)))
     most = seeds[seeds < math.inf]
@@ -180,11 +202,11 @@ def _collapsed(here: pd.DataFrame, rule: Rule) -> list[Headline]:
     return [Headline("collapsed", captions(rule.name)["equal_size"]["collapsed"].format(at=at, list=listed))]
 
 
-def _listed(groups: pd.DataFrame) -> str:
+def _listed(groups: pd.DataFrame, partner: str) -> str:
     """`VIB-LSTM at 33.2× (+1.2 [0.3, 2.1])`, the best setting of each method."""
-    best = groups.sort_values("small_difference", ascending=False).drop_duplicates("method_label")
+    best = groups.sort_values(f"{partner}_difference", ascending=False).drop_duplicates("method_label")
     return "; ".join(
         f"{group['method_label']} at {of_row(group).ratio(group['ratio_size'])}"
-        f" ({formats.points_interval(group['small_difference'], group['small_half_width'])})"
+        f" ({formats.points_interval(group[f'{partner}_difference'], group[f'{partner}_half_width'])})"
         for _, group in best.iterrows()
     )
