@@ -113,7 +113,7 @@ def test_a_better_control_than_the_small_dense_one_is_named(tmp_path, gap, said)
     assert ("Shown to be worse: VIB-LSTM" in found["best_control"]) == (gap < 0)
     text = headline("digits", Results(gather(tmp_path)))
     side, verdict = ("below", "worse") if gap < 0 else ("above", "better")
-    assert f"It is 2.0 points {side} Magnitude [" in text
+    assert f"It is 2.0 points {side} Magnitude (20.5×) [" in text
     assert text.endswith(
         f"the best on validation of the controls that are no larger: {verdict}, after Holm's correction."
     )

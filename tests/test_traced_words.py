@@ -119,14 +119,17 @@ def test_the_headline_of_a_task(page, results, words):
         if pair and (small is None or pair.partner.key != small.partner.key):
             side, ends = "above" if pair.difference > 0 else "below", (-pair.half, pair.half)
             kind = "undecided" if pair.p_holm >= 0.05 else "better" if pair.difference > 0 else "worse"
-            other = head[side].format(points="{}", other=pair.partner.runs[0]["method_title"]) + " [{}, {}]"
+            title, size = pair.partner.runs[0]["method_title"], pair.partner.ratio()
+            other = head[side].format(points="{}", other=f"{title} ({{}}×)") + " [{}, {}]"
             template += " " + head["beside"].format(
                 compared=other, verdict=head[f"control_{kind}"].format(detectable="{}"))  # fmt: skip
-            values += [100 * abs(pair.difference), *(100 * (pair.difference + end) for end in ends)]
+            values += [100 * abs(pair.difference), size, *(100 * (pair.difference + end) for end in ends)]
             values += [100 * pair.detectable] if kind == "undecided" else []
-        elif control is not None and control.validation > best.validation:
-            template += " " + head["control"].format(method=control.runs[0]["method_title"], accuracy="{} % [{}, {}]")
-            values += scored(control)
+        told = pair and pair.partner.key == control.key and (small is None or control.key != small.partner.key)
+        if control is not None and not told and control.validation > best.validation:
+            template += " " + head["control"].format(
+                method=control.runs[0]["method_title"], ratio="{}×", accuracy="{} % [{}, {}]")  # fmt: skip
+            values += [control.ratio(), *scored(control)]
         assert says(text, template, *values), (text, template, values)
         verdicts.add(verdict)
     assert len(verdicts) > 1, "the data say the same of all tasks"

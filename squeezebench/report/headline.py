@@ -27,11 +27,11 @@ def headline(task: str, results: Results) -> str:
     best = _best(methods)
     compared = [_compared(best, which, words, words[which]) for which in ("dense", "small")]
     said = words["best"].format(
-        at=at, method=best["method_label"], ratio=of_row(best).ratio(best["ratio_size"]), accuracy=_accuracy(best),
+        at=at, **_named(best), accuracy=_accuracy(best),
         compared=" and ".join(filter(None, compared)) or words["alone"], verdict=_verdict(best, words),
     )  # fmt: skip
-    held_against = _best_control(best, results.of(task), words)
-    return said + (held_against or _better_control(best, able[able["control"].astype(bool)], words))
+    controls = able[able["control"].astype(bool)]
+    return said + _best_control(best, here, words) + _better_control(best, controls, words)
 
 
 def _best(groups: pd.DataFrame) -> pd.Series:
@@ -46,6 +46,10 @@ def _accuracy(group: pd.Series) -> str:
         return formats.percent(mean)
     low, high = (f"{100 * min(max(end, 0.0), 1.0):.1f}" for end in (mean - half, mean + half))
     return f"{formats.percent(mean)} [{low}, {high}]"
+
+
+def _named(group: pd.Series) -> dict[str, str]:
+    return {"method": group["method_label"], "ratio": of_row(group).ratio(group["ratio_size"])}
 
 
 def _compared(best: pd.Series, which: str, words: dict, other: str) -> str:
@@ -78,8 +82,8 @@ def _best_control(best: pd.Series, groups: pd.DataFrame, words: dict) -> str:
     small dense model, with which the method is compared already."""
     if formats.absent(best["control_group"]) or best["control_group"] == best["small_group"]:
         return ""
-    label = groups.loc[int(best["control_group"]), "method_label"]
-    verdict = ""
+    control, verdict = groups.loc[int(best["control_group"])], ""
+    label = "{method} ({ratio})".format(**_named(control))
     if best["control_n"] >= VERDICT_SEEDS:
         side = "better" if best["control_difference"] > 0 else "worse"
         kind = side if best["control_p_holm"] < 1 - LEVEL else "undecided"
@@ -89,14 +93,16 @@ def _best_control(best: pd.Series, groups: pd.DataFrame, words: dict) -> str:
 
 
 def _better_control(best: pd.Series, controls: pd.DataFrame, words: dict) -> str:
-    """Names the control that is better on validation than the best method, if there is one."""
+    """Names the control that is better on validation than the best method, if there is one and nothing is said of it
+    yet: a larger one, at the same ratio of another count."""
     able = controls[controls["validation_accuracy_mean"].notna()]
     if able.empty:
         return ""
     control = _best(able)
-    if control["validation_accuracy_mean"] <= best["validation_accuracy_mean"]:
+    said = control.name == best["control_group"] != best["small_group"]
+    if said or control["validation_accuracy_mean"] <= best["validation_accuracy_mean"]:
         return ""
-    return " " + words["control"].format(method=control["method_label"], accuracy=_accuracy(control))
+    return " " + words["control"].format(**_named(control), accuracy=_accuracy(control))
 
 
 def on_training_part(task: str, results: Results) -> str:
