@@ -20,7 +20,8 @@ if importlib.util.find_spec("torchvision") is None:
     pytest.skip("torchvision is not installed", allow_module_level=True)
 from benchmarks.studies.detection import ssd, study, voc  # noqa: E402
 from benchmarks.studies.detection.boxes import overlap, suppressed  # noqa: E402
-from benchmarks.studies.detection.mean_ap import Found, Truth, average_precision, mean_ap  # noqa: E402
+from benchmarks.studies.detection.differences import difference  # noqa: E402
+from benchmarks.studies.detection.mean_ap import Found, Ranked, Truth, average_precision, mean_ap, ranked  # noqa: E402
 from squeezebench.base.errors import InputError  # noqa: E402
 from squeezebench.nn.cnn.frames import FrameNetwork  # noqa: E402
 from squeezebench.nn.cnn.resnet import cifar_resnet, resnet50  # noqa: E402
@@ -87,9 +88,32 @@ def test_mean_average_precision_of_two_images_by_hand():
         Found(torch.cat([square, square + 1, square + 20]), torch.tensor([0.9, 0.8, 0.4]), torch.tensor([1, 1, 2])),
         Found(square + 50, torch.tensor([0.7]), torch.tensor([1])),
     ]
-    result = mean_ap(found, truth, [1, 2, 3])
+    classes = [ranked(found, truth, label) for label in (1, 2, 3)]
+    result = mean_ap(classes)
     assert result["per_class"] == [pytest.approx((6 / 11, 0.5)), pytest.approx((1.0, 1.0)), None]
     assert result["map_07"] == pytest.approx((6 / 11 + 1) / 2) and result["map_area"] == pytest.approx(0.75)
+    # the second image twice: three objects of class 1; right, wrong twice, and the duplicate
+    assert classes[0].precision(np.array([1, 2])) == pytest.approx((4 / 11, 1 / 3))
+    assert mean_ap(classes, np.array([0, 1]))["per_class"] == [(0.0, 0.0), None, None]
+
+
+@pytest.mark.parametrize(("seeds", "covers"), [(1, "images"), (3, "seeds and images")])
+def test_the_interval_of_a_difference_covers_images_and_from_three_seeds_on_seeds(seeds, covers):
+    """One object and one detection an image, right with probability p, in any order: the area is near p^2, and its
+    standard error over n images near 2 p sqrt(p (1 - p) / n)."""
+    generator = np.random.default_rng(0)
+    every, ones = np.arange(500, dtype=np.int32), np.ones(500, dtype=np.int32)
+
+    def scored(share: float) -> list[list[Ranked]]:
+        return [[Ranked(every, generator.random(500) < share + 0.02 * seed, ones)] for seed in range(seeds)]
+
+    better, worse = scored(0.8), scored(0.5)
+    same = difference(better, better)
+    assert (same.mean, same.half) == (0, 0)
+    found = difference(better, worse, "map_area")
+    assert found.covers == covers and 0.3 < found.mean < 0.5
+    error = np.hypot(*(2 * p * np.sqrt(p * (1 - p) / 500) for p in (0.8, 0.5)))
+    assert found.half == pytest.approx(1.96 * error, rel=0.2) if seeds == 1 else found.half > 2 * error
 
 
 COLOURS = {"disc": (220, 40, 40), "bar": (40, 60, 220)}

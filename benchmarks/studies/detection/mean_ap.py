@@ -45,19 +45,31 @@ def average_precision(recall: np.ndarray, precision: np.ndarray, eleven_points: 
     return float(np.sum(np.diff(recall) * envelope[1:]))
 
 
-def mean_ap(detected: Sequence[Found], truth: Sequence[Truth], classes: Sequence[int]) -> dict[str, float | list]:
-    """`map_07`, `map_area`, and `per_class`: both for each class, None for a class without objects."""
-    every = [_class_ap(detected, truth, label) for label in classes]
-    known = np.array([pair for pair in every if pair is not None]).reshape(-1, 2)
-    means = known.mean(0) if len(known) else np.full(2, np.nan)
-    return {"map_07": float(means[0]), "map_area": float(means[1]), "per_class": every}
+@dataclass(frozen=True)
+class Ranked:
+    """What was detected of one class, in the order of falling scores: the image of each and whether it is right, both
+    (N,); and the objects of the class in each image, (images,)."""
+
+    image: np.ndarray
+    right: np.ndarray
+    objects: np.ndarray
+
+    def precision(self, drawn: np.ndarray | None = None) -> tuple[float, float] | None:
+        """Average precision by 11 points and by area; None if there are no objects. drawn: how often each image counts,
+        (images,), once by default."""
+        weight = np.ones(len(self.objects)) if drawn is None else drawn
+        total = (weight * self.objects).sum()
+        if total == 0:
+            return None
+        each = weight[self.image]
+        hits = np.cumsum(each * self.right)
+        recall, precision = hits / total, hits / np.maximum(np.cumsum(each), 1)
+        return average_precision(recall, precision, True), average_precision(recall, precision, False)
 
 
-def _class_ap(detected: Sequence[Found], truth: Sequence[Truth], label: int) -> tuple[float, float] | None:
+def ranked(detected: Sequence[Found], truth: Sequence[Truth], label: int) -> Ranked:
+    """The detections of one class in all images."""
     objects = [scene.boxes[scene.labels == label] for scene in truth]
-    total = sum(map(len, objects))
-    if total == 0:
-        return None
     lines = [
         (score, image, box)
         for image, scene in enumerate(detected)
@@ -70,10 +82,17 @@ def _class_ap(detected: Sequence[Found], truth: Sequence[Truth], label: int) -> 
     for _, image, box in lines:
         overlaps = overlap(box[None], objects[image])[0] if len(objects[image]) else torch.zeros(0)
         best = int(overlaps.argmax()) if len(overlaps) else -1
-        hit = best >= 0 and overlaps[best] >= LEAST and not taken[image][best]
+        hit = best >= 0 and bool(overlaps[best] >= LEAST) and not taken[image][best]
         if hit:
             taken[image][best] = True
         right.append(hit)
-    hits = np.cumsum(right, dtype=float) if right else np.zeros(0)
-    recall, precision = hits / total, hits / np.arange(1, len(hits) + 1)
-    return average_precision(recall, precision, True), average_precision(recall, precision, False)
+    places = np.array([image for _, image, _ in lines], dtype=np.int32)
+    return Ranked(places, np.array(right, dtype=bool), np.array([len(boxes) for boxes in objects], dtype=np.int32))
+
+
+def mean_ap(classes: Sequence[Ranked], drawn: np.ndarray | None = None) -> dict[str, float | list]:
+    """`map_07`, `map_area`, and `per_class`: both for each class, None for a class without objects."""
+    every = [entry.precision(drawn) for entry in classes]
+    known = np.array([pair for pair in every if pair is not None]).reshape(-1, 2)
+    means = known.mean(0) if len(known) else np.full(2, np.nan)
+    return {"map_07": float(means[0]), "map_area": float(means[1]), "per_class": every}

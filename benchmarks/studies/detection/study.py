@@ -23,7 +23,8 @@ import yaml
 from torch import nn
 
 from benchmarks.studies.detection import voc
-from benchmarks.studies.detection.mean_ap import Found, Truth, mean_ap
+from benchmarks.studies.detection.differences import difference
+from benchmarks.studies.detection.mean_ap import Found, Ranked, Truth, mean_ap, ranked
 from benchmarks.studies.detection.ssd import Detector, form_of, operations
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
@@ -33,6 +34,8 @@ from squeezebench.nn.cnn.named import named_network
 from squeezebench.nn.cnn.resnet import ResNet
 from squeezebench.nn.weights_file import load_weights
 from squeezebench.tools.load import load
+
+FIELDS = ("image", "right", "objects")  # of Ranked
 
 
 def backbone(place: str, network: str) -> ResNet:
@@ -83,26 +86,29 @@ def train(detector: Detector, part: voc.Part, settings: dict[str, Any], seed: in
 
 
 @torch.no_grad()
-def score(detector: Detector, part: voc.Part, size: int) -> dict[str, Any]:
-    """mAP of the detector on a part."""
+def detections(detector: Detector, part: voc.Part, size: int) -> list[Ranked]:
+    """What the detector finds in a part, class by class."""
     detector.eval()
     detected = []
     for first in range(0, len(part.names), 32):
         for entry in detector(list(voc.resized(part.images[first : first + 32], size))):
             detected.append(Found(entry["boxes"] / size, entry["scores"], entry["labels"]))
     truth = [Truth(entry.boxes, entry.labels) for entry in part.truth]
-    return mean_ap(detected, truth, range(1, len(part.classes) + 1))
+    return [ranked(detected, truth, label) for label in range(1, len(part.classes) + 1)]
 
 
-def run(name: str, place: str, seed: int, config: dict[str, Any], parts: tuple[voc.Part, voc.Part]) -> dict[str, Any]:
-    """One detector, trained and scored."""
+def run(
+    name: str, place: str, seed: int, config: dict[str, Any], parts: tuple[voc.Part, voc.Part]
+) -> tuple[dict[str, Any], list[Ranked]]:
+    """One detector, trained and scored, and what it detects."""
     torch.manual_seed(seed)
     form, started = form_of(config["form"]), time.perf_counter()
     detector = Detector(backbone(place, config["network"]), form, len(parts[0].classes))
     arrange(detector, torch.channels_last)
     losses = train(detector, parts[0], config["training"], seed, form.size)
     trained = time.perf_counter() - started
-    return {
+    classes = detections(detector, parts[1], form.size)
+    result = {
         "name": name,
         "seed": seed,
         "config": digest_of(config),
@@ -113,32 +119,58 @@ def run(name: str, place: str, seed: int, config: dict[str, Any], parts: tuple[v
         "losses": losses,
         "train_seconds": round(trained, 1),
         "classes": parts[0].classes,
-        **score(detector, parts[1], form.size),
+        **mean_ap(classes),
     }
+    return result, classes
 
 
-def page(results: list[dict[str, Any]], config: dict[str, Any]) -> str:
-    """A table of all results: mean, and each seed."""
+def write(path: Path, result: dict[str, Any], classes: list[Ranked]) -> None:
+    """The result, last of all, and what was detected beside it."""
+    arrays = {f"{field}_{number}": getattr(entry, field) for number, entry in enumerate(classes) for field in FIELDS}
+    np.savez_compressed(path.with_suffix(".npz"), **arrays)
+    write_atomically(path, (json.dumps(result, indent=1) + "\n").encode())
+
+
+def read(path: Path) -> tuple[dict[str, Any], list[Ranked]]:
+    """What `write` has written."""
+    result = json.loads(path.read_text())
+    with np.load(path.with_suffix(".npz")) as arrays:
+        numbers = range(len(result["classes"]))
+        return result, [Ranked(*(arrays[f"{field}_{number}"] for field in FIELDS)) for number in numbers]
+
+
+def page(read: list[tuple[dict[str, Any], list[Ranked]]], config: dict[str, Any]) -> str:
+    """A table of all results: mean, each seed, and the difference to the first backbone."""
+    results = [result for result, _ in read]
     lines = [
         f"# {config['title']}",
         "",
         config["description"].strip(),
         "",
-        "| backbone | mAP, 11 points, % | mAP, area, % | of the seeds | MACs, G | weights | of the backbone |",
-        "|---|---|---|---|---|---|---|",
+        "| backbone | mAP, 11 points, % | of the seeds | minus the first | mAP, area, % | MACs, G | weights "
+        "| of the backbone |",
+        "|---|---|---|---|---|---|---|---|",
     ]
+    first, covers = {entry["seed"]: classes for entry, classes in read if entry["name"] == results[0]["name"]}, {}
     for name in dict.fromkeys(entry["name"] for entry in results):
         own = [entry for entry in results if entry["name"] == name]
         means = [100 * float(np.mean([entry[key] for entry in own])) for key in ("map_07", "map_area")]
-        seeds = " ".join(f"{100 * entry['map_07']:.1f}" for entry in own)
+        seeds, apart = " ".join(f"{100 * entry['map_07']:.1f}" for entry in own), ""
+        both = [
+            (found, first[entry["seed"]]) for entry, found in read if entry["name"] == name and entry["seed"] in first
+        ]
+        if both and name != results[0]["name"]:
+            compared = difference(*zip(*both, strict=True))
+            apart, covers[compared.covers] = str(compared), None
         lines.append(
-            f"| {name} | {means[0]:.1f} | {means[1]:.1f} | {seeds} | {own[0]['macs'] / 1e9:.3g} "
+            f"| {name} | {means[0]:.1f} | {seeds} | {apart} | {means[1]:.1f} | {own[0]['macs'] / 1e9:.3g} "
             f"| {own[0]['weights']:,} | {own[0]['backbone_weights']:,} |"
         )
     images = results[0]["images"]
     lines += [
         "",
         f"{images[0]:,} images train, {images[1]:,} are held out; the last epoch is scored, nothing is picked.",
+        f"Differences are of the mAP by 11 points, with 95 % intervals over {' or '.join(covers)}." if covers else "",
     ]
     return "\n".join(lines) + "\n"
 
@@ -166,10 +198,12 @@ def main(words: list[str] | None = None) -> None:
             path = given.out / f"{name}-{seed}.json"
             if path.is_file() and json.loads(path.read_text())["config"] == digest_of(config):
                 continue
-            result = run(name, place, seed, config, (trained, held_out))
-            write_atomically(path, (json.dumps(result, indent=1) + "\n").encode())
+            result, classes = run(name, place, seed, config, (trained, held_out))
+            write(path, result, classes)
             print(f"{name}, seed {seed}: mAP {100 * result['map_07']:.1f} %", flush=True)
-    results = [json.loads(path.read_text()) for path in sorted(given.out.glob("*-*.json"))]
+    order = {name: number for number, name in enumerate(places)}
+    results = [read(path) for path in given.out.glob("*-*.json")]
+    results.sort(key=lambda both: (order.get(both[0]["name"], len(order)), both[0]["name"], both[0]["seed"]))
     write_atomically(given.out / "README.md", page(results, config).encode())
 
 
