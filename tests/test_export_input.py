@@ -17,10 +17,9 @@ from test_export import GATES, in_onnxruntime, made, masked
 from squeezebench.cli.main import main
 from squeezebench.data.normalise import Affine
 from squeezebench.data.task import load_task, task_spec
-from squeezebench.engine.measurement.normalisation import NORMALISATION_NAME
 from squeezebench.nn.rnn.classifier import recurrent_classifier
 from squeezebench.nn.rnn.heads.segments import TemporalSegments
-from squeezebench.schema.record import read_record
+from squeezebench.schema.record import NORMALISATION_NAME, read_record
 from squeezebench.tools.export import export, read_run
 
 FORMATS = ("onnx", "torch", "safetensors")

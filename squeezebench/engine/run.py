@@ -26,7 +26,7 @@ from squeezebench.engine.measurement.cost import cost, store
 from squeezebench.engine.measurement.counts import count, kept_of
 from squeezebench.engine.measurement.digest import model_digest
 from squeezebench.engine.measurement.latency import DenseReference
-from squeezebench.engine.measurement.normalisation import NORMALISATION_NAME, write_normalisation
+from squeezebench.engine.measurement.normalisation import write_normalisation
 from squeezebench.engine.measurement.shape import Timed
 from squeezebench.engine.start import Start, dense_start, given_start
 from squeezebench.engine.training.as_released import BestOnTest
@@ -46,6 +46,9 @@ from squeezebench.nn.kernels.gemm import drop_gradients
 from squeezebench.schema.models import NetworkSettings, TaskInfo, kind_of_model
 from squeezebench.schema.predictions import confusion_of, packed
 from squeezebench.schema.record import (
+    HISTORY_NAME,
+    MODEL_NAME,
+    NORMALISATION_NAME,
     RECORD_NAME,
     Accuracy,
     Baseline,
@@ -143,7 +146,7 @@ def make(
 
 def _forget_earlier(folder: Path) -> None:
     """What other runs left in the folder and in this process is not this one's."""
-    for stale in (RECORD_NAME, "history.csv", "model.safetensors", NORMALISATION_NAME):
+    for stale in (RECORD_NAME, HISTORY_NAME, MODEL_NAME, NORMALISATION_NAME):
         (folder / stale).unlink(missing_ok=True)
     clear_half_written(folder)
     native.forget()
@@ -252,13 +255,13 @@ class _Run:
         drop_gradients(compact.parameters())
         del model  # a wide one needs gigabytes, and so do the networks that are made for the measurements
         _end_copy(self.process)
-        trainer.history.write(self.folder / "history.csv")
+        trainer.history.write(self.folder / HISTORY_NAME)
         about |= self._measured(compact, task, info, final) | self._about_training(task, trainer, start)
         return about | {"status": "ok", "notes": list(method.notes)}
 
     def _about_training(self, task: Task, trainer: Trainer, start: Start | None) -> dict[str, Any]:
         """What the record says of the data and the training."""
-        history = self.folder / "history.csv"
+        history = self.folder / HISTORY_NAME
         return {
             "before_fine_tuning": self._before_fine_tuning(trainer.before_fine_tuning, task),
             "stages": ([start.stage] if start and start.stage else []) + trainer.stages,
@@ -288,7 +291,7 @@ class _Run:
             test=float((predicted == labels).mean()),
             test_final_epoch=final,
         )
-        file = self.folder / "model.safetensors"
+        file = self.folder / MODEL_NAME
         stored = store(compact, file, self._score(task), scores.test)  # before the dense networks take their memory
         base = dense_classifier(info, spec.model)
         counts, dense = count(compact), count(base)

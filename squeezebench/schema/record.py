@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 
 from squeezebench.schema.stored import SCHEMA_VERSION, Part, SchemaVersion, StoredError, read_sealed, write_sealed
 
-RECORD_NAME = "record.json"
+# The files of a run's folder.
+RECORD_NAME, HISTORY_NAME = "record.json", "history.csv"
+MODEL_NAME, NORMALISATION_NAME = "model.safetensors", "normalisation.safetensors"
 LARGEST_SEQUENCE = 1 << 30  # numbers, 4 GiB in float32
 # How a run was set up and read: `sound` (validation part, final epoch), `paper` (as the paper describes its protocol,
 # final epoch), `as_released` (the authors' code: the epoch that is best on the test part).

@@ -31,6 +31,7 @@ from squeezebench.method.base import Method
 from squeezebench.method.discovery import MethodFile, find_methods, load, pick
 from squeezebench.nn.cnn.parts import Select
 from squeezebench.schema.kind import KINDS
+from squeezebench.schema.record import MODEL_NAME
 from squeezebench.schema.training import TrainingSettings
 from squeezebench.tools.check_hooks import draws_weights_from_the_seed, leaves_global_state
 from squeezebench.tools.counting import construct, keys_of
@@ -176,7 +177,7 @@ def survives_saving(case: Case) -> None:
     """After it has been saved and loaded, the compact module gives the same bits."""
     method, _, compact = case.trained
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.safetensors"
+        path = Path(folder) / MODEL_NAME
         save_model(path, compact)
         loaded = load_model(path, method.restore)
     with torch.no_grad():

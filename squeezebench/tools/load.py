@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from squeezebench.base.errors import InputError
 from squeezebench.method.discovery import find_methods
-from squeezebench.schema.record import RECORD_NAME
+from squeezebench.schema.record import MODEL_NAME, RECORD_NAME
 from squeezebench.tools.export.about import affine_of
 from squeezebench.tools.recorded import read_recorded
 from squeezebench.tools.verify.remeasure import read_model
@@ -45,7 +45,7 @@ def load(record: str | Path, normalise: bool = True, plugins: Iterable[str | Pat
     told = recorded.record
     if told.status != "ok":
         raise InputError(f"{path}: the run is {told.status} ({told.reason}); there is no network to load")
-    file = path.parent / "model.safetensors"
+    file = path.parent / MODEL_NAME
     if not file.is_file():
         raise InputError(f"{file}: not there; a run leaves it beside its record, make the run again")
     network = read_model(file, recorded.method(find_methods(plugins)))

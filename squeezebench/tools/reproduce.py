@@ -21,11 +21,11 @@ from squeezebench.method.discovery import find_methods, load
 from squeezebench.method.settings import settings_of
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.metrics import METRICS
-from squeezebench.schema.record import RECORD_NAME, Record
+from squeezebench.schema.record import HISTORY_NAME, MODEL_NAME, RECORD_NAME, Record
 from squeezebench.tools.recorded import Recorded, as_recorded, environment_differences, other_data, read_recorded
 from squeezebench.tools.verify.comparison import differences, in_words, sequences_moved
 
-MODEL, HISTORY, STARTS = "model.safetensors", "history.csv", "starts"
+STARTS = "starts"
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,16 @@ def _results(recorded: Recorded, again: Record, folder: Path) -> tuple[list[Diff
     compared, changed = list(measured), list(differences(first, measured))
     if first.status != "ok":
         return changed, compared, missing
-    digest = first.model_digest or _digest(recorded.folder / MODEL)
+    digest = first.model_digest or _digest(recorded.folder / MODEL_NAME)
     if digest is None:
         missing.append("the bits of the compact model")
     else:
         compared.append("model")
         if digest != again.model_digest:
             changed.append(Difference("model", digest, again.model_digest))
-    if (recorded.folder / HISTORY).is_file():
+    if (recorded.folder / HISTORY_NAME).is_file():
         compared.append("history")
-        changed += _histories(recorded.folder / HISTORY, folder / HISTORY)
+        changed += _histories(recorded.folder / HISTORY_NAME, folder / HISTORY_NAME)
     else:
         missing.append("the history of its training")
     return changed, compared, missing

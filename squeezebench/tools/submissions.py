@@ -19,9 +19,9 @@ from tqdm import tqdm
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.reading import planned_path
-from squeezebench.schema.record import RecordError, record_files
+from squeezebench.schema.record import MODEL_NAME, RecordError, record_files
 from squeezebench.schema.stored import read_sealed
-from squeezebench.schema.submission import FILES, MODEL, SUBMISSION, Opened, Submission
+from squeezebench.schema.submission import FILES, SUBMISSION, Opened, Submission
 from squeezebench.tools.recorded import other_data, plan_in, read_recorded
 from squeezebench.tools.verify.saved import verify
 
@@ -120,7 +120,7 @@ def _check_files(folder: Path, submission: Submission) -> None:
         words = "is not listed in" if name in there else "is missing; it is listed in"
         raise InputError(f"{name}: {words} {SUBMISSION}")
     for name, path in sorted(there.items()):
-        if path.name == MODEL:
+        if path.name == MODEL_NAME:
             with path.open("rb") as file:
                 start = file.read(9)
             kind = next((kind for magic, kind in CODE.items() if start.startswith(magic)), None)

@@ -17,9 +17,9 @@ from squeezebench.base.reading import inside, regular
 from squeezebench.pipeline.plan_file import read_plan
 from squeezebench.schema.experiment import NAME, validated
 from squeezebench.schema.plan import Plan
-from squeezebench.schema.record import RECORD_NAME, Record, read_record
+from squeezebench.schema.record import MODEL_NAME, RECORD_NAME, Record, read_record
 from squeezebench.schema.stored import in_json, sealed
-from squeezebench.schema.submission import MODEL, OF_RUN, PLAN, SUBMISSION, Submission
+from squeezebench.schema.submission import OF_RUN, PLAN, SUBMISSION, Submission
 from squeezebench.tools.verify.saved import verify
 
 PLACE = ("machine", "cpu_capability", "variables", "gpu", "device", "threads", "native", "python", "packages")
@@ -72,11 +72,11 @@ def _finished(folder: Path, plan: Plan, models: bool, missing: list[str]) -> dic
     ok = [path for path, record in records.items() if record.status == "ok"]
     if not ok:
         raise InputError(f"{folder}: no run has succeeded; there is nothing to submit")
-    bare = [path for path in ok if not (folder / path / MODEL).is_file()]
+    bare = [path for path in ok if not (folder / path / MODEL_NAME).is_file()]
     if models and bare:
         raise InputError(
-            f"{folder}: {len(bare):,} of {len(ok):,} runs have no {MODEL}, {bare[0]} first; a board cannot measure "
-            "them again. To send the numbers alone, give --without-models"
+            f"{folder}: {len(bare):,} of {len(ok):,} runs have no {MODEL_NAME}, {bare[0]} first; a board cannot "
+            "measure them again. To send the numbers alone, give --without-models"
         )
     return records
 

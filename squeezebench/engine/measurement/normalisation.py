@@ -16,9 +16,7 @@ from squeezebench.base.files import write_atomically
 from squeezebench.base.reading import regular
 from squeezebench.data.normalise import Affine
 from squeezebench.engine.measurement.digest import model_digest
-from squeezebench.schema.record import Normalisation
-
-NORMALISATION_NAME = "normalisation.safetensors"
+from squeezebench.schema.record import NORMALISATION_NAME, Normalisation
 
 
 def write_normalisation(folder: Path, rule: str, affine: Affine) -> Normalisation:

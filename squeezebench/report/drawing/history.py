@@ -13,6 +13,7 @@ from squeezebench.report.drawing.palette import Look
 from squeezebench.report.gather import Gathered
 from squeezebench.report.results import Results
 from squeezebench.report.sizes import DENSE
+from squeezebench.schema.record import HISTORY_NAME
 
 MOST_EPOCHS = 1_000_000  # of a history that is read
 
@@ -31,7 +32,7 @@ def histories(results: Results, task: str, more: tuple[str, ...] = ()) -> Iterat
 def read_history(gathered: Gathered, place: str, more: tuple[str, ...] = ()) -> pd.DataFrame | None:
     """One run's history; None if there is nothing to draw. Epochs are counted over all stages."""
     try:
-        history = pd.read_csv(regular(gathered.folder / place / "history.csv"), nrows=MOST_EPOCHS)
+        history = pd.read_csv(regular(gathered.folder / place / HISTORY_NAME), nrows=MOST_EPOCHS)
         history = history.dropna(subset=["stage", "epoch", "validation_accuracy"])
         kinds = {"epoch": int, "validation_accuracy": float} | dict.fromkeys(more, float)
         history = history.astype(kinds).reset_index(drop=True)

@@ -18,9 +18,8 @@ import torch
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
 from squeezebench.engine.measurement.files import load_model, read_spec
-from squeezebench.engine.measurement.normalisation import NORMALISATION_NAME
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
-from squeezebench.schema.record import RECORD_NAME, Record, read_record
+from squeezebench.schema.record import MODEL_NAME, NORMALISATION_NAME, RECORD_NAME, Record, read_record
 from squeezebench.tools.export.about import affine_of, describe, extra_inputs, needed, random_sequences, rounding
 from squeezebench.tools.export.formats import write
 from squeezebench.tools.export.scored import Answer, Scored, compare, score
@@ -32,7 +31,6 @@ from squeezebench.tools.verify.remeasure import Tasks, task_of
 Precision = Literal["float32", "int8"]
 ENDING = {"onnx": ".onnx", "torch": ".pt", "safetensors": ".standard.safetensors", "c": ".c"}
 TOLERANCE = 1e-5  # of a logit, relative to the largest where that is above 1
-MODEL_NAME = "model.safetensors"
 STEPS = 9  # of random sequences
 
 

@@ -26,7 +26,7 @@ from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.models import TaskInfo
-from squeezebench.schema.record import RECORD_NAME, RecordError, record_files
+from squeezebench.schema.record import HISTORY_NAME, MODEL_NAME, RECORD_NAME, RecordError, record_files
 from squeezebench.schema.stored import check_replaceable, write_json
 from squeezebench.schema.verification import VERIFICATION, Problem, Verification, records_digest
 from squeezebench.tools.counting import construct
@@ -35,7 +35,6 @@ from squeezebench.tools.verify.comparison import differences, in_words
 from squeezebench.tools.verify.consistency import inconsistencies, standard_counts
 from squeezebench.tools.verify.remeasure import Tasks, read_model, results, sizes
 
-MODEL = "model.safetensors"
 SAMPLE_SEED = 0
 NARROW = 64
 
@@ -58,7 +57,7 @@ def verify(
     outcome = Verification(sample=sample)
     ok = _readable(folder, paths, plugins, outcome)
     outcome.records = len(ok)
-    chosen = [recorded for recorded in ok if (recorded.folder / MODEL).is_file()]
+    chosen = [recorded for recorded in ok if (recorded.folder / MODEL_NAME).is_file()]
     outcome.without_model = len(ok) - len(chosen)
     if sample is not None and sample < len(chosen):
         chosen = random.Random(SAMPLE_SEED).sample(chosen, sample)
@@ -124,7 +123,7 @@ class _Check:
 
         A model that cannot be measured is counted with the reason, and is no problem of the record.
         """
-        path, record = recorded.folder / MODEL, recorded.record
+        path, record = recorded.folder / MODEL_NAME, recorded.record
         model, wrong = self._model(recorded, path)
         if model is None:
             return None, wrong
@@ -169,7 +168,7 @@ class _Check:
         except InputError as error:
             reason = str(error).removeprefix(f"{path}: ")
             if self._same_code(recorded):
-                return None, [Difference(MODEL, "the module that was scored", reason)]
+                return None, [Difference(MODEL_NAME, "the module that was scored", reason)]
             self._count(f"{reason} (made by another version of the engine or the method)")
             return None, []
 
@@ -193,7 +192,7 @@ class _Check:
 
 def _altered_history(recorded: Recorded) -> list[Difference]:
     """history.csv holds nothing that could be measured again; it is as it was written, or not there."""
-    path, written = recorded.folder / "history.csv", recorded.record.history_digest
+    path, written = recorded.folder / HISTORY_NAME, recorded.record.history_digest
     if written is None or not path.is_file():
         return []
     digest = sha256(path.read_bytes()).hexdigest()
@@ -202,7 +201,7 @@ def _altered_history(recorded: Recorded) -> list[Difference]:
 
 def _unread(error: Exception) -> Difference:
     reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    return Difference(MODEL, "a module that reads the task", reason)
+    return Difference(MODEL_NAME, "a module that reads the task", reason)
 
 
 def _builds_matrices(recorded: Recorded, methods: dict[str, MethodFile]) -> bool:
