@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,11 @@ def backbone(place: str, network: str) -> ResNet:
 
 
 def train(detector: Detector, part: voc.Part, settings: dict[str, Any], seed: int, size: int) -> list[float]:
-    """SGD on a cosine, in place; gives the mean loss of each epoch."""
+    """On a cosine, in place; gives the mean loss of each epoch."""
     generator, losses = np.random.default_rng([seed, 0xDE7]), []
     steps = math.ceil(len(part.names) / settings["batch_size"]) * settings["epochs"]
-    optimiser = torch.optim.SGD(
-        detector.parameters(), settings["learning_rate"], momentum=0.9, weight_decay=settings["weight_decay"]
-    )
+    kind = {"sgd": partial(torch.optim.SGD, momentum=0.9), "adamw": torch.optim.AdamW}[settings["optimiser"]]
+    optimiser = kind(detector.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"])
     end = settings["last_learning_rate"] / settings["learning_rate"]
     cosine = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
