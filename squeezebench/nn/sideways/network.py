@@ -51,8 +51,8 @@ class SidewaysNet(nn.Module):
         """x (B, T, D) -> (B, T, *frame); past the length of a clip its last valid frame is held."""
         if length is not None:
             step = torch.arange(x.shape[1], device=x.device)
-            index = torch.minimum(step, length[:, None] - 1)  # (B, T)
-            x = x.gather(1, index[..., None].expand_as(x))
+            clip = torch.arange(len(x), device=x.device)[:, None]
+            x = x[clip, torch.minimum(step, length[:, None] - 1)]
         return x.unflatten(-1, self.shape)
 
     def frame_logits(self, x: Tensor, length: Tensor | None = None, per_tick: bool = False) -> Tensor:
