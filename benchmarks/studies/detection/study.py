@@ -97,6 +97,11 @@ def detections(detector: Detector, part: voc.Part, size: int) -> list[Ranked]:
     return [ranked(detected, truth, label) for label in range(1, len(part.classes) + 1)]
 
 
+def settings_digest(config: dict[str, Any]) -> str:
+    """Names what a detector is trained by: further seeds leave those that are there valid."""
+    return digest_of({key: value for key, value in config.items() if key != "seeds"})
+
+
 def run(
     name: str, place: str, seed: int, config: dict[str, Any], parts: tuple[voc.Part, voc.Part]
 ) -> tuple[dict[str, Any], list[Ranked]]:
@@ -111,7 +116,7 @@ def run(
     result = {
         "name": name,
         "seed": seed,
-        "config": digest_of(config),
+        "config": settings_digest(config),
         "backbone_weights": sum(p.numel() for p in detector.backbone.backbone.parameters() if p.dim() > 1),
         "weights": sum(p.numel() for p in detector.parameters() if p.dim() > 1),
         "macs": operations(detector, form.size),
@@ -181,6 +186,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with train/, valid/ and test/, see voc.py")
     parser.add_argument("--backbone", action="append", required=True, metavar="NAME=PLACE")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: those of the configuration")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args(words)
 
@@ -193,10 +199,10 @@ def main(words: list[str] | None = None) -> None:
     held_out = voc.read(given.data, config["held_out"], config["form"]["size"], most=config.get("images"))
     trained = voc.read(given.data, config["train"], config["store"], without=held_out.names, most=config.get("images"))
     given.out.mkdir(parents=True, exist_ok=True)
-    for seed in config["seeds"]:
+    for seed in given.seeds or config["seeds"]:
         for name, place in places.items():
             path = given.out / f"{name}-{seed}.json"
-            if path.is_file() and json.loads(path.read_text())["config"] == digest_of(config):
+            if path.is_file() and json.loads(path.read_text())["config"] == settings_digest(config):
                 continue
             result, classes = run(name, place, seed, config, (trained, held_out))
             write(path, result, classes)
