@@ -229,9 +229,11 @@ class Results:
         return group.runs[0]["control"]
 
     def partner(self, group: Group, which: str) -> Group | None:
-        """What `group` is held against: dense, small (of equal or larger size) or control (of equal or smaller)."""
+        """What `group` is held against: dense, small (of equal or larger size) or control (of equal or smaller, or
+        at the registered ratio as it is). Nothing that has collapsed but dense."""
         task, protocol, method, _ = group.key
         here = [other for other in self.groups.values() if other.key[:2] == (task, protocol) and other.ok]
+        here = [other for other in here if len(other.ok) >= min(ENOUGH, max(len(one.ok) for one in here))]
         if which == "dense":
             if method in DENSE:
                 return None
@@ -242,11 +244,16 @@ class Results:
             if method in (*DENSE, *SMALLER) or not group.size > 0:
                 return None
             large = [g for g in here if g.key[2] in SMALLER and SAME * g.size >= group.size]
-            return min(large, key=lambda g: (g.size, -g.validation), default=None)
+            nearest = min(large, key=lambda g: (g.size, -g.validation), default=None)
+            return None if nearest is None or self.collapsed(nearest) else nearest
         if self.control(group):
             return None
-        able = (g for g in self.able(task, protocol) if self.control(g) and g.key[2] not in DENSE)
-        return next((g for g in able if g.size <= SAME * group.size), None)
+        able = [g for g in self.able(task, protocol) if self.control(g) and g.key[2] not in DENSE]
+        also = group.key in self.registered
+        able = [g for g in able if g.size <= SAME * group.size or (also and SAME * g.ratio() >= REGISTERED)]
+        total = "counts/model_total"
+        able = [g for g in able if g.size or mean(g.values(total)) <= SAME * mean(group.values(total))]
+        return next((g for g in able if not self.collapsed(g)), None)
 
     @cached_property
     def compared(self) -> dict[tuple[tuple, str], Paired]:

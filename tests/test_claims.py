@@ -216,6 +216,27 @@ def test_intervals_at_several_sizes_hold_together(tmp_path):
     assert found.picked == ("2 sizes",) and found.words.count("at 10.0×") == found.words.count("at 100×") == 1
 
 
+@pytest.mark.parametrize(("tuned", "other"), [(0.01, 0.0001), (0.0001, 0.01)])
+def test_of_controls_of_one_size_the_best_on_validation_is_the_opponent(tmp_path, tuned, other):
+    """Whatever the order of the rows."""
+    for size in (1000, 10_000):
+        put(tmp_path, "vib_lstm", EQUAL, size, beta=float(size))
+        put(tmp_path, "small_dense", LARGER, size, 0.95, hidden=size, learning_rate=tuned)
+        put(tmp_path, "small_dense", SMALLER, size, 0.8, hidden=size, learning_rate=other)
+    found = verdict(tmp_path, form="equal_size", of=VIB, against="small_dense", factor=2, more_than=0)
+    assert (found.verdict, found.value) == ("contradicted", pytest.approx(-0.05))
+
+
+def test_a_lone_setting_far_from_dense_shows_nothing_about_the_smallest(tmp_path):
+    put(tmp_path, "dense", EQUAL, 100_000, validation=0.9)
+    put(tmp_path, "vib_lstm", SMALLER, 10, validation=0.5)
+    found = verdict(tmp_path, form="ratio", of={"family": VIB, "pick": "smallest"}, at_least=70)
+    assert (found.verdict, found.why) == (
+        "not testable",
+        "no setting of vib_lstm is within 1 point of dense on validation",
+    )
+
+
 @pytest.mark.parametrize(
     ("seeds", "why", "shown"), [(2, "2 seeds in common", False), (4, "4 seeds carry no verdict", True)]
 )

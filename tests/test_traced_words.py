@@ -104,9 +104,12 @@ def test_the_headline_of_a_task(page, results, words):
         for which in ("dense", "small"):
             if pair := results.compared.get((best.key, which)):
                 side = "above" if pair.difference > 0 else "below"
-                compared.append(head[side].format(points="{}", other=head[which]) + " [{}, {}]")
+                larger = which == "small" and pair.partner.size > 1.1 * best.size
+                other = head["larger_small"].format(ratio="{}×") if larger else head[which]
+                compared.append(head[side].format(points="{}", other=other) + " [{}, {}]")
                 ends = pair.difference, pair.difference - pair.half, pair.difference + pair.half
-                values += [100 * abs(ends[0]), 100 * ends[1], 100 * ends[2]]
+                values += [100 * abs(ends[0]), *([pair.partner.ratio()] if larger else []),
+                           100 * ends[1], 100 * ends[2]]  # fmt: skip
         sure = pair is not None and pair.p_holm < 0.05
         verdict = (
             "no_small" if pair is None else "undecided" if not sure else "better" if pair.difference > 0 else "worse"
@@ -122,8 +125,8 @@ def test_the_headline_of_a_task(page, results, words):
             title, size = pair.partner.runs[0]["method_title"], pair.partner.ratio()
             other = head[side].format(points="{}", other=f"{title} ({{}}×)") + " [{}, {}]"
             template += " " + head["beside"].format(
-                compared=other, verdict=head[f"control_{kind}"].format(detectable="{}"))  # fmt: skip
-            values += [100 * abs(pair.difference), size, *(100 * (pair.difference + end) for end in ends)]
+                compared=other, at="{}×", verdict=head[f"control_{kind}"].format(detectable="{}"))  # fmt: skip
+            values += [100 * abs(pair.difference), size, *(100 * (pair.difference + end) for end in ends), 10]
             values += [100 * pair.detectable] if kind == "undecided" else []
         told = pair and pair.partner.key == control.key and (small is None or control.key != small.partner.key)
         if control is not None and not told and control.validation > best.validation:
@@ -178,9 +181,11 @@ def held_against(which: str, task: str, results: Results, words: dict) -> tuple[
     own = words["equal_size" if which == "small" else "best_control"]
     bad, bad_values = listed(worse, tested, results)
     number = sum(len(against(which, other, results)[1]) for other in TASKS)
-    controls = ", ".join(dict.fromkeys(pair.partner.runs[0]["method_title"] for pair in tested.values()))
+    partners = {pair.partner.key: pair.partner for pair in tested.values()}.values()
+    sizes = [group.ratio() for group in partners]
+    controls = "; ".join(f"{group.runs[0]['method_title']}, {{}}×" for group in partners)
     parts = {"at": ("{}×", [10]), "comparisons": ("{} comparisons", [number]), "list": listed(better, tested, results),
-             "worse": (own["worse"].format(list=bad) if worse else "", bad_values), "controls": (controls, []),
+             "worse": (own["worse"].format(list=bad) if worse else "", bad_values), "controls": (controls, sizes),
              "power": could_have_found(list(tested.values()), words["power"])}  # fmt: skip
     template = own[kind]
     order = re.findall(r"\{(\w+)\}", template)

@@ -7,8 +7,9 @@ import pandas as pd
 
 from squeezebench.report import formats
 from squeezebench.report.ranking import ranking
-from squeezebench.report.results import Results
+from squeezebench.report.results import PROTOCOLS, Results
 from squeezebench.report.sizes import DENSE, SMALLER, of_row, rule_of
+from squeezebench.report.statistics.picks import SAME_SIZE
 from squeezebench.report.statistics.spread import ENOUGH_SEEDS, LEVEL, VERDICT_SEEDS, over_seeds
 from squeezebench.report.words import captions
 
@@ -25,13 +26,14 @@ def headline(task: str, results: Results) -> str:
     if methods.empty:
         return words["none"].format(at=at)
     best = _best(methods)
-    compared = [_compared(best, which, words, words[which]) for which in ("dense", "small")]
+    small = _compared(best, "small", words, _small(best, here, words))
+    compared = [_compared(best, "dense", words, words["dense"]), small]
     said = words["best"].format(
         at=at, **_named(best), accuracy=_accuracy(best),
         compared=" and ".join(filter(None, compared)) or words["alone"], verdict=_verdict(best, words),
     )  # fmt: skip
     controls = able[able["control"].astype(bool)]
-    return said + _best_control(best, here, words) + _better_control(best, controls, words)
+    return said + _best_control(best, here, words, at) + _better_control(best, controls, words)
 
 
 def _best(groups: pd.DataFrame) -> pd.Series:
@@ -49,7 +51,17 @@ def _accuracy(group: pd.Series) -> str:
 
 
 def _named(group: pd.Series) -> dict[str, str]:
-    return {"method": group["method_label"], "ratio": of_row(group).ratio(group["ratio_size"])}
+    method = f"{group['method_label']}{PROTOCOLS[group['protocol']]}"
+    return {"method": method, "ratio": of_row(group).ratio(group["ratio_size"])}
+
+
+def _small(best: pd.Series, groups: pd.DataFrame, words: dict) -> str:
+    """What the small dense model is called: of equal size, or the next larger one that was run."""
+    if formats.absent(best["small_group"]):
+        return words["small"]
+    small = groups.loc[int(best["small_group"])]
+    larger = small["size_mean"] > best["size_mean"] * SAME_SIZE
+    return words["larger_small"].format(**_named(small)) if larger else words["small"]
 
 
 def _compared(best: pd.Series, which: str, words: dict, other: str) -> str:
@@ -57,8 +69,10 @@ def _compared(best: pd.Series, which: str, words: dict, other: str) -> str:
     mean, half, n = (best[f"{which}_{part}"] for part in ("difference", "half_width", "n"))
     if not n or formats.absent(mean):
         return ""
-    side = words["equal"] if formats.points(mean) == "0.0" else words["above" if mean > 0 else "below"]
-    points = formats.points(abs(mean)).lstrip("+")
+    rounded = formats.points(mean).strip("+−-") == "0.0"
+    certain = n >= ENOUGH_SEEDS and abs(mean) > half
+    side = words["equal"] if rounded and not certain else words["above" if mean > 0 else "below"]
+    points = words["little"] if rounded else formats.points(abs(mean)).lstrip("+")
     interval = f" [{formats.points(mean - half)}, {formats.points(mean + half)}]" if n >= ENOUGH_SEEDS else ""
     return side.format(points=points, other=other) + interval
 
@@ -66,7 +80,8 @@ def _compared(best: pd.Series, which: str, words: dict, other: str) -> str:
 def _verdict(best: pd.Series, words: dict) -> str:
     """What the comparison with a small dense model of equal size shows, if it can show anything."""
     if not formats.absent(best.get("folds")):
-        return words["folds"].format(folds=formats.plural(int(best["folds"]), "fold"))
+        kind = "folds" if best["folds"] >= ENOUGH_SEEDS else "two_folds"
+        return words[kind].format(folds=formats.plural(int(best["folds"]), "fold"))
     n, p = int(best["small_n"]), best["small_p_holm"]
     if formats.absent(best["small_group"]):
         return words["no_small"]
@@ -77,19 +92,28 @@ def _verdict(best: pd.Series, words: dict) -> str:
     return words["undecided"].format(detectable=formats.points(best["small_detectable"]).lstrip("+"))
 
 
-def _best_control(best: pd.Series, groups: pd.DataFrame, words: dict) -> str:
-    """The comparison with the control that is best on validation and no larger; empty if there is none, or if it is the
+def _best_control(best: pd.Series, groups: pd.DataFrame, words: dict, at: str) -> str:
+    """The comparison with the best control on validation (see `partners.py`); empty if there is none, or if it is the
     small dense model, with which the method is compared already."""
+    if not formats.absent(best.get("folds")):
+        same = best["control_difference"] == best["small_difference"]
+        compared = "" if same else _compared(best, "control", words, words["of_folds"])
+        return " " + words["beside_folds"].format(compared=compared, at=at) if compared else ""
     if formats.absent(best["control_group"]) or best["control_group"] == best["small_group"]:
         return ""
-    control, verdict = groups.loc[int(best["control_group"])], ""
-    label = "{method} ({ratio})".format(**_named(control))
-    if best["control_n"] >= VERDICT_SEEDS:
+    label = "{method} ({ratio})".format(**_named(groups.loc[int(best["control_group"])]))
+    compared = _compared(best, "control", words, label)
+    if not compared:
+        return ""
+    n, verdict = int(best["control_n"]), ""
+    if n >= VERDICT_SEEDS:
         side = "better" if best["control_difference"] > 0 else "worse"
         kind = side if best["control_p_holm"] < 1 - LEVEL else "undecided"
         detectable = formats.points(best["control_detectable"]).lstrip("+")
         verdict = words[f"control_{kind}"].format(detectable=detectable)
-    return " " + words["beside"].format(compared=_compared(best, "control", words, label), verdict=verdict)
+    elif formats.absent(best["small_group"]) or best["small_n"] >= VERDICT_SEEDS:  # else it is said already
+        verdict = "; " + words["few"].format(seeds=formats.plural(n, "seed"), carry="carries" if n == 1 else "carry")
+    return " " + words["beside"].format(compared=compared, at=at, verdict=verdict)
 
 
 def _better_control(best: pd.Series, controls: pd.DataFrame, words: dict) -> str:
@@ -99,7 +123,7 @@ def _better_control(best: pd.Series, controls: pd.DataFrame, words: dict) -> str
     if able.empty:
         return ""
     control = _best(able)
-    said = control.name == best["control_group"] != best["small_group"]
+    said = control.name == best["control_group"] != best["small_group"] and best["control_n"] > 0
     if said or control["validation_accuracy_mean"] <= best["validation_accuracy_mean"]:
         return ""
     return " " + words["control"].format(**_named(control), accuracy=_accuracy(control))

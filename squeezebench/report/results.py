@@ -18,6 +18,7 @@ from squeezebench.report.sizes import Rule, rule_of
 from squeezebench.report.statistics.compare import compared
 from squeezebench.report.statistics.folds import as_groups
 from squeezebench.report.statistics.groups import run_groups, with_front
+from squeezebench.report.statistics.partners import PARTNERS
 from squeezebench.report.statistics.picks import selected
 from squeezebench.report.statistics.summary import summaries
 from squeezebench.report.tuned import Tuned, gather_tuning
@@ -115,7 +116,10 @@ class _Whole(Results):
     @cached_property
     def groups(self) -> pd.DataFrame:
         groups = self._parts.groups
-        others = groups[groups["task"].map(task_of_fold).isna()]
+        others = groups[groups["task"].map(task_of_fold).isna()].copy()
+        places = {index: place for place, index in enumerate(others.index)}
+        for name in (f"{which}_group" for which in PARTNERS):
+            others[name] = others[name].map(places)
         return with_front(pd.concat([others, as_groups(groups, self.gathered.tasks)], ignore_index=True))
 
     @property

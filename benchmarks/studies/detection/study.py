@@ -208,7 +208,7 @@ def main(words: list[str] | None = None) -> None:
             write(path, result, classes)
             print(f"{name}, seed {seed}: mAP {100 * result['map_07']:.1f} %", flush=True)
     order = {name: number for number, name in enumerate(places)}
-    results = [read(path) for path in given.out.glob("*-*.json")]
+    results = [both for both in map(read, given.out.glob("*-*.json")) if both[0]["config"] == settings_digest(config)]
     results.sort(key=lambda both: (order.get(both[0]["name"], len(order)), both[0]["name"], both[0]["seed"]))
     write_atomically(given.out / "README.md", page(results, config).encode())
 

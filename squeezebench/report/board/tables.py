@@ -17,8 +17,7 @@ from squeezebench.schema.record import RECORD_NAME
 
 BADGES = ("Badge", (AGAIN, AS_SUBMITTED))
 HINTS = {
-    "rank": "1 + the number of methods whose whole interval is above this one's: methods whose intervals overlap share "
-    "a rank",
+    "rank": "1 + the number of methods whose whole interval is above this one's",
     "least": "the network has to be at least so many times smaller than the dense network",
     "value": "test accuracy with its 95 % interval, of the setting that is best on validation; leads to its runs",
     "badge": "measured again: the saved network of every run was rebuilt and scored on the data by this board. as "

@@ -154,8 +154,9 @@ def _slope(value: float, low: float, high: float) -> str:
 def _equal_size(check: files.EqualSizeCheck, case: Case) -> Outcome:
     ours, against = ranked(points(check.of, case)), points(check.against, case)
     against = against[(against["ok"] > 0) & ~against["collapsed"].astype(bool)]  # a failed control proves nothing
+    against = ranked(against).drop_duplicates("size_mean")  # of one size the best on validation
     chosen: dict[int, pd.Series] = {}
-    for _, partner in against.sort_values("size_mean").iterrows():
+    for _, partner in against.sort_values("size_mean", kind="stable").iterrows():
         able = ours[ours["size_mean"].between(partner["size_mean"] / check.factor, partner["size_mean"] * SAME_SIZE)]
         if len(able):
             chosen.setdefault(able.index[0], partner)  # of two partners the nearer one

@@ -104,9 +104,9 @@ def pick(row: OurRow, task: str, groups: pd.DataFrame) -> Pick:
     of = f" of {len(some)} settings"
     if row.at_least is not None:
         of += f" at {formats.ratio(row.at_least)} or more"
-    if len(some) == 1:
+    able, alone = ranked(some), len(some) == 1
+    if alone and (row.pick == "best" or able.empty):
         return Pick(some.iloc[0], "")
-    able = ranked(some)
     if able.empty:
         return Pick(None, f"not picked: none{of} has a validation accuracy")
     if row.pick == "best":
@@ -116,10 +116,11 @@ def pick(row: OurRow, task: str, groups: pd.DataFrame) -> Pick:
     near = able[able["validation_accuracy_mean"] >= top - MARGIN]
     of = f" of {dense.iloc[0]['method'] if len(dense) else 'the best'} on validation{of}"
     if near.empty:
-        return Pick(able.iloc[0], f"best on validation; none within 1 point{of}", len(some), within=False)
+        words = "" if alone else f"best on validation; none within 1 point{of}"
+        return Pick(able.iloc[0], words, len(some), within=False)
     least = near.sort_values(["size_mean", "validation_accuracy_mean"], ascending=[True, False]).iloc[0]
     last = bool(least["size_mean"] <= able["size_mean"].min())
-    return Pick(least, f"smallest within 1 point{of}", len(some), last=last)
+    return Pick(least, "" if alone else f"smallest within 1 point{of}", len(some), last=last)
 
 
 def swept(row: OurRow, task: str, setting: str, groups: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from squeezebench.report.statistics.compare import COMPARED
 from squeezebench.report.statistics.partners import PARTNERS
 from squeezebench.report.statistics.spread import over_seeds
 
-MEANT = ("dense", "small")  # partners; the difference to one that a fold lacks has no mean over folds
+MEANT = ("dense", "small", "control")  # partners; the difference to one that a fold lacks has no mean over folds
 BETWEEN = [f"{which}_{part}" for which in PARTNERS for part in COMPARED]
 # The same in each fold.
 KEPT = ["method_title", "method_label", "varied", "settings_label", "control", "baseline", "size_rule"]
@@ -25,7 +25,8 @@ def over_folds(groups: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
 
     groups: as `Results.groups`. tasks: all that were planned, so that a fold without a result is counted.
     `test_accuracy_mean` is the mean over folds of each fold's mean over its seeds, `dense_difference` that of the
-    differences to dense, `small_difference` that to the small dense network of equal size. Their half widths are of
+    differences to dense, `small_difference` that to the small dense network of equal size, `control_difference` that to
+    the best control of each fold. Their half widths are of
     95 % t intervals over the folds. All are missing while a fold is, as means over different groups cannot be compared.
     """
     number = pd.Series([task_of_fold(task) for task in tasks], dtype=object).value_counts()

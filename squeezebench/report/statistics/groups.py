@@ -134,9 +134,11 @@ def ratio_intervals(runs: pd.DataFrame, own: str, baseline: str) -> pd.DataFrame
 
 
 def leading_protocol(groups: pd.DataFrame) -> pd.DataFrame:
-    """The groups of the sound protocol; those run as released only where there is nothing else."""
-    sound = groups["protocol"] == "sound"
-    return groups[sound] if sound.any() else groups
+    """The groups of one protocol: the sound one, or if nothing was run by it as the paper says, or as released."""
+    for protocol in ("sound", "paper"):
+        if (chosen := groups["protocol"] == protocol).any():
+            return groups[chosen]
+    return groups
 
 
 def _reading_order(groups: pd.DataFrame) -> np.ndarray:

@@ -41,10 +41,15 @@ def selected(groups: pd.DataFrame) -> pd.DataFrame:
     return chosen.sort_values(["task", "bracket", "control", "method", "protocol"], kind="stable")
 
 
+def of_enough_seeds(groups: pd.DataFrame) -> pd.DataFrame:
+    """The finished groups; those of fewer than three seeds only if a task has no others."""
+    able = groups[groups["ok"] > 0]
+    most = able.groupby(["task", "protocol"])["ok"].transform("max").clip(upper=ENOUGH_SEEDS)
+    return able[able["ok"] >= most]
+
+
 def ranked(groups: pd.DataFrame) -> pd.DataFrame:
     """The groups that may be picked, the best mean validation accuracy first, the smaller of two equal ones before."""
-    able = groups[(groups["ok"] > 0) & groups["validation_accuracy_mean"].notna()]
-    most = able.groupby(["task", "protocol"])["ok"].transform("max").clip(upper=ENOUGH_SEEDS)
-    able = able[able["ok"] >= most]
+    able = of_enough_seeds(groups[groups["validation_accuracy_mean"].notna()])
     order = ["validation_accuracy_mean", "size_mean", "settings"]
     return able.sort_values(order, ascending=[False, True, True], kind="stable")

@@ -32,7 +32,6 @@ def headlines(task: str, groups: pd.DataFrame, chosen: pd.DataFrame) -> list[Hea
 
     `groups` is every compared group, `chosen` the settings picked on validation.
     """
-    compared = leading_protocol(groups[groups["ok"] > 0])
     here = leading_protocol(groups[(groups["task"] == task) & (groups["ok"] > 0)])
     rule = rule_of(here)
     words = captions(rule.name)["headlines"]
@@ -47,8 +46,9 @@ def headlines(task: str, groups: pd.DataFrame, chosen: pd.DataFrame) -> list[Hea
         lines.append(_reference(dense.iloc[0]))
         lines += _at_ratio(here, chosen, words)
         lines += _smallest_within(here, dense.iloc[0], words)
-    lines += _equal_size(here, int(compared["small_p_holm"].notna().sum()), rule)
-    lines += _best_control(here, int(compared["control_p_holm"].notna().sum()), rule)
+    family = groups[groups["protocol"].isin(here["protocol"])]
+    lines += _equal_size(here, int(family["small_p_holm"].notna().sum()), rule)
+    lines += _best_control(here, int(family["control_p_holm"].notna().sum()), rule)
     return lines + _collapsed(here, rule)
 
 
@@ -145,13 +145,15 @@ def _equal_size(here: pd.DataFrame, comparisons: int, rule: Rule) -> list[Headli
 
 
 def _best_control(here: pd.DataFrame, comparisons: int, rule: Rule) -> list[Headline]:
-    """Whether any method beats the control that is best on validation and no larger, at the registered ratio. Nothing
+    """Whether any method beats the best control on validation (see `partners.py`) at the registered ratio. Nothing
     if that is the small dense model for all of them, or if no test was possible."""
     family = here[here["registered"] & ~here["control"].astype(bool) & ~here["collapsed"]]
     tested = family[family["control_p_holm"].notna()]
     if (tested["control_group"] == tested["small_group"]).all():  # of none too
         return []
-    controls = ", ".join(dict.fromkeys(here.loc[tested["control_group"].astype(int), "method_label"]))
+    partners = here.loc[tested["control_group"].astype(int)]
+    named = [f"{row['method_label']}, {of_row(row).ratio(row['ratio_size'])}" for _, row in partners.iterrows()]
+    controls = "; ".join(dict.fromkeys(named))
     facts = {"comparisons": comparisons, "at": formats.ratio_tick(here["compare_at"].iloc[0]), "controls": controls}
     return [_compared("best_control", "control", tested, captions(rule.name)["best_control"], facts)]
 
