@@ -140,6 +140,14 @@ def is_python(pid: int) -> bool:
     return bool(words) and "python" in Path(words[0]).name and words[1:3] == ["-m", "squeezebench"]
 
 
+def is_worker(pid: int) -> bool:
+    """Whether another Python of the job has started it. That one outlives its death, and process numbers begin anew: a
+    worker's may be the smaller one."""
+    with contextlib.suppress(OSError, ValueError):
+        return is_python(int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1]))
+    return False
+
+
 def job_of(pid: int) -> str | None:
     """The Slurm job that a process is part of, as `7` or `7_2`."""
     with contextlib.suppress(OSError):

@@ -170,7 +170,7 @@ def disturb(cluster: slurm.Cluster, folder: Path, process: subprocess.Popen, see
             job = slurm.job_of(pid)
             if job is None or job in seen or len(met) >= times or "/slow_dense/" not in slurm.command_of(pid):
                 continue
-            if not slurm.is_python(pid):
+            if not slurm.is_python(pid) or slurm.is_worker(pid):
                 continue
             seen.add(job)
             state, end = ends[len(met) % len(ends)]
