@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 from squeezebench.base.errors import InputError, of_machine, reason_of
-from squeezebench.base.files import clear_half_written
 from squeezebench.base.reading import without_link
 from squeezebench.data.task import Task, load_task
 from squeezebench.engine import provenance, summary
@@ -48,7 +47,6 @@ from squeezebench.schema.predictions import confusion_of, packed
 from squeezebench.schema.record import (
     HISTORY_NAME,
     MODEL_NAME,
-    NORMALISATION_NAME,
     RECORD_NAME,
     Accuracy,
     Baseline,
@@ -58,6 +56,7 @@ from squeezebench.schema.record import (
     RecordError,
     Seconds,
     Shape,
+    clear_run,
     ratio_of,
     read_record,
     write_record,
@@ -146,9 +145,7 @@ def make(
 
 def _forget_earlier(folder: Path) -> None:
     """What other runs left in the folder and in this process is not this one's."""
-    for stale in (RECORD_NAME, HISTORY_NAME, MODEL_NAME, NORMALISATION_NAME):
-        (folder / stale).unlink(missing_ok=True)
-    clear_half_written(folder)
+    clear_run(folder)
     native.forget()
 
 

@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from squeezebench.base.files import clear_half_written
 from squeezebench.schema.stored import SCHEMA_VERSION, Part, SchemaVersion, StoredError, read_sealed, write_sealed
 
 # The files of a run's folder.
 RECORD_NAME, HISTORY_NAME = "record.json", "history.csv"
 MODEL_NAME, NORMALISATION_NAME = "model.safetensors", "normalisation.safetensors"
+RUN_FILES = (RECORD_NAME, HISTORY_NAME, MODEL_NAME, NORMALISATION_NAME)
 LARGEST_SEQUENCE = 1 << 30  # numbers, 4 GiB in float32
 # How a run was set up and read: `sound` (validation part, final epoch), `paper` (as the paper describes its protocol,
 # final epoch), `as_released` (the authors' code: the epoch that is best on the test part).
@@ -267,6 +269,13 @@ def record_files(folder: Path) -> list[Path]:
         return sorted((folder / "runs").rglob(RECORD_NAME))
     own = folder / RECORD_NAME
     return [own] if own.is_file() else sorted(folder.glob(f"*/{RECORD_NAME}"))
+
+
+def clear_run(folder: Path) -> None:
+    """Remove a run's files, and what was half written of them."""
+    for name in RUN_FILES:
+        (folder / name).unlink(missing_ok=True)
+    clear_half_written(folder)
 
 
 def write_record(folder: Path, record: Record) -> Path:

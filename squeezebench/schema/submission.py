@@ -10,14 +10,13 @@ from typing import Any
 from pydantic import Field
 
 from squeezebench.schema.experiment import NAME
-from squeezebench.schema.record import HISTORY_NAME, MODEL_NAME, NORMALISATION_NAME, RECORD_NAME
+from squeezebench.schema.record import RUN_FILES
 from squeezebench.schema.stored import SCHEMA_VERSION, Part, SchemaVersion
 
 SUBMISSION = "submission.json"
 PLAN = "plan.json"
 # The only files of a submission: JSON, CSV and safetensors. None of them can hold code that reading it would run.
-OF_RUN = (RECORD_NAME, HISTORY_NAME, MODEL_NAME, NORMALISATION_NAME)
-FILES = re.compile(rf"{re.escape(PLAN)}|tuning/.+\.json|runs/.+/({'|'.join(map(re.escape, OF_RUN))})")
+FILES = re.compile(rf"{re.escape(PLAN)}|tuning/.+\.json|runs/.+/({'|'.join(map(re.escape, RUN_FILES))})")
 
 
 class Submission(Part):

@@ -17,9 +17,9 @@ from squeezebench.base.reading import inside, regular
 from squeezebench.pipeline.plan_file import read_plan
 from squeezebench.schema.experiment import NAME, validated
 from squeezebench.schema.plan import Plan
-from squeezebench.schema.record import MODEL_NAME, RECORD_NAME, Record, read_record
+from squeezebench.schema.record import MODEL_NAME, RECORD_NAME, RUN_FILES, Record, read_record
 from squeezebench.schema.stored import in_json, sealed
-from squeezebench.schema.submission import OF_RUN, PLAN, SUBMISSION, Submission
+from squeezebench.schema.submission import PLAN, SUBMISSION, Submission
 from squeezebench.tools.verify.saved import verify
 
 PLACE = ("machine", "cpu_capability", "variables", "gpu", "device", "threads", "native", "python", "packages")
@@ -83,7 +83,7 @@ def _finished(folder: Path, plan: Plan, models: bool, missing: list[str]) -> dic
 
 def _packed(folder: Path, plan: Plan, records: dict[str, Record], models: bool) -> list[str]:
     """The paths of all files that go along, relative to `folder`."""
-    names = OF_RUN if models else tuple(name for name in OF_RUN if not name.endswith(".safetensors"))
+    names = RUN_FILES if models else tuple(name for name in RUN_FILES if not name.endswith(".safetensors"))
     paths = [PLAN, *(tuning.path for tuning in plan.tunings)]
     paths += [f"{path}/{name}" for path in records for name in names]
     return [path for path in paths if (folder / path).is_file()]
