@@ -81,10 +81,10 @@ def verdicts(found, method):
 
 def test_a_folder_against_itself_is_identical_in_every_group(first, second, capsys):
     found = compare_folders(first, second)
-    assert len(found.groups) == GROUPS and {group.verdict for group in found.groups} == {"identical (bits)"}
+    assert len(found.groups) == GROUPS and {group.verdict for group in found.groups} == {"identical"}
     assert found.only == ([], []) and found.origins == {} and found.unchanged and found.overall is None
     assert main(["compare", str(first), str(second), "--fail"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"{GROUPS} run groups in both: {GROUPS} identical (bits)."
+    assert capsys.readouterr().out.splitlines()[-1] == f"{GROUPS} run groups in both: {GROUPS} identical."
 
 
 def test_one_cell_of_one_confusion_is_not_identical(first, second):
@@ -96,7 +96,7 @@ def test_one_cell_of_one_confusion_is_not_identical(first, second):
     alter(second, "dense", change, only=[1])
     found = compare_folders(first, second)
     assert verdicts(found, "dense") == {"no change beyond noise"} and found.unchanged
-    assert sum(group.verdict == "identical (bits)" for group in found.groups) == GROUPS - 1
+    assert sum(group.verdict == "identical" for group in found.groups) == GROUPS - 1
 
 
 def test_equal_results_of_other_weights_are_said(first, second):
@@ -123,7 +123,7 @@ def test_a_shift_is_told_from_noise_and_computed_as_a_textbook_would(first, seco
     assert verdicts(found, "iss") == {"changed"} and not found.unchanged
     assert verdicts(found, "vib_lstm") == verdicts(found, "tt_lstm") == {"no change beyond noise"}
 
-    tested = [group for group in found.groups if group.verdict != "identical (bits)"]
+    tested = [group for group in found.groups if group.verdict != "identical"]
     assert len(tested) == 3 * GRID
     raw = []
     for group in tested:
@@ -277,7 +277,7 @@ def test_times_are_ratios_with_an_interval_and_decide_nothing(first, second):
     ratio = of(found, "dense")[0].times["train_seconds"]
     factors = [2 + 0.1 * seed for seed in range(SEEDS)]
     assert ratio.value == pytest.approx(stats.gmean(factors)) and 1.9 < ratio.low < ratio.value < ratio.high < 2.5
-    assert verdicts(found, "dense") == {"identical (bits)"} and found.unchanged
+    assert verdicts(found, "dense") == {"identical"} and found.unchanged
     assert mean_ratio(np.log([2.0, 3.0])).low is None  # two seeds have no interval
     library = stats.ttest_1samp(np.log(factors), 0).confidence_interval(0.95)
     assert np.log([ratio.low, ratio.high]) == pytest.approx(tuple(library))
@@ -317,7 +317,7 @@ def test_json_holds_everything_and_no_nan(first, second, capsys):
     alter(second, "dense", lambda r: {"status": "failed", "reason": "boom"})
     assert main(["compare", str(first), str(second), "--json", "--fail"]) == 1
     found = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
-    assert found["verdicts"] == {"changed": GRID + 1, "identical (bits)": GROUPS - GRID - 1} and not found["unchanged"]
+    assert found["verdicts"] == {"changed": GRID + 1, "identical": GROUPS - GRID - 1} and not found["unchanged"]
     iss = next(group for group in found["groups"] if group["method"] == "iss")
     assert iss["changed"] == ["accuracy"] and iss["difference"]["value"] == pytest.approx(-0.08)
     assert found["made_with"] == {} and found["a"] == str(first)

@@ -56,4 +56,4 @@ def test_what_only_reads_files_imports_little_and_no_torch(tmp_path):
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     words = [sys.executable, "-c", PROGRAM, str(tmp_path), json.dumps(STEPS)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "identical (bits)" in done.stdout, done.stderr
+    assert done.returncode == 0 and "identical" in done.stdout, done.stderr

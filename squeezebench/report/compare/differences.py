@@ -5,6 +5,7 @@ difference of test accuracy, its 95 % t interval and t test, corrected over the 
 numbers and compared as such; only where they vary from seed to seed (the data decide what is kept) does a difference
 have to stand out of that variation, by the same test on their logarithms. Times: ratio of geometric means over the
 seeds with the t interval of its logarithm; they depend on what else ran, so they are shown and decide nothing.
+"identical": accuracies, confusions and sizes agree in every seed, and so do the weights where both records name them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from squeezebench.report.statistics.spread import LEVEL, VERDICT_SEEDS
 from squeezebench.schema.differences import FolderDifferences, GroupDifference, Interval
 from squeezebench.schema.metrics import ENVIRONMENT, METRICS
 
-IDENTICAL, SAME, CHANGED, FEW = "identical (bits)", "no change beyond noise", "changed", "not enough seeds"
+IDENTICAL, SAME, CHANGED, FEW = "identical", "no change beyond noise", "changed", "not enough seeds"
 NOTHING = "no result in either"
 ANSWERS = [metric.column for metric in METRICS if metric.column and metric.compared == "near"]
 EXACT = [metric for metric in METRICS if metric.column and metric.compared == "exact" and metric.unit != "widths"]
