@@ -166,3 +166,16 @@ def test_each_family_of_a_control_is_a_partner_of_its_own(monkeypatch):
     assert rows["small_dense"] == pytest.approx(0.7, abs=0.1)
     assert rows["small_dense front segments"] == pytest.approx(0.4, abs=0.1)
     assert list(frame[frame["method"] == "small_dense"]["against"]) == ["small_dense front segments", "small_dense"]
+
+
+def test_a_data_set_counts_the_same_however_many_sequences_it_has():
+    """1,000 sequences with a difference of 0 once hid 100 with one of 0.2."""
+    draws = np.random.default_rng(0)
+    answers = lambda size, share: pd.DataFrame(draws.random((5, size)) < share).astype(float)  # noqa: E731
+    sides = [pd.concat({"narrow": answers(100, share), "wide": answers(1000, 0.5)}, axis=1) for share in (0.7, 0.5)]
+    each = [across_splits._difference(*(side[[task]] for side in sides), "c") for task in ("narrow", "wide")]
+    equal, together = (across_splits._difference(*sides, "c", kind) for kind in (True, False))
+    assert equal["difference"] == pytest.approx(np.mean([part["difference"] for part in each]))
+    assert together["difference"] == pytest.approx(np.average([part["difference"] for part in each], weights=[1, 10]))
+    halves = [(part["high"] - part["low"]) / 2 for part in each]
+    assert (equal["high"] - equal["low"]) / 2 == pytest.approx(np.hypot(*halves) / 2, rel=0.15)  # but for Student's t

@@ -1,12 +1,16 @@
-"""One experiment on several official splits: each method beside the controls of its size, over all splits at once.
+"""One experiment on several tasks: each method beside the controls of its size, over all tasks at once or one by one.
 
-    python -m benchmarks.studies.across_splits RESULTS
+    python -m benchmarks.studies.across_splits RESULTS [--tasks together | equal | each]
 
-The test parts of the splits hold different sequences, so those of one seed are laid side by side; a difference is
-paired by seed and sequence, and its interval covers both (see squeezebench/report/statistics/spread.py). One line for
-each method and ratio: the mean accuracy, the difference to each control with its 95 % interval, and the smallest
+`together` is for official splits of one data set: their test parts hold different sequences, so those of one seed are
+laid side by side, and a sequence counts the same in each. `equal` is for data sets of their own: each counts the same,
+however many test sequences it has, and trainings on one are independent of those on another. Neither says anything of
+data sets that are not there. `each` compares task by task.
+
+Differences are paired by seed and sequence, and their intervals cover both (squeezebench/report/statistics/spread.py).
+One line for each method, ratio and control: the mean accuracy, the difference with its 95 % interval, and the smallest
 difference that would have been detected in 80 % of all experiments. p values are corrected by Holm's method over the
-methods of one ratio and control. A network that has collapsed is compared like any other.
+methods (and for `each` the tasks) of one ratio and control. A network that has collapsed is compared like any other.
 
 With one seed two trained networks are compared on the same test sequences: McNemar's exact test, and an interval that
 another training may leave (column `covers`).
@@ -31,32 +35,42 @@ from squeezebench.report.statistics.power import detectable
 from squeezebench.report.statistics.spread import LEVEL, Spread, over_both
 
 CONTROLS = ("small_dense", "random_units", "magnitude", "small_network", "random_network", "magnitude_network")
-COLUMNS = ["ratio", "method", "settings", "splits", "seeds", "accuracy", "against", "difference", "low", "high",
+TASKS = ("together", "equal", "each")
+COLUMNS = ["task", "ratio", "method", "settings", "splits", "seeds", "accuracy", "against", "difference", "low", "high",
            "detectable", "p", "covers"]  # fmt: skip
 
 
-def across(gathered: Gathered) -> pd.DataFrame:
-    """One row for each ratio, method and control; a control that is by itself has no difference."""
+def across(gathered: Gathered, tasks: str = "together") -> pd.DataFrame:
+    """One row for each ratio, method and control (for `each`, and task); a control by itself has no difference."""
     tables = _tables(gathered)
-    lines = []
-    for (ratio, method, settings), table in sorted(tables.items()):
-        splits = table.columns.get_level_values(0).nunique()
-        line = {"ratio": ratio, "method": method, "settings": settings, "splits": splits, "seeds": len(table),
-                "accuracy": table.to_numpy().mean()}  # fmt: skip
-        others = {f"{name} {own}".strip(): other for (at, name, own), other in tables.items()
-                  if at == ratio and name in CONTROLS and (name, own) != (method, settings)}  # fmt: skip
-        lines += [line | _difference(table, other, name) for name, other in others.items()] or [line]
+    if tasks == "each":
+        names = sorted({task for table in tables.values() for task in table.columns.levels[0]})
+        parts = {name: {key: table[[name]] for key, table in tables.items() if name in table} for name in names}
+    else:
+        number = len({task for table in tables.values() for task in table.columns.levels[0]})
+        parts = {"": {key: table for key, table in tables.items() if len(table.columns.levels[0]) == number}}
+    lines = [line | {"task": name} for name, part in parts.items() for line in _lines(part, tasks == "equal")]
     frame = pd.DataFrame(lines, columns=COLUMNS)
     for _, rows in frame.dropna(subset="p").groupby(["ratio", "against"]):
         frame.loc[rows.index, "p"] = multipletests(rows["p"], method="holm")[1]
-    return frame
+    return frame if tasks == "each" else frame.drop(columns="task")
+
+
+def _lines(tables: dict[tuple[float, str, str], pd.DataFrame], equal: bool) -> list[dict[str, object]]:
+    lines = []
+    for (ratio, method, settings), table in sorted(tables.items()):
+        means = [part.to_numpy().mean() for _, part in table.T.groupby(level=0)]
+        accuracy = np.mean(means) if equal else table.to_numpy().mean()
+        line = {"ratio": ratio, "method": method, "settings": settings, "splits": len(means), "seeds": len(table),
+                "accuracy": accuracy}  # fmt: skip
+        others = {f"{name} {own}".strip(): other for (at, name, own), other in tables.items()
+                  if at == ratio and name in CONTROLS and (name, own) != (method, settings)}  # fmt: skip
+        lines += [line | _difference(table, other, name, equal) for name, other in others.items()] or [line]
+    return lines
 
 
 def _tables(gathered: Gathered) -> dict[tuple[float, str, str], pd.DataFrame]:
-    """(ratio, method, its other settings) -> whether each test sequence of each split is correct, a row for each seed.
-
-    A point that did not finish on every split is left out.
-    """
+    """(ratio, method, its other settings) -> which test sequences of each task are correct, a row for each seed."""
     parts: dict[tuple, dict[str, pd.DataFrame]] = defaultdict(dict)
     for _, group in run_groups(gathered).iterrows():
         runs, varied = gathered.runs_of(group).sort_values("seed"), dict(json.loads(group["varied"]))
@@ -65,23 +79,32 @@ def _tables(gathered: Gathered) -> dict[tuple[float, str, str], pd.DataFrame]:
             ratio = float(varied.pop("ratio"))
             family = ", ".join(f"{name} {value}" for name, value in sorted(varied.items()))
             parts[ratio, group["method"], family][group["task"]] = pd.DataFrame(answers[1], index=runs["seed"])
-    whole = {key: by_task for key, by_task in parts.items() if len(by_task) == len(gathered.tasks)}
-    return {key: pd.concat(by_task, axis=1, join="inner").astype(float) for key, by_task in whole.items()}
+    return {key: pd.concat(by_task, axis=1, join="inner").astype(float) for key, by_task in parts.items()}
 
 
-def _difference(table: pd.DataFrame, other: pd.DataFrame, name: str) -> dict[str, object]:
+def _difference(table: pd.DataFrame, other: pd.DataFrame, name: str, equal: bool = False) -> dict[str, object]:
     seeds = table.index.intersection(other.index)
-    differences = (table.loc[seeds] - other.loc[seeds]).to_numpy()
+    paired = table.loc[seeds] - other.loc[seeds]
+    differences = paired.to_numpy()
     if len(seeds) == 1:  # each network is given: only the test sequences could have been others
         mean, degrees, covers = float(differences.mean()), differences.size - 1, "test sequences"
         error, p = float(differences.std(ddof=1)) / np.sqrt(differences.size), _mcnemar(differences)
     else:
-        spread: Spread = over_both(differences)
+        spread = _mean_of_tasks(paired) if equal else over_both(differences)
         mean, error, degrees, p, covers = spread.mean, spread.error, spread.degrees, spread.p, spread.covers
     half = special.stdtrit(degrees, (1 + LEVEL) / 2) * error
     smallest = float(detectable(np.asarray(error), np.asarray(degrees), 0.05))
     return {"against": name, "difference": mean, "low": mean - half, "high": mean + half, "detectable": smallest,
             "p": p, "covers": covers}  # fmt: skip
+
+
+def _mean_of_tasks(paired: pd.DataFrame) -> Spread:
+    """Of the mean over independent tasks; Satterthwaite's degrees of freedom."""
+    tasks = [over_both(part.T.to_numpy()) for _, part in paired.T.groupby(level=0)]
+    variance = sum(task.error**2 for task in tasks)
+    degrees = variance**2 / sum(task.error**4 / task.degrees for task in tasks)
+    mean, sequences = float(np.mean([task.mean for task in tasks])), float(np.mean([task.sequences for task in tasks]))
+    return Spread(len(paired), mean, variance / len(tasks) ** 2 * len(paired), 0.0, degrees, sequences)
 
 
 def _mcnemar(differences: np.ndarray) -> float:
@@ -93,7 +116,9 @@ def _mcnemar(differences: np.ndarray) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
-    frame = across(gather(parser.parse_args().results))
+    parser.add_argument("--tasks", choices=TASKS, default=TASKS[0])
+    given = parser.parse_args()
+    frame = across(gather(given.results), given.tasks)
     shares = ["accuracy", "difference", "low", "high", "detectable"]
     frame[shares] = (100 * frame[shares]).round(1)
     print(frame.assign(p=frame["p"].map("{:.3g}".format)).to_csv(index=False).rstrip())
