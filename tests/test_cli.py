@@ -349,7 +349,7 @@ def test_a_new_method_passes_the_contract_and_runs(call, tmp_path, monkeypatch):
         (["Mine"], "'Mine' is not a method name"),
         (["2nd"], "is not a method name"),
         (["../up"], "is not a method name"),
-        (["mine", "--folder", "nowhere"], "nowhere is not a folder; make it first"),
+        (["mine", "--folder", "here.py"], "here.py cannot be a folder"),
         (["vib_lstm"], "is a method of squeezebench; choose another name"),
         (["here", "--folder", "."], "exists"),
     ],

@@ -18,6 +18,7 @@ from squeezebench.method import RecurrentSettings
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.schema.experiment import Experiment, check_experiment, read_experiment
 from squeezebench.schema.training import TrainingSettings
+from squeezebench.tools.new_method import write_method
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = {"name": "e", "tasks": ["digits"], "methods": {"dense": {}}, "seeds": [0]}
@@ -383,6 +384,15 @@ def test_a_plugin_joins_as_it_is_and_a_listed_one_with_its_settings(tmp_path):
     assert [s["hidden"] for s in settings_in(plan, "one")] == [64]
     assert [s["hidden"] for s in settings_in(plan, "two")] == [3, 4]
     assert Path(plan.methods["one"].path) == (tmp_path / "one.py").resolve()
+
+
+def test_a_plugin_with_a_ratio_is_compared_at_the_sizes_of_the_others(tmp_path):
+    """It once joined with no ratio, and so was missing in the comparison that its author wanted."""
+    write_method("mine", tmp_path)
+    ratios = {"ratios": [10, 30], "methods": {"small_dense": {"ratio": "${ratios}"}}}
+    at = {changed: [s["ratio"] for s in settings_in(plan_of(plugins=str(tmp_path), **given), "mine")]
+          for changed, given in (("with", ratios), ("without", {}))}  # fmt: skip
+    assert at == {"with": [10, 30], "without": [None]}
 
 
 def test_a_plugin_that_cannot_be_used_is_planned_with_its_reason(tmp_path):

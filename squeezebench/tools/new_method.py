@@ -58,8 +58,10 @@ def write_method(name: str, folder: Path) -> Path:
         raise InputError(f"new-method: {path} exists; choose another name or remove it")
     if name in find_methods():
         raise InputError(f"new-method: {name} is a method of squeezebench; choose another name")
-    if not folder.is_dir():
-        raise InputError(f"new-method: {folder} is not a folder; make it first")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"new-method: {folder} cannot be a folder ({error.strerror})") from None
     words = name.split("_")
     path.write_text(TEMPLATE.format(title=" ".join(words), cls="".join(word.capitalize() for word in words)))
     return path

@@ -30,10 +30,11 @@ tasks:
 seeds: [0, 1, 2]
 model: {cell: lstm, hidden: 64}
 training: {batch_size: 32, learning_rate: 0.003}
-methods:                         # the files in methods/ join with their defaults
+ratios: [10, 30]                 # times fewer parameters: the sizes at which all are compared
+methods:                         # the files in methods/ join at these sizes
   dense: {}
-  small_dense: {ratio: [10, 30]}
-  vib_lstm: {ratio: [10, 30]}
+  small_dense: {ratio: "${ratios}"}
+  vib_lstm: {ratio: "${ratios}"}
 """
 PLUGINS = "plugins: [methods]\n"
 
