@@ -7,7 +7,9 @@ READY := $(VENV)/.ready-$(shell cksum requirements.txt pyproject.toml | cksum | 
 
 BOARD := quick ucf11_features ucf101_vgg16_14 cnn_lstm
 
-.PHONY: quick published board test tiny lint docs bench audit-dependencies clean
+.PHONY: environment quick published board test tiny lint docs bench audit-dependencies clean
+
+environment: $(READY)  ## .venv and nothing else
 
 quick: $(READY)  ## three small tasks, every method -> results/quick/report.html
 	$(BIN)/snakemake --cores $(CORES) --configfile config/quick.yaml
