@@ -16,9 +16,9 @@ class SkipSideways(DenseMethod):
     `rule: backpropagation_per_tick` also normalises the frames of each tick by themselves, as the pipeline does: the
     rule differs from it in the gap alone. `exact_epochs: 4` is the start from 4 epochs of back-propagation.
     Not of the paper: warm-up, clipping, and a learning rate that falls with the number of frames between a unit's
-    pseudo-gradients and its activations (`slower`): Adam makes steps of the same length out of good directions and of
-    bad ones. On eight motions that no frame shows it helps, and not enough: 36 % of test clips with `slower: 0.7`, 15 %
-    with 1, where chance is 12.5 % and exact gradients reach 92 % (results/reference/sideways).
+    pseudo-gradients and its activations (`slower`, off by default): Adam makes steps of the same length out of good
+    directions and of bad ones. On eight motions that no frame shows it helps, and not enough: 36 % of test clips with
+    `slower: 0.7`, 15 % with 1, where chance is 12.5 % and exact gradients reach 92 % (results/reference/sideways).
     The compact module is the trained one, so the ratio to the dense model, the same network, is 1 (`model:` names the
     wiring; a point with other shortcuts has other weights). What the rule saves is memory and time in training: memory
     with `one_by_one`, time on a device for each unit.
@@ -42,7 +42,7 @@ class SkipSideways(DenseMethod):
         exact_epochs: NonNegativeInt = setting(0, "epochs of exact back-propagation over the clip before the rule")
         learning_rate: PositiveFloat | None = setting(None, "largest learning rate; none: the experiment's")
         slower: float = setting(
-            0.7, "factor on a unit's learning rate for each frame that its activations are newer; not with exact ones",
+            1.0, "factor on a unit's learning rate for each frame that its activations are newer; not with exact ones",
             search=(0.3, 1.0), gt=0, le=1,
         )  # fmt: skip
         warm_up: float = setting(0.1, "part of training over which the learning rate rises from 0", ge=0, lt=1)
