@@ -30,7 +30,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
 
     appendix = add("appendix", _appendix, "the artifact appendix of a paper: a row for each claim and table")
     appendix.add_argument("folder", type=Path, help="results of an experiment")
-    appendix.add_argument("--format", choices=["markdown", "latex"], default="markdown")
+    appendix.add_argument("--format", choices=["markdown", "latex"], default="markdown", help="default: markdown")
     appendix.add_argument("--out", type=Path, metavar="FILE", help="write it there instead of printing it")
 
     crate = add("crate", _crate, "describe a folder of results as an RO-Crate (Workflow Run profile)")

@@ -76,7 +76,7 @@ def _add_prepare(subparsers) -> None:
     command.add_argument("--receipt", type=Path, help="write the summary there as JSON")
     add_log(command)
     command.add_argument("--workers", type=int, help="threads that decode and compute flow (default: all cores)")
-    command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="of the backbone")
 
 
 def _prepare(options: argparse.Namespace) -> None:

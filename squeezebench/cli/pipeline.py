@@ -18,9 +18,9 @@ from squeezebench.cli.log_file import add_log
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     """`add(name, function, text)` makes a command; see main.py."""
     plan = add("plan", _plan, "check an experiment and write the list of its runs")
-    plan.add_argument("experiment", type=Path)
+    plan.add_argument("experiment", type=Path, help="its YAML file")
     plan.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's: laid over the file")
-    plan.add_argument("--results", type=Path, default=Path("results"))
+    plan.add_argument("--results", type=Path, default=Path("results"), help="plan.json goes to RESULTS/NAME")
     plan.add_argument("--gpu-tflops", type=float, help="what your GPU sustains in float32, for the cost estimate")
     plan.add_argument("--json", action="store_true", help="the estimated cost as JSON")
     plan.add_argument("--elsewhere", action="store_true", help="the runs are made on another machine, which has a GPU")
@@ -33,13 +33,13 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
         ("job", "make the runs of one job of a plan"),
     ]:
         step = add(name, partial(_step, name), text)
-        step.add_argument("plan", type=Path)
-        step.add_argument("id")
-        step.add_argument("--receipt", type=Path)
+        step.add_argument("plan", type=Path, help="plan.json of the experiment")
+        step.add_argument("id", help="the job, as the plan names it")
+        step.add_argument("--receipt", type=Path, help="file that says what the job made")
         add_log(step)
-        step.add_argument("--threads", type=int, default=1)
+        step.add_argument("--threads", type=int, default=1, help="of PyTorch")
     report = add("report", _report, "build report.html from a folder of records")
-    report.add_argument("folder", type=Path)
+    report.add_argument("folder", type=Path, help="results of an experiment, or the folder of one run")
     add_log(report)
     report.add_argument("--verify", action="store_true", help="measure the saved models again; status 1 on a problem")
     report.add_argument("--sample", type=int, metavar="N", help="with --verify: measure N models, drawn at random")

@@ -14,15 +14,15 @@ from squeezebench.base.errors import InputError
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     """`add(name, function, text)` makes a command; see main.py."""
     compare = add("compare", _compare, "tell two folders of results apart: what changed beyond noise")
-    compare.add_argument("first", type=Path, metavar="A")
-    compare.add_argument("second", type=Path, metavar="B")
-    compare.add_argument("--json", action="store_true")
+    compare.add_argument("first", type=Path, metavar="A", help="folder of results")
+    compare.add_argument("second", type=Path, metavar="B", help="another; differences are B minus A")
+    compare.add_argument("--json", action="store_true", help="for programs")
     compare.add_argument("--fail", action="store_true", help="exit status 1 where something changed beyond noise")
 
     reproduce = add("reproduce", _reproduce, "repeat a run from its record and say whether it matched", plugins=True)
     reproduce.add_argument("record", type=Path, help="record.json, or the folder of a run")
     reproduce.add_argument("--out", type=Path, help="keep what the repetition leaves in this folder")
-    reproduce.add_argument("--json", action="store_true")
+    reproduce.add_argument("--json", action="store_true", help="for programs")
     inference = add("inference", _inference, "measure the speed of saved compact networks on a quiet machine")
     inference.add_argument("folder", type=Path, help="results of an experiment; writes inference.json there")
     inference.add_argument("--all", action="store_true", help="every run, not only those of settings that are picked")
@@ -30,7 +30,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     inference.add_argument("--steps", type=int, help="for older records, which do not say theirs")
     _add_export(add)
     audit = add("audit", _audit, "recompute the figures that the papers print")
-    audit.add_argument("--json", action="store_true")
+    audit.add_argument("--json", action="store_true", help="for programs")
     verdicts = "only such checks, by verdict ('not checkable'); may be given again"
     audit.add_argument("--verdict", action="append", default=[], metavar="VERDICT", help=verdicts)
     audit.add_argument("--html", type=Path, metavar="FILE", help="write the page of all checks instead")
@@ -39,7 +39,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _add_export(add: Callable[..., argparse.ArgumentParser]) -> None:
     export = add("export", _export, "write a run's compact network as a standard LSTM or GRU for other programs")
     export.add_argument("record", type=Path, help="a run's folder, or its record.json")
-    export.add_argument("--format", choices=["onnx", "torch", "safetensors", "c"], default="onnx")
+    export.add_argument("--format", choices=["onnx", "torch", "safetensors", "c"], default="onnx", help="default: onnx")
     export.add_argument("--precision", choices=["float32", "int8"], default="float32", help="int8: onnx and c, scored")
     export.add_argument("--out", type=Path, help="file to write; default: beside the record")
     states = "onnx: takes and answers the states, so that a sequence is fed step by step"
