@@ -92,6 +92,8 @@ def test_every_method_and_data_set_has_a_card_and_traps_name_only_such():
     traps = cards.CONCERNS.findall((ROOT / "docs" / "traps.md").read_text("utf-8"))
     assert len(traps) > 10
     assert {name for _, who in traps for name in re.findall(r"`(\w+)`", who)} <= known
+    words = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    assert [name for name in find_methods() if f"`{name}`" not in words] == []
 
 
 def test_the_diagram_shows_every_arrow_downwards():

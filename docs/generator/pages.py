@@ -48,7 +48,7 @@ NAVIGATION = {
         "tutorials/your-cluster",
         "coming-from",
     ],
-    "Understand": ["reading-a-report", "sizes", "protocols", "statistics", "traps", "glossary"],
+    "Understand": ["reading-a-report", "sizes", "protocols", "statistics", "traps", "methods", "glossary"],
     "Look up": [
         "methods/index",
         "data/index",
