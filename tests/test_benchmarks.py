@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import forked
 import numpy as np
@@ -157,7 +157,7 @@ def test_each_family_of_a_control_is_a_partner_of_its_own(monkeypatch):
     """A small network without segments once stood in for the one with them, and the other way round."""
     draws = np.random.default_rng(0)
     table = lambda share: pd.concat({"t": pd.DataFrame(draws.random((3, 200)) < share)}, axis=1).astype(float)  # noqa: E731
-    monkeypatch.setattr(across_splits, "_tables", lambda gathered: {
+    monkeypatch.setattr(across_splits, "_tables", lambda gathered, picked: {
         (10.0, "small_dense", ""): table(0.2), (10.0, "small_dense", "front segments"): table(0.5),
         (10.0, "vib_lstm", ""): table(0.9),
     })  # fmt: skip
@@ -166,6 +166,27 @@ def test_each_family_of_a_control_is_a_partner_of_its_own(monkeypatch):
     assert rows["small_dense"] == pytest.approx(0.7, abs=0.1)
     assert rows["small_dense front segments"] == pytest.approx(0.4, abs=0.1)
     assert list(frame[frame["method"] == "small_dense"]["against"]) == ["small_dense front segments", "small_dense"]
+
+
+def test_validation_picks_between_values_of_a_setting(monkeypatch):
+    """By task: 3.3 is better on one, 1 on the other, and the test part, which says the opposite, is not asked."""
+    points = [
+        ("one", 1, 0.8, 1),
+        ("one", 3.3, 0.9, 0),
+        ("two", 3.3, 0.6, 1),
+        ("two", 1, 0.7, 0),
+    ]  # ..., validation, test
+    groups = pd.DataFrame([{"task": task, "method": "random_units", "validation_accuracy_mean": validation, "test": test,
+                            "varied": json.dumps({"ratio": 10, "fine_tune_rate": rate})}
+                           for task, rate, validation, test in points])  # fmt: skip
+    monkeypatch.setattr(across_splits, "run_groups", lambda gathered: groups)
+    gathered = SimpleNamespace(
+        runs_of=lambda group: pd.DataFrame({"seed": [0], "path": [group["test"]]}),
+        correct=lambda paths: (None, np.full((1, 5), paths[0])),
+    )
+    ((key, table),) = across_splits._tables(gathered, ["fine_tune_rate"]).items()
+    assert key == (10.0, "random_units", "") and table.shape == (1, 10) and not table.to_numpy().any()
+    assert len(across_splits._tables(gathered)) == 2
 
 
 def test_a_data_set_counts_the_same_however_many_sequences_it_has():

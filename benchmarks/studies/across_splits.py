@@ -1,6 +1,6 @@
 """One experiment on several tasks: each method beside the controls of its size, over all tasks at once or one by one.
 
-    python -m benchmarks.studies.across_splits RESULTS [--tasks together | equal | each]
+    python -m benchmarks.studies.across_splits RESULTS [--tasks together | equal | each] [--pick SETTING ...]
 
 `together` is for official splits of one data set: their test parts hold different sequences, so those of one seed are
 laid side by side, and a sequence counts the same in each. `equal` is for data sets of their own: each counts the same,
@@ -12,6 +12,9 @@ One line for each method, ratio and control: the mean accuracy, the difference w
 difference that would have been detected in 80 % of all experiments. p values are corrected by Holm's method over the
 methods (and for `each` the tasks) of one ratio and control. A network that has collapsed is compared like any other.
 
+With `--pick fine_tune_rate` the value of that setting that is best on validation stands for a method, by task and
+ratio.
+
 With one seed two trained networks are compared on the same test sequences: McNemar's exact test, and an interval that
 another training may leave (column `covers`).
 """
@@ -21,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +44,9 @@ COLUMNS = ["task", "ratio", "method", "settings", "splits", "seeds", "accuracy",
            "detectable", "p", "covers"]  # fmt: skip
 
 
-def across(gathered: Gathered, tasks: str = "together") -> pd.DataFrame:
+def across(gathered: Gathered, tasks: str = "together", picked: Sequence[str] = ()) -> pd.DataFrame:
     """One row for each ratio, method and control (for `each`, and task); a control by itself has no difference."""
-    tables = _tables(gathered)
+    tables = _tables(gathered, picked)
     if tasks == "each":
         names = sorted({task for table in tables.values() for task in table.columns.levels[0]})
         parts = {name: {key: table[[name]] for key, table in tables.items() if name in table} for name in names}
@@ -69,15 +73,16 @@ def _lines(tables: dict[tuple[float, str, str], pd.DataFrame], equal: bool) -> l
     return lines
 
 
-def _tables(gathered: Gathered) -> dict[tuple[float, str, str], pd.DataFrame]:
+def _tables(gathered: Gathered, picked: Sequence[str] = ()) -> dict[tuple[float, str, str], pd.DataFrame]:
     """(ratio, method, its other settings) -> which test sequences of each task are correct, a row for each seed."""
     parts: dict[tuple, dict[str, pd.DataFrame]] = defaultdict(dict)
-    for _, group in run_groups(gathered).iterrows():
+    groups = run_groups(gathered).sort_values("validation_accuracy_mean", kind="stable")
+    for _, group in groups.iterrows():  # of those that are one row, the last and so the best on validation stays
         runs, varied = gathered.runs_of(group).sort_values("seed"), dict(json.loads(group["varied"]))
         answers = gathered.correct(list(runs["path"]))
         if answers is not None and "ratio" in varied:
             ratio = float(varied.pop("ratio"))
-            family = ", ".join(f"{name} {value}" for name, value in sorted(varied.items()))
+            family = ", ".join(f"{name} {value}" for name, value in sorted(varied.items()) if name not in picked)
             parts[ratio, group["method"], family][group["task"]] = pd.DataFrame(answers[1], index=runs["seed"])
     return {key: pd.concat(by_task, axis=1, join="inner").astype(float) for key, by_task in parts.items()}
 
@@ -117,8 +122,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
     parser.add_argument("--tasks", choices=TASKS, default=TASKS[0])
+    parser.add_argument("--pick", nargs="+", default=[], metavar="SETTING")
     given = parser.parse_args()
-    frame = across(gather(given.results), given.tasks)
+    frame = across(gather(given.results), given.tasks, given.pick)
     shares = ["accuracy", "difference", "low", "high", "detectable"]
     frame[shares] = (100 * frame[shares]).round(1)
     print(frame.assign(p=frame["p"].map("{:.3g}".format)).to_csv(index=False).rstrip())
