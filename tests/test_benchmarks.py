@@ -170,15 +170,10 @@ def test_each_family_of_a_control_is_a_partner_of_its_own(monkeypatch):
 
 def test_validation_picks_between_values_of_a_setting(monkeypatch):
     """By task: 3.3 is better on one, 1 on the other, and the test part, which says the opposite, is not asked."""
-    points = [
-        ("one", 1, 0.8, 1),
-        ("one", 3.3, 0.9, 0),
-        ("two", 3.3, 0.6, 1),
-        ("two", 1, 0.7, 0),
-    ]  # ..., validation, test
-    groups = pd.DataFrame([{"task": task, "method": "random_units", "validation_accuracy_mean": validation, "test": test,
-                            "varied": json.dumps({"ratio": 10, "fine_tune_rate": rate})}
-                           for task, rate, validation, test in points])  # fmt: skip
+    columns = ["task", "rate", "validation_accuracy_mean", "test"]
+    points = [("one", 1, 0.8, 1), ("one", 3.3, 0.9, 0), ("two", 3.3, 0.6, 1), ("two", 1, 0.7, 0)]
+    groups = pd.DataFrame(points, columns=columns).assign(method="random_units")
+    groups["varied"] = [json.dumps({"ratio": 10, "fine_tune_rate": rate}) for rate in groups["rate"]]
     monkeypatch.setattr(across_splits, "run_groups", lambda gathered: groups)
     gathered = SimpleNamespace(
         runs_of=lambda group: pd.DataFrame({"seed": [0], "path": [group["test"]]}),
