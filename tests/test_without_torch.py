@@ -38,6 +38,8 @@ STEPS = [  # code, and the packages that are not imported after it and all that 
     # a run needs torch, and not its compiler, whose import would take half of the seconds before training
     ("assert main(['run', '--task', 'japanese_vowels', '--method', 'vib_lstm', '--set', 'ratio=10', '--steps', '8', "
      "'--out', str(folder / 'run')]) == 0", "torch._dynamo sympy"),
+    ("assert main(['run', '--task', 'digits_images', '--method', 'vibnet', '--steps', '8', "
+     "'--out', str(folder / 'image')]) == 0", "torch._dynamo sympy"),
 ]  # fmt: skip
 PROGRAM = """
 import json, pathlib, sys

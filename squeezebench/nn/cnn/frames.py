@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from squeezebench.nn.protocol import Structure
-from squeezebench.nn.pruning.sizes import measured_sizes
+from squeezebench.nn.pruning.sizes import Sizes, measured_sizes
 from squeezebench.nn.registry import module_from_spec, register
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 
@@ -32,23 +32,10 @@ class _Framed(nn.Module):
         """D, the numbers of one frame."""
         return prod(self.frame)
 
-    @torch.no_grad()
-    def frame_macs(self) -> int:
-        """Multiply-accumulates of the network on one frame: each layer's weights times the positions of its map."""
-        layers = [m for m in self.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-        products: list[int] = []
-
-        def note(layer: nn.Module, _read: object, output: Tensor) -> None:
-            products.append(layer.weight.numel() * output.shape[2:].numel())
-
-        handles, training = [layer.register_forward_hook(note) for layer in layers], self.network.training
-        try:
-            self.network.eval()(torch.zeros(1, *self.frame, device=layers[0].weight.device))
-        finally:
-            self.network.train(training)
-            for handle in handles:
-                handle.remove()
-        return sum(products)
+    def frame_sizes(self) -> Sizes:
+        """Sizes of the network on one frame, by the rules of nn/pruning/sizes.py."""
+        device = next(self.network.parameters()).device
+        return measured_sizes(self.network, torch.zeros(1, *self.frame, device=device))
 
 
 @register
@@ -64,13 +51,13 @@ class FrameNetwork(_Framed):
         return Structure(widths=self.network.widths())
 
     def counts(self) -> dict[str, int]:
-        """Weights and neurons by the rules of nn/pruning/sizes.py."""
-        sizes = measured_sizes(self, torch.zeros(1, 1, self.inputs))
+        """Weights and neurons of the network."""
+        sizes = self.frame_sizes()
         return {"weights": sizes.weights, "neurons": sizes.neurons}
 
     def macs(self, steps: int) -> int:
         """Multiply-accumulates of `steps` images."""
-        return steps * self.frame_macs()
+        return steps * self.frame_sizes().macs
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs to rebuild this module before its weights are loaded (JSON)."""
@@ -112,7 +99,7 @@ class FrameRecurrent(_Framed):
     def macs(self, steps: int) -> int | None:
         """Multiply-accumulates of a video of `steps` frames; None if the recurrent part has no formula."""
         recurrent = self.recurrent.macs(steps)
-        return None if recurrent is None else recurrent + steps * self.frame_macs()
+        return None if recurrent is None else recurrent + steps * self.frame_sizes().macs
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs to rebuild this module before its weights are loaded (JSON)."""

@@ -15,10 +15,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from squeezebench.nn.cnn.parts import Select
-from squeezebench.nn.pruning.dependency_graph import traced
 
 
 @dataclass(frozen=True)
@@ -26,10 +24,6 @@ class Sizes:
     weights: int
     neurons: int
     macs: int
-
-    def relative_to(self, dense: Sizes) -> tuple[float, float, float]:
-        """r_W and r_N in per cent of `dense`, and the multiply-accumulates in millions."""
-        return 100 * self.weights / dense.weights, 100 * self.neurons / dense.neurons, self.macs / 1e6
 
 
 def lenet300_sizes(structure: Sequence[int] = (784, 300, 100), classes: int = 10) -> Sizes:
@@ -77,26 +71,25 @@ def vgg_sizes(
 @torch.no_grad()
 def measured_sizes(network: nn.Module, example: Tensor) -> Sizes:
     """The same read off a network while it runs on one image, `example` (1, ...)."""
-    weights = sum(m.weight.numel() for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear))
-    nodes = traced(network)[0].nodes
-    last = next(n for n in nodes if n.op == "output").args[0].target  # the logits are no neurons that are kept
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     neurons: list[int] = []
+    last, products = None, 0
 
-    def note(_module: nn.Module, _args: object, output: Tensor) -> None:
+    def note(module: nn.Module, _args: object, output: Tensor) -> None:
+        nonlocal last, products
+        last = output
         neurons.append(output[0].numel())
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            products += module.weight.numel() * output.shape[2:].numel()
 
-    counted = nn.Conv2d | nn.Linear | nn.MaxPool2d | Select
-    handles = [
-        network.get_submodule(n.target).register_forward_hook(note)
-        for n in nodes
-        if n.op == "call_module" and n.target != last and isinstance(network.get_submodule(n.target), counted)
-    ]
-    training, counter = network.training, FlopCounterMode(display=False)
+    watched = [*layers, *(m for m in network.modules() if isinstance(m, nn.MaxPool2d | Select))]
+    handles, training = [module.register_forward_hook(note) for module in watched], network.training
     try:
-        with counter:
-            network.eval()(example[:1])
+        result = network.eval()(example[:1])
     finally:
         network.train(training)
         for handle in handles:
             handle.remove()
-    return Sizes(weights, sum(neurons), counter.get_total_flops() // 2)
+    if last is result:  # the logits are no neurons that are kept
+        neurons.pop()
+    return Sizes(sum(layer.weight.numel() for layer in layers), sum(neurons), products)
