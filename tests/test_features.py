@@ -30,6 +30,8 @@ from squeezebench.data.video.decode import resize, sample, spread
 from squeezebench.data.video.features import arrays, fill
 from squeezebench.data.video.options import VideoOptions
 from squeezebench.data.video.prepare import prepare
+from squeezebench.pipeline.plan_file import write_plan
+from squeezebench.schema.experiment import check_experiment
 from squeezebench.schema.task import TaskSpec
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "ucf101_clips"
@@ -272,13 +274,20 @@ def test_options_that_do_not_fit_together_are_refused(options, problem):
 
 
 def test_sources_and_plans_that_cannot_be_prepared(tmp_path, complaint):
-    plan = tmp_path / "plan.json"
-    plan.write_text('{"tasks": {"digits": {"spec": {"name": "digits"}}}}')
+    experiment = {"name": "e", "tasks": ["digits"], "methods": {"dense": None}}
+    plan, path, _ = write_plan(check_experiment(experiment, "e.yaml"), "e.yaml", tmp_path, costs=False)
+    deep, wrong = tmp_path / "deep.json", tmp_path / "wrong.json"
+    deep.write_text("[" * 200_000)
+    content = plan.model_dump(mode="json")
+    content["tasks"]["digits"]["spec"]["options"] = 5
+    wrong.write_text(json.dumps(content))
     for arguments, problem in [
         (["digits"], "source digits needs no preparing"),
-        ([str(plan), "nothing"], "no task 'nothing'; it has digits"),
-        ([str(plan), "digits"], "needs no preparing"),
-        ([str(tmp_path / "no.json"), "digits"], "cannot be read"),
+        ([path, "nothing"], "no task 'nothing'; it has digits"),
+        ([path, "digits"], "needs no preparing"),
+        ([tmp_path / "no.json", "digits"], "cannot be read"),
+        ([deep, "digits"], "deep.json: not a plan that `squeezebench plan` wrote"),
+        ([wrong, "digits"], "wrong.json: not a plan that `squeezebench plan` wrote"),
         (["ucf11", "--set", f"folder={tmp_path / 'none'}"], "no such folder"),
     ]:
         assert problem in complaint("data", "prepare", *arguments)

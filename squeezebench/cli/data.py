@@ -102,6 +102,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
 def _spec(options: argparse.Namespace) -> TaskSpec:
     from squeezebench.data.task import task_spec
+    from squeezebench.pipeline.plan_file import read_plan
     from squeezebench.schema.task import TaskSpec
 
     if options.task is None:
@@ -110,13 +111,7 @@ def _spec(options: argparse.Namespace) -> TaskSpec:
         return TaskSpec(name=spec.name, source=spec.source, options=given)
     if options.set:
         raise InputError("--set is for a source; a plan has its tasks' options already")
-    try:
-        tasks = json.loads(Path(options.what).read_bytes())["tasks"]
-        specs = {name: task["spec"] for name, task in tasks.items()}
-    except OSError as error:
-        raise InputError(f"{options.what}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise InputError(f"{options.what}: not a plan that `squeezebench plan` wrote") from None
-    if options.task not in specs:
-        raise InputError(f"{options.what}: no task {options.task!r}; it has {', '.join(specs)}")
-    return TaskSpec.model_validate(specs[options.task])
+    tasks = read_plan(Path(options.what), job="").tasks  # no run is read: their check would take half a second
+    if options.task not in tasks:
+        raise InputError(f"{options.what}: no task {options.task!r}; it has {', '.join(tasks)}")
+    return tasks[options.task].spec
