@@ -3,7 +3,7 @@
     python -m benchmarks.vibnet_theorem [--size 16] [--starts 60] [--svg FILE] [--json FILE]
 
 For each rank and weight gamma of the KL term: local minima of problems drawn at random, from random starts
-(squeezebench/STUDY/theorem.py). The poster says at most rank + 1; that module argues for at most rank.
+(benchmarks/studies/theorem.py). The poster says at most rank + 1; that module argues for at most rank.
 """
 
 from __future__ import annotations

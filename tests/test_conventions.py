@@ -29,6 +29,13 @@ def test_every_file_that_a_page_links_exists(name):
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
+def test_every_file_that_a_benchmark_names_exists():
+    texts = {path: path.read_text("utf-8") for path in sorted((ROOT / "benchmarks").rglob("*.py"))}
+    named = {(path.name, name) for path, text in texts.items() for name in re.findall(r"[\w/]+/\w+\.py\b", text)}
+    places = [ROOT, ROOT / "squeezebench", ROOT / "benchmarks"]
+    assert [pair for pair in sorted(named) if not any((place / pair[1]).is_file() for place in places)] == []
+
+
 def test_the_catalog_finds_what_it_needs():
     usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text("utf-8"))["usage"]
     assert usage["software-stack-deployment"] == {"conda": True, "apptainer": True} and usage["report"] is True
