@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 import zipfile
 from hashlib import sha256
@@ -18,11 +19,13 @@ from altered_records import alter, without_models
 from squeezebench.cli.main import main
 from squeezebench.report.board.entries import admitted
 from squeezebench.report.board.numbers import AGAIN, AS_SUBMITTED, numbers
+from squeezebench.schema.experiment import check_experiment, read_experiment
 from squeezebench.schema.record import read_record
 from squeezebench.schema.stored import read_sealed, write_sealed
 from squeezebench.schema.submission import SUBMISSION, Submission
 from squeezebench.schema.task import TaskSpec
 from squeezebench.tools import submissions
+from squeezebench.tools.crate import _as_written
 from squeezebench.tools.submissions import opened
 
 EXPERIMENT = """
@@ -386,4 +389,21 @@ def test_a_crate_describes_the_folder_and_keeps_its_files(results, tmp_path, cap
     assert main(["crate", str(own)]) == 0 and (own / "ro-crate-metadata.json").read_bytes() == written
     before = {path.relative_to(results) for path in results.rglob("*") if path.is_file()}
     new = {path.relative_to(own) for path in own.rglob("*") if path.is_file()} - before
-    assert new == {Path("ro-crate-metadata.json"), Path("Snakefile")}
+    assert Path("ro-crate-metadata.json") in new and all((own / name).is_file() for name in included(own / "Snakefile"))
+    again = read_experiment(own / "experiment.json").model_dump(mode="json")
+    assert again == json.loads((own / "plan.json").read_text())["config"]
+
+
+def included(file: Path) -> list[str]:
+    """The files that a Snakefile includes, and those that they include, relative to its folder."""
+    names = re.findall(r'^include: "(.+)"$', file.read_text(), re.MULTILINE)
+    deeper = [f"{Path(name).parent}/{below}" for name in names for below in included(file.parent / name)]
+    return [*names, *deeper]
+
+
+def test_a_crate_of_a_tiny_variant_makes_that_variant():
+    content = {"tasks": ["digits"], "methods": {"dense": None}, "tiny": {"seeds": [0]}}
+    content |= {"name": "e", "protocol": "as_released", "scale": "tiny"}
+    planned = check_experiment(content, "e.yaml")
+    again = check_experiment(_as_written(planned.model_dump(mode="json")), "experiment.json")
+    assert again == planned and again.name == "e_as_released_tiny"

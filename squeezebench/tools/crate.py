@@ -1,11 +1,13 @@
 """`squeezebench crate RESULTS`: a folder of results as an RO-Crate of the Workflow Run profile.
 
-It adds `ro-crate-metadata.json` and a copy of the workflow; everything else stays as it is. The library `rocrate`
-writes the format (https://w3id.org/ro/wfrun/workflow/0.5). The same results give the same bytes.
+It adds `ro-crate-metadata.json`, a copy of the workflow and the experiment that it makes, so that `snakemake` in the
+folder makes the results again; everything else stays as it is. The library `rocrate` writes the format
+(https://w3id.org/ro/wfrun/workflow/0.5). The same results give the same bytes.
 """
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from squeezebench.base.files import write_atomically
 from squeezebench.base.places import PROJECT
 from squeezebench.base.reading import inside
 from squeezebench.pipeline.plan_file import read_plan
+from squeezebench.schema.experiment import suffix
 from squeezebench.schema.record import RecordError, read_record, record_files
 from squeezebench.schema.stored import in_json
 from squeezebench.schema.submission import PLAN
@@ -25,7 +28,20 @@ PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
     "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
 }
-WORKFLOW = PROJECT / "workflow" / "Snakefile"
+WORKFLOW = PROJECT / "workflow"
+EXPERIMENT = "experiment.json"
+SNAKEFILE = f"""# `snakemake --cores N` makes these results again; it needs squeezebench {__version__}.
+EXPERIMENT = f"{{workflow.current_basedir}}/{EXPERIMENT}"
+
+
+include: "workflow/Snakefile"
+
+
+rule default:
+    default_target: True
+    input:
+        rules.all.input,
+"""
 RESULTS = ("report.html", "audit.html", "verification.json", "inference.json")  # files, where they are there
 FOLDERS = {"runs": "the records and networks of all runs", "tables": "tables of the report", "figures": "its figures"}
 
@@ -43,14 +59,32 @@ def write_crate(folder: Path) -> Path:
     crate.description = plan.description or f"Results of the experiment {plan.experiment}"
     crate.datePublished = finished[-1]
     crate.license = "not stated"  # whose results they are says under which they may be used
-    workflow = crate.add_workflow(WORKFLOW, "Snakefile", main=True, lang="snakemake",
+    files = _workflow_files(plan.config)
+    for name, content in files.items():
+        write_atomically(inside(folder, folder / name), content)
+    workflow = crate.add_workflow(folder / "Snakefile", "Snakefile", main=True, lang="snakemake",
                                   properties={"name": "squeezebench", "version": __version__})  # fmt: skip
+    workflow["hasPart"] = [crate.add_file(folder / name, name) for name in files if name != "Snakefile"]
     _add_profiles(crate)
     _add_action(crate, workflow, folder, plan.description, finished)
-    copy = inside(folder, folder / "Snakefile")
-    write_atomically(copy, WORKFLOW.read_bytes())
     write_atomically(inside(folder, folder / METADATA), in_json(crate.metadata.generate()))
     return folder / METADATA
+
+
+def _workflow_files(config: dict[str, Any]) -> dict[str, bytes]:
+    """Name -> content of all files that the workflow reads: what it includes, its environment, and the experiment."""
+    paths = sorted(path for path in WORKFLOW.rglob("*") if path.name == "Snakefile" or path.suffix in (".smk", ".yaml"))
+    files = {f"workflow/{path.relative_to(WORKFLOW).as_posix()}": path.read_bytes() for path in paths}
+    experiment = json.dumps(_as_written(config), indent=1)  # keys in their order, which is that of the report
+    return {"Snakefile": SNAKEFILE.encode(), EXPERIMENT: experiment.encode(), **files}
+
+
+def _as_written(config: dict[str, Any]) -> dict[str, Any]:
+    """The experiment of a plan, such that reading it gives the same again: a variant adds its name anew, and a tiny one
+    has to say what it is."""
+    content = {key: value for key, value in config.items() if value is not None}
+    content["name"] = content["name"].removesuffix(suffix(content))
+    return content | ({"tiny": {"description": content["description"]}} if content["scale"] == "tiny" else {})
 
 
 def _finished(folder: Path) -> list[datetime]:
