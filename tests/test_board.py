@@ -19,6 +19,7 @@ from altered_records import alter, without_models
 from squeezebench.cli.main import main
 from squeezebench.report.board.entries import admitted
 from squeezebench.report.board.numbers import AGAIN, AS_SUBMITTED, numbers
+from squeezebench.report.board.site import build_board
 from squeezebench.schema.experiment import check_experiment, read_experiment
 from squeezebench.schema.record import read_record
 from squeezebench.schema.stored import read_sealed, write_sealed
@@ -333,6 +334,27 @@ def test_bad_input_is_one_line_and_leaves_the_site_alone(archive, tmp_path, comp
         assert words in complaint(*arguments)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own"]
     assert (own / "thesis.tex").read_text() == "mine"
+
+
+def test_the_old_site_stays_until_the_new_one_is_in_its_place(archive, tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    build_board(opened([archive], tmp_path / "work"), site)
+    before = (site / "index.html").read_bytes()
+    moved, rename = [], Path.rename
+
+    def fail_once(source: Path, target: Path) -> Path:
+        moved.append(target)
+        if moved.count(site) == 1 and target == site:
+            raise OSError("cannot be moved")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", fail_once)
+    with pytest.raises(OSError, match="cannot be moved"):
+        build_board(opened([archive], tmp_path / "again"), site, version="2026.1")
+    assert (site / "index.html").read_bytes() == before
+    assert not list(tmp_path.glob(".site.*"))
+    build_board(opened([archive], tmp_path / "third"), site, version="2026.1")
+    assert "2026.1" in (site / "index.html").read_text() and not list(tmp_path.glob(".site.*"))
 
 
 # ---------------------------------------------------------------------- submitting, versions, the appendix

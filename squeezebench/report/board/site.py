@@ -52,7 +52,7 @@ def build_board(submissions: Iterable[Opened], site: Path, version: str = "", fr
         reasons = "; ".join(f"{one.name}: {one.reason}" for one in left_out)
         raise InputError(f"no submission can be shown: {reasons}")
     version = again.version if again else version
-    half = hidden_beside(site)
+    half = hidden_beside(site.resolve())
     try:
         half.mkdir(parents=True)
         _write(half, entries, [] if version else left_out, version)
@@ -60,12 +60,25 @@ def build_board(submissions: Iterable[Opened], site: Path, version: str = "", fr
         if again:
             _check_same(board, again, frozen)
         write_sealed(half / BOARD, board)
-        if site.exists():
-            shutil.rmtree(site)
-        half.rename(site)
+        _swap(half, site.resolve())
     finally:
         shutil.rmtree(half, ignore_errors=True)
     return Built(site, entries, left_out, board)
+
+
+def _swap(half: Path, site: Path) -> None:
+    """Put the folder `half` in the place of `site`. What is there stays until then, and comes back if that fails."""
+    old = hidden_beside(site)
+    there = site.exists()
+    if there:
+        site.rename(old)
+    try:
+        half.rename(site)
+    except BaseException:
+        if there:
+            old.rename(site)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_site(site: Path) -> None:
