@@ -219,6 +219,14 @@ def test_one_list_of_ratios_stands_in_every_method():
     sizes = [(run.method, run.varied.get("ratio")) for run in plan.runs]
     assert sizes == [("small_dense", 2), ("small_dense", 5), ("vib_lstm", 2), ("vib_lstm", 5), ("vib_lstm", None)]
     assert "there is no `ratios: [10, 30]`" in refused(methods=methods)
+    own = {"methods": {"vib_lstm": {"ratio": [2, 5]}}, "ratios": [2, 5]}
+    stated, filled = (plan_of(defaults={"vib_lstm": {"ratio": value}}, **own) for value in ([2, 5], "${ratios}"))
+    assert filled.config["defaults"] == stated.config["defaults"] == {"vib_lstm": {"ratio": [2, 5]}}
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1, float("inf"), float("nan")])
+def test_a_ratio_that_no_network_can_have_is_refused_even_if_no_method_uses_it(ratio):
+    assert "ratios.0: Input should be" in refused(ratios=[ratio])
 
 
 def test_lists_are_grids_and_their_product_is_run():

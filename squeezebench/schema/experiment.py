@@ -47,6 +47,8 @@ def _each_once(values: Any) -> Any:
 
 Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=1 << 59)]], AfterValidator(_each_once)]  # what a record can hold
 
+Ratio = Annotated[float, Field(gt=1, allow_inf_nan=False)]
+
 
 class OwnSeeds(Part):
     """The seeds of a task that does not have the experiment's."""
@@ -76,14 +78,14 @@ class Experiment(Part):
     clips: str | None = None  # the same for ${clips}: a folder of videos
     lists: str | None = None  # the same for ${lists}: the folder of a data set's official lists
     weights: str | None = None  # stands for ${weights} in the settings of methods: a file of trained weights
-    ratios: list[float] = []  # stands for ${ratios} in the settings of methods: the sizes at which all are compared
+    ratios: list[Ratio] = []  # stands for ${ratios} in the settings of methods: the sizes at which all are compared
     plugins: list[str] = []  # files or folders of them; a method that `methods` does not list joins as it is
     runs_per_job: PositiveInt | Literal["auto"] = "auto"  # of one method on one task; auto: slurm/chunks.py
 
     @model_validator(mode="before")
     @classmethod
     def _ratios_in_methods(cls, content: Any) -> Any:
-        if not (isinstance(content, dict) and isinstance(content.get("methods"), dict)):
+        if not isinstance(content, dict):
             return content
         ratios = content.get("ratios")
 
@@ -96,7 +98,8 @@ class Experiment(Part):
                 raise ValueError("methods use ${ratios}, and there is no `ratios: [10, 30]`")
             return {key: ratios if value == "${ratios}" else value for key, value in given.items()}
 
-        return content | {"methods": {name: filled(given) for name, given in content["methods"].items()}}
+        parts = {key: content[key] for key in ("methods", "defaults") if isinstance(content.get(key), dict)}
+        return content | {key: {name: filled(given) for name, given in part.items()} for key, part in parts.items()}
 
     @model_validator(mode="before")
     @classmethod
