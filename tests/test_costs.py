@@ -17,7 +17,7 @@ from squeezebench.data.sources import source_module, ucr
 from squeezebench.data.task import PARTS, load_task
 from squeezebench.method import TaskInfo
 from squeezebench.method.discovery import find_methods, load
-from squeezebench.pipeline.cost.estimate import JOB_SECONDS, MEASURING_SECONDS, estimate
+from squeezebench.pipeline.cost.estimate import JOB_SECONDS, MEASURING_SECONDS, estimate, words
 from squeezebench.pipeline.cost.throughput import Throughput, measured
 from squeezebench.pipeline.cost.widths import network
 from squeezebench.pipeline.plan_file import sized
@@ -64,6 +64,13 @@ def test_steps_count_as_the_epochs_that_they_fill():
     names = ("gradient_steps", "training_flops", "cpu_core_hours")
     assert [of["steps"].total(name) for name in names] == pytest.approx([of["epochs"].total(name) for name in names])
     assert costs(training={"steps": 37, "batch_size": 64}).total("gradient_steps") == 2 * 37
+
+
+def test_a_plan_without_tasks_needs_no_memory():
+    plan = make_plan(check_experiment(SMALL, "small"), "small")
+    nothing = estimate(plan.model_copy(update={"tasks": {}, "runs": [], "jobs": []}), cpu=CORE)
+    assert nothing.as_dict()["peak_memory_bytes"] == 0
+    assert any(line.startswith("memory") and "about 0 B" in line for line in words(nothing))
 
 
 def test_a_dense_start_counts_once_for_all_that_share_it():

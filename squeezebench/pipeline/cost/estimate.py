@@ -114,7 +114,7 @@ class Costs:
             "training_flops": self.total("training_flops"),
             "cpu_core_hours": self.cpu_core_hours,
             "gpu_hours": self.gpu_hours,
-            "peak_memory_bytes": max(task.peak_memory_bytes for task in self.tasks.values()),
+            "peak_memory_bytes": max((task.peak_memory_bytes for task in self.tasks.values()), default=0),
             "disk_bytes": {
                 "downloads": self.download_bytes,
                 "prepared": self.prepared_bytes,
@@ -314,13 +314,13 @@ def _add_run(costs, cost: TaskCost, task, run, method, net: Network, info, parts
 
 def words(costs: Costs) -> list[str]:
     """The lines that `squeezebench plan` prints below its first one."""
-    d, disk = costs.as_dict(), costs.as_dict()["disk_bytes"]
+    d = costs.as_dict()
     rows = [
         ("training", f"{d['gradient_steps']:,} gradient steps, {_short(d['training_flops'])}FLOP"),
         ("on CPUs", f"{_hours(d['cpu_core_hours'])} core hours; {costs.cpu.about}"),
         ("or on GPUs", f"{_hours(d['gpu_hours'])} GPU hours; {costs.gpu.about}"),
         ("memory", f"about {_short(d['peak_memory_bytes'])}B for each job"),
-        ("disk", ", ".join(f"{name.replace('_', ' ')} {_short(size)}B" for name, size in disk.items())),
+        ("disk", ", ".join(f"{name.replace('_', ' ')} {_short(size)}B" for name, size in d["disk_bytes"].items())),
     ]
     for name, task in costs.tasks.items():
         if (p := task.prepare) is not None:
