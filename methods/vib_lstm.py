@@ -53,7 +53,7 @@ class VIBLSTM(MaskedUnits):
         beta_features: float | None = setting(None, "weight of the feature KL term (Eq. 15); none: as beta", ge=0)
         scale: Literal["dataset", "eq15", "released"] = setting("dataset", "what beta is relative to")
         ramp: float = setting(0.5, "part of the compress stage over which beta rises from 0", ge=0, le=1)
-        noise: Literal["per_sequence", "per_step", "first_batch"] = setting(
+        noise: Literal["per_sequence", "first_batch"] = setting(
             "per_sequence",
             "when eps is drawn; first_batch (the released code): only once, so that sigma costs no accuracy",
         )

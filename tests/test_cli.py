@@ -78,7 +78,7 @@ def test_methods_as_json_tell_each_setting_with_its_default_and_range(call):
     assert {"dense", "small_dense", "pooled_linear", "random_units", "magnitude", "vib_lstm", "iss"} <= set(listing)
     beta = listing["vib_lstm"]["settings"]["beta"]
     assert beta["default"] == 1.0 and beta["search"] == [0.05, 20.0] and beta["axis"] == "log"
-    assert listing["vib_lstm"]["settings"]["noise"]["enum"] == ["per_sequence", "per_step", "first_batch"]
+    assert listing["vib_lstm"]["settings"]["noise"]["enum"] == ["per_sequence", "first_batch"]
     assert listing["dense"]["control"] and not listing["vib_lstm"]["control"]
     for entry in listing.values():
         assert entry["title"] and entry["summary"] and entry["paper"]

@@ -201,8 +201,6 @@ def test_some_sets_only_can_be_masked():
     torch.testing.assert_close(small(x), masked(x), **EXACT)
     with pytest.raises(InputError, match="no set of coupled channels 'conv9'; there are conv1"):
         MaskedNetwork(network("lenet5"), x, sets=["conv9"])
-    with pytest.raises(InputError, match="noise per_step"):
-        MaskedNetwork(network("lenet5"), x, noise="per_step")
 
 
 # ---------------------------------------------------------------------------------------- what they cost

@@ -231,10 +231,10 @@ def test_a_ratio_that_no_network_can_have_is_refused_even_if_no_method_uses_it(r
 
 def test_lists_are_grids_and_their_product_is_run():
     plan = plan_of(
-        methods={"vib_lstm": {"beta": [1, 10], "noise": ["per_step", "first_batch"], "hidden": 8}}, seeds=[0, 5]
+        methods={"vib_lstm": {"beta": [1, 10], "noise": ["per_sequence", "first_batch"], "hidden": 8}}, seeds=[0, 5]
     )
     found = {(s["beta"], s["noise"], s["hidden"]) for s in settings_in(plan, "vib_lstm")}
-    assert found == {(b, n, 8) for b in (1.0, 10.0) for n in ("per_step", "first_batch")}
+    assert found == {(b, n, 8) for b in (1.0, 10.0) for n in ("per_sequence", "first_batch")}
     assert len(plan.runs) == 8 and {run.seed for run in plan.runs} == {0, 5}
 
 

@@ -41,9 +41,8 @@ def write(where, form, arrays):
     return str(path)
 
 
-def load(path, cache_bytes=1 << 30, seed=0, group_per_class=False, **spec):
-    options = {"path": str(path), **({"group_per_class": True} if group_per_class else {})}
-    return load_task(TaskSpec(name="mine", source="file", options=options, **spec), seed, cache_bytes)
+def load(path, cache_bytes=1 << 30, seed=0, **spec):
+    return load_task(TaskSpec(name="mine", source="file", options={"path": str(path)}, **spec), seed, cache_bytes)
 
 
 def everything(task):
@@ -265,16 +264,6 @@ def test_the_numbers_of_groups_can_name_the_test_part(tmp_path):
         path = write(tmp_path / "other", "npz", features() | {"group": np.char.rpartition(group, "_")[:, 0]})
         with pytest.raises(InputError, match=message):
             load_task(TaskSpec(name="mine", source="file", options={"path": path, "test_groups": numbers}))
-
-
-def test_group_ids_can_restart_in_each_class(tmp_path):
-    arrays = features() | {"group": np.arange(N) // 2 % 3}
-    del arrays["subset"]
-    task = load(write(tmp_path / "set", "npz", arrays), group_per_class=True, test_share=0.4)
-    groups = [{(row % 2, row // 2 % 3) for row in task._rows[part]} for part in PARTS]
-    assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
-    with pytest.raises(InputError, match="group_per_class needs a group array"):
-        load(write(tmp_path / "none", "npz", features()), group_per_class=True)
 
 
 def test_a_rewritten_file_is_read_again(tmp_path):

@@ -149,7 +149,7 @@ def test_noise_of_a_set_is_drawn_once_for_all_its_layers():
     torch.manual_seed(5)
     found = model(x)
     torch.manual_seed(5)
-    z = mask(BATCH, STEPS)
+    z = mask(BATCH)
     assert z.shape == (BATCH, HIDDEN) and not torch.equal(z[0], z[1])
     assert torch.allclose(found, written_out(model, x, [z] * 3, True), atol=1e-12)
 

@@ -269,7 +269,7 @@ def test_a_unit_is_kept_iff_its_signal_to_noise_exceeds_the_threshold():
 
 def test_noise_per_sequence_is_one_draw_for_each_sequence_shared_over_time():
     one = mask(6, noise="per_sequence").train()
-    first, second = one(3, 8), one(3, 8)
+    first, second = one(3), one(3)
     assert first.shape == (3, 6)  # no time axis: every step of a sequence is multiplied by the same numbers
     assert not torch.equal(first, second) and not torch.equal(first[0], first[1])
 
@@ -286,17 +286,11 @@ def test_the_noise_of_lost_units_does_not_overflow_the_cell_state(loudest):
     assert finite == (loudest == 1.0)
 
 
-def test_noise_per_step_is_drawn_at_each_step():
-    drawn = mask(6, noise="per_step").train()(3, 8)
-    assert drawn.shape == (8, 3, 6)
-    assert not torch.equal(drawn[0], drawn[1])
-
-
 def test_noise_first_batch_is_drawn_once_and_never_again():
     one = mask(6, noise="first_batch").train()
-    assert not torch.equal(one(3, 8), one.mu.expand(3, 6))
+    assert not torch.equal(one(3), one.mu.expand(3, 6))
     for _ in range(3):
-        assert torch.equal(one(3, 8), one.mu)
+        assert torch.equal(one(3), one.mu)
 
 
 def test_noise_has_the_stated_mean_and_variance():
@@ -304,18 +298,18 @@ def test_noise_has_the_stated_mean_and_variance():
     one = mask(2).train()
     with torch.no_grad():
         one.log_var.copy_(torch.tensor([-1.0, 1.0]))
-        drawn = one(200_000, 1)
+        drawn = one(200_000)
     assert torch.allclose(drawn.mean(0), one.mu, atol=0.02)
     assert torch.allclose(drawn.var(0), one.log_var.exp(), rtol=0.02)
 
 
-@pytest.mark.parametrize("noise", ["per_sequence", "per_step", "first_batch"])
+@pytest.mark.parametrize("noise", ["per_sequence", "first_batch"])
 def test_evaluation_is_deterministic_whatever_the_noise(noise):
     model = masked("lstm", letters="ifgo", noise=noise)
     assert torch.equal(model(*batch()), model(*batch()))
 
 
-@pytest.mark.parametrize("noise", ["per_sequence", "per_step", "first_batch"])
+@pytest.mark.parametrize("noise", ["per_sequence", "first_batch"])
 @pytest.mark.parametrize("cell", GATES)
 def test_every_noise_trains_masks_and_weights(cell, noise):
     model = masked(cell, letters=GATES[cell], off=(), features=(), noise=noise).train()

@@ -58,7 +58,7 @@ def test_the_expected_number_of_weights_is_the_mean_of_draws():
         gate.log_alpha.copy_(torch.tensor([-4.0, -2.0, -1.0, 0.0, 1.0, 3.0]))
         gate.size.copy_(torch.tensor([1.0, 300.0, 25.0, 10.0, 500.0, 2.0]))
         torch.manual_seed(0)
-        drawn = gate(DRAWS, 1)
+        drawn = gate(DRAWS)
         open_ = (drawn > 0).double()
         error = 5 * sqrt(0.25 / DRAWS)
         assert torch.allclose(open_.mean(0), gate.open().double(), atol=error, rtol=0)
@@ -71,7 +71,7 @@ def test_the_expected_number_of_weights_is_the_mean_of_draws():
 def test_a_gate_at_evaluation_is_shut_below_a_twelfth(log_alpha):
     gate = HardConcreteGate(1).eval()
     nn.init.constant_(gate.log_alpha, log_alpha)
-    found = gate(3, 1).item()
+    found = gate(3).item()
     s = 1 / (1 + exp(-log_alpha))
     assert found == pytest.approx(min(1.0, max(0.0, 1.2 * s - 0.1)), abs=1e-6)
     assert gate.keep().item() == (found > 0)
@@ -84,7 +84,7 @@ def test_a_gate_learns_to_shut_where_nothing_needs_its_unit():
     optimiser = torch.optim.Adam(gate.parameters(), lr=0.05)
     torch.manual_seed(0)
     for _ in range(300):
-        loss = (gate(16, 1)[:, 0] - 1).square().mean() + 0.1 * gate.expected_weights()
+        loss = (gate(16)[:, 0] - 1).square().mean() + 0.1 * gate.expected_weights()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

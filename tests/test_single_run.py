@@ -32,10 +32,10 @@ def test_settings_of_a_task_are_those_of_an_experiment_file(tmp_path):
     np.savez(tmp_path / "own.npz", x=rng.normal(size=(60, 8, 3)) + y[:, None, None], y=y, group=np.arange(60) % 10)
     call = ["run", "--task", f"file:{tmp_path / 'own.npz'}", "--method", "pooled_linear", "--train", "epochs=1"]
     call += ["--frames", "4", "--sampling", "random", "--split", "leave_one_group_out", "--fold", "2"]
-    call += ["--validation-share", "0.3", "--normalise", "std", "--option", "group_per_class=true"]
+    call += ["--validation-share", "0.3", "--normalise", "std", "--option", "test_groups=[1, 2]"]
     assert main([*call, "--out", str(tmp_path / "run")]) == 0
     spec = read_record(tmp_path / "run" / "record.json").task_spec
-    assert spec["options"] == {"path": str(tmp_path / "own.npz"), "group_per_class": True}
+    assert spec["options"] == {"path": str(tmp_path / "own.npz"), "test_groups": [1, 2]}
     told = {"frames": 4, "sampling": "random", "split": "leave_one_group_out", "fold": 2, "validation_share": 0.3}
     assert {name: spec[name] for name in told} == told and spec["normalise"] == "std"
 

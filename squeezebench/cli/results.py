@@ -25,9 +25,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     reproduce.add_argument("--json", action="store_true", help="for programs")
     inference = add("inference", _inference, "measure the speed of saved compact networks on a quiet machine")
     inference.add_argument("folder", type=Path, help="results of an experiment; writes inference.json there")
-    inference.add_argument("--all", action="store_true", help="every run, not only those of settings that are picked")
     inference.add_argument("--seconds", type=float, default=1.0, help="for each batch size of each network")
-    inference.add_argument("--steps", type=int, help="for older records, which do not say theirs")
     _add_export(add)
     audit = add("audit", _audit, "recompute the figures that the papers print")
     audit.add_argument("--json", action="store_true", help="for programs")
@@ -68,16 +66,14 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 def _inference(options: argparse.Namespace) -> None:
     from squeezebench.report.picked import picked_runs
-    from squeezebench.tools.latency import PAPER, all_runs, measure
+    from squeezebench.tools.latency import PAPER, measure
 
     if not options.seconds > 0:
         raise InputError(f"--seconds {options.seconds:g}: give more than 0")
-    if options.steps is not None and options.steps < 1:
-        raise InputError(f"--steps {options.steps}: give at least 1")
     if not options.folder.is_dir():
         raise InputError(f"{options.folder}: no such folder")
-    runs = (all_runs if options.all else picked_runs)(options.folder)
-    path = measure(options.folder, runs, [PAPER], options.seconds, options.steps, progress=sys.stderr.isatty())
+    runs = picked_runs(options.folder)
+    path = measure(options.folder, runs, [PAPER], options.seconds, progress=sys.stderr.isatty())
     print(f"wrote {path}; squeezebench report {options.folder} shows it")
 
 

@@ -51,7 +51,7 @@ SHOWN_BY = {
     ),
 }
 RARE = {  # variants whose parts are all part of others that always run
-    "vib_lstm": ("vectors gru", "per_step gru", "hard vectors", "group lasso vectors", "ratio", "prunes segments"),
+    "vib_lstm": ("vectors gru", "hard vectors", "group lasso vectors", "ratio", "prunes segments"),
     "itpcc_lstm": ("ratio", "residual prunes"),
     "iss": ("element", "ratio"),
     "magnitude": ("inputs segments", "element", "element gru", "element segments", "element keeps all", "ratio"),
@@ -65,8 +65,6 @@ OWN = {
         "vectors gru": {"finalise": "vectors", "cell": "gru"},
         "vectors min_gru": {"finalise": "vectors", "cell": "min_gru"},
         "vectors two layers": {"finalise": "vectors", "layers": 2},
-        "per_step": {"noise": "per_step"},
-        "per_step gru": {"noise": "per_step", "cell": "gru"},
         "first_batch": {"noise": "first_batch"},
         "hard": {"evaluate_with": "hard"},
         "hard vectors": {"evaluate_with": "hard", "finalise": "vectors"},

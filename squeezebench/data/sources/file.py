@@ -58,9 +58,6 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     path: str = Field(min_length=1, description=".npz, .parquet or folder of .npy; relative to the working directory")
-    group_per_class: bool = Field(
-        default=False, description="group ids restart in every class: a group is then (class, group)"
-    )
     test_groups: list[int] | None = Field(
         default=None,
         min_length=1,
@@ -90,7 +87,7 @@ def _dataset(options: Options, arrays: Arrays, origin: str) -> Dataset:
     subset = _subset(where, arrays["subset"]) if "subset" in arrays else None
     used = np.ones(len(arrays["y"]), bool) if subset is None else subset != ""
     y, classes = _labels(where, arrays, used)
-    group = _group(where, arrays, y, options.group_per_class)
+    group = _group(where, arrays)
     if options.test_groups:
         subset = _by_group(where, group, options.test_groups, used)
     return Dataset(
@@ -223,18 +220,16 @@ def _length(where: str, length: np.ndarray | None) -> np.ndarray | None:
     return length.astype(np.int64)
 
 
-def _group(where: str, arrays: Arrays, y: np.ndarray, per_class: bool) -> np.ndarray | None:
+def _group(where: str, arrays: Arrays) -> np.ndarray | None:
     group = arrays.get("group")
     if group is None:
         group = _group_from_names(where, arrays.get("name"))
     if group is None:
-        if per_class:
-            raise InputError(f"{where}: group_per_class needs a group array, and there is none")
         return None
     group = _text(where, "group", group)
     if group.dtype.kind not in "iuU":
         raise InputError(f"{where}: group has dtype {group.dtype}; it must be integers or strings")
-    return np.char.add(np.char.add(y.astype(str), "/"), group.astype(str)) if per_class else group
+    return group
 
 
 def _by_group(where: str, group: np.ndarray | None, numbers: list[int], used: np.ndarray) -> np.ndarray:

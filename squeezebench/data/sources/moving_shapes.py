@@ -46,19 +46,15 @@ class Options(BaseModel):
         default=1, ge=1, le=8, description="take every n-th frame of the smooth motion: 2 halves the frame rate"
     )
     speed: float = Field(default=1.0, gt=0, le=1, description="factor on every motion: less is smoother")
-    clips: int = Field(default=1, ge=1, le=3, description="shapes that a video shows, of the same motion: a montage")
-    interleaved: bool = Field(default=False, description="montage: take turns frame by frame, not one after the other")
     appearances: int = Field(
         default=0, ge=0, le=64, description="classes are so many shapes, which a frame shows; 0: the eight motions"
     )
     seed: int = Field(default=0, ge=0, description="of everything that is random")
 
     @model_validator(mode="after")
-    def _interleaved_needs_clips(self) -> Options:
-        if self.interleaved and self.clips == 1:
-            raise ValueError("interleaved needs clips: 2 or 3 (how many take turns)")
-        if self.appearances and (self.clips > 1 or self.appearances == 1):
-            raise ValueError("appearances needs two shapes at least, and clips: 1 (a montage would show two classes)")
+    def _appearances_differ(self) -> Options:
+        if self.appearances == 1:
+            raise ValueError("appearances needs two shapes at least")
         return self
 
     @property
@@ -68,12 +64,12 @@ class Options(BaseModel):
 
 
 def load(options: Options) -> Dataset:
-    """x (classes * groups, clips * frames, size * size) uint8, each frame row by row."""
-    videos = [_group(options, group) for group in range(options.groups)]
+    """x (classes * groups, frames, size * size) uint8, each frame row by row."""
+    videos = [_videos(options, group) for group in range(options.groups)]
     count = len(options.classes)
     return Dataset(
         name="moving_shapes",
-        x=np.concatenate(videos).reshape(count * options.groups, options.clips * options.frames, options.size**2),
+        x=np.concatenate(videos).reshape(count * options.groups, options.frames, options.size**2),
         y=np.tile(np.arange(count), options.groups),
         classes=options.classes,
         group=np.repeat(np.arange(options.groups), count),
@@ -84,24 +80,14 @@ def load(options: Options) -> Dataset:
 
 def expected(options: Options) -> Expected:
     """All of it is known."""
-    frames = options.clips * options.frames
     frame = (1, options.size, options.size)
     count = len(options.classes) * options.groups
-    return Expected(count, frames, options.size**2, len(options.classes), 0, 0, frame=frame, groups=True)
+    return Expected(count, options.frames, options.size**2, len(options.classes), 0, 0, frame=frame, groups=True)
 
 
-def _group(options: Options, group: int) -> np.ndarray:
-    """(classes, clips * frames, H, W) uint8: the videos of one group, by class."""
-    clips = [
-        _clips(options, group, np.random.default_rng([options.seed, group, clip])) for clip in range(options.clips)
-    ]
-    if options.interleaved:
-        return np.stack(clips, axis=2).reshape(len(options.classes), -1, options.size, options.size)
-    return np.concatenate(clips, axis=1)
-
-
-def _clips(options: Options, group: int, generator: np.random.Generator) -> np.ndarray:
-    """(classes, frames, H, W) uint8: the same draws for all classes, so that only motion or shape differs."""
+def _videos(options: Options, group: int) -> np.ndarray:
+    """(classes, frames, H, W) uint8 of one group: the same draws for all, so that only motion or shape differs."""
+    generator = np.random.default_rng([options.seed, group, 0])
     if options.appearances:
         shapes = [_shape(np.random.default_rng([options.seed, number])) for number in range(options.appearances)]
         kinds = [(CLASSES[group % len(CLASSES)], shape) for shape in shapes]

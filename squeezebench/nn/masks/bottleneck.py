@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Noise = Literal["per_sequence", "per_step", "first_batch"]
+Noise = Literal["per_sequence", "first_batch"]
 EPSILON = 1e-8  # keeps alpha finite where sigma has collapsed
 
 
@@ -22,7 +22,6 @@ class BottleneckMask(nn.Module):
 
     noise
         `per_sequence`: eps is drawn once per sequence and shared over time (the paper).
-        `per_step`: a new eps at each time step.
         `first_batch`: eps is drawn in the first training forward only and z = mu from then on. This is what the
         released code does. Without noise sigma costs no data fit, so what moves log sigma^2 is the KL term and
         the optimiser. With the released one, whose weight decay of 5e-4 is part of the gradient, the decay
@@ -90,19 +89,18 @@ class BottleneckMask(nn.Module):
         keep = self.keep().to(self.mu.dtype)
         return keep * self.mu if self.evaluate_with == "mean" else keep
 
-    def forward(self, batch: int, steps: int) -> Tensor:
-        """The mask of one forward pass: (units,) where deterministic, (batch, units), or (steps, batch, units)."""
+    def forward(self, batch: int) -> Tensor:
+        """The mask of one forward pass: (units,) where deterministic, otherwise (batch, units)."""
         if not self.training:
             return self.deterministic()
-        z = self._drawn(batch, steps)
+        z = self._drawn(batch)
         return z if self.chosen is None else z * self.chosen.to(z)
 
-    def _drawn(self, batch: int, steps: int) -> Tensor:
+    def _drawn(self, batch: int) -> Tensor:
         if self.noise == "first_batch" and self.noise_drawn:
             return self.mu
         self.noise_drawn = True
-        shape = (steps, batch, self.units) if self.noise == "per_step" else (batch, self.units)
-        eps = torch.randn(shape, device=self.mu.device, dtype=self.mu.dtype)
+        eps = torch.randn(batch, self.units, device=self.mu.device, dtype=self.mu.dtype)
         return torch.addcmul(self.mu, (0.5 * self.log_var.clamp(max=self.loudest)).exp(), eps)
 
 

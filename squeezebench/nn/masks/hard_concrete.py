@@ -63,7 +63,7 @@ class HardConcreteGate(nn.Module):
     def _of_chosen(self, values: Tensor) -> Tensor:
         return values if self.chosen is None else values * self.chosen.to(values)
 
-    def forward(self, batch: int, steps: int) -> Tensor:
+    def forward(self, batch: int) -> Tensor:
         """The gates of one forward pass: (batch, units), at evaluation (units,)."""
         if not self.training:
             return self.deterministic()

@@ -46,8 +46,6 @@ class MaskedNetwork(nn.Module):
         **mask_settings: Any,
     ):
         super().__init__()
-        if mask_settings.get("noise") == "per_step":
-            raise InputError("noise per_step: a feed-forward network has no steps; give per_sequence or first_batch")
         self.network, self.mask_settings = network, mask_settings
         self.graph: DependencyGraph = follow(network, example)
         known = {s.name for s in self.graph.sets}
@@ -67,7 +65,7 @@ class MaskedNetwork(nn.Module):
 
     def draw(self, batch: int) -> Tensor:
         """All masks of one forward pass side by side with a column of ones, (batch, sets + 1) or (1, sets + 1)."""
-        drawn = [mask(batch, 1) for mask in self.masks.values()]
+        drawn = [mask(batch) for mask in self.masks.values()]
         rows = max((len(z) for z in drawn if z.dim() == 2), default=1)
         parts = [z if z.dim() == 2 else z.expand(rows, -1) for z in drawn]
         like = parts[0] if parts else next(self.network.parameters())

@@ -70,8 +70,8 @@ class RecurrentClassifier(nn.Module):
         if self.front is not None:
             x, length = self.front(x, length)
         if self.input_mask is not None:
-            mask = self.input_mask(len(x), x.shape[1])  # (D,), (B, D) or (T, B, D)
-            x = x * (mask if mask.dim() == 1 else mask[:, None] if mask.dim() == 2 else mask.transpose(0, 1))
+            mask = self.input_mask(len(x))  # (D,) or (B, D)
+            x = x * (mask if mask.dim() == 1 else mask[:, None])
         hidden = self.stacked(x.transpose(0, 1).contiguous())  # time-major, so that a step is one contiguous block
         read = (self.front or _LAST).read(hidden, length)
         out = self.head(nn.functional.dropout(read, self.dropout, self.training))

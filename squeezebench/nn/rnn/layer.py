@@ -78,7 +78,7 @@ class RecurrentLayer(nn.Module):
                 self.bias_ih[first : first + width] = value
         return self
 
-    def gate_factors(self, batch: int, steps: int, drawn: Drawn | None = None) -> tuple[Tensor | None, ...] | None:
+    def gate_factors(self, batch: int, drawn: Drawn | None = None) -> tuple[Tensor | None, ...] | None:
         """Masks in gate order for the recurrence, or None where there is nothing to multiply."""
         if not self.gate_masks and not self.factors:
             return None
@@ -87,7 +87,7 @@ class RecurrentLayer(nn.Module):
         for gate in self.cell.gates:
             mask = held.get(gate)
             if mask is not None and mask not in drawn:
-                drawn[mask] = mask(batch, steps)
+                drawn[mask] = mask(batch)
             value = None if mask is None else drawn[mask]
             if gate in self.factors:
                 value = self.factors[gate] if value is None else value * self.factors[gate]
@@ -102,19 +102,12 @@ class RecurrentLayer(nn.Module):
         self, x: Tensor, drawn: Drawn | None = None, states: Sequence[Tensor | None] = ()
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """As `forward`, from the given states (zeros if there are none), with the states after the last step."""
-        masks = self.gate_factors(x.shape[1], x.shape[0], drawn)
+        masks = self.gate_factors(x.shape[1], drawn)
         weight_hh = self.hidden_map.dense()
         gates = self.input_map(x)  # before the biases: what a contraction holds is the peak of a small network
         outside, inside = self.cell.biases(self.bias_ih, self.bias_hh)
-        gates = gates + outside
-        if masks is None or all(z is None or z.dim() < 3 for z in masks):
-            return recurrence(self.cell, gates, weight_hh, inside, masks, states)
-        hidden = []
-        for t in range(len(gates)):  # noise of its own at each step: one step at a time
-            now = tuple(z[t] if z is not None and z.dim() == 3 else z for z in masks)
-            h, states = recurrence(self.cell, gates[t : t + 1], weight_hh, inside, now, states)
-            hidden.append(h)
-        return torch.cat(hidden), tuple(states)
+        gates = gates + outside  # under the same name, so that the products without biases are not kept
+        return recurrence(self.cell, gates, weight_hh, inside, masks, states)
 
 
 def gate_rows(keep: Tensor, gates: int, hidden: int) -> Tensor:

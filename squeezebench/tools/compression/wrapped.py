@@ -110,7 +110,7 @@ class Wrapped(RecurrentClassifier):
         if self.input_index is not None:
             x = x.index_select(-1, self.input_index)
         if self.input_mask is not None:
-            x = x * self.input_mask(x.shape[1], x.shape[0])  # (D,), (B, D) or (T, B, D)
+            x = x * self.input_mask(x.shape[1])  # (D,) or (B, D)
         for number, layer in enumerate(self.layers):
             x = nn.functional.dropout(x, self.dropout, self.training and number > 0)
             x = layer(x)

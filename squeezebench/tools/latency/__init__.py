@@ -86,13 +86,12 @@ def measure(
     runs: list[Path],
     sizes: list[Sizes],
     seconds: float = 1.0,
-    steps: int | None = None,
     progress: bool = False,
 ) -> Path:
     """Measure the compact modules of `runs` (folders below `folder`) and of `sizes`; write `folder`/inference.json.
 
-    seconds: for each batch size of each module, all variants together. steps: for records that do not say theirs.
-    Raises InputError if there is nothing to measure, or if a newer version of squeezebench wrote the file.
+    seconds: for each batch size of each module, all variants together. Raises InputError if there is nothing to
+    measure, or if a newer version of squeezebench wrote the file.
     """
     check_replaceable(folder / INFERENCE_NAME)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
@@ -103,7 +102,7 @@ def measure(
     torch.set_num_threads(1)
     try:
         speeds, rate = bandwidth(), macs_per_second()
-        pairs = _pairs(folder, runs, sizes, steps, left_out)
+        pairs = _pairs(folder, runs, sizes, left_out)
         bar = tqdm(pairs, "networks", len(runs) + len(sizes), leave=False, disable=not progress)
         models = [_compared(pair, speeds, rate, seconds) for pair in bar]
     finally:
@@ -123,33 +122,26 @@ def measure(
     return write_inference(folder, result)
 
 
-def all_runs(folder: Path) -> list[Path]:
-    """Every folder below `folder`/runs that has a record."""
-    return [path.parent for path in record_files(folder)]
-
-
-def _pairs(
-    folder: Path, runs: list[Path], sizes: list[Sizes], steps: int | None, left_out: dict[str, str]
-) -> Iterator[Pair]:
+def _pairs(folder: Path, runs: list[Path], sizes: list[Sizes], left_out: dict[str, str]) -> Iterator[Pair]:
     for size in sizes:
         torch.manual_seed(0)
         dense, compact = (recurrent_classifier(*shape, size.classes).eval() for shape in (size.dense, size.compact))
         compact.input_index = torch.arange(size.compact[0], dtype=torch.int32)  # chosen inputs of all of them
         yield Pair(dense, compact, size.dense[0], size.steps, {"source": size.source})
-    tasks, trained = Tasks(), DenseRuns(folder, all_runs(folder))
+    tasks, trained = Tasks(), DenseRuns(folder, [path.parent for path in record_files(folder)])
     for run in runs:
         place = run.relative_to(folder).as_posix()
         try:
-            yield _of_run(run, place, steps, tasks, trained)
+            yield _of_run(run, place, tasks, trained)
         except InputError as error:
             left_out[place] = str(error).removeprefix(f"{run}/")
 
 
-def _of_run(run: Path, place: str, steps: int | None, tasks: Tasks, trained: DenseRuns) -> Pair:
+def _of_run(run: Path, place: str, tasks: Tasks, trained: DenseRuns) -> Pair:
     record, compact = read_run(run)
-    steps = record.shape.steps if record.shape else steps
-    if steps is None:
-        raise InputError(f"{run}/{RECORD_NAME}: an older record, which does not say how many steps; give --steps")
+    if record.shape is None:
+        raise InputError(f"{run}/{RECORD_NAME}: an older record, which does not say how many steps a sequence has")
+    steps = record.shape.steps
     dense, weights = trained.of(record) or (_dense(record, steps), NO_DENSE)
     task, reason = None, None
     try:
@@ -163,8 +155,7 @@ def _of_run(run: Path, place: str, steps: int | None, tasks: Tasks, trained: Den
         "inputs_digest": record.provenance.inputs_digest,
         **{name: getattr(record, name) for name in ("task", "method", "method_title", "varied", "seed")},
     }
-    lengths = bool(record.shape and record.shape.has_lengths)
-    return Pair(dense, compact, record.kept.of_inputs, steps, about, lengths, both)
+    return Pair(dense, compact, record.kept.of_inputs, steps, about, record.shape.has_lengths, both)
 
 
 def _dense(record: Record, steps: int) -> RecurrentClassifier:
