@@ -25,14 +25,15 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.inference import CLASSES, enough, runtimes
-from benchmarks.timing import Step, compare, machine, parser_of, print_table, repeated, write_json
+from benchmarks.timing import Step, compare, enough, machine, parser_of, print_table, repeated, within, write_json
 from squeezebench.nn.rnn.cells import cell_of
 from squeezebench.nn.rnn.classifier import recurrent_classifier
 from squeezebench.tools.export.c.arrays import Arrays
 from squeezebench.tools.export.c.source import c_source
 from squeezebench.tools.export.standard import Standard, StandardLayer, standard
+from squeezebench.tools.latency.runtimes import in_every_runtime
 
+CLASSES = 11
 FLAGS = ["-std=c99", "-O3", "-D_POSIX_C_SOURCE=199309L"]
 CORES = {
     "real": (["gcc"], [], []),
@@ -128,6 +129,14 @@ def empty(inputs: int, hidden: int) -> Standard:
     return Standard(cell_of("lstm"), inputs, None, None, [layer], torch.nn.Linear(hidden, CLASSES), None)
 
 
+def runtimes(inputs: int, hidden: int, steps: int) -> dict[str, Step]:
+    """One sequence through a classifier of the given size in each runtime; that they agree has been checked."""
+    torch.manual_seed(0)
+    variants, _ = in_every_runtime(recurrent_classifier(inputs, hidden, CLASSES), inputs, steps)
+    x = torch.randn(1, steps, inputs)
+    return {name: within(variant.within, variant.make(x)) for name, variant in variants.items()}
+
+
 def row_of(call: Step) -> Callable[[], float]:
     """Seconds of one call, the mean of a row of them."""
     count = enough(call)
@@ -182,7 +191,7 @@ def main(argv: list[str] | None = None) -> None:
                 continue
             variants, bytes_of = c_variants(core, options, Path(scratch))
             if not emulator:
-                calls = runtimes(*options.compact, 1, options.steps)
+                calls = runtimes(*options.compact, options.steps)
                 variants |= {f"compact, {name}": row_of(call) for name, call in calls.items()}
             timings = compare(variants, repeats=options.repeats, warmup=1, seconds=lambda variant: variant())
             print_table(f"{core} core: one sequence of {options.steps} steps, one thread", timings, "dense, C")

@@ -63,6 +63,12 @@ def _summary(times: list[float]) -> Timing:
     return Timing(median, low, high)
 
 
+def enough(call: Step, seconds: float = 0.01) -> int:
+    """How many calls take about `seconds`: a short call is timed in a row of many, in its steady state."""
+    call()
+    return max(1, min(1000, round(seconds / wall_seconds(call))))
+
+
 def within(context: Callable[[], AbstractContextManager], step: Step) -> Step:
     """The step in a context that is made anew for each call."""
 

@@ -42,7 +42,7 @@ def test_variants_are_interleaved_and_warmed_up():
 @pytest.mark.parametrize(
     ("module", "words", "name"),
     [
-        (inference, "--repeats 1 --dense 32 32 --compact 4 2", "PyTorch, oneDNN off"),
+        (inference, "--seconds 0.01 --dense 32 32 --compact 4 2", "PyTorch, oneDNN off"),
         (recurrence, "--repeats 1 --only 32x32x64x128", "nn.LSTM"),
         (clips, "--repeats 1 --clips 1 --frames 2 --size 32 --weights random", "backbone alone"),
         pytest.param(
