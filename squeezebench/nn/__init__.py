@@ -25,7 +25,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "masks.hard_concrete": ["HardConcreteGate", "LogUniformMask"],
         "pruning.compact": ["compact_network", "select_channels"],
         "pruning.coupled_units": ["mask_units", "units_kl"],
-        "pruning.dependency_graph": ["follow"],
         "pruning.groups": [
             "above",
             "chosen",
@@ -48,8 +47,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "pruning.size_tracker": ["narrowed", "track_sizes"],
         "pruning.unit_groups": ["UnitGroups", "unit_groups"],
-        "registry": ["module_from_spec", "register"],
-        "rnn.cells": ["cell_of", "known_cells"],
+        "registry": ["module_from_spec"],
+        "rnn.cells": ["cell_of"],
         "rnn.classifier": ["RecurrentClassifier", "recurrent_classifier"],
         "rnn.heads.segments": ["TemporalSegments"],
         "rnn.layer": ["RecurrentLayer"],

@@ -1,12 +1,11 @@
-"""Linear maps (..., D) -> (..., O) without a bias: dense, low rank, and tensor networks of small cores."""
+"""Linear maps (..., D) -> (..., O) without a bias: dense, low rank, and tensor networks of small cores. All of them are
+imported here, so that the registry knows them."""
 
-from squeezebench.nn.factorized.base import LinearMap, TensorMap
 from squeezebench.nn.factorized.block_term import BlockTermMap
 from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.factorized.hierarchical_tucker import HierarchicalTuckerMap
 from squeezebench.nn.factorized.joint import JointHidden, JointInput
 from squeezebench.nn.factorized.low_rank import LowRankMap
-from squeezebench.nn.factorized.modes import balanced_modes, check_modes, check_rank, gate_modes, rank_for_budget
 from squeezebench.nn.factorized.selected import SelectedMap
 from squeezebench.nn.factorized.sparse import SparseMap
 from squeezebench.nn.factorized.tensor_ring import TensorRingMap
@@ -18,16 +17,9 @@ __all__ = [
     "HierarchicalTuckerMap",
     "JointHidden",
     "JointInput",
-    "LinearMap",
     "LowRankMap",
     "SelectedMap",
     "SparseMap",
-    "TensorMap",
     "TensorRingMap",
     "TensorTrainMap",
-    "balanced_modes",
-    "check_modes",
-    "check_rank",
-    "gate_modes",
-    "rank_for_budget",
 ]
