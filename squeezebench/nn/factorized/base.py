@@ -62,17 +62,29 @@ class LinearMap(nn.Module):
 class TensorMap(LinearMap):
     """A map that is a network of cores over input modes (product D) and output modes (product O).
 
-    x is read with its first mode slowest (C order), and so is y. A subclass names the arguments of its constructor,
-    checks them, and gives the shapes of its cores; the closed form of its parameters follows.
+    x is read with its first mode slowest (C order), and so is y. A subclass names the arguments of its constructor
+    (modes first, then ranks and what else multiplies the terms of an entry of W), checks them, gives the shapes of its
+    cores and the network that they are; the closed form of its parameters follows.
     """
 
     arguments: ClassVar[tuple[str, ...]] = ("in_modes", "out_modes", "ranks")
 
     max_elements = contraction.MAX_ELEMENTS  # bound on the intermediates kept at a time, see contraction.apply
 
-    def __init__(self, in_modes: tuple[int, ...], out_modes: tuple[int, ...]) -> None:
-        super().__init__(prod(in_modes), prod(out_modes))
-        self.in_modes, self.out_modes = in_modes, out_modes
+    in_modes: tuple[int, ...]
+    out_modes: tuple[int, ...]
+
+    def __init__(self, *arguments: Any, std: float | None = None, **named: Any) -> None:
+        """arguments: of the class, by place or by name. std: of the entries of W at the start, see `default_std`."""
+        checked = self._checked(*arguments, **named)
+        super().__init__(prod(checked[0]), prod(checked[1]))
+        for name, value in zip(self.arguments, checked, strict=True):
+            setattr(self, name, value)
+        cores = [nn.Parameter(torch.empty(shape)) for shape in self._shapes(*checked)]
+        self._hold(cores)
+        terms = prod(prod(ranks) if isinstance(ranks, tuple) else ranks for ranks in checked[2:])
+        random_cores(cores, terms, default_std(self.in_features, self.out_features, std))
+        self.network = contraction.network(*self._letters(), self.terms()[0])
 
     @staticmethod
     def _checked(*arguments: Any) -> tuple[Any, ...]:
@@ -84,6 +96,14 @@ class TensorMap(LinearMap):
         """The shape of each core, in the order of the parameters."""
         raise NotImplementedError
 
+    def _hold(self, cores: list[nn.Parameter]) -> None:
+        """Make the cores parameters under the names of the class."""
+        self.cores = nn.ParameterList(cores)
+
+    def _letters(self) -> tuple[str, str, list[str]]:
+        """A letter for each input mode, one for each output mode, and a word for each of `tensors`."""
+        raise NotImplementedError
+
     @classmethod
     def count(cls, *arguments: Any, **named: Any) -> int:
         """Parameters by the closed form of the map's paper, for the arguments of the constructor."""
@@ -92,10 +112,6 @@ class TensorMap(LinearMap):
     def settings(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.arguments}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-    def _set_network(self, inputs: str, outputs: str, words: Sequence[str]) -> None:
-        """Called once by the subclass, when its parameters exist."""
-        self.network = contraction.network(inputs, outputs, words, self.terms()[0])
 
     def tensors(self) -> list[Tensor]:
         """The parameters as one network sees them, one per word of letters."""

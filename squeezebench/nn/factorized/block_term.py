@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import torch
 from torch import Tensor, nn
 
-from squeezebench.nn.factorized.base import TensorMap, check_weight, default_std, random_cores, set_cores, spread_ranks
+from squeezebench.nn.factorized.base import TensorMap, check_weight, set_cores, spread_ranks
 from squeezebench.nn.factorized.contraction import letters
 from squeezebench.nn.factorized.decomposition import paired, project, same_norms, tucker
 from squeezebench.nn.factorized.modes import check_pairs
@@ -26,26 +25,16 @@ class BlockTermMap(TensorMap):
     name = "bt"
     arguments = ("in_modes", "out_modes", "ranks", "blocks")
 
-    def __init__(
-        self,
-        in_modes: Sequence[int],
-        out_modes: Sequence[int],
-        ranks: int | Sequence[int],
-        blocks: int = 1,
-        *,
-        std: float | None = None,
-    ) -> None:
-        in_modes, out_modes, ranks, blocks = self._checked(in_modes, out_modes, ranks, blocks)
-        super().__init__(in_modes, out_modes)
-        self.ranks, self.blocks = ranks, blocks
-        core, *factors = self._shapes(in_modes, out_modes, ranks, blocks)
-        self.core = nn.Parameter(torch.empty(core))
-        self.factors = nn.ParameterList(torch.empty(s) for s in factors)
-        std = default_std(self.in_features, self.out_features, std)
-        random_cores(self.tensors(), blocks * prod(ranks), std)
-        d = len(in_modes)
+    ranks: tuple[int, ...]
+    blocks: int
+
+    def _hold(self, cores: list[nn.Parameter]) -> None:
+        self.core, self.factors = cores[0], nn.ParameterList(cores[1:])
+
+    def _letters(self) -> tuple[str, str, list[str]]:
+        d = len(self.in_modes)
         i, j, r = letters(d), letters(d, d), letters(d, 2 * d)
-        self._set_network(i, j, [r, *(i[k] + j[k] + r[k] for k in range(d))])
+        return i, j, [r, *(i[k] + j[k] + r[k] for k in range(d))]
 
     def tensors(self) -> list[Tensor]:
         return [self.core, *self.factors]

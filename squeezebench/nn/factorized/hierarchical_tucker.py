@@ -10,7 +10,7 @@ from numbers import Integral
 import torch
 from torch import Tensor, nn
 
-from squeezebench.nn.factorized.base import TensorMap, check_weight, default_std, random_cores, set_cores, spread_ranks
+from squeezebench.nn.factorized.base import TensorMap, check_weight, set_cores, spread_ranks
 from squeezebench.nn.factorized.contraction import letters
 from squeezebench.nn.factorized.decomposition import leading_basis, paired, project, same_norms, unfold
 from squeezebench.nn.factorized.modes import check_pairs, check_rank
@@ -32,28 +32,19 @@ class HierarchicalTuckerMap(TensorMap):
     name = "ht"
     arguments = ("in_modes", "out_modes", "leaf_ranks", "inner_ranks")
 
-    def __init__(
-        self,
-        in_modes: Sequence[int],
-        out_modes: Sequence[int],
-        leaf_ranks: int | Sequence[int],
-        inner_ranks: int | Sequence[int],
-        *,
-        std: float | None = None,
-    ) -> None:
-        in_modes, out_modes, leaf_ranks, inner_ranks = self._checked(in_modes, out_modes, leaf_ranks, inner_ranks)
-        super().__init__(in_modes, out_modes)
-        self.leaf_ranks, self.inner_ranks = leaf_ranks, inner_ranks
-        shapes = self._shapes(in_modes, out_modes, leaf_ranks, inner_ranks)
-        self.frames = nn.ParameterList(torch.empty(shape) for shape in shapes[: len(in_modes)])
-        self.transfers = nn.ParameterList(torch.empty(shape) for shape in shapes[len(in_modes) :])
-        std = default_std(self.in_features, self.out_features, std)
-        random_cores(self.tensors(), prod(leaf_ranks) * prod(inner_ranks), std)
-        d, nodes = len(in_modes), tree(len(in_modes))
+    leaf_ranks: tuple[int, ...]
+    inner_ranks: tuple[int, ...]
+
+    def _hold(self, cores: list[nn.Parameter]) -> None:
+        d = len(self.in_modes)
+        self.frames, self.transfers = nn.ParameterList(cores[:d]), nn.ParameterList(cores[d:])
+
+    def _letters(self) -> tuple[str, str, list[str]]:
+        d, nodes = len(self.in_modes), tree(len(self.in_modes))
         m, n, leaf, inner = letters(d), letters(d, d), letters(d, 2 * d), letters(len(nodes) - 1, 3 * d)
         bond = [*leaf, "", *inner]  # by index: the leaves, the root, the other inner nodes
         words = [bond[d + k] + bond[node.left] + bond[node.right] for k, node in enumerate(nodes)]
-        self._set_network(m, n, [*(leaf[k] + m[k] + n[k] for k in range(d)), *words])
+        return m, n, [*(leaf[k] + m[k] + n[k] for k in range(d)), *words]
 
     def tensors(self) -> list[Tensor]:
         return [*self.frames, *self.transfers]

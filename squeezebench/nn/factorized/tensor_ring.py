@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from squeezebench.nn.factorized.base import TensorMap, check_weight, default_std, random_cores, set_cores, spread_ranks
+from squeezebench.nn.factorized.base import TensorMap, check_weight, set_cores, spread_ranks
 from squeezebench.nn.factorized.contraction import letters
 from squeezebench.nn.factorized.decomposition import leading_basis, same_norms, tensor_train
 from squeezebench.nn.factorized.modes import check_modes, check_rank
@@ -26,22 +25,12 @@ class TensorRingMap(TensorMap):
 
     name = "tr"
 
-    def __init__(
-        self,
-        in_modes: Sequence[int],
-        out_modes: Sequence[int],
-        ranks: int | Sequence[int],
-        *,
-        std: float | None = None,
-    ) -> None:
-        in_modes, out_modes, ranks = self._checked(in_modes, out_modes, ranks)
-        super().__init__(in_modes, out_modes)
-        self.ranks = ranks
-        self.cores = nn.ParameterList(torch.empty(s) for s in self._shapes(in_modes, out_modes, ranks))
-        random_cores(self.cores, prod(ranks), default_std(self.in_features, self.out_features, std))
-        n, length = len(in_modes), len(ranks)
+    ranks: tuple[int, ...]
+
+    def _letters(self) -> tuple[str, str, list[str]]:
+        n, length = len(self.in_modes), len(self.ranks)
         mode, r = letters(length), letters(length, length)
-        self._set_network(mode[:n], mode[n:], [r[k] + mode[k] + r[(k + 1) % length] for k in range(length)])
+        return mode[:n], mode[n:], [r[k] + mode[k] + r[(k + 1) % length] for k in range(length)]
 
     def tensors(self) -> list[Tensor]:
         return list(self.cores)

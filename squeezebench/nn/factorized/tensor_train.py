@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from squeezebench.nn.factorized.base import TensorMap, check_weight, default_std, random_cores, set_cores, spread_ranks
+from squeezebench.nn.factorized.base import TensorMap, check_weight, set_cores, spread_ranks
 from squeezebench.nn.factorized.contraction import letters
 from squeezebench.nn.factorized.decomposition import paired, same_norms, tensor_train
 from squeezebench.nn.factorized.modes import check_pairs, check_rank
@@ -26,22 +25,12 @@ class TensorTrainMap(TensorMap):
 
     name = "tt"
 
-    def __init__(
-        self,
-        in_modes: Sequence[int],
-        out_modes: Sequence[int],
-        ranks: int | Sequence[int],
-        *,
-        std: float | None = None,
-    ) -> None:
-        in_modes, out_modes, ranks = self._checked(in_modes, out_modes, ranks)
-        super().__init__(in_modes, out_modes)
-        self.ranks = ranks
-        self.cores = nn.ParameterList(torch.empty(s) for s in self._shapes(in_modes, out_modes, ranks))
-        random_cores(self.cores, prod(ranks), default_std(self.in_features, self.out_features, std))
-        d = len(in_modes)
+    ranks: tuple[int, ...]
+
+    def _letters(self) -> tuple[str, str, list[str]]:
+        d = len(self.in_modes)
         m, n, r = letters(d), letters(d, d), letters(d - 1, 2 * d)
-        self._set_network(m, n, [r[k - 1 : k] + m[k] + n[k] + r[k : k + 1] for k in range(d)])
+        return m, n, [r[k - 1 : k] + m[k] + n[k] + r[k : k + 1] for k in range(d)]
 
     def tensors(self) -> list[Tensor]:
         if len(self.cores) == 1:
