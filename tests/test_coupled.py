@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from exact_information import bound, divergence, information
 from feedforward_networks import MAKERS, choose, images, network, under_masks
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from benchmarks.studies.information import bound, divergence, information
 from squeezebench.base.errors import InputError
 from squeezebench.nn.cnn.lenet import LeNet5, LeNet300
 from squeezebench.nn.cnn.mobilenet import mobilenet_v2

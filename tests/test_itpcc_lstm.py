@@ -6,11 +6,11 @@ from math import exp, log
 
 import pytest
 import torch
+from exact_information import bound, information
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from benchmarks.studies.information import bound, information
 from squeezebench.base.errors import InputError
 from squeezebench.engine.measurement.counts import count
 from squeezebench.engine.measurement.files import load_model, save_model

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from squeezebench.base.files import write_atomically
@@ -23,16 +23,27 @@ def digest_of_content(path: Path) -> str:
     """SHA-256 of the whole file, in hexadecimal."""
     stat = path.stat()
     key = f"{path.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}\n{stat.st_ctime_ns}\n{stat.st_ino}"
-    kept = cache_folder() / "contents" / hashlib.sha256(key.encode()).hexdigest()
+    place = cache_folder() / "contents" / hashlib.sha256(key.encode()).hexdigest()
+    settled = time.time() - max(stat.st_mtime, stat.st_ctime) > SETTLED
+    return kept_digest(place, lambda: sha256_of(path), settled)
+
+
+def sha256_of(path: Path) -> str:
+    """The same without the cache."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def kept_digest(place: Path, compute: Callable[[], str], keep: bool = True) -> str:
+    """The digest that is kept at `place`, a file of the cache; if there is none, what `compute` gives, kept there."""
     with contextlib.suppress(OSError, ValueError):
-        text = kept.read_text()
+        text = place.read_text()
         if re.fullmatch("[0-9a-f]{64}", text):
             return text
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if time.time() - max(stat.st_mtime, stat.st_ctime) > SETTLED:
+    digest = compute()
+    if keep:
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
-            write_atomically(kept, digest.encode())
+            write_atomically(place, digest.encode())
     return digest
 
 

@@ -9,14 +9,13 @@ that hand names on. A single file (a method) is digested without the package, so
 from __future__ import annotations
 
 import ast
-import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-from squeezebench.base.files import write_atomically
+from squeezebench.base.contents import kept_digest
 from squeezebench.base.places import PACKAGE, cache_folder
 
 RULE = 2  # of this file; raise it when the same source gets another digest. Rule 1 hashed paths and bytes.
@@ -37,17 +36,7 @@ def digest_of_package(folders: Iterable[str]) -> str:
     key = _digest(
         rule + "\n".join(f"{path.relative_to(PACKAGE)} {sha256(contents[path]).hexdigest()}" for path in paths)
     )
-    kept = cache_folder() / f"source-{RULE}-{key}"
-    try:
-        text = kept.read_text()
-        if re.fullmatch("[0-9a-f]{64}", text):
-            return text
-    except (OSError, ValueError):
-        pass
-    digest = _digest_of_contents(contents)
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
-        write_atomically(kept, digest.encode())
-    return digest
+    return kept_digest(cache_folder() / f"source-{RULE}-{key}", lambda: _digest_of_contents(contents))
 
 
 def _digest_of_contents(contents: dict[Path, bytes]) -> str:

@@ -26,6 +26,8 @@ DRAWS = 16  # group draws at most; the first that is balanced enough is taken, s
 SIZE_TOLERANCE = 0.2  # relative error of a part's size that is balanced enough
 PARTS = ("train", "validation", "test")
 NUMBERED = re.compile(r"^.*?(\d+)$", re.DOTALL)  # a group's name that ends in its number: v_Archery_g08, biking/8
+GROUP_IN_NAME = re.compile(r"^(.*?_g\d+)(?:_|$)")  # of a clip whose name tells its group, as UCF's do
+SUBSETS = {"train": "train", "val": "validation", "validation": "validation", "test": "test", "": "", "unused": ""}
 
 
 @dataclass(frozen=True)

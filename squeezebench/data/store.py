@@ -13,7 +13,6 @@ know, so going on after a kill gives the same bytes as never having stopped.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
+from squeezebench.base.contents import sha256_of
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
@@ -72,7 +72,7 @@ class Store:
         for name, array in more.items():
             with (self.folder / f"{name}.npy").open("wb") as file:
                 npy.write_array(file, array, allow_pickle=False)
-        digests = {name: _digest(self.folder / f"{name}.npy") for name in (*self._arrays, *more)}
+        digests = {name: sha256_of(self.folder / f"{name}.npy") for name in (*self._arrays, *more)}
         content = {"rows": self.rows, "digests": digests} | meta
         write_atomically(self.folder / "meta.json", json.dumps(content, indent=1).encode() + b"\n")
 
@@ -204,9 +204,9 @@ def complete(folder: Path) -> dict[str, Any] | None:
         raise InputError(f"{folder / 'meta.json'}: cannot be read ({error}); remove {folder}") from None
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def prepared_images(source: str, key: dict[str, Any], inputs: int, fill: Fill) -> tuple[np.ndarray, Small, dict]:

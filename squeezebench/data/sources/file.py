@@ -28,7 +28,6 @@ them nothing can be checked: near-copies on both sides make every accuracy too h
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -41,16 +40,12 @@ from squeezebench.data.arrays import Arrays, peek, read_folder, read_npz
 from squeezebench.data.checks import check_features, check_rows
 from squeezebench.data.dataset import Dataset, Expected
 from squeezebench.data.parquet import peek_parquet, read_parquet
-from squeezebench.data.splits import NUMBERED
+from squeezebench.data.splits import GROUP_IN_NAME, NUMBERED, SUBSETS
 
 DEFAULT_SPLIT = None  # by the arrays that are there
 MAIN_OPTION = "path"
 
-SUBSETS = {
-    1: "train", 2: "test", 0: "",
-    "train": "train", "val": "validation", "validation": "validation", "test": "test", "": "", "unused": "",
-}  # fmt: skip
-GROUP_IN_NAME = re.compile(r"^(.*?_g\d+)(?:_|$)")
+MARKS = {1: "train", 2: "test", 0: ""} | SUBSETS
 
 
 class Options(BaseModel):
@@ -206,9 +201,9 @@ def _subset(where: str, values: np.ndarray) -> np.ndarray:
     out = np.empty(len(values), dtype="U10")
     plain = [value.lower() if isinstance(value, str) else value for value in values.tolist()]
     for row, value in enumerate(plain):
-        if isinstance(value, bool) or value not in SUBSETS:
+        if isinstance(value, bool) or value not in MARKS:
             raise InputError(f"{where}: subset[{row}] is {values[row]!s}; use 1 or train, 2 or test, val, 0 for unused")
-        out[row] = SUBSETS[value]
+        out[row] = MARKS[value]
     return out
 
 

@@ -33,7 +33,7 @@ from squeezebench.base.contents import digest_of_contents, files_below
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import stamp_of
 from squeezebench.data.dataset import Dataset, Expected
-from squeezebench.data.store import Small, Store, prepared_images
+from squeezebench.data.store import Small, Store, cores, prepared_images
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
@@ -194,7 +194,7 @@ def _fill(options: Options, images: tuple[Image, ...], store: Store) -> tuple[di
 def _decoded(options: Options, images: tuple[Image, ...]) -> Iterator[tuple[tuple[Image, ...], list[np.ndarray | str]]]:
     """Images with their pixels (3, side, side), or why there are none; read by one thread a core."""
     folder = Path(options.folder).expanduser()
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(images), PIECE):
             piece = images[start : start + PIECE]
             yield piece, list(pool.map(lambda image: _read(folder / image.path, options), piece))

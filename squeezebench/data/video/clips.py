@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import sys
 from collections import Counter
@@ -25,6 +24,7 @@ from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
 from squeezebench.base.places import data_folder
+from squeezebench.data.store import cores
 from squeezebench.data.video.catalogue import VideoSet, video_set
 from squeezebench.data.video.decode import ClipError, read_frames
 
@@ -178,11 +178,6 @@ def read_index(path: Path, root: Path) -> ClipIndex | None:
         return ClipIndex(content["dataset"], root, tuple(content["classes"]), clips, problems, content["digest"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _index_file(index: ClipIndex) -> Path:

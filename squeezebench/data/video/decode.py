@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from squeezebench.base.errors import InputError
+from squeezebench.data.frames import choose_steps
 
 Size = tuple[int, int]  # (height, width)
 Kept = TypeVar("Kept")
@@ -65,9 +66,7 @@ def sample(
 
 def spread(total: int, frames: int) -> np.ndarray:
     """Indices (F,) int64 of F = min(total, frames) frames: the middles of `frames` equal segments, or all of them."""
-    if total <= frames:
-        return np.arange(total)
-    return (2 * np.arange(frames) + 1) * total // (2 * frames)
+    return choose_steps(np.array([total]), min(total, frames), frames, None)[0][0]
 
 
 def read_frames(path: Path, indices: np.ndarray, size: Size | None = None) -> np.ndarray:

@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from squeezebench.base.contents import digest_of_content
 from squeezebench.base.errors import InputError
-from squeezebench.data.store import Store
-from squeezebench.data.video.clips import Clip, cores
+from squeezebench.data.store import Store, cores
+from squeezebench.data.video.clips import Clip
 from squeezebench.data.video.decode import ClipError, resize, sample, spread
 from squeezebench.data.video.flow import as_image, flow_pairs, mirror, planes_of, read_planes, write_planes
 from squeezebench.data.video.options import FrameOptions, cut_share, dtype, flow_size, frame_size, inputs

@@ -11,19 +11,17 @@ Other files, and folders without videos (annotations), are ignored.
 from __future__ import annotations
 
 import csv
-import re
 from pathlib import Path
 
 import numpy as np
 
 from squeezebench.base.errors import InputError
+from squeezebench.data.splits import GROUP_IN_NAME, SUBSETS
 from squeezebench.data.video.clips import Clip, ClipIndex, indexed
 
 SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp")
-GROUP_IN_NAME = re.compile(r"^(.*?_g\d+)(?:_|$)")
 COLUMN_FILE = "clips.csv"  # in the folder, if no other is given
 NEEDED, ALLOWED = ("clip", "label"), ("clip", "label", "group", "split")
-PARTS = {"train": "train", "test": "test", "val": "validation", "validation": "validation", "": "", "unused": ""}
 LARGEST = 100_000_000  # bytes of a column file
 
 Row = dict[str, str]
@@ -122,7 +120,7 @@ def _row(where: str, names: list[str], cells: list[str], folder: Path) -> Row:
     if not row["label"]:
         raise InputError(f"{where}: the label is empty")
     if "split" in row:
-        if row["split"].lower() not in PARTS:
+        if row["split"].lower() not in SUBSETS:
             raise InputError(f"{where}: split is {row['split']!r}; expected train, test, val or nothing")
-        row["split"] = PARTS[row["split"].lower()]
+        row["split"] = SUBSETS[row["split"].lower()]
     return row | {"clip": place.as_posix()}

@@ -166,14 +166,11 @@ def pareto_front(sizes: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
     """True for each point that no other is as small and as accurate as, and better than in one of them."""
     sizes, accuracies = np.asarray(sizes, float), np.asarray(accuracies, float)
     front = np.zeros(len(sizes), bool)
-    best, best_size = -np.inf, np.nan
-    for index in np.lexsort((-accuracies, sizes)):  # by size, the more accurate first
-        size, accuracy = sizes[index], accuracies[index]
-        if np.isnan(size) or np.isnan(accuracy):
-            continue
-        if accuracy > best or (accuracy == best and size == best_size):
-            front[index] = True
-            best, best_size = accuracy, size
+    order = np.lexsort((-accuracies, sizes))  # by size, the more accurate first
+    order = order[~np.isnan(sizes + accuracies)[order]]
+    best = np.maximum.accumulate(accuracies[order])
+    first = np.searchsorted(best, best)  # the smallest network of each best accuracy
+    front[order] = (accuracies[order] == best) & (sizes[order] == sizes[order][first])
     return front
 
 
