@@ -118,20 +118,15 @@ class RatioCheck(_Check):
 
 
 class DifferenceCheck(_Bounded):
-    """Test accuracy of `of` minus that of `minus`, paired by seed and test sequence, points; 95 % t interval."""
+    """Test accuracy of `of` minus that of `minus`, paired by seed and test sequence, points; 95 % t interval.
+
+    paired: as of a ratio.
+    """
 
     form: Literal["difference"]
     of: Group
     minus: Group
-
-
-class EqualCheck(_Check):
-    """Points that differ in one setting alone score the same: the mean difference over all such pairs, points."""
-
-    form: Literal["equal"]
-    of: Group
-    to: Group
-    within: PositiveFloat
+    paired: bool = False
 
 
 class FallsCheck(_Bounded):
@@ -181,14 +176,7 @@ class SplitCheck(_Bounded):
 
 
 Check = Annotated[
-    RatioCheck
-    | DifferenceCheck
-    | EqualCheck
-    | FallsCheck
-    | ProportionalCheck
-    | EqualSizeCheck
-    | SpeedCheck
-    | SplitCheck,
+    RatioCheck | DifferenceCheck | FallsCheck | ProportionalCheck | EqualSizeCheck | SpeedCheck | SplitCheck,
     Field(discriminator="form"),
 ]
 

@@ -26,7 +26,17 @@ from squeezebench.report.claims.outcome import (
     of_ratio,
     times,
 )
-from squeezebench.report.claims.runs import Case, accuracy, held_out, largest_ratio, log_ratio, pairs, picked, points
+from squeezebench.report.claims.runs import (
+    Case,
+    Terms,
+    accuracy,
+    held_out,
+    largest_ratio,
+    log_ratio,
+    pairs,
+    picked,
+    points,
+)
 from squeezebench.report.paper.match import Pick, swept
 from squeezebench.report.statistics.picks import SAME_SIZE, ranked
 from squeezebench.report.statistics.power import NEAR
@@ -44,10 +54,7 @@ def evaluate(check: files.Check, case: Case) -> Outcome:
 
 def _ratio(check: files.RatioCheck, case: Case) -> Outcome:
     if check.paired:
-        both = pairs(check.of, check.over, case, given=True)
-        share = 1 / len(both)
-        terms = [(side, group) for pair in both for side, group in zip((share, -share), pair, strict=True)]
-        words = (f"{formats.plural(len(both), 'pair')} of settings",)
+        terms, words = _mean_of_pairs(pairs(check.of, check.over, case, given=True))
         return of_ratio(log_ratio(terms, case), *_limits(check), words)
     prescribed = check.about is not None  # a given size shows nothing about a figure of the paper
     chosen = [(check.of, *picked(check.of, case, prescribed))]
@@ -62,6 +69,13 @@ def _ratio(check: files.RatioCheck, case: Case) -> Outcome:
     terms = list(zip((1.0, -1.0), [pick.group for _, pick, _ in chosen], strict=False))
     outcome = of_ratio(log_ratio(terms, case), *_limits(check), tuple(name for *_, name in chosen))
     return _could_differ(check, outcome, [pick for _, pick, _ in chosen], case)
+
+
+def _mean_of_pairs(both: list[tuple[pd.Series, pd.Series]]) -> tuple[Terms, tuple[str]]:
+    """The mean difference of the two sides of all pairs as weighted groups, and what it is of in words."""
+    share = 1 / len(both)
+    terms = [(side, group) for pair in both for side, group in zip((share, -share), pair, strict=True)]
+    return terms, (f"{formats.plural(len(both), 'pair')} of settings",)
 
 
 def _limits(check: files.RatioCheck) -> tuple[dict[str, float | None], str]:
@@ -95,16 +109,11 @@ def _could_differ(check: files.RatioCheck, outcome: Outcome, picks: list[Pick], 
 
 
 def _difference(check: files.DifferenceCheck, case: Case) -> Outcome:
+    if check.paired:
+        terms, words = _mean_of_pairs(pairs(check.of, check.minus, case))
+        return of_points(accuracy(terms, case), check.bounds, words)
     (of, name), (minus, other) = picked(check.of, case), picked(check.minus, case)
     return of_points(accuracy([(1.0, of.group), (-1.0, minus.group)], case), check.bounds, (name, other))
-
-
-def _equal(check: files.EqualCheck, case: Case) -> Outcome:
-    both = pairs(check.of, check.to, case)
-    share = 1 / len(both)
-    terms = [(side, group) for pair in both for side, group in zip((share, -share), pair, strict=True)]
-    words = (f"{formats.plural(len(both), 'pair')} of settings",)
-    return of_points(accuracy(terms, case), {"at_least": -check.within, "at_most": check.within}, words)
 
 
 def _along(group: files.Group, setting: str, case: Case) -> pd.DataFrame:
@@ -212,7 +221,6 @@ def _speeds(comparison: Comparison, against: str, model: Model) -> list[tuple[fl
 _FORMS = {
     files.RatioCheck: _ratio,
     files.DifferenceCheck: _difference,
-    files.EqualCheck: _equal,
     files.FallsCheck: _falls,
     files.ProportionalCheck: _proportional,
     files.EqualSizeCheck: _equal_size,

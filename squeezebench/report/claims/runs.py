@@ -15,7 +15,7 @@ from squeezebench.report import formats
 from squeezebench.report.claims.file import Family, Group
 from squeezebench.report.claims.outcome import NotTestable
 from squeezebench.report.gather import Gathered, canonical
-from squeezebench.report.paper.match import Pick, pick, told_apart
+from squeezebench.report.paper.match import Pick, agrees, pick, told_apart
 from squeezebench.report.sizes import DENSE
 from squeezebench.report.statistics.groups import accuracy_spread
 from squeezebench.report.statistics.spread import Spread, over_seeds
@@ -71,19 +71,14 @@ def left_open(groups: pd.DataFrame, family: Family) -> list[str]:
 
 
 def _belongs(settings: dict[str, Any], family: Family) -> bool:
-    return all(_agrees(settings, key, value) for key, value in family.where.items()) and all(
+    return agrees(settings, family.where) and all(
         key in settings and settings[key] != value for key, value in family.unlike.items()
     )
 
 
-def _agrees(settings: dict[str, Any], key: str, wanted: Any) -> bool:
-    """Whether a setting is the wanted one; of a list, one of them."""
-    return settings.get(key) in (wanted if isinstance(wanted, list) else [wanted])
-
-
 def _lacking(settings: list[dict[str, Any]], family: Family) -> str:
     """What no run has of a family's settings; all of them if each one is there, but not together."""
-    none = {k: v for k, v in family.where.items() if not any(_agrees(values, k, v) for values in settings)}
+    none = {k: v for k, v in family.where.items() if not any(agrees(values, {k: v}) for values in settings)}
     unlike = {k: v for k, v in family.unlike.items() if all(values.get(k) == v for values in settings)}
     none = none if none or unlike else family.where
     parts = [f"{key} = {formats.setting(value)}" for key, value in none.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,12 +79,13 @@ def told_apart(group: pd.Series, groups: pd.DataFrame) -> str:
 def matching(row: OurRow, task: str, groups: pd.DataFrame) -> pd.DataFrame:
     """Every group of the row's method on `task` whose resolved settings are those of `where`."""
     some = groups[(groups["task"] == task) & (groups["method"] == row.method)]
-    return some[np.array([_agree(json.loads(settings), row.where) for settings in some["settings"]], bool)]
+    return some[np.array([agrees(json.loads(settings), row.where) for settings in some["settings"]], bool)]
 
 
-def _agree(settings: dict, where: dict) -> bool:
+def agrees(settings: dict[str, Any], where: dict[str, Any]) -> bool:
+    """Whether all settings are the wanted ones; of a list, one of them. null: none, or not a setting of the method."""
     return all(
-        name in settings and (settings[name] == wanted or (isinstance(wanted, list) and settings[name] in wanted))
+        settings.get(name) == wanted or (isinstance(wanted, list) and settings.get(name) in wanted)
         for name, wanted in where.items()
     )
 
