@@ -31,7 +31,7 @@ from squeezebench.engine.start import Start, dense_start, given_start
 from squeezebench.engine.training.as_released import BestOnTest
 from squeezebench.engine.training.checkpoint import NAME as CHECKPOINT
 from squeezebench.engine.training.checkpoint import Checkpoints, clear, interval
-from squeezebench.engine.training.evaluation import Diverged, accuracy, predict
+from squeezebench.engine.training.evaluation import accuracy, predict, score_of
 from squeezebench.engine.training.loop import Trainer, describe, pick_device
 from squeezebench.engine.training.stages import Watch
 from squeezebench.engine.unfinished import Unfinished
@@ -289,7 +289,7 @@ class _Run:
             test_final_epoch=final,
         )
         file = self.folder / MODEL_NAME
-        stored = store(compact, file, self._score(task), scores.test)  # before the dense networks take their memory
+        stored = store(compact, file, score_of(task), scores.test)  # before the dense networks take their memory
         base = dense_classifier(info, spec.model)
         counts, dense = count(compact), count(base)
         reference = DenseReference.of(info, spec.model)
@@ -312,19 +312,7 @@ class _Run:
         if module is None:
             return None
         parts = ("validation", "test")
-        return Accuracy(**{part: self._score(task, part)(module.cpu()) for part in parts})
-
-    @staticmethod
-    def _score(task: Task, part: str = "test"):
-        """Accuracy of a module on a part; None if its outputs are not finite, as after rounding of its weights."""
-
-        def score(module) -> float | None:
-            try:
-                return accuracy(module, task, part, torch.device("cpu"))
-            except Diverged:
-                return None
-
-        return score
+        return Accuracy(**{part: score_of(task, part)(module.cpu()) for part in parts})
 
 
 def _trained_where(task: Task, trainer: Trainer, start: Start | None) -> dict[str, Any]:

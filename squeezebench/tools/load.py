@@ -10,10 +10,8 @@ from torch import Tensor, nn
 
 from squeezebench.base.errors import InputError
 from squeezebench.method.discovery import find_methods
-from squeezebench.schema.record import MODEL_NAME, RECORD_NAME
 from squeezebench.tools.export.about import affine_of
-from squeezebench.tools.recorded import read_recorded
-from squeezebench.tools.verify.remeasure import read_model
+from squeezebench.tools.recorded import model_of, read_model, read_recorded, record_at
 
 
 class Loaded(nn.Module):
@@ -39,16 +37,10 @@ def load(record: str | Path, normalise: bool = True, plugins: Iterable[str | Pat
     are normalised already. plugins: where the run's method is looked for, if it is none of squeezebench's.
     Raises InputError if the run has no network, or if nothing says how its data are normalised.
     """
-    place = Path(record)
-    path = place / RECORD_NAME if place.is_dir() else place
+    path = record_at(Path(record))
     recorded = read_recorded(path, plugins=plugins)
     told = recorded.record
-    if told.status != "ok":
-        raise InputError(f"{path}: the run is {told.status} ({told.reason}); there is no network to load")
-    file = path.parent / MODEL_NAME
-    if not file.is_file():
-        raise InputError(f"{file}: not there; a run leaves it beside its record, make the run again")
-    network = read_model(file, recorded.method(find_methods(plugins)))
+    network = read_model(model_of(path, told), recorded.restore(find_methods(plugins)))
     inputs = told.shape.inputs if told.shape else told.kept.of_inputs
     factor, shift = torch.ones(inputs), torch.zeros(inputs)
     if normalise:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from squeezebench.base.errors import InputError
 from squeezebench.base.problems import first_problem
 from squeezebench.base.suggestions import near_matches
 from squeezebench.engine import provenance
-from squeezebench.method.discovery import MethodFile
+from squeezebench.engine.measurement.files import load_model
+from squeezebench.method.discovery import MethodFile, load
 from squeezebench.nn.kernels import native
 from squeezebench.pipeline.plan_file import read_plan
 from squeezebench.pipeline.planner import CONTENTS, fingerprint
@@ -24,7 +26,7 @@ from squeezebench.pipeline.worker import spec_of
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.metrics import ENVIRONMENT, PLACE
 from squeezebench.schema.plan import Plan
-from squeezebench.schema.record import RECORD_NAME, Provenance, Record, read_record, record_files
+from squeezebench.schema.record import MODEL_NAME, RECORD_NAME, Provenance, Record, read_record, record_files
 from squeezebench.schema.run import RunSpec
 
 AS_RECORDED = ("experiment", "fingerprint", "method", "settings", "varied", "seed", "training", "protocol")
@@ -82,6 +84,11 @@ class Recorded:
             raise InputError(f"{self.path}: its method {self.record.method!r} is not there; {self._hint(known)}")
         return known[self.record.method]
 
+    def restore(self, known: dict[str, MethodFile]) -> Callable[[dict], nn.Module]:
+        """How the record's method, among `known`, makes a module from its spec, for `read_model`."""
+        file = self.method(known)
+        return lambda spec: load(file).restore(spec)
+
     def _hint(self, known: dict[str, MethodFile]) -> str:
         """Where the method may be. A plugin is code, so it is never taken from where a plan says it lies."""
         if self.plan and self.plan.plugins:
@@ -94,10 +101,36 @@ def read_recorded(place: Path, plan: Plan | None = None, plugins: Iterable[str |
     """The record at `place` (a run's folder, or its record.json). Raises InputError: missing, damaged."""
     if (place / "plan.json").exists() and (runs := record_files(place)):
         raise InputError(f"{place}: is the folder of an experiment; give that of one run, such as {runs[0].parent}")
-    path = place / RECORD_NAME if place.is_dir() else place
+    path = record_at(place)
     record = read_record(path)
     plan = plan or plan_in(_experiment(path.resolve().parent))
     return Recorded(path.resolve(), record, plan, tuple(map(str, plugins)))
+
+
+def record_at(place: Path) -> Path:
+    """The record of a run's folder; a record.json is itself."""
+    return place / RECORD_NAME if place.is_dir() else place
+
+
+def model_of(path: Path, record: Record) -> Path:
+    """The file of a finished run's compact network, beside its record at `path`. Raises InputError if it has none."""
+    if record.status != "ok":
+        raise InputError(f"{path}: the run is {record.status} ({record.reason}); it has no network")
+    file = path.parent / MODEL_NAME
+    if not file.is_file():
+        raise InputError(f"{file}: not there; a run leaves it beside its record, make the run again")
+    return file
+
+
+def read_model(path: Path, restore: Callable[[dict], nn.Module]) -> nn.Module:
+    """The module saved at `path`; `restore` makes it from its spec. Raises InputError if the two do not fit."""
+    try:
+        return load_model(path, restore)
+    except InputError:
+        raise
+    except Exception as error:  # a spec may hold anything, and a method's own from_spec may raise anything
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: cannot be read back: {type(error).__name__}: {reason}") from None
 
 
 def plan_in(folder: Path) -> Plan | None:

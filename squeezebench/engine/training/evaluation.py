@@ -66,3 +66,15 @@ def accuracy(
 ) -> float:
     """Top-1 accuracy on `part`, a fraction; `between` as in predict."""
     return float((predict(model, task, part, device, between) == task.labels(part)).mean())
+
+
+def score_of(task: Task, part: str = "test") -> Callable[[nn.Module], float | None]:
+    """Accuracy of a module on a part, on the CPU; None if its outputs are not finite, as after rounding its weights."""
+
+    def score(module: nn.Module) -> float | None:
+        try:
+            return accuracy(module, task, part, torch.device("cpu"))
+        except Diverged:
+            return None
+
+    return score

@@ -17,7 +17,7 @@ import torch
 
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import write_atomically
-from squeezebench.engine.measurement.files import load_model, read_spec
+from squeezebench.engine.measurement.files import read_spec
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.schema.record import MODEL_NAME, NORMALISATION_NAME, RECORD_NAME, Record, read_record
 from squeezebench.tools.export.about import affine_of, describe, extra_inputs, needed, random_sequences, rounding
@@ -25,7 +25,7 @@ from squeezebench.tools.export.formats import write
 from squeezebench.tools.export.scored import Answer, Scored, compare, score
 from squeezebench.tools.export.standard import Standard, standard
 from squeezebench.tools.export.wanted import Format, Wanted, Written
-from squeezebench.tools.recorded import read_recorded
+from squeezebench.tools.recorded import model_of, read_model, read_recorded, record_at
 from squeezebench.tools.verify.remeasure import Tasks, task_of
 
 Precision = Literal["float32", "int8"]
@@ -55,29 +55,19 @@ class Exported:
 
 def read_run(place: Path) -> tuple[Record, RecurrentClassifier]:
     """The record and the compact module of a run's folder, or of its record.json. Raises InputError."""
-    path = place / RECORD_NAME if place.is_dir() else place
+    path = record_at(place)
     record = read_record(path)
-    if record.status != "ok":
-        raise InputError(f"{path}: the run is {record.status} ({record.reason}); there is no module to export")
-    return record, read_module(path.parent / MODEL_NAME)
+    return record, read_module(model_of(path, record))
 
 
 def read_module(path: Path) -> RecurrentClassifier:
     """A recurrent classifier from its file. Raises InputError if it is none."""
-    if not path.is_file():
-        raise InputError(f"{path}: not there; a run leaves it beside its record, make the run again")
     spec = read_spec(path)
     if spec.get("class") != "RecurrentClassifier":
         raise InputError(
             f"{path}: holds a {spec.get('class')}, not a recurrent classifier; there is no recurrence to export"
         )
-    try:
-        return load_model(path, RecurrentClassifier.from_spec)
-    except InputError:
-        raise
-    except Exception as error:  # a spec may hold anything
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: does not fit this version of squeezebench ({reason}); make the run again") from None
+    return read_model(path, RecurrentClassifier.from_spec)
 
 
 def export(

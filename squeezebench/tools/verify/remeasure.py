@@ -13,13 +13,11 @@ from squeezebench.data.task import Task, load_task
 from squeezebench.engine.measurement.cost import precisions
 from squeezebench.engine.measurement.counts import count
 from squeezebench.engine.measurement.digest import model_digest
-from squeezebench.engine.measurement.files import load_model
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
 from squeezebench.engine.measurement.memory import peak_activation_bytes
-from squeezebench.engine.training.evaluation import Diverged, accuracy, predict
+from squeezebench.engine.training.evaluation import accuracy, predict, score_of
 from squeezebench.engine.training.loop import describe
 from squeezebench.method.dense import dense_classifier
-from squeezebench.method.discovery import MethodFile, load
 from squeezebench.nn.protocol import structure_of
 from squeezebench.schema.predictions import confusion_of, packed
 from squeezebench.schema.record import Ratio, Record, Shape, ratio_of
@@ -51,17 +49,6 @@ def task_of(recorded: Recorded, tasks: Tasks) -> Task:
     if task.split_digest != recorded.record.provenance.split_digest or other_data(spec):
         raise InputError("the data, or their split, are not those of the record")
     return task
-
-
-def read_model(path: Path, method: MethodFile) -> nn.Module:
-    """The module saved at `path` by a run of that method. Raises InputError if the two do not fit."""
-    try:
-        return load_model(path, load(method).restore)
-    except InputError:
-        raise
-    except Exception as error:  # a method's own from_spec may raise anything
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: cannot be read back: {type(error).__name__}: {reason}") from None
 
 
 def sizes(record: Record, model: nn.Module, path: Path) -> dict[str, Any]:
@@ -109,14 +96,7 @@ def results(recorded: Recorded, spec: RunSpec, model: nn.Module, task: Task) -> 
 
 def _rounded(record: Record, model: nn.Module, task: Task) -> dict[str, float | None]:
     """Test accuracy of the module as it is read back from float16 and int8, if the record holds it."""
-
-    def score(module: nn.Module) -> float | None:
-        try:
-            return accuracy(module, task, "test", CPU)
-        except Diverged:
-            return None
-
     if not record.cost.stored_as:
         return {}
-    stored, _ = precisions(model, score)
+    stored, _ = precisions(model, score_of(task))
     return {name: file.test for name, file in stored.items()}

@@ -30,10 +30,10 @@ from squeezebench.schema.record import HISTORY_NAME, MODEL_NAME, RECORD_NAME, Re
 from squeezebench.schema.stored import check_replaceable, write_json
 from squeezebench.schema.verification import VERIFICATION, Problem, Verification, records_digest
 from squeezebench.tools.counting import construct
-from squeezebench.tools.recorded import Recorded, plan_in, quiet, read_recorded, same_arithmetic
+from squeezebench.tools.recorded import Recorded, plan_in, quiet, read_model, read_recorded, same_arithmetic
 from squeezebench.tools.verify.comparison import differences, in_words
 from squeezebench.tools.verify.consistency import inconsistencies, standard_counts
-from squeezebench.tools.verify.remeasure import Tasks, read_model, results, sizes
+from squeezebench.tools.verify.remeasure import Tasks, results, sizes
 
 SAMPLE_SEED = 0
 NARROW = 64
@@ -159,12 +159,12 @@ class _Check:
     def _model(self, recorded: Recorded, path: Path) -> tuple[nn.Module | None, list[Difference]]:
         """The saved module; None with what is wrong if it cannot be read back."""
         try:
-            method = recorded.method(self.methods)
+            restore = recorded.restore(self.methods)
         except InputError as error:
             self._count(str(error).removeprefix(f"{recorded.path}: "))
             return None, []
         try:
-            return read_model(path, method), []
+            return read_model(path, restore), []
         except InputError as error:
             reason = str(error).removeprefix(f"{path}: ")
             if self._same_code(recorded):
