@@ -66,16 +66,8 @@ class SkipSideways(DenseMethod):
     # --- what is trained
     def build(self, task):
         model = super().build(task)
-        self._forget(model, self.settings.rule, task.steps)
+        nn.forget_by_clip(model, self.settings.rule, task.steps, self.settings.momentum)
         return model
-
-    def _forget(self, model, rule, frames):
-        """Let batch norm's running statistics forget `momentum` of what they hold with each clip, whatever the rule."""
-        from torch.nn import BatchNorm2d
-
-        times = {"sideways": model.timetable(frames).ticks, "backpropagation_per_tick": frames}.get(rule, 1)  # a clip
-        for norm in (m for m in model.modules() if isinstance(m, BatchNorm2d)):
-            norm.momentum = 1 - (1 - self.settings.momentum) ** (1 / times)
 
     def parameter_groups(self, model):
         rate = self.settings.learning_rate
@@ -90,7 +82,7 @@ class SkipSideways(DenseMethod):
             newer = 2 * (model.depth - number) if rule == "sideways" else 0
             group["lr"] *= risen * s.slower**newer
         if s.exact_epochs:
-            self._forget(model, rule, x.shape[1])
+            nn.forget_by_clip(model, rule, x.shape[1], s.momentum)
         if rule == "sideways":
             return nn.sideways_step(model, x, length, y, optimiser, s.clip, not s.one_by_one)
         return nn.backpropagation_step(model, x, length, y, optimiser, s.clip, rule == "backpropagation_per_tick")

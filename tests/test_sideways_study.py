@@ -73,6 +73,17 @@ def test_the_steps_for_large_frames_are_the_same_in_bfloat16(rule):
         torch.testing.assert_close(theirs, ours, rtol=0.05, atol=0.003)
 
 
+@pytest.mark.parametrize("rule", STEPS)
+def test_what_is_scored_remembers_more_than_the_last_frames(rule):
+    """Running statistics once knew the last ten ticks alone, and the held-out error jumped with the last clips."""
+    net, (x, y) = small(), videos()
+    train(net, x, y, torch.optim.SGD(net.parameters(), lr=0.1), 1, rule=rule, batch=len(x))
+    norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert norms
+    remembered = [(1 - norm.momentum) ** int(norm.num_batches_tracked) for norm in norms]
+    assert min(remembered) == pytest.approx(0.9) and max(remembered) < 0.95  # upper units have fewer ticks
+
+
 def test_shortcuts_see_motion_and_single_frames_do_not():
     """The reason for Skip-Sideways: with its shortcuts two motions are told apart, without them they never are."""
     found = {}

@@ -18,6 +18,7 @@ from benchmarks.studies.full_res import FullRes
 from benchmarks.studies.sideways_limits import EXACT, Arm
 from benchmarks.studies.sideways_stability import STEPS, Rule, Step, cosine
 from squeezebench.nn.cnn.layout import arrange
+from squeezebench.nn.sideways.training import forget_by_clip
 
 ARMS = (
     Arm("Sideways", "sideways", "none"),
@@ -72,6 +73,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     rates = [group["lr"] for group in optimiser.param_groups]
     rows: list[dict[str, float]] = []
+    forget_by_clip(net, rule, pairs.frames.shape[1] - pairs.ahead)
     for epoch in range(epochs):
         net.train()
         losses = []

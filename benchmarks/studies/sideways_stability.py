@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from benchmarks.studies.montage import montage
 from squeezebench.nn.sideways.network import SidewaysNet
-from squeezebench.nn.sideways.training import backpropagation_step, sideways_step
+from squeezebench.nn.sideways.training import backpropagation_step, forget_by_clip, sideways_step
 
 Rule = Literal["sideways", "backpropagation", "backpropagation_per_tick"]
 Step = Callable[..., float]  # (net, x, length, y, optimiser) -> loss
@@ -82,6 +82,7 @@ def train(
     rates = [group["lr"] for group in optimiser.param_groups]
     per_epoch = -(-len(x) // batch)
     rows: list[dict[str, float]] = []
+    forget_by_clip(net, rule, x.shape[1] * clips)
     for epoch in range(epochs):
         net.train()
         losses = []

@@ -54,7 +54,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "rnn.layer": ["RecurrentLayer"],
         "rnn.pooled": ["MeanPoolLinear"],
         "rnn.residual": ["ResidualClassifier"],
-        "sideways.training": ["backpropagation_step", "sideways_step"],
+        "sideways.training": ["backpropagation_step", "forget_by_clip", "sideways_step"],
         "sideways.vgg": ["VideoVGG", "video_vgg", "video_vgg_weights"],
     },
 )

@@ -53,6 +53,15 @@ def backpropagation_step(
     return loss.item()
 
 
+def forget_by_clip(model: SidewaysNet, rule: str, frames: int, momentum: float = 0.1) -> None:
+    """Let batch norm's running statistics forget `momentum` of what they hold with each clip of so many frames, under
+    either of the rules above. They move once a tick with some and once a clip with others; with torch's 0.1 a tick they
+    would know the last ten frames of the last clips, and what is scored would be those."""
+    moves = {"sideways": model.timetable(frames).ticks, "backpropagation_per_tick": frames}.get(rule, 1)
+    for norm in (part for part in model.modules() if isinstance(part, nn.BatchNorm2d)):
+        norm.momentum = 1 - (1 - momentum) ** (1 / moves)
+
+
 def clip_loss(model: SidewaysNet, x: Tensor, length: Tensor | None, y: Tensor, per_tick: bool = False) -> Tensor:
     """The objective of all rules, (1 / B) sum_b (1 / T_b) sum_t l_b^{[t]}, with the losses of `frame_losses`."""
     logits = model.frame_logits(x, length, per_tick)  # (B, losses, classes)
