@@ -401,6 +401,8 @@ def test_a_plugin_with_a_ratio_is_compared_at_the_sizes_of_the_others(tmp_path):
     at = {changed: [s["ratio"] for s in settings_in(plan_of(plugins=str(tmp_path), **given), "mine")]
           for changed, given in (("with", ratios), ("without", {}))}  # fmt: skip
     assert at == {"with": [10, 30], "without": [None]}
+    tuned = plan_of(plugins=str(tmp_path), **ratios, tuning={"trials": 4, "methods": ["mine"]})
+    assert "ratio" not in tuned.tunings[0].space  # a list would be drawn from
 
 
 def test_a_plugin_that_cannot_be_used_is_planned_with_its_reason(tmp_path):

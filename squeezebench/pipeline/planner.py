@@ -50,7 +50,7 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
     methods, classes = {}, {}
     for name in listed:
         methods[name], classes[name] = _method(pick(files, name))
-        if name not in experiment.methods and _takes_ratio(classes[name]) and experiment.ratios:
+        if experiment.ratios and name not in {*experiment.methods, *to_tune} and _takes_ratio(classes[name]):
             listed[name] = {"ratio": experiment.ratios}  # a plugin that is not listed is compared at the others' sizes
     cells = [
         _Cell(experiment, task, name, classes[name], given, name in to_tune, where)
