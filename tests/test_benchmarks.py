@@ -161,7 +161,7 @@ def test_each_family_of_a_control_is_a_partner_of_its_own(monkeypatch):
         (10.0, "small_dense", ""): table(0.2), (10.0, "small_dense", "front segments"): table(0.5),
         (10.0, "vib_lstm", ""): table(0.9),
     })  # fmt: skip
-    frame = across_splits.across(None)
+    frame = across_splits.across([])
     rows = frame[frame["method"] == "vib_lstm"].set_index("against")["difference"]
     assert rows["small_dense"] == pytest.approx(0.7, abs=0.1)
     assert rows["small_dense front segments"] == pytest.approx(0.4, abs=0.1)
@@ -179,9 +179,28 @@ def test_validation_picks_between_values_of_a_setting(monkeypatch):
         runs_of=lambda group: pd.DataFrame({"seed": [0], "path": [group["test"]]}),
         correct=lambda paths: (None, np.full((1, 5), paths[0])),
     )
-    ((key, table),) = across_splits._tables(gathered, ["fine_tune_rate"]).items()
+    ((key, table),) = across_splits._tables([gathered], ["fine_tune_rate"]).items()
     assert key == (10.0, "random_units", "") and table.shape == (1, 10) and not table.to_numpy().any()
-    assert len(across_splits._tables(gathered)) == 2
+    assert len(across_splits._tables([gathered])) == 2
+
+
+def test_what_two_folders_have_counts_from_the_first(monkeypatch):
+    """The second training of a setting must not be a second chance on validation."""
+
+    def experiment(validation, test, rates):
+        varied = [json.dumps({"ratio": 10, "rate": rate}) for rate in rates]
+        groups = {"task": "t", "method": "m", "varied": varied, "validation_accuracy_mean": validation}
+        return SimpleNamespace(
+            groups=pd.DataFrame(groups), runs_of=lambda group: pd.DataFrame({"seed": [0], "path": [test]}),
+            correct=lambda paths: (None, np.full((1, 5), paths[0])),
+        )  # fmt: skip
+
+    monkeypatch.setattr(across_splits, "run_groups", lambda gathered: gathered.groups)
+    first, second = experiment([0.5], 0.3, [1]), experiment([0.9, 0.4], 0.7, [1, 3.3])
+    tables = across_splits._tables([first, second])
+    assert {key[2]: table.iloc[0, 0] for key, table in tables.items()} == {"rate 1": 0.3, "rate 3.3": 0.7}
+    ((_, table),) = across_splits._tables([first, second], ["rate"]).items()
+    assert table.iloc[0, 0] == 0.3
 
 
 def test_a_data_set_counts_the_same_however_many_sequences_it_has():

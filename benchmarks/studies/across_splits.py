@@ -1,6 +1,6 @@
 """One experiment on several tasks: each method beside the controls of its size, over all tasks at once or one by one.
 
-    python -m benchmarks.studies.across_splits RESULTS [--tasks together | equal | each] [--pick SETTING ...]
+    python -m benchmarks.studies.across_splits RESULTS ... [--tasks together | equal | each] [--pick SETTING ...]
 
 `together` is for official splits of one data set: their test parts hold different sequences, so those of one seed are
 laid side by side, and a sequence counts the same in each. `equal` is for data sets of their own: each counts the same,
@@ -13,7 +13,7 @@ difference that would have been detected in 80 % of all experiments. p values ar
 methods (and for `each` the tasks) of one ratio and control. A network that has collapsed is compared like any other.
 
 With `--pick fine_tune_rate` the value of that setting that is best on validation stands for a method, by task and
-ratio.
+ratio. Further folders add rows to the first; what several have counts from the first of them.
 
 With one seed two trained networks are compared on the same test sequences: McNemar's exact test, and an interval that
 another training may leave (column `covers`).
@@ -44,9 +44,9 @@ COLUMNS = ["task", "ratio", "method", "settings", "splits", "seeds", "accuracy",
            "detectable", "p", "covers"]  # fmt: skip
 
 
-def across(gathered: Gathered, tasks: str = "together", picked: Sequence[str] = ()) -> pd.DataFrame:
+def across(experiments: Sequence[Gathered], tasks: str = "together", picked: Sequence[str] = ()) -> pd.DataFrame:
     """One row for each ratio, method and control (for `each`, and task); a control by itself has no difference."""
-    tables = _tables(gathered, picked)
+    tables = _tables(experiments, picked)
     if tasks == "each":
         names = sorted({task for table in tables.values() for task in table.columns.levels[0]})
         parts = {name: {key: table[[name]] for key, table in tables.items() if name in table} for name in names}
@@ -73,12 +73,14 @@ def _lines(tables: dict[tuple[float, str, str], pd.DataFrame], equal: bool) -> l
     return lines
 
 
-def _tables(gathered: Gathered, picked: Sequence[str] = ()) -> dict[tuple[float, str, str], pd.DataFrame]:
+def _tables(experiments: Sequence[Gathered], picked: Sequence[str] = ()) -> dict[tuple[float, str, str], pd.DataFrame]:
     """(ratio, method, its other settings) -> which test sequences of each task are correct, a row for each seed."""
     parts: dict[tuple, dict[str, pd.DataFrame]] = defaultdict(dict)
-    groups = run_groups(gathered).sort_values("validation_accuracy_mean", kind="stable")
+    every = pd.concat([run_groups(of).assign(experiment=place) for place, of in enumerate(experiments)])
+    groups = every.drop_duplicates(["task", "method", "varied"]).sort_values("validation_accuracy_mean", kind="stable")
     for _, group in groups.iterrows():  # of those that are one row, the last and so the best on validation stays
-        runs, varied = gathered.runs_of(group).sort_values("seed"), dict(json.loads(group["varied"]))
+        gathered, varied = experiments[group["experiment"]], dict(json.loads(group["varied"]))
+        runs = gathered.runs_of(group).sort_values("seed")
         answers = gathered.correct(list(runs["path"]))
         if answers is not None and "ratio" in varied:
             ratio = float(varied.pop("ratio"))
@@ -120,11 +122,11 @@ def _mcnemar(differences: np.ndarray) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path)
+    parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--tasks", choices=TASKS, default=TASKS[0])
     parser.add_argument("--pick", nargs="+", default=[], metavar="SETTING")
     given = parser.parse_args()
-    frame = across(gather(given.results), given.tasks, given.pick)
+    frame = across([gather(folder) for folder in given.results], given.tasks, given.pick)
     shares = ["accuracy", "difference", "low", "high", "detectable"]
     frame[shares] = (100 * frame[shares]).round(1)
     print(frame.assign(p=frame["p"].map("{:.3g}".format)).to_csv(index=False).rstrip())
