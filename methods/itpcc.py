@@ -7,6 +7,7 @@ from squeezebench import nn
 from squeezebench.method import Stage, setting
 from squeezebench.method.masked import MaskedMethod, MaskedSettings
 
+PRINTED = 2e-3  # Adam's rate of mu and log sigma^2 (supplement A.4)
 EVERY = 20  # steps between two estimates of the activations' noise
 SEEN = 32  # examples of the batch that they are made from
 
@@ -71,11 +72,13 @@ class ITPCC(MaskedMethod):
         return model
 
     def mask_clock(self):
-        """Masks have an optimiser of their own, and a constant rate."""
+        """Masks have an optimiser of their own, and a constant rate: the stage's is of another optimiser."""
         return replace(self.clock, optimiser=self.settings.mask_optimiser or self.clock.optimiser, mean_factor=1.0)
 
     def mask_groups(self, model):
-        own = {"optimiser": self.settings.mask_optimiser} if self.settings.mask_optimiser else {}
+        own = {"optimiser": name} if (name := self.settings.mask_optimiser) else {}
+        if name == "adam" != self.clock.optimiser:
+            own["lr"] = PRINTED  # of mu; the stage's is for SGD, and Adam would move mu by as much at every step
         return [{"schedule": "constant"} | own | group for group in super().mask_groups(model)]
 
     def loss(self, model, x, length, y):

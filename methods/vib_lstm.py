@@ -21,9 +21,12 @@ class VIBLSTM(MaskedUnits):
 
     Loss: mean cross-entropy + s * (beta * sum_gates KL + beta_features * KL_features). Each masked gate and the masked
     input brings a data term of its own, so Eq. 15 weighs the cross-entropy 5 (4 gates and the features; Eq. 6, gates
-    only: 4; Eq. 13, features only: 1; a GRU has 3 gates; L layers have 4L). `scale: eq15` divides by that number;
-    `released` is the factor 1/2 of the authors' code; `dataset` divides by the number of training sequences, which
-    makes beta near 1 a useful value on tasks of any size. With a `ratio`, beta is where the controlled weight starts.
+    only: 4; Eq. 13, features only: 1; L layers have 4L). `scale: eq15` divides by that number; `released` is the
+    factor 1/2 of the authors' code; `dataset` divides by the number of training sequences, which makes beta near 1 a
+    useful value on tasks of any size. With a `ratio`, beta is where the controlled weight starts.
+
+    The paper has no equations of a GRU. Here it has masks on 2 of its 3 gates: under noise on the update gate, which
+    weighs the old state against the new, the state would grow without bound.
 
     `noise: first_batch` is the released code's reading. What moves log sigma^2 there is not the KL term but the weight
     decay of its optimiser, 5e-4 on mu and log sigma^2 too (`mask_weight_decay`): log sigma^2 settles near 0, and a
@@ -115,7 +118,7 @@ class VIBLSTM(MaskedUnits):
             model.input_mask = mask(model.inputs)
         if s.mask_gates:
             for layer in model.layers:
-                layer.gate_masks.update({gate: mask(layer.hidden, loudest=LOUDEST) for gate in layer.cell.gates})
+                layer.gate_masks.update({gate: mask(layer.hidden, loudest=LOUDEST) for gate in _masked(layer.cell)})
         return model
 
     def load_dense(self, model, dense):
@@ -146,7 +149,7 @@ class VIBLSTM(MaskedUnits):
             cores += (inputs < of) * inputs + (units[0] < s.hidden) * gates * units[0]  # which of them are read
             stored = {"cores": cores, "dense": dense, "smaller": min(cores, dense)}[s.compact_to]
         kept = s.mask_gates and s.finalise == "vectors" and s.evaluate_with == "mean"  # hard masks are all ones
-        vectors = len(cell.unfolded) * sum(units) if kept else 0  # z_i * z_g and z_f; z_r and z_z
+        vectors = len(set(cell.unfolded) & set(_masked(cell))) * sum(units) if kept else 0  # z_i * z_g and z_f; z_r
         counts = closed_form(inputs, units, s.cell, input_to_hidden=stored)
         return counts | {"lstm_total": counts["lstm_total"] + vectors}
 
@@ -207,3 +210,8 @@ class VIBLSTM(MaskedUnits):
         if self.settings.ratio is not None:
             return self._lasso(model).units(model)
         return [nn.above(norm, self.settings.group_threshold) for norm in nn.unit_square_norms(model)]
+
+
+def _masked(cell):
+    """The gates that carry a mask."""
+    return [gate for gate in cell.gates if gate != cell.mixing]

@@ -15,6 +15,8 @@ from squeezebench.base.places import METHODS, PACKAGE
 from squeezebench.cli.main import main
 from squeezebench.engine.measurement.counts import count
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
+from squeezebench.method import TaskInfo
+from squeezebench.method.discovery import find_methods, load
 from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.kernels.gemm import plain
 from squeezebench.nn.masks.bottleneck import BottleneckMask
@@ -139,6 +141,17 @@ def test_compaction_is_exact_and_removes_exactly_the_units_that_contribute_nothi
     again = RecurrentClassifier.from_spec(compact.spec())
     again.load_state_dict(compact.state_dict())
     assert torch.equal(again.eval()(x), compact(x))
+
+
+def test_under_a_loud_mask_on_every_gate_that_vib_lstm_masks_the_state_stays_bounded(cell):
+    """On the update gate of a GRU it made h grow to 39,000 in eight steps."""
+    method = load(find_methods()["vib_lstm"])
+    model = method(method.Settings(cell=cell.name, hidden=64)).build(TaskInfo("t", "sequence", 3, 8, 2, False, 50))
+    with torch.no_grad():
+        for layer in model.layers:
+            for mask in layer.gate_masks.values():
+                mask.log_var.fill_(3.0)
+        assert model.train().stacked(torch.randn(8, B, 3)).square().mean().sqrt() < 20
 
 
 def test_a_gate_removes_a_unit_iff_its_mask_at_0_silences_it(cell):

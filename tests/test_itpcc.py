@@ -139,6 +139,17 @@ def test_the_masks_keep_their_rate_while_the_weights_rate_falls():
 # --------------------------------------------------------------------------- a CNN-LSTM as an experiment's model
 
 
+def test_masks_under_adam_beside_weights_under_sgd_have_a_rate_of_their_own():
+    """mu had the 0.03 of SGD once, which Adam moves it by at every step: 15 times the printed rate."""
+    method = itpcc(network="lenet_300_100", mask_optimiser="adam", start="scratch")
+    model = method.build(IMAGE)
+    method.clock = dataclasses.replace(method.clock, optimiser="sgd", steps=12_000)
+    of_mu, of_noise = method.mask_groups(model)
+    assert of_mu["lr"] == of_noise["lr"] == 2e-3 and of_mu["optimiser"] == "adam"
+    method.clock = dataclasses.replace(method.clock, optimiser="adam")
+    assert "lr" not in method.mask_groups(model)[0]  # the stage's, which is Adam's
+
+
 @pytest.mark.parametrize("name", ["lenet_300_100", "lenet_5", "vgg_8", "vgg16_g5", "resnet_20", "resnet_50"])
 def test_counts_and_multiply_accumulates_of_a_cnn_lstm(name):
     side = 32 if name == "vgg16_g5" else 16

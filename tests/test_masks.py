@@ -374,8 +374,8 @@ def test_noise_in_every_batch_keeps_what_the_data_term_needs():
         ({}, 5),
         ({"mask_features": False}, 4),
         ({"mask_gates": False}, 1),
-        ({"cell": "gru"}, 4),
-        ({"cell": "gru", "mask_features": False}, 3),
+        ({"cell": "gru"}, 3),
+        ({"cell": "gru", "mask_features": False}, 2),
         ({"layers": 3}, 13),
     ],
 )

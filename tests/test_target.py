@@ -125,6 +125,20 @@ def test_the_target_falls_evenly_on_a_log_scale_and_the_multiplier_keeps_within_
     assert controller.multiplier == pytest.approx(2 * exp(-target.SPAN))
 
 
+@pytest.mark.parametrize(("steps", "times"), [(40, 40), (126, 126), (420, 105), (5000, 500)])
+def test_a_short_stage_decides_as_often_as_a_long_one_what_goes(steps, times):
+    clock = Clock(steps=steps)
+    assert sum(target.decides(replace(clock, step=step)) for step in range(steps)) == times
+
+
+def test_masks_that_fell_below_their_size_are_noted():
+    controller, clock = SizeController(1000, 10, 1.0), Clock(steps=10, step=9)
+    controller.update(8, clock)
+    assert controller.overshot() is None
+    controller.update(4, clock)
+    assert "0.40 of the size" in controller.overshot()
+
+
 def test_a_controller_that_is_restored_goes_on_to_the_same_bits():
     first, second, clock = SizeController(1000, 10, 1.0), SizeController(1000, 10, 1.0), Clock(steps=10)
     for clock.step in range(5):

@@ -14,7 +14,7 @@ from squeezebench.method.convergence import mask_groups, unconverged
 from squeezebench.method.dense import dense_classifier
 from squeezebench.method.network_size import NetworkTargetSettings, dense_size, left, too_small
 from squeezebench.method.start import DenseMethod, FromDense, StartSettings
-from squeezebench.method.target import EVERY, SizeController, budget_of, within_budget
+from squeezebench.method.target import SizeController, budget_of, decides, within_budget
 from squeezebench.schema.models import NetworkSettings, TaskInfo
 from squeezebench.schema.settings import setting
 
@@ -111,7 +111,7 @@ class TargetedNetwork(FromDense, DenseMethod):
 
     def due(self) -> bool:
         """Whether what is removed is to be decided anew after this step."""
-        return self.clock.step + 1 == self.clock.steps or (self.clock.step + 1) % EVERY == 0
+        return self.clock.step + 1 == self.clock.steps or decides(self.clock)
 
 
 class MaskedMethod(TargetedNetwork):

@@ -13,10 +13,10 @@ from squeezebench.method.base import without_gradients
 from squeezebench.method.convergence import mask_groups, unconverged
 from squeezebench.method.start import FromDense, StartSettings
 from squeezebench.method.target import (
-    EVERY,
     SizeController,
     TargetSettings,
     budget_of,
+    decides,
     recurrent_size,
     unreachable,
     within_budget,
@@ -117,7 +117,7 @@ class MaskedUnits(FromDense):
             groups = unit_groups(model)
             expected = [group.masks[0].expected(group.alpha).sum() for group in groups]
             self.controller.update(float(self.size(model.inputs, *_counts(model, groups, expected))), self.clock)
-            if (self.clock.step + 1) % EVERY == 0:
+            if decides(self.clock):
                 self._close(model, groups, self.controller.target)
 
     def observe(self, model: Module) -> dict[str, float]:
@@ -130,6 +130,8 @@ class MaskedUnits(FromDense):
         """At the end of the stage that compresses: decide what stays, and note what readers should know of it."""
         groups = unit_groups(model)
         if self.settings.ratio:
+            if groups and (note := self.controller.overshot()):
+                self.notes.append(note)
             self._close(model, groups, self.budget(self._dense(model.inputs)))
         if groups and (note := unconverged(self.settings.mask_learning_rate, self.clock)):
             self.notes.append(note)

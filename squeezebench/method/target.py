@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 GAIN = 20.0  # by how much log multiplier rises in a stage whose size is e times its target
 DAMPING = 3.0  # by how much log weight exceeds it meanwhile
 SETTLED = 0.8  # part of the stage in which the target falls to the budget
-EVERY = 10  # steps between decisions about what is removed
+EVERY, LEAST = 10, 100  # decisions about what is removed: after so many steps at most, so many times a stage at least
 SPAN = 12.0  # log multiplier stays so near to its first value: a target out of reach does not wind it up
 CHANGES = ("weight", "multiplier", "size", "target")  # attributes of a controller that change
+OVERSHOT = 0.7  # part of the target; masks that end below it have been trained under more noise than it asks for
 CLOSE = 0.98  # part of the budget from which `within_budget` no longer looks for something that still fits
 TRIES = 64  # how many of the candidates it asks for
 
@@ -91,6 +92,16 @@ def falling_target(dense: float, budget: float, clock: Clock) -> float:
     return dense * (budget / dense) ** done
 
 
+def decides(clock: Clock) -> bool:
+    """Whether what is removed is to be decided anew after this step.
+
+    Between two decisions the target falls and what is counted does not, which the controller takes for a violation.
+    With 12 decisions in a stage (UCF11, 126 steps) the penalty's weight rose to nine times its first value, and all
+    masks fell to a signal-to-noise ratio of 1 before it came down.
+    """
+    return (clock.step + 1) % max(1, min(EVERY, clock.steps // LEAST)) == 0
+
+
 class SizeController:
     """Dual ascent on the logarithm of a penalty's weight, so that an expected size follows a falling target.
 
@@ -121,6 +132,15 @@ class SizeController:
         moved = log(self.multiplier / self.first) + GAIN / max(1, clock.steps) * excess
         self.multiplier = self.first * exp(min(SPAN, max(-SPAN, moved)))
         self.weight = self.multiplier * exp(DAMPING * excess)
+
+    def overshot(self) -> str | None:
+        """A note for the record if the masks have ended far below the size that they were to have, else None."""
+        if (part := self.size / self.target) >= OVERSHOT:
+            return None
+        return (
+            f"the masks fell to {part:.2f} of the size that was asked for, so that what stays was trained under more "
+            "noise than that size needs: give more steps"
+        )
 
     def columns(self) -> dict[str, float]:
         """Its trajectory, for `Method.observe`."""

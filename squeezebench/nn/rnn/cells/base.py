@@ -43,6 +43,7 @@ class Cell(ABC):
     states: ClassVar[tuple[str, ...]] = ("h",)  # what one step hands to the next; h comes first and is the output
     removing: ClassVar[str]  # gates whose mask at 0 makes a unit contribute nothing, if it starts at 0
     state_gate: ClassVar[str]  # the gate whose mask is a factor on h_t itself, so that readers of h_t absorb it
+    mixing: ClassVar[str] = ""  # the gate that weighs the old state against the new: a noisy mask would leave [0, 1]
     merged: ClassVar[Mapping[str, str]] = {}  # gate -> the gate that it is multiplied by: one vector carries both masks
     initial_bias: ClassVar[Mapping[str, float]] = {}  # gate -> initial bias, other than 0
     torch_module: ClassVar[str | None] = None  # the class of torch.nn that computes the same from the same matrices

@@ -18,6 +18,7 @@ class GRU(Cell):
     title = "GRU"
     gates = recurrent = "rzn"
     removing = state_gate = "n"
+    mixing = "z"
     torch_module = "GRU"
     onnx = OnnxOperator("GRU", (1, 0, 2), attributes={"linear_before_reset": 1})  # z, r, h
 

@@ -20,6 +20,7 @@ class MinGRU(Cell):
     recurrent = ""
     removing = "zh"
     state_gate = "h"
+    mixing = "z"
 
     def step(self, x, u, mask, h):
         x_z, x_h = x
