@@ -25,8 +25,8 @@ class VIBLSTM(MaskedUnits):
     factor 1/2 of the authors' code; `dataset` divides by the number of training sequences, which makes beta near 1 a
     useful value on tasks of any size. With a `ratio`, beta is where the controlled weight starts.
 
-    The group of a unit in VIB+ISS includes the weights that read it in the next layer or the classifier, as in ISS; Eq. 16
-    sums over all LSTM parameters.
+    The group of a unit in VIB+ISS includes the weights that read it in the next layer or the classifier, as in ISS;
+    Eq. 16 sums over all LSTM parameters.
 
     The paper has no equations of a GRU. Here it has masks on 2 of its 3 gates: under noise on the update gate, which
     weighs the old state against the new, the state would grow without bound.
