@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -20,6 +21,8 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import c_file, clips, inference, memory, on_gpu, recurrence, summary, throughput  # noqa: E402
 from benchmarks.studies import across_splits  # noqa: E402
 from benchmarks.timing import compare  # noqa: E402
+from squeezebench.report.answers import Answers  # noqa: E402
+from squeezebench.report.statistics.spread import over_both  # noqa: E402
 from squeezebench.schema.record import Provenance, Record, Stage  # noqa: E402
 
 
@@ -146,7 +149,7 @@ def test_two_networks_of_one_seed_are_compared_on_the_same_sequences():
     """8 sequences that only the first network gets, 2 that only the other does: McNemar's exact p is 0.109."""
     first, other = np.ones((1, 100)), np.ones((1, 100))
     first[0, :2], other[0, 2:10] = 0, 0
-    found = across_splits._difference(pd.DataFrame(first), pd.DataFrame(other), "random_network")
+    found = across_splits._difference(pd.DataFrame(first), pd.DataFrame(other), "random_network", {})
     assert found["difference"] == pytest.approx(0.06)
     assert found["p"] == pytest.approx(2 * sum(math.comb(10, k) for k in range(3)) / 2**10)
     assert found["low"] < 0 < found["high"] < 0.13  # sqrt(10 - 0.36) / 100 is the standard error, nearly
@@ -157,10 +160,10 @@ def test_each_family_of_a_control_is_a_partner_of_its_own(monkeypatch):
     """A small network without segments once stood in for the one with them, and the other way round."""
     draws = np.random.default_rng(0)
     table = lambda share: pd.concat({"t": pd.DataFrame(draws.random((3, 200)) < share)}, axis=1).astype(float)  # noqa: E731
-    monkeypatch.setattr(across_splits, "_tables", lambda gathered, picked: {
+    monkeypatch.setattr(across_splits, "_tables", lambda gathered, picked: ({
         (10.0, "small_dense", ""): table(0.2), (10.0, "small_dense", "front segments"): table(0.5),
         (10.0, "vib_lstm", ""): table(0.9),
-    })  # fmt: skip
+    }, {}))  # fmt: skip
     frame = across_splits.across([])
     rows = frame[frame["method"] == "vib_lstm"].set_index("against")["difference"]
     assert rows["small_dense"] == pytest.approx(0.7, abs=0.1)
@@ -177,11 +180,11 @@ def test_validation_picks_between_values_of_a_setting(monkeypatch):
     monkeypatch.setattr(across_splits, "run_groups", lambda gathered: groups)
     gathered = SimpleNamespace(
         runs_of=lambda group: pd.DataFrame({"seed": [0], "path": [group["test"]]}),
-        correct=lambda paths: (None, np.full((1, 5), paths[0])),
+        correct=lambda paths: Answers(np.zeros(5), np.full((1, 5), paths[0])),
     )
-    ((key, table),) = across_splits._tables([gathered], ["fine_tune_rate"]).items()
+    ((key, table),) = across_splits._tables([gathered], ["fine_tune_rate"])[0].items()
     assert key == (10.0, "random_units", "") and table.shape == (1, 10) and not table.to_numpy().any()
-    assert len(across_splits._tables([gathered])) == 2
+    assert len(across_splits._tables([gathered])[0]) == 2
 
 
 def test_what_two_folders_have_counts_from_the_first(monkeypatch):
@@ -192,14 +195,14 @@ def test_what_two_folders_have_counts_from_the_first(monkeypatch):
         groups = {"task": "t", "method": "m", "varied": varied, "validation_accuracy_mean": validation}
         return SimpleNamespace(
             groups=pd.DataFrame(groups), runs_of=lambda group: pd.DataFrame({"seed": [0], "path": [test]}),
-            correct=lambda paths: (None, np.full((1, 5), paths[0])),
+            correct=lambda paths: Answers(np.zeros(5), np.full((1, 5), paths[0])),
         )  # fmt: skip
 
     monkeypatch.setattr(across_splits, "run_groups", lambda gathered: gathered.groups)
     first, second = experiment([0.5], 0.3, [1]), experiment([0.9, 0.4], 0.7, [1, 3.3])
-    tables = across_splits._tables([first, second])
+    tables, _ = across_splits._tables([first, second])
     assert {key[2]: table.iloc[0, 0] for key, table in tables.items()} == {"rate 1": 0.3, "rate 3.3": 0.7}
-    ((_, table),) = across_splits._tables([first, second], ["rate"]).items()
+    ((_, table),) = across_splits._tables([first, second], ["rate"])[0].items()
     assert table.iloc[0, 0] == 0.3
 
 
@@ -208,9 +211,34 @@ def test_a_data_set_counts_the_same_however_many_sequences_it_has():
     draws = np.random.default_rng(0)
     answers = lambda size, share: pd.DataFrame(draws.random((5, size)) < share).astype(float)  # noqa: E731
     sides = [pd.concat({"narrow": answers(100, share), "wide": answers(1000, 0.5)}, axis=1) for share in (0.7, 0.5)]
-    each = [across_splits._difference(*(side[[task]] for side in sides), "c") for task in ("narrow", "wide")]
-    equal, together = (across_splits._difference(*sides, "c", kind) for kind in (True, False))
+    each = [across_splits._difference(*(side[[task]] for side in sides), "c", {}) for task in ("narrow", "wide")]
+    equal, together = (across_splits._difference(*sides, "c", {}, kind) for kind in (True, False))
     assert equal["difference"] == pytest.approx(np.mean([part["difference"] for part in each]))
     assert together["difference"] == pytest.approx(np.average([part["difference"] for part in each], weights=[1, 10]))
     halves = [(part["high"] - part["low"]) / 2 for part in each]
     assert (equal["high"] - equal["low"]) / 2 == pytest.approx(np.hypot(*halves) / 2, rel=0.15)  # but for Student's t
+
+
+def test_groups_are_kept_apart_by_task_and_count_where_there_are_ten_of_them():
+    """Groups of one name in two tasks are two; sequences of a task with two groups stay what they are."""
+    draws, tasks = np.random.default_rng(1), ("many", "few", "none")
+    drop = lambda group: (draws.random((5, 200)) < 0.5 + 0.5 * np.repeat(draws.random(20) - 0.5, 10) * group) * 1.0  # noqa: E731
+    sides = [pd.concat({task: pd.DataFrame(drop(task == "many")) for task in tasks}, axis=1) for _ in range(2)]
+    groups = {"many": np.arange(200) // 10, "few": np.arange(200) // 100}
+    found = across_splits._difference(*sides, "c", groups)
+    by_hand = [20 + np.arange(400), np.arange(200) // 10]
+    spread = over_both((sides[0] - sides[1])[["few", "none", "many"]].to_numpy(), np.concatenate(by_hand))
+    assert (found["high"] - found["low"]) / 2 == pytest.approx(spread.half) and found["p"] == pytest.approx(spread.p)
+    assert found["covers"] == "seeds and test groups, test sequences, test sequences of these 2 groups"
+    alone = across_splits._difference(*sides, "c", {})
+    assert alone["covers"] == "seeds and test sequences" and alone["p"] < found["p"]
+    equal = across_splits._difference(*sides, "c", groups, True)
+    assert equal["covers"] == found["covers"] and equal["high"] - equal["low"] == pytest.approx(
+        2 * spread.half, rel=0.15
+    )
+    twice = [pd.concat(dict.fromkeys(("one", "two"), side["many"]), axis=1) for side in sides]
+    both = across_splits._difference(*twice, "c", {"one": groups["many"], "two": groups["many"]})
+    assert both["covers"] == "seeds and test groups"
+    one = across_splits._difference(*(side[["many"]].iloc[:1] for side in sides), "c", groups)
+    means = (sides[0] - sides[1])["many"].iloc[0].to_numpy().reshape(20, 10).mean(axis=1)
+    assert one["covers"] == "test groups" and one["p"] == pytest.approx(stats.ttest_1samp(means, 0).pvalue)

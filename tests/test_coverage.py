@@ -3,6 +3,8 @@ on synthetic experiments whose truth is known."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from scipy import stats
 
 from squeezebench.report.statistics.compare import holm
 from squeezebench.report.statistics.power import POINT, detectable, seeds_needed, why_undecided
-from squeezebench.report.statistics.spread import Spread, over_both, over_seeds
+from squeezebench.report.statistics.spread import Spread, by_group, covered, over_both, over_seeds
 
 SEEDS, SEQUENCES = 5, 300
 LEVEL = 1.8  # of the score above which a sequence is classified correctly
@@ -46,6 +48,76 @@ def test_a_paired_test_rejects_equal_methods_in_five_of_a_hundred_experiments():
     pairs = [over_both(np.subtract(*scores(dice, 2).astype(int))) for _ in range(1000)]
     assert 0.03 < np.mean([pair.p < 0.05 for pair in pairs]) < 0.065
     assert 0.935 < share_covered(pairs, 0.0) < 0.97
+
+
+GROUP_SIZES = {
+    "25 equal": np.full(25, 12),
+    "25 unequal": np.arange(2, 27),
+    "10 unequal": np.arange(6, 62, 6),
+    "60 equal": np.full(60, 12),
+}
+
+
+def grouped(dice: np.random.Generator, sizes: np.ndarray, group: float, gap: float = 0.0) -> np.ndarray:
+    """(seeds, sequences) difference of two methods, -1, 0 or 1, that are equally good but for `gap`; group: standard
+    deviation between groups, and half of it between groups by seed."""
+    groups, sequences = np.repeat(np.arange(len(sizes)), sizes), sizes.sum()
+    shared = gap + group * dice.normal(size=len(sizes))[groups] + 0.6 * dice.normal(size=sequences)
+    own = 0.1 * dice.normal(size=(SEEDS, 1)) + group / 2 * dice.normal(size=(SEEDS, len(sizes)))[:, groups]
+    score = shared + own + 0.6 * dice.normal(size=(SEEDS, sequences))
+    return (np.abs(score) > 1) * np.sign(score).astype(int)
+
+
+@pytest.mark.parametrize("kind", GROUP_SIZES)
+def test_a_paired_test_rejects_in_five_of_a_hundred_test_parts_whose_groups_differ(kind):
+    sizes, dice = GROUP_SIZES[kind], np.random.default_rng(6)
+    groups, tables = np.repeat(np.arange(len(sizes)), sizes), [grouped(dice, sizes, 0.3) for _ in range(1500)]
+    rejected = np.mean([over_both(table, groups).p < 0.05 for table in tables])
+    as_independent = np.mean([over_both(table).p < 0.05 for table in tables])
+    assert 0.025 < rejected < 0.075, "groups count"
+    assert as_independent > 0.09, "why sequences must not count as independent"
+
+
+@pytest.mark.parametrize("kind", GROUP_SIZES)
+def test_groups_that_do_not_differ_cost_little(kind):
+    """Level and power are those of independent sequences, but for the fewer degrees of freedom of ten groups."""
+    sizes, dice = GROUP_SIZES[kind], np.random.default_rng(7)
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    for gap, loss in ((0.0, 0.02), (0.15, 0.15 if len(sizes) == 10 else 0.05)):
+        tables = [grouped(dice, sizes, 0.0, gap) for _ in range(600)]
+        by_groups, alone = (np.mean([over_both(t, of).p < 0.05 for t in tables]) for of in (groups, None))
+        assert alone - loss < by_groups < alone + 0.02, gap
+
+
+def test_groups_of_one_sequence_are_sequences():
+    table = scores(np.random.default_rng(8))[0]
+    alone, grouped = over_both(table), over_both(table, np.arange(SEQUENCES))
+    assert replace(grouped, covers=alone.covers) == alone
+    assert (alone.covers, grouped.covers) == ("seeds and test sequences", "seeds and test groups")
+
+
+def test_of_a_few_groups_the_interval_says_that_it_covers_no_others():
+    table, place = scores(np.random.default_rng(8))[0], np.arange(SEQUENCES)
+    for size, of in ((150, "these 2 groups"), (SEQUENCES, "this one group")):
+        few = over_both(table, place // size)
+        assert few.covers == f"seeds and test sequences of {of}"
+        assert replace(few, covers="") == replace(over_both(table), covers="")
+    assert over_both(table, place // 30).covers == "seeds and test groups", "ten are enough"
+    assert covered(["seeds and test groups", "seeds and test sequences", "seeds and test groups"]) == (
+        "seeds and test groups, test sequences"
+    )
+    assert covered(["seeds", "seeds and test groups"]) == "seeds"
+
+
+def test_groups_keep_the_means_and_their_number_is_that_of_equal_ones():
+    dice = np.random.default_rng(9)
+    table, sizes = scores(dice)[0], np.array([3, 57, *[30] * 8])
+    groups = dice.permutation(np.repeat(np.arange(10), sizes))
+    units, number = by_group(table, groups)
+    assert units.mean(axis=1) == pytest.approx(table.mean(axis=1))
+    assert number == pytest.approx(300**2 / (sizes**2).sum())
+    by_hand = sum((table.mean(axis=0)[groups == k] - table.mean()).sum() ** 2 for k in range(10)) / 300**2
+    assert units.mean(axis=0).var(ddof=10 / number) / 10 == pytest.approx(by_hand / (1 - 1 / number))
 
 
 def test_the_corrected_tests_reject_any_in_five_of_a_hundred_experiments():

@@ -9,6 +9,7 @@ from synthetic_records import record as synthetic
 from squeezebench.cli.main import main
 from squeezebench.data.task import load_task
 from squeezebench.report import build_report
+from squeezebench.schema.predictions import unpacked_groups
 from squeezebench.schema.record import GroupsAcross, read_record, write_record
 from squeezebench.schema.task import TaskSpec
 
@@ -61,7 +62,10 @@ def test_the_record_of_a_run_has_the_count_and_its_log_says_so(tmp_path):
     path = save(tmp_path / "own.npz", np.arange(40) % 10, OFFICIAL)
     call = ["run", "--task", f"file:{path}", "--method", "pooled_linear", "--train", "epochs=1"]
     assert main([*call, "--out", str(tmp_path / "run")]) == 0
-    across = read_record(tmp_path / "run" / "record.json").groups_across
+    record = read_record(tmp_path / "run" / "record.json")
+    across = record.groups_across
+    # Rows 28 to 39 are the test part; those of class 0 stand first.
+    assert unpacked_groups(record.group_codes, 12).tolist() == [0, 1, 2, 3, 4, 0, 5, 6, 7, 8, 9, 5]
     assert across.test == 10 and across.words in (tmp_path / "run" / "log.txt").read_text()
 
 

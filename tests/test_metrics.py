@@ -58,6 +58,7 @@ def test_every_entry_is_in_the_record():
         "kept.of_structure",
         "ratio.input_to_hidden",
         "predictions",
+        "group_codes",
     }
     of_images = {f"{part}.{name}" for part in ("counts", "baseline.counts", "ratio") for name in ("weights", "neurons")}
     shape = {path for path in BY_PATH if path.startswith("shape.")}

@@ -11,9 +11,18 @@ import pytest
 from synthetic_records import answered, record, write
 
 from squeezebench.report.gather import gather
+from squeezebench.report.overview import task_facts
 from squeezebench.report.statistics.compare import compared
 from squeezebench.report.statistics.groups import run_groups
-from squeezebench.schema.predictions import confusion_of, packed, predictions_moved, unpacked
+from squeezebench.report.statistics.summary import summaries
+from squeezebench.schema.predictions import (
+    confusion_of,
+    packed,
+    packed_groups,
+    predictions_moved,
+    unpacked,
+    unpacked_groups,
+)
 from squeezebench.tools.verify.comparison import differences, in_words
 from squeezebench.tools.verify.consistency import inconsistencies
 
@@ -47,6 +56,64 @@ def test_what_is_packed_comes_back_in_the_order_of_the_true_class():
 def test_damaged_predictions_are_refused_in_words(text, words):
     with pytest.raises(ValueError, match=words):
         unpacked(text, [[1, 0], [1, 1]])
+
+
+def test_groups_come_back_as_numbers_in_the_order_of_the_predictions():
+    names = np.array(
+        [f"v_{label}_g{number:02d}" for label, number in zip(LABELS, DICE.integers(1, 8, 524), strict=True)]
+    )
+    text = packed_groups(LABELS, names)
+    groups, ordered = unpacked_groups(text, 524), names[np.argsort(LABELS, kind="stable")]
+    assert len(set(zip(groups.tolist(), ordered.tolist(), strict=True))) == len(set(names)) == groups.max() + 1
+    assert groups[0] == 0 and packed_groups(LABELS, None) is None
+    by_class = names[np.lexsort((names, LABELS))]  # as clips of one video stand beside each other
+    assert len(packed_groups(np.sort(LABELS), by_class)) < 200
+    many = np.arange(70_000)
+    assert np.array_equal(unpacked_groups(packed_groups(many, many), 70_000), many), "16 bits are too few"
+
+
+def differences_of(*numbers: int) -> str:
+    return base64.b64encode(zlib.compress(np.array(numbers, "<i4").tobytes())).decode()
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("not base64!", "the groups are not base64 of a zlib stream"),
+    (differences_of(0, 1), "2 groups for 3 test sequences"),
+    (differences_of(0, 2, 0), "not counted in the order"),
+    (differences_of(1, 0, 0), "not counted in the order"),
+    (differences_of(0, -1, 0), "not counted in the order"),
+])  # fmt: skip
+def test_damaged_groups_are_refused_in_words(text, words):
+    with pytest.raises(ValueError, match=words):
+        unpacked_groups(text, 3)
+    one = answered(record("digits", "iss", 1, 0)).model_copy(update={"group_codes": text})
+    assert "group_codes" in {gap.what for gap in inconsistencies(one)}
+
+
+def test_groups_of_the_test_part_are_what_an_interval_covers(tmp_path):
+    """Records of before schema 5 do not know the groups that the others know; other groups are another test part."""
+    labels = np.repeat(np.arange(10), 40)
+    known = {name: packed_groups(labels, np.arange(400) // size) for name, size in (("many", 8), ("few", 200))}
+    for task in (*known, "none", "mixed", "other"):
+        for seed in range(5):
+            for method in ("dense", "iss"):
+                of = {"mixed": known["many"] if seed else None, "other": known["few" if seed else "many"]}
+                codes = {"group_codes": of.get(task, known.get(task)), "task": task}
+                write(tmp_path, answered(record("digits", method, 0, seed)).model_copy(update=codes))
+    gathered = gather(tmp_path)
+    frame = run_groups(gathered)
+    groups = compared(frame, gathered).set_index(["task", "method"])
+    covers = groups.xs("iss", level="method")[["test_accuracy_covers", "dense_covers"]].T.to_dict("list")
+    few = "seeds and test sequences of these 2 groups"
+    assert covers == {"many": ["seeds and test groups"] * 2, "mixed": ["seeds and test groups"] * 2, "few": [few] * 2,
+                      "none": ["seeds and test sequences"] * 2, "other": ["seeds"] * 2}  # fmt: skip
+    halves = groups["dense_half_width"].xs("iss", level="method")
+    assert halves["few"] == halves["none"] and halves["many"] == halves["mixed"] != halves["none"]
+    drawn = summaries(frame, gathered).set_index("task")
+    assert drawn["covers"].to_dict() == {task: first for task, (first, _) in covers.items()}
+    lows = drawn["hypervolume_low"]
+    assert lows["few"] == lows["none"] and lows["many"] == lows["mixed"] != lows["none"]
+    assert task_facts("few", gathered).endswith("intervals cover the seeds and test sequences of these 2 groups")
 
 
 def test_a_record_agrees_with_its_predictions():

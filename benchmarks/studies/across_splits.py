@@ -2,12 +2,15 @@
 
     python -m benchmarks.studies.across_splits RESULTS ... [--tasks together | equal | each] [--pick SETTING ...]
 
-`together` is for official splits of one data set: their test parts hold different sequences, so those of one seed are
-laid side by side, and a sequence counts the same in each. `equal` is for data sets of their own: each counts the same,
-however many test sequences it has, and trainings on one are independent of those on another. Neither says anything of
-data sets that are not there. `each` compares task by task.
+`together` is for official splits of one data set: the test parts of one seed are laid side by side, and a sequence
+counts the same in each. UCF101's test parts hold different clips. HMDB51's share some (of J-HMDB's classes 137 of 1,743
+clips, 8 %, are in two of them): they count as different ones, and so do groups of one name in two tasks, so that the
+intervals are a little too narrow there. `equal` is for data sets of their own: each counts the same, however many test
+sequences it has, and trainings on one are independent of those on another. Neither says anything of data sets that are
+not there. `each` compares task by task.
 
-Differences are paired by seed and sequence, and their intervals cover both (squeezebench/report/statistics/spread.py).
+Differences are paired by seed and sequence, and their intervals cover both (squeezebench/report/statistics/spread.py),
+with test groups instead of sequences in tasks that have at least 10 of them. Column `covers` says which.
 One line for each method, ratio and control: the mean accuracy, the difference with its 95 % interval, and the smallest
 difference that would have been detected in 80 % of all experiments. p values are corrected by Holm's method over the
 methods (and for `each` the tasks) of one ratio and control. A network that has collapsed is compared like any other.
@@ -15,8 +18,8 @@ methods (and for `each` the tasks) of one ratio and control. A network that has 
 With `--pick fine_tune_rate` the value of that setting that is best on validation stands for a method, by task and
 ratio. Further folders add rows to the first; what several have counts from the first of them.
 
-With one seed two trained networks are compared on the same test sequences: McNemar's exact test, and an interval that
-another training may leave (column `covers`).
+With one seed two trained networks are compared on the same test sequences: McNemar's exact test (a t test if groups
+are what varies), and an interval that another training may leave.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +40,16 @@ from statsmodels.stats.multitest import multipletests
 from squeezebench.report.gather import Gathered, gather
 from squeezebench.report.statistics.groups import run_groups
 from squeezebench.report.statistics.power import detectable
-from squeezebench.report.statistics.spread import LEVEL, Spread, over_both
+from squeezebench.report.statistics.spread import (
+    ENOUGH_GROUPS,
+    LEVEL,
+    SEEDS,
+    Spread,
+    by_group,
+    covered,
+    over_both,
+    part_covered,
+)
 
 CONTROLS = ("small_dense", "random_units", "magnitude", "small_network", "random_network", "magnitude_network")
 TASKS = ("together", "equal", "each")
@@ -46,21 +59,23 @@ COLUMNS = ["task", "ratio", "method", "settings", "splits", "seeds", "accuracy",
 
 def across(experiments: Sequence[Gathered], tasks: str = "together", picked: Sequence[str] = ()) -> pd.DataFrame:
     """One row for each ratio, method and control (for `each`, and task); a control by itself has no difference."""
-    tables = _tables(experiments, picked)
+    tables, groups = _tables(experiments, picked)
     if tasks == "each":
         names = sorted({task for table in tables.values() for task in table.columns.levels[0]})
         parts = {name: {key: table[[name]] for key, table in tables.items() if name in table} for name in names}
     else:
         number = len({task for table in tables.values() for task in table.columns.levels[0]})
         parts = {"": {key: table for key, table in tables.items() if len(table.columns.levels[0]) == number}}
-    lines = [line | {"task": name} for name, part in parts.items() for line in _lines(part, tasks == "equal")]
+    lines = [line | {"task": name} for name, part in parts.items() for line in _lines(part, groups, tasks == "equal")]
     frame = pd.DataFrame(lines, columns=COLUMNS)
     for _, rows in frame.dropna(subset="p").groupby(["ratio", "against"]):
         frame.loc[rows.index, "p"] = multipletests(rows["p"], method="holm")[1]
     return frame if tasks == "each" else frame.drop(columns="task")
 
 
-def _lines(tables: dict[tuple[float, str, str], pd.DataFrame], equal: bool) -> list[dict[str, object]]:
+def _lines(
+    tables: dict[tuple[float, str, str], pd.DataFrame], groups: Mapping[str, np.ndarray], equal: bool
+) -> list[dict[str, object]]:
     lines = []
     for (ratio, method, settings), table in sorted(tables.items()):
         means = [part.to_numpy().mean() for _, part in table.T.groupby(level=0)]
@@ -69,35 +84,48 @@ def _lines(tables: dict[tuple[float, str, str], pd.DataFrame], equal: bool) -> l
                 "accuracy": accuracy}  # fmt: skip
         others = {f"{name} {own}".strip(): other for (at, name, own), other in tables.items()
                   if at == ratio and name in CONTROLS and (name, own) != (method, settings)}  # fmt: skip
-        lines += [line | _difference(table, other, name, equal) for name, other in others.items()] or [line]
+        lines += [line | _difference(table, other, name, groups, equal) for name, other in others.items()] or [line]
     return lines
 
 
-def _tables(experiments: Sequence[Gathered], picked: Sequence[str] = ()) -> dict[tuple[float, str, str], pd.DataFrame]:
-    """(ratio, method, its other settings) -> which test sequences of each task are correct, a row for each seed."""
+def _tables(
+    experiments: Sequence[Gathered], picked: Sequence[str] = ()
+) -> tuple[dict[tuple[float, str, str], pd.DataFrame], dict[str, np.ndarray]]:
+    """(ratio, method, its other settings) -> which test sequences of each task are correct, a row for each seed; and
+    task -> the groups of its test sequences, if its records know them."""
+    known: dict[str, np.ndarray] = {}
     parts: dict[tuple, dict[str, pd.DataFrame]] = defaultdict(dict)
     every = pd.concat([run_groups(of).assign(experiment=place) for place, of in enumerate(experiments)])
-    groups = every.drop_duplicates(["task", "method", "varied"]).sort_values("validation_accuracy_mean", kind="stable")
-    for _, group in groups.iterrows():  # of those that are one row, the last and so the best on validation stays
+    every = every.drop_duplicates(["task", "method", "varied"]).sort_values("validation_accuracy_mean", kind="stable")
+    for _, group in every.iterrows():  # of those that are one row, the last and so the best on validation stays
         gathered, varied = experiments[group["experiment"]], dict(json.loads(group["varied"]))
         runs = gathered.runs_of(group).sort_values("seed")
         answers = gathered.correct(list(runs["path"]))
         if answers is not None and "ratio" in varied:
             ratio = float(varied.pop("ratio"))
             family = ", ".join(f"{name} {value}" for name, value in sorted(varied.items()) if name not in picked)
-            parts[ratio, group["method"], family][group["task"]] = pd.DataFrame(answers[1], index=runs["seed"])
-    return {key: pd.concat(by_task, axis=1, join="inner").astype(float) for key, by_task in parts.items()}
+            parts[ratio, group["method"], family][group["task"]] = pd.DataFrame(answers.right, index=runs["seed"])
+            if answers.groups is not None:
+                known[group["task"]] = answers.groups
+    tables = {key: pd.concat(by_task, axis=1, join="inner").astype(float) for key, by_task in parts.items()}
+    return tables, known
 
 
-def _difference(table: pd.DataFrame, other: pd.DataFrame, name: str, equal: bool = False) -> dict[str, object]:
+def _difference(
+    table: pd.DataFrame, other: pd.DataFrame, name: str, groups: Mapping[str, np.ndarray], equal: bool = False
+) -> dict[str, object]:
     seeds = table.index.intersection(other.index)
     paired = table.loc[seeds] - other.loc[seeds]
     differences = paired.to_numpy()
     if len(seeds) == 1:  # each network is given: only the test sequences could have been others
-        mean, degrees, covers = float(differences.mean()), differences.size - 1, "test sequences"
-        error, p = float(differences.std(ddof=1)) / np.sqrt(differences.size), _mcnemar(differences)
+        drawn, covers = _drawn(paired, groups)
+        units, number = by_group(differences, drawn)
+        mean, degrees, covers = float(differences.mean()), number - 1, covers.removeprefix(f"{SEEDS} and ")
+        error = float(units.std(ddof=units.size / number)) / np.sqrt(units.size)
+        t_test = 2 * special.stdtr(degrees, -abs(mean) / error) if error else 1.0
+        p = _mcnemar(differences) if units is differences else t_test
     else:
-        spread = _mean_of_tasks(paired) if equal else over_both(differences)
+        spread = _mean_of_tasks(paired, groups) if equal else _of_all(paired, groups)
         mean, error, degrees, p, covers = spread.mean, spread.error, spread.degrees, spread.p, spread.covers
     half = special.stdtrit(degrees, (1 + LEVEL) / 2) * error
     smallest = float(detectable(np.asarray(error), np.asarray(degrees), 0.05))
@@ -105,13 +133,33 @@ def _difference(table: pd.DataFrame, other: pd.DataFrame, name: str, equal: bool
             "p": p, "covers": covers}  # fmt: skip
 
 
-def _mean_of_tasks(paired: pd.DataFrame) -> Spread:
+def _of_all(paired: pd.DataFrame, groups: Mapping[str, np.ndarray]) -> Spread:
+    """Of the mean over the test sequences of all tasks."""
+    drawn, covers = _drawn(paired, groups)
+    return replace(over_both(paired.to_numpy(), drawn), covers=covers)
+
+
+def _drawn(paired: pd.DataFrame, groups: Mapping[str, np.ndarray]) -> tuple[np.ndarray, str]:
+    """The group of each column, of all tasks together, and what an interval covers. In a task without ENOUGH_GROUPS
+    each sequence is a group; no group has sequences of two tasks."""
+    tasks = paired.columns.get_level_values(0)
+    drawn, covers = np.arange(len(tasks)), []
+    for task in tasks.unique():
+        here, own = np.flatnonzero(tasks == task), groups.get(task)
+        covers.append(f"{SEEDS} and {part_covered(own)}")
+        if own is not None and own.max() + 1 >= ENOUGH_GROUPS:
+            drawn[here] = here[0] + own
+    return np.unique(drawn, return_inverse=True)[1], covered(covers)
+
+
+def _mean_of_tasks(paired: pd.DataFrame, groups: Mapping[str, np.ndarray]) -> Spread:
     """Of the mean over independent tasks; Satterthwaite's degrees of freedom."""
-    tasks = [over_both(part.T.to_numpy()) for _, part in paired.T.groupby(level=0)]
+    tasks = [over_both(part.T.to_numpy(), groups.get(task)) for task, part in paired.T.groupby(level=0)]
     variance = sum(task.error**2 for task in tasks)
     degrees = variance**2 / sum(task.error**4 / task.degrees for task in tasks)
     mean, sequences = float(np.mean([task.mean for task in tasks])), float(np.mean([task.sequences for task in tasks]))
-    return Spread(len(paired), mean, variance / len(tasks) ** 2 * len(paired), 0.0, degrees, sequences)
+    per_seed, covers = variance / len(tasks) ** 2 * len(paired), covered(task.covers for task in tasks)
+    return Spread(len(paired), mean, per_seed, 0.0, degrees, sequences, covers)
 
 
 def _mcnemar(differences: np.ndarray) -> float:

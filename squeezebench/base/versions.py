@@ -10,7 +10,7 @@ from squeezebench import __version__
 from squeezebench.base.errors import InputError
 from squeezebench.base.reading import read_json
 
-SCHEMA_VERSION = 4  # of all files; raise it with every field that is added, and keep a record in tests/records
+SCHEMA_VERSION = 5  # of all files; raise it with every field that is added, and keep a record in tests/records
 
 
 class NewerError(InputError):

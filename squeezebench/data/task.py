@@ -84,6 +84,10 @@ class Task:
         """Class indices (n,) int64 of `part`, in the order that `batch` positions count in."""
         return self._data.y[self._rows[part]]
 
+    def groups(self, part: Part) -> np.ndarray | None:
+        """The group (n,) of each sequence of `part`, an integer or a string; None if the data set has no groups."""
+        return None if self._data.group is None else self._data.group[self._rows[part]]
+
     def batch(self, part: Part, positions: Any, generator: np.random.Generator | None = None) -> Batch:
         """Sequences at `positions` (0..size-1) of `part`.
 

@@ -43,7 +43,7 @@ from squeezebench.nn.cnn.layout import arrange
 from squeezebench.nn.kernels import native
 from squeezebench.nn.kernels.gemm import drop_gradients
 from squeezebench.schema.models import NetworkSettings, TaskInfo, kind_of_model
-from squeezebench.schema.predictions import confusion_of, packed
+from squeezebench.schema.predictions import confusion_of, packed, packed_groups
 from squeezebench.schema.record import (
     HISTORY_NAME,
     MODEL_NAME,
@@ -298,6 +298,7 @@ class _Run:
             "shape": Shape(inputs=info.inputs, steps=info.steps, classes=info.classes, has_lengths=info.has_lengths),
             "confusion": confusion_of(labels, predicted, info.classes).tolist(),
             "predictions": packed(labels, predicted),
+            "group_codes": packed_groups(labels, task.groups("test")),
             "test_size": len(labels),
             "model_digest": model_digest(compact.state_dict()),
             "counts": counts,

@@ -15,12 +15,12 @@ import pandas as pd
 
 from squeezebench.base.collector import without_collector
 from squeezebench.base.folds import task_of_fold
+from squeezebench.report.answers import Answers, groups_of, same_test_part
 from squeezebench.report.inputs import Inputs, inputs_of, reasons
 from squeezebench.report.names import read_plan
 from squeezebench.report.sizes import sized
 from squeezebench.schema.inference import Inference, read_inference
 from squeezebench.schema.metrics import BATCHES, COLUMNS, ENVIRONMENT
-from squeezebench.schema.predictions import unpacked
 from squeezebench.schema.record import Record, RecordError, read_record, record_files
 from squeezebench.schema.start import without_place
 
@@ -68,25 +68,23 @@ class Gathered:
         return self.finished.get(tuple(group[key] for key in GROUP), np.empty(0, int))
 
     @cached_property
-    def _correct(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Path of each run whose record holds its predictions -> the true class of each test sequence, and whether it
-        is classified correctly."""
-        every = zip(self.runs["path"], self.runs["predictions"], self.runs["confusion"], strict=True)
+    def _correct(self) -> dict[str, Answers]:
+        """Path of each run whose record holds its predictions -> which test sequences are classified correctly."""
+        every = zip(*(self.runs[name] for name in ("path", "predictions", "confusion", "group_codes")), strict=True)
         found = {}
-        for path, text, confusion in every:
+        for path, text, confusion, codes in every:
             with suppress(ValueError):  # damaged: `report --verify` says so
                 if text:
-                    labels, predicted = unpacked(text, confusion or [])
-                    found[path] = labels, labels == predicted
+                    found[path] = Answers.of(text, confusion or [], codes)
         return found
 
-    def correct(self, paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
-        """The true class of each test sequence (sequences,), and whether each run classifies it correctly (runs,
-        sequences); None if one of the records does not hold its predictions, or they are not of one test part."""
-        if not len(paths) or not all(path in self._correct for path in paths):
+    def correct(self, paths: Sequence[str]) -> Answers | None:
+        """Which test sequences each run classifies correctly; None if one of the records does not hold its predictions,
+        or they are not of one test part."""
+        several = [self._correct.get(path) for path in paths]
+        if not several or not same_test_part(several):
             return None
-        labels, tables = zip(*(self._correct[path] for path in paths), strict=True)
-        return (labels[0], np.stack(tables)) if all(np.array_equal(labels[0], other) for other in labels) else None
+        return Answers(several[0].labels, np.concatenate([run.right for run in several]), groups_of(several))
 
     @cached_property
     def data_of(self) -> dict[str, str]:
@@ -244,6 +242,7 @@ def _row(record: Record, place: str, left_out: str, inputs: Inputs, plan: dict[s
         "test_size": number(record.test_size),
         "confusion": record.confusion,
         "predictions": record.predictions or "",
+        "group_codes": record.group_codes or "",
         "class_names": record.class_names,
         "notes": record.notes,
         "contract": "; ".join(record.contract),

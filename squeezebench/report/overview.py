@@ -11,6 +11,7 @@ from squeezebench.report import formats
 from squeezebench.report.gather import Gathered
 from squeezebench.report.names import PROBLEMS
 from squeezebench.report.sizes import rule_of
+from squeezebench.report.statistics.spread import part_covered
 
 SHORT = 400  # characters of a description that is shown whole
 
@@ -101,7 +102,9 @@ def task_facts(task: str, gathered: Gathered) -> str:
     accuracy = runs["test"].median()
     error = (accuracy * (1 - accuracy) / sizes[0]) ** 0.5
     near = f" (one standard error of an accuracy near {formats.percent(accuracy)}: {100 * error:.1f} points)"
-    covers = {1.0: "the seeds and the test part", 0.0: "the seeds alone: these records hold no predictions"}
+    grouped = gathered.correct(list(runs["path"][runs["group_codes"] != ""][:1]))
+    part = part_covered(grouped.groups) if grouped else "the test part"
+    covers = {1.0: f"the seeds and {part}", 0.0: "the seeds alone: these records hold no predictions"}
     share = float((runs["predictions"] != "").mean())
     near += f"; intervals cover {covers.get(share, 'the test part too, if their records hold predictions')}"
     return f"{sizes[0]:,.0f} test {rule_of(runs).example}s" + ("" if pd.isna(accuracy) else near)

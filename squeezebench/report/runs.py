@@ -10,7 +10,7 @@ from squeezebench.base.errors import InputError
 from squeezebench.report.gather import gather
 
 # What a row holds beside its numbers that is no number or text, or names files and digests.
-NESTED = ("confusion", "predictions", "class_names", "notes", "task_spec", "packages")
+NESTED = ("confusion", "predictions", "group_codes", "class_names", "notes", "task_spec", "packages")
 OF_THE_REPORT = ("folder", "inputs", "shared_inputs", "left_out", "size_rule")
 
 

@@ -148,6 +148,7 @@ METRICS: tuple[Metric, ...] = (
            hint="Mean over classes of recall on the test part; mean over seeds ± half of the 95 % t interval"),
     Metric("confusion", compared="near"),
     Metric("predictions", compared="near", optional=True),
+    Metric("group_codes", optional=True),
     Metric("test_size"),
     Metric("class_names"),
     *(Metric(f"shape.{name}", optional=True) for name in Shape.model_fields),

@@ -240,6 +240,8 @@ class Record(Part):
     class_names: list[str] = []
     confusion: list[list[int]] | None = None  # test split, [true][predicted]
     predictions: str | None = None  # of each test sequence, see predictions.py; records of before do not hold them
+    group_codes: str | None = None  # of each test sequence, see predictions.py; None: no groups, or (if groups_across
+    # says that there are some) not known: records of before schema 5 do not hold them
     test_size: int | None = None
     counts: Counts | None = None
     kept: Kept = Kept()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from squeezebench.report.answers import Answers, groups_of, same_test_part
 from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE
@@ -67,7 +68,7 @@ class Scores:
     seeds: np.ndarray
     test: np.ndarray  # (seeds,)
     one_sequence: float
-    answers: tuple[np.ndarray, np.ndarray] | None  # as `Gathered.correct` has them
+    answers: Answers | None
 
     @classmethod
     def of(cls, gathered: Gathered, group: dict[str, Any]) -> Scores:
@@ -80,8 +81,9 @@ class Scores:
     def minus(self, other: Scores) -> Spread:
         """The difference to another group, over the seeds of both."""
         _, mine, theirs = np.intersect1d(self.seeds, other.seeds, return_indices=True)
-        if self.answers and other.answers and np.array_equal(self.answers[0], other.answers[0]) and len(mine):
-            return over_both(self.answers[1][mine].astype(np.int8) - other.answers[1][theirs])
+        both = [self.answers, other.answers]
+        if len(mine) and same_test_part(both):
+            return over_both(both[0].right[mine].astype(np.int8) - both[1].right[theirs], groups_of(both))
         return over_seeds(self.test[mine] - other.test[theirs], self.one_sequence)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from squeezebench.report.answers import groups_of, same_test_part
 from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.labels import settings_labels
 from squeezebench.report.rows import rows_of
@@ -91,8 +92,9 @@ def accuracy_spread(tables: Sequence[pd.DataFrame], weights: Sequence[float], ga
     """The weighted sum of the test accuracies of runs, a table for each weight, with the same seeds in the same order:
     over the seeds, and over the test sequences as well if every record holds its predictions of the same test part."""
     answers = [gathered.correct(list(table["path"])) for table in tables]
-    if all(answers) and all(np.array_equal(answers[0][0], labels) for labels, _ in answers):
-        return over_both(sum(weight * right.astype(float) for weight, (_, right) in zip(weights, answers, strict=True)))
+    if same_test_part(answers):
+        both = zip(weights, answers, strict=True)
+        return over_both(sum(weight * own.right.astype(float) for weight, own in both), groups_of(answers))
     sizes = pd.concat([table["test_size"] for table in tables]).dropna()
     one_sequence = 1 / sizes.min() if len(sizes) and sizes.min() else 0.0
     values = sum(weight * table["test"].to_numpy() for weight, table in zip(weights, tables, strict=True))
@@ -113,7 +115,7 @@ def _cover_sequences(groups: pd.DataFrame, gathered: Gathered) -> None:
     halves, covers, paths = [], [], gathered.runs["path"].to_numpy()
     for group, half in zip(rows_of(groups[GROUP]), groups["test_accuracy_half_width"], strict=True):
         answers = gathered.correct(paths[gathered.places_of(group)])
-        spread = over_both(answers[1]) if answers and len(answers[1]) > 1 else None
+        spread = over_both(answers.right, answers.groups) if answers and len(answers.right) > 1 else None
         halves.append(spread.half if spread else half)
         covers.append(spread.covers if spread else SEEDS)
     groups["test_accuracy_half_width"] = np.array(halves, float)

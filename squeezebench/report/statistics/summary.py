@@ -2,9 +2,10 @@
 
 Every number reads the test part of settings that were picked on validation. Intervals: the seeds are drawn again with
 replacement, for all settings of the method and for dense together, and so are the test sequences, if all records of
-the method hold their predictions. Each draw picks its settings anew, so that the intervals cover the choice as well.
-They are percentiles of the draws, without interpolation: in some draws a method may reach no such ratio at all (minus
-infinity), which is lower than any accuracy and no number to calculate with.
+the method hold their predictions, or whole groups of them, if the test part has ENOUGH_GROUPS. Each draw picks its
+settings anew, so that the intervals cover the choice as well. They are percentiles of the draws, without interpolation:
+in some draws a method may reach no such ratio at all (minus infinity), which is lower than any accuracy and no number
+to calculate with.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from squeezebench.report.answers import Answers
 from squeezebench.report.gather import Gathered
 from squeezebench.report.sizes import DENSE
 from squeezebench.report.statistics.picks import ranked, reaches
-from squeezebench.report.statistics.spread import BOTH, ENOUGH_SEEDS, LEVEL, SEEDS
+from squeezebench.report.statistics.spread import ENOUGH_GROUPS, ENOUGH_SEEDS, LEVEL, SEEDS, part_covered
 
 RESAMPLES = 2000
 NEAR = 0.005  # "dense accuracy": half a point below it
@@ -105,13 +107,14 @@ class _Drawn:
         else:
             by_seed = np.full((*test.shape, len(draws)), np.nan)
             places = [np.searchsorted(seeds, table.index) for table in runs]
-            rows = np.split(_of_sequences(answers[1], dice), np.cumsum([len(table) for table in runs])[:-1])
+            rows = np.split(_of_sequences(answers, dice), np.cumsum([len(table) for table in runs])[:-1])
             for setting, (place, values) in enumerate(zip(places, rows, strict=True)):
                 by_seed[setting, place] = values
             scores = _mean(np.take_along_axis(by_seed, draws.T[None], axis=1).swapaxes(1, 2))
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = _mean(base[:, draws]) / _mean(own[:, draws])
-        return cls(draws, scores, _mean(validation[:, draws]), ratio, SEEDS if answers is None else BOTH)
+        covers = SEEDS if answers is None else f"{SEEDS} and {part_covered(answers.groups)}"
+        return cls(draws, scores, _mean(validation[:, draws]), ratio, covers)
 
     def of_seeds(self, values: np.ndarray) -> np.ndarray:
         """(n, seeds) -> (n, 1 + RESAMPLES)"""
@@ -124,9 +127,15 @@ def _mean(values: np.ndarray) -> np.ndarray:
         return np.nanmean(values, axis=-1)
 
 
-def _of_sequences(table: np.ndarray, dice: np.random.Generator) -> np.ndarray:
-    """(runs, sequences) correct -> (runs, 1 + RESAMPLES) accuracies on the sequences as they are and drawn again, the
-    same ones for all runs. Sequences on which all runs agree are drawn as one: most are easy."""
+def _of_sequences(answers: Answers, dice: np.random.Generator) -> np.ndarray:
+    """(runs, 1 + RESAMPLES) accuracies on the test sequences as they are and drawn again, or their groups, the same
+    ones for all runs. Sequences on which all runs agree are drawn as one: most are easy."""
+    table, groups = answers.right, answers.groups
+    if groups is not None and (number := int(groups.max()) + 1) >= ENOUGH_GROUPS:
+        drawn = dice.multinomial(number, np.full(number, 1 / number), size=RESAMPLES)
+        times = np.vstack([np.ones(number, int), drawn]).T
+        sums = np.stack([np.bincount(groups, weights=row) for row in table])
+        return sums @ times / (np.bincount(groups) @ times)
     kinds, number = np.unique(table, axis=1, return_counts=True)
     drawn = dice.multinomial(table.shape[1], number / table.shape[1], size=RESAMPLES)
     return kinds.astype(float) @ np.vstack([number, drawn]).T / table.shape[1]

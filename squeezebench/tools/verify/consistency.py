@@ -14,7 +14,7 @@ import numpy as np
 from squeezebench.nn.rnn.cells import known_cells
 from squeezebench.nn.rnn.closed_form import closed_form
 from squeezebench.schema.differences import Difference
-from squeezebench.schema.predictions import unpacked
+from squeezebench.schema.predictions import unpacked, unpacked_groups
 from squeezebench.schema.record import Counts, Record, ratio_of
 from squeezebench.schema.training import UNITS
 from squeezebench.tools.verify.comparison import differences
@@ -58,6 +58,11 @@ def _test_part(record: Record) -> Iterator[Difference]:
             unpacked(record.predictions, record.confusion)
         except ValueError as error:
             yield Difference("predictions", f"{total:,} test sequences", str(error))
+    if record.group_codes is not None:
+        try:
+            unpacked_groups(record.group_codes, total)
+        except ValueError as error:
+            yield Difference("group_codes", f"{total:,} test sequences", str(error))
     if total and record.accuracy.test is not None:
         share = float(np.trace(confusion)) / total
         if abs(share - record.accuracy.test) > 1e-9:

@@ -19,7 +19,7 @@ from squeezebench.engine.training.evaluation import accuracy, predict, score_of
 from squeezebench.engine.training.loop import describe
 from squeezebench.method.dense import dense_classifier
 from squeezebench.nn.protocol import structure_of
-from squeezebench.schema.predictions import confusion_of, packed
+from squeezebench.schema.predictions import confusion_of, packed, packed_groups
 from squeezebench.schema.record import Ratio, Record, Shape, ratio_of
 from squeezebench.schema.run import RunSpec
 from squeezebench.tools.recorded import Recorded, as_recorded, other_data
@@ -89,6 +89,7 @@ def results(recorded: Recorded, spec: RunSpec, model: nn.Module, task: Task) -> 
         "test_size": len(labels),
         "confusion": confusion_of(labels, predicted, info.classes),
         "predictions": packed(labels, predicted),
+        "group_codes": packed_groups(labels, task.groups("test")),
         **{f"accuracy.{part}": share for part, share in shares.items()},
         **{f"cost.stored_as.{name}.test": share for name, share in rounded.items()},
     }
