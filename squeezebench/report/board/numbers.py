@@ -1,8 +1,8 @@
 """The numbers of a board: each method of each submission on each task, at each size that networks are compared at.
 
 They are those of the report's summary (statistics/summary.py): test accuracy of the setting that is best on validation
-among those at least so much smaller than dense, with an interval over seeds, test sequences and that choice. Each
-submission is summarised by itself, beside its own dense network.
+among those at least so much smaller than dense, with the interval of that setting, which does not cover the choice.
+Each submission is summarised by itself, beside its own dense network.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def _of(entry: Entry) -> Iterator[dict[str, Any]]:
 
 def _line(entry: Entry, row: dict[str, Any], least: float, name: str) -> dict[str, Any]:
     group = {key: row[key] for key in GROUP if key != "settings"} | {"settings": row[f"{name}_settings"]}
-    runs = entry.results.gathered.runs_of(group).sort_values("seed")
+    runs, half = entry.results.gathered.runs_of(group).sort_values("seed"), row[f"{name}_test_accuracy_half_width"]
     paths = list(runs["path"])
     task, version, protocol = entry.keys[row["task"]]
     anchor = slug("-".join([task, str(version), protocol, f"{least:g}", entry.id]))
     return {
-        **{key: row[key] for key in ("method", "method_label", "control", "covers", "size_rule")},
+        **{key: row[key] for key in ("method", "method_label", "control", "size_rule")},
         **{key: row[f"{name}_{key}"] for key in ("settings", "settings_label", "ratio", "size")},
         "task": task,
         "version": version,
@@ -67,8 +67,9 @@ def _line(entry: Entry, row: dict[str, Any], least: float, name: str) -> dict[st
         "least": least,
         "submission": entry.id,
         "value": row[name],
-        "low": max(row[f"{name}_low"], 0.0),
-        "high": row[f"{name}_high"],
+        "low": max(row[name] - half, 0.0),
+        "high": min(row[name] + half, 1.0),
+        "covers": row[f"{name}_test_accuracy_covers"],
         "seeds": len(runs),
         "badge": AGAIN if entry.measured.issuperset(paths) else AS_SUBMITTED,
         "finished": max(runs["finished"], default=""),
