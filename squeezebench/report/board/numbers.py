@@ -20,7 +20,7 @@ from squeezebench.report.names import slug
 from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE
 from squeezebench.report.statistics.groups import method_labels
-from squeezebench.report.statistics.spread import ENOUGH_SEEDS
+from squeezebench.report.statistics.spread import VERDICT_SEEDS
 from squeezebench.report.statistics.summary import RATIOS, REGISTERED
 from squeezebench.schema.record import RECORD_NAME
 
@@ -43,13 +43,15 @@ def numbers(entries: Sequence[Entry]) -> pd.DataFrame:
 
 
 def _of(entry: Entry) -> Iterator[dict[str, Any]]:
-    """The numbers of one submission."""
+    """The numbers of one submission; a rank is a verdict, and takes as many seeds as one."""
     for row in rows_of(entry.results.summary):
         names = {ratio: f"accuracy_{ratio}" for ratio in RATIOS}
         names = {float(row["compare_at"]): REGISTERED} | names
-        for least, name in names.items() if row["n_seeds"] >= ENOUGH_SEEDS else ():
+        for least, name in names.items():
             if not formats.absent(row[name]) and np.isfinite(row[name]):
-                yield _line(entry, row, float(least), name)
+                line = _line(entry, row, float(least), name)
+                if line["seeds"] >= VERDICT_SEEDS:
+                    yield line
 
 
 def _line(entry: Entry, row: dict[str, Any], least: float, name: str) -> dict[str, Any]:
