@@ -121,30 +121,21 @@ class Line:
     def statistic(self, name):
         if name not in self.summary:  # no dense run of this protocol
             return "–", [], "", []
-        value, *_, group = self.summary[name]
-        low, high = (float(self.row[f"{name}_{end}"] or -math.inf) for end in ("low", "high"))  # held against the runs
-        show, scale = {"hypervolume": ("{}", 1), "near_dense": ("{}×", 1)}.get(name, ("{} %", 100))
+        value, group = self.summary[name]
         never = {"near_dense": "not reached", "hypervolume": "no LSTM"}.get(name)
         never = never or f"none at {int(name.rpartition('_')[2]):,}×"
-        if name == "near_dense" and math.isinf(value) and value > 0:
-            show, values = "no LSTM", []
-        elif not value > -math.inf:
+        if not value > -math.inf:
             return never, [], "", []
-        else:
-            values = [scale * value]
-        if low != high:
-            ends = [never if one == -math.inf else "no LSTM" if one == math.inf else show for one in (low, high)]
-            show = f"{show} [{ends[0].removesuffix(' %')}, {ends[1].removesuffix(' %')}]"
-            values += [scale * one for one in (low, high) if math.isfinite(one)]
         if name == "hypervolume":
-            return show, values, "", []
+            return "{}", [value], "", []
         label = settings_text(group.runs[0]["varied"])
+        accuracy = [100 * group.mean("test_accuracy"), 100 * group.half("test_accuracy")]
         if name == "near_dense":
-            width = group.half("test_accuracy")
-            return show, values, f"{label}: {{}}, {{}} ± {{}} % on test", [
-                group.size, 100 * group.mean("test_accuracy"), 100 * width]  # fmt: skip
+            show, values = ("no LSTM", []) if math.isinf(value) else ("{}×", [value])
+            return show, values, f"{label}: {{}}, {{}} ± {{}} % on test", [group.size, *accuracy]
         own = group.ratio()
-        return (show, values, f"{label}, no LSTM", []) if math.isinf(own) else (show, values, f"{label}, {{}}×", [own])
+        note, ratio = (f"{label}, no LSTM", []) if math.isinf(own) else (f"{label}, {{}}×", [own])
+        return "{} ± {} %", accuracy, note, ratio
 
     @cached_property
     def summary(self):

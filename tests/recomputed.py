@@ -1,7 +1,6 @@
 """The report's numbers again, from the raw JSON of the records: plain Python, numpy and scipy's distributions.
 
-Nothing of squeezebench is imported, so that a mistake in its report is not repeated here. Bootstrap intervals are
-exact: every draw of the seeds is looked at, with its probability, not some thousand random ones.
+Nothing of squeezebench is imported, so that a mistake in its report is not repeated here.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
-from recomputed_means import NAN, Sure, answers, draws, half, mean, middle95
+from recomputed_means import NAN, Sure, answers, half, mean
 
 ENOUGH, VERDICT = 3, 5  # seeds
 SAME = 1.1  # factor of sizes that count as equal
@@ -313,33 +312,17 @@ def _paired(group: Group, partner: Group) -> Paired:
 
 
 @cache
-def summary(results: Results, task: str, protocol: str, method: str) -> dict[str, tuple[float, float, float, Group]]:
-    """Statistic -> value, low, high, the setting behind it. -inf: no setting gets there."""
+def summary(results: Results, task: str, protocol: str, method: str) -> dict[str, tuple[float, Group | None]]:
+    """Statistic -> value and the setting behind it. -inf: no setting gets there."""
     some = [group for group in results.able(task, protocol) if group.key[2] == method]
     some.sort(key=lambda group: (group.size, group.key[3]))
     dense = next((group for group in results.able(task, protocol) if group.key[2] in DENSE), None)
-    seeds = sorted({run["seed"] for group in some for run in group.ok})
     classes = max(len(run["class_names"]) for run in some[0].ok)
-
-    def table(name: str) -> np.ndarray:
-        return np.array([[group.by_seed(name).get(seed, NAN) for seed in seeds] for group in some])
-
-    test, validation, own, base = map(table, ("test_accuracy", "validation_accuracy", f"counts/{some[0].rule}",
-                                              f"baseline/counts/{some[0].rule}"))  # fmt: skip
-    level = np.array([dense.by_seed("validation_accuracy").get(seed, NAN) for seed in seeds]) if dense else None
-    per_draw: dict[str, list[tuple[float, int]]] = {}
-    every, orders = draws(len(seeds))
-    for draw in [np.arange(len(seeds)), *every]:
-        with np.errstate(divide="ignore"):
-            ratio = np.nanmean(base[:, draw], 1) / np.nanmean(own[:, draw], 1)
-        points = list(zip(ratio, np.nanmean(validation[:, draw], 1), np.nanmean(test[:, draw], 1), strict=True))
-        for name, measure in _measures(None if level is None else level[draw].mean(), 1 / classes).items():
-            per_draw.setdefault(name, []).append(measure(points))
+    points = [(group.ratio(), group.validation, group.mean("test_accuracy")) for group in some]
     found = {}
-    for name, values in per_draw.items():
-        value, place = values[0]
-        low, high = middle95(np.array([value for value, _ in values[1:]]), orders)
-        found[name] = (value, low, high, some[place] if place >= 0 else None)
+    for name, measure in _measures(dense and dense.validation, 1 / classes).items():
+        value, place = measure(points)
+        found[name] = (value, some[place] if place >= 0 else None)
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import math
 import zlib
 from collections.abc import Iterable
@@ -32,30 +31,6 @@ def half(values: Iterable[float], least: float = 0.0) -> float:
     if len(values) < 3:  # of two seeds no interval is given
         return NAN
     return float(stats.t.ppf(0.975, len(values) - 1)) * max(deviation(values), least) / math.sqrt(len(values))
-
-
-def draws(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """(k, n): every way to draw n seeds with replacement, the order aside; and how many orders each has."""
-    ways = list(itertools.combinations_with_replacement(range(n), n))
-    orders = [math.factorial(n) / math.prod(math.factorial(way.count(seed)) for seed in range(n)) for way in ways]
-    return np.array(ways), np.array(orders)
-
-
-@dataclass(frozen=True)
-class Between:
-    """The end of an interval that is made by random draws: the exact one lies between, give or take the draws."""
-
-    low: float
-    high: float
-
-    def holds(self, value: float) -> bool:
-        return self.low - 1e-9 <= value <= self.high + 1e-9
-
-
-def middle95(values: np.ndarray, weights: np.ndarray) -> tuple[Between, Between]:
-    """The ends of the middle 95 %, as 2,000 draws give them: 2.5 % is 1.2 to 4 % of so many, but for 3 in 1,000."""
-    ends = np.quantile(values, [0.012, 0.04, 0.96, 0.988], method="inverted_cdf", weights=weights)
-    return Between(*ends[:2]), Between(*ends[2:])
 
 
 def answers(run: dict) -> np.ndarray | None:

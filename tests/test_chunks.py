@@ -67,7 +67,6 @@ def test_of_many_settings_the_first_are_estimated_and_the_others_are_taken_for_t
     seconds = _seconds(plan)
     assert len(set(seconds[: 2 * MEASURED])) > 1 and seconds[0] == seconds[1]  # two seeds
     assert set(seconds[2 * MEASURED :]) == {min(seconds[: 2 * MEASURED])}
-    assert chunked(plan).jobs == chunked(plan).jobs
 
 
 def test_methods_share_jobs_unless_they_wait_for_something_or_are_plugins(tmp_path):

@@ -19,6 +19,7 @@ import pytest
 
 from squeezebench.base.folds import task_of_fold
 from squeezebench.pipeline.planner import make_plan
+from squeezebench.report.statistics.spread import VERDICT_SEEDS
 from squeezebench.schema.experiment import read_experiment
 from squeezebench.schema.record import RECORD_NAME, read_record
 
@@ -90,6 +91,7 @@ def test_each_experiment_is_valid_under_each_protocol_and_at_both_scales(path, p
         plan = make_plan(read_experiment(path, {"protocol": protocol, "scale": scale}), str(path))
         assert plan.runs and plan.data_jobs == sorted(plan.tasks)
         assert {run.method for run in plan.runs} >= CONTROLS, "a table without its controls"
+        assert scale == "tiny" or len({run.seed for run in plan.runs}) >= VERDICT_SEEDS
         masks = [run.settings for run in plan.runs if run.method == "vib_lstm"]
         released = protocol == "as_released"
         assert {s["noise"] for s in masks} == {"first_batch" if released else "per_sequence"}

@@ -102,14 +102,15 @@ def statistic(name: str, part: str) -> Value:
         found = line.summary.get(name)
         if found is None:
             return None
-        number, low, high, group = found
-        if part in ("value", "low", "high"):
-            return number if part == "value" else None if number == -math.inf else {"low": low, "high": high}[part]
+        number, group = found
+        if part == "value":
+            return number
         if group is None:
             return None
         return {"settings": group.key[3], "ratio": group.ratio(), "lstm_parameters": group.size,
                 "test_accuracy": group.mean("test_accuracy"),
-                "test_accuracy_half_width": group.half("test_accuracy")}[part]  # fmt: skip
+                "test_accuracy_half_width": group.half("test_accuracy"),
+                "test_accuracy_covers": group.covers}[part]  # fmt: skip
 
     return value
 
@@ -139,13 +140,12 @@ FILES: dict[str, dict[str, Value]] = {
     },
     "summary": COMMON | {
         "n_settings": lambda line: len(of_method(line)),
-        "n_seeds": lambda line: len({run["seed"] for group in of_method(line) for run in group.ok}),
-        "covers": lambda _: "seeds",
+        "n_seeds": lambda line: max(len(group.ok) for group in of_method(line)),
         "chance": lambda line: 1 / len(line.first["class_names"]),
-        **{f"{name}{'' if part == 'value' else f'_{part}'}": statistic(name, part)
-           for name in ("hypervolume", *STATISTICS) for part in ("value", "low", "high")},
+        **{name: statistic(name, "value") for name in ("hypervolume", *STATISTICS)},
         **{f"{name}_{part}": statistic(name, part) for name in STATISTICS for part in
-           ("settings", "ratio", "lstm_parameters", "test_accuracy", "test_accuracy_half_width")},
+           ("settings", "ratio", "lstm_parameters", "test_accuracy", "test_accuracy_half_width",
+            "test_accuracy_covers")},
     },
     "cost": COMMON,
 }  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from squeezebench.cli.arguments import assignments
 if TYPE_CHECKING:
     from squeezebench.method.discovery import MethodFile
     from squeezebench.schema.record import Record
-    from squeezebench.schema.run import RunSpec
 
 
 TASK = {  # settings of a task, as in an experiment file -> what they do
@@ -84,81 +82,25 @@ def _add_run(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    import torch
+    from squeezebench.pipeline.single import SingleRun, make_run
 
-    from squeezebench.data.sources import source_module
-    from squeezebench.data.task import load_task
-    from squeezebench.engine.run import execute
-    from squeezebench.engine.training.checkpoint import SECONDS, interval
-    from squeezebench.engine.training.loop import pick_device
-    from squeezebench.method.discovery import find_methods, pick
-
-    if options.checkpoint_seconds is not None:
-        os.environ[SECONDS] = options.checkpoint_seconds
-    interval()
-    if options.threads < 1:
-        raise InputError(f"--threads {options.threads}: give at least 1")
-    file = pick(find_methods(options.plugins), options.method)
-    spec = _spec(options, file)
-    progress = sys.stderr.isatty() if options.progress is None else options.progress
-    if getattr(source_module(spec.task.source, options.plugins), "PREPARED", False):
-        from squeezebench.data.video.prepare import prepare_local
-
-        prepare_local(spec.task, progress)  # with all cores
-    torch.set_num_threads(options.threads)
-    # Wrong data are a mistake of the user's, not a failed run: they are read before the run begins.
-    pick_device(spec.training)
-    load_task(spec.task, options.seed, plugins=options.plugins)
-    _refuse_to_replace(spec, options.out)
-    record = execute(spec, file, options.out, options.out / "starts", progress)
-    return _print_result(record, options.out)
-
-
-def _refuse_to_replace(spec: RunSpec, folder: Path) -> None:
-    """Raise InputError if the folder has the sound record of another run, which would be lost."""
-    from squeezebench.schema.record import RECORD_NAME, RecordError, read_record
-
-    try:
-        there = read_record(folder / RECORD_NAME)
-    except (RecordError, OSError):
-        return
-    mine = (spec.task.name, spec.method, spec.seed, spec.settings, spec.training.model_dump(mode="json"))
-    if (there.task, there.method, there.seed, there.settings, there.training) != mine:
-        said = f"{there.method} on {there.task}, seed {there.seed}"
-        raise InputError(f"--out {folder}: holds another run ({said}); name another folder")
-
-
-def _spec(options: argparse.Namespace, file: MethodFile) -> RunSpec:
-    from squeezebench.data.task import task_spec
-    from squeezebench.method.discovery import load
-    from squeezebench.method.settings import settings_of
-    from squeezebench.pipeline.planner import fingerprint
-    from squeezebench.schema.experiment import validated
-    from squeezebench.schema.models import ModelSettings
-    from squeezebench.schema.run import RunSpec
-    from squeezebench.schema.task import TaskSpec
-    from squeezebench.schema.training import TrainingSettings
-
-    varied, training = assignments(options.set, "--set"), assignments(options.train, "--train")
+    training = assignments(options.train, "--train")
     training |= {name: value for name in ("steps", "epochs") if (value := getattr(options, name)) is not None}
-    settings = settings_of(load(file), varied, "--set")
-    shared = settings.shared().model_dump(mode="json") if isinstance(settings, ModelSettings) else {}
-    task = task_spec(options.task, options.plugins)
-    given = {name: parse_yaml(text, f"--{name}") for name in TASK if (text := getattr(options, name)) is not None}
-    given["options"] = task.options | assignments(options.option, "--option")
-    task = validated(TaskSpec, {"name": task.name, "source": task.source} | given, "--task")
-    return RunSpec(
-        experiment=options.out.name,
-        task=task,
-        fingerprint=fingerprint(task, options.plugins),
+    asked = SingleRun(
+        task=options.task,
+        task_settings={
+            name: parse_yaml(text, f"--{name}") for name in TASK if (text := getattr(options, name)) is not None
+        },
+        options=assignments(options.option, "--option"),
         method=options.method,
-        settings=settings.model_dump(mode="json"),
-        varied=varied,
+        settings=assignments(options.set, "--set"),
+        training=training,
         seed=options.seed,
-        training=validated(TrainingSettings, training, "--train"),
-        model=shared,
         plugins=options.plugins,
     )
+    progress = sys.stderr.isatty() if options.progress is None else options.progress
+    record = make_run(asked, options.out, options.threads, options.checkpoint_seconds, progress)
+    return _print_result(record, options.out)
 
 
 def _print_result(record: Record, out: Path) -> int:

@@ -1,8 +1,8 @@
 """The numbers of a board: each method of each submission on each task, at each size that networks are compared at.
 
 They are those of the report's summary (statistics/summary.py): test accuracy of the setting that is best on validation
-among those at least so much smaller than dense, with an interval over seeds, test sequences and that choice. Each
-submission is summarised by itself, beside its own dense network.
+among those at least so much smaller than dense, with the interval of that setting, which does not cover the choice.
+Each submission is summarised by itself, beside its own dense network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from squeezebench.report.names import slug
 from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE
 from squeezebench.report.statistics.groups import method_labels
-from squeezebench.report.statistics.spread import ENOUGH_SEEDS
+from squeezebench.report.statistics.spread import VERDICT_SEEDS
 from squeezebench.report.statistics.summary import RATIOS, REGISTERED
 from squeezebench.schema.record import RECORD_NAME
 
@@ -43,23 +43,25 @@ def numbers(entries: Sequence[Entry]) -> pd.DataFrame:
 
 
 def _of(entry: Entry) -> Iterator[dict[str, Any]]:
-    """The numbers of one submission."""
+    """The numbers of one submission; a rank is a verdict, and takes as many seeds as one."""
     for row in rows_of(entry.results.summary):
         names = {ratio: f"accuracy_{ratio}" for ratio in RATIOS}
         names = {float(row["compare_at"]): REGISTERED} | names
-        for least, name in names.items() if row["n_seeds"] >= ENOUGH_SEEDS else ():
+        for least, name in names.items():
             if not formats.absent(row[name]) and np.isfinite(row[name]):
-                yield _line(entry, row, float(least), name)
+                line = _line(entry, row, float(least), name)
+                if line["seeds"] >= VERDICT_SEEDS:
+                    yield line
 
 
 def _line(entry: Entry, row: dict[str, Any], least: float, name: str) -> dict[str, Any]:
     group = {key: row[key] for key in GROUP if key != "settings"} | {"settings": row[f"{name}_settings"]}
-    runs = entry.results.gathered.runs_of(group).sort_values("seed")
+    runs, half = entry.results.gathered.runs_of(group).sort_values("seed"), row[f"{name}_test_accuracy_half_width"]
     paths = list(runs["path"])
     task, version, protocol = entry.keys[row["task"]]
     anchor = slug("-".join([task, str(version), protocol, f"{least:g}", entry.id]))
     return {
-        **{key: row[key] for key in ("method", "method_label", "control", "covers", "size_rule")},
+        **{key: row[key] for key in ("method", "method_label", "control", "size_rule")},
         **{key: row[f"{name}_{key}"] for key in ("settings", "settings_label", "ratio", "size")},
         "task": task,
         "version": version,
@@ -67,8 +69,9 @@ def _line(entry: Entry, row: dict[str, Any], least: float, name: str) -> dict[st
         "least": least,
         "submission": entry.id,
         "value": row[name],
-        "low": max(row[f"{name}_low"], 0.0),
-        "high": row[f"{name}_high"],
+        "low": max(row[name] - half, 0.0),
+        "high": min(row[name] + half, 1.0),
+        "covers": row[f"{name}_test_accuracy_covers"],
         "seeds": len(runs),
         "badge": AGAIN if entry.measured.issuperset(paths) else AS_SUBMITTED,
         "finished": max(runs["finished"], default=""),

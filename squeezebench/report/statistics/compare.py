@@ -126,6 +126,9 @@ def _corrected(groups: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 
 def holm(p: pd.Series) -> pd.Series:
     """Holm's step-down correction of the p values of one family (missing ones are no part of it)."""
-    given = p.dropna().sort_values()
-    steps = np.arange(len(given), 0, -1)
-    return (given * steps).cummax().clip(upper=1).reindex(p.index)
+    given = p.dropna()
+    if given.empty:
+        return p.astype(float)
+    from statsmodels.stats.multitest import multipletests  # takes more than a second: only if there is a test
+
+    return pd.Series(multipletests(given, method="holm")[1], given.index).reindex(p.index)

@@ -1,4 +1,4 @@
-"""What each method is worth on each task in a few numbers, each with its interval or none at all."""
+"""What each method is worth on each task in a few numbers."""
 
 from __future__ import annotations
 
@@ -25,44 +25,55 @@ def build(results: Results) -> Table:
     columns = [
         text_column("Task", "task"),
         Column("Method", cells.method),
-        numeric("Hypervolume", _cell("hypervolume", formats.amount, rule.nothing), hint=hints["hypervolume"]),
-        numeric(f"Ratio at dense {formats.points(-NEAR)}", _cell("near_dense", formats.ratio, "not reached", _size),
+        numeric("Hypervolume", _hypervolume(rule.nothing), hint=hints["hypervolume"]),
+        numeric(f"Ratio at dense {formats.points(-NEAR)}", _picked("near_dense", _ratio, "not reached", _size),
                 hint=hints["near_dense"]),
         *(numeric(f"Accuracy at {formats.ratio_tick(ratio)}",
-                  _cell(f"accuracy_{ratio}", formats.percent, f"none at {formats.ratio_tick(ratio)}", _at),
+                  _picked(f"accuracy_{ratio}", _accuracy, f"none at {formats.ratio_tick(ratio)}", _at),
                   hint=hints["accuracy_at"]) for ratio in RATIOS),
         number_column("Seeds", "n_seeds", str, tex=False, detail=True),
         number_column("Settings", "n_settings", str, tex=False, detail=True),
     ]  # fmt: skip
-    raw = ["task", "protocol", "method", "control", "n_settings", "n_seeds", "covers", "chance", "compare_at"]
+    raw = ["task", "protocol", "method", "control", "n_settings", "n_seeds", "chance", "compare_at", "hypervolume"]
     for name in STATISTICS:
-        raw += [name, f"{name}_low", f"{name}_high"]
-        raw += [f"{name}_{part}" for part in PICKED if part != "settings_label"] if name != "hypervolume" else []
+        raw += [name, *(f"{name}_{part}" for part in PICKED.values() if part != "settings_label")]
     return Table(columns, results.summary, rule.raw(raw))
 
 
-def _cell(name: str, show: Callable[[float], str], never: str, note: Callable[[Row, str], str] | None = None):
+def _hypervolume(never: str) -> Callable[[Row], Cell]:
     def cell(row: Row) -> Cell:
         if row["n_seeds"] < ENOUGH_SEEDS:
             return Cell(cells.FEW)
-        value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-        if formats.absent(value):
-            return Cell(never if name == "hypervolume" else formats.NONE)
-        if np.isneginf(value):
-            return Cell(never)
-        words, end = (show(one).removesuffix(f"{formats.NBSP}%") for one in (max(low, 0.0), high))
-        words = never if np.isneginf(low) else words
-        text = show(value) if low == high else f"{show(value)} [{words}, {end}]"
-        return Cell(text, float(value), note=formats.clean(note(row, name)) if note else "")
+        value = row["hypervolume"]
+        return Cell(never) if formats.absent(value) else Cell(formats.amount(value), float(value))
 
     return cell
 
 
+def _picked(name: str, show: Callable[[Row, str], str], never: str, note: Callable[[Row, str], str]):
+    def cell(row: Row) -> Cell:
+        if row["n_seeds"] < ENOUGH_SEEDS:
+            return Cell(cells.FEW)
+        if formats.absent(row[name]):
+            return Cell(formats.NONE)
+        if np.isneginf(row[name]):
+            return Cell(never)
+        return Cell(show(row, name), float(row[name]), note=formats.clean(note(row, name)))
+
+    return cell
+
+
+def _ratio(row: Row, name: str) -> str:
+    return of_row(row).ratio(row[name])
+
+
+def _accuracy(row: Row, name: str) -> str:
+    return formats.percent_interval(row[f"{name}_test_accuracy"], row[f"{name}_test_accuracy_half_width"])
+
+
 def _size(row: Row, name: str) -> str:
-    """Which setting it is, its parameters and its test accuracy."""
-    size = formats.count(row[f"{name}_size"])
-    test = formats.percent_interval(row[f"{name}_test_accuracy"], row[f"{name}_test_accuracy_half_width"])
-    return f"{row[f'{name}_settings_label']}: {size}, {test} on test"
+    """Which setting it is, its size and its test accuracy."""
+    return f"{row[f'{name}_settings_label']}: {formats.count(row[f'{name}_size'])}, {_accuracy(row, name)} on test"
 
 
 def _at(row: Row, name: str) -> str:
