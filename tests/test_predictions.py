@@ -14,7 +14,6 @@ from squeezebench.report.gather import gather
 from squeezebench.report.overview import task_facts
 from squeezebench.report.statistics.compare import compared
 from squeezebench.report.statistics.groups import run_groups
-from squeezebench.report.statistics.summary import summaries
 from squeezebench.schema.predictions import (
     confusion_of,
     packed,
@@ -109,10 +108,6 @@ def test_groups_of_the_test_part_are_what_an_interval_covers(tmp_path):
                       "none": ["seeds and test sequences"] * 2, "other": ["seeds"] * 2}  # fmt: skip
     halves = groups["dense_half_width"].xs("iss", level="method")
     assert halves["few"] == halves["none"] and halves["many"] == halves["mixed"] != halves["none"]
-    drawn = summaries(frame, gathered).set_index("task")
-    assert drawn["covers"].to_dict() == {task: first for task, (first, _) in covers.items()}
-    lows = drawn["hypervolume_low"]
-    assert lows["few"] == lows["none"] and lows["many"] == lows["mixed"] != lows["none"]
     assert task_facts("few", gathered).endswith("intervals cover the seeds and test sequences of these 2 groups")
 
 
