@@ -24,8 +24,9 @@ from squeezebench.schema.stored import write_json
 from squeezebench.tools.recorded import plan_in, read_recorded
 
 Key = tuple[str, str, str, str, int]
-WORDS = ("reason", "notes")  # which may be put better without another result
-BITS = [metric for metric in METRICS if metric.compared != "ignored" and metric.path not in WORDS
+# Words may be put better without another result, and records of before schema 5 do not hold groups.
+NO_BITS = ("reason", "notes", "group_codes")
+BITS = [metric for metric in METRICS if metric.compared != "ignored" and metric.path not in NO_BITS
         and not metric.path.startswith("provenance.")]  # fmt: skip
 
 
