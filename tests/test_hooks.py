@@ -84,15 +84,18 @@ def test_a_state_is_put_back_when_a_hook_fails():
 
 def test_the_record_names_the_hook_and_the_report_marks_the_method(tmp_path, undrawn):
     digests = {}
+    hides = "def compact(self, model):\n        model.register_buffer('table', torch.zeros(1000), persistent=False)\n        return model"
     for name, line in (("polite", "pass"), ("rude", "torch.set_num_threads(3); torch.set_grad_enabled(False)")):
-        (tmp_path / f"{name}.py").write_text(method_file(title="plugin", before="import torch", first=line))
+        text = method_file(title="plugin", before="import torch", first=line, more=hides if name == "rude" else "")
+        (tmp_path / f"{name}.py").write_text(text)
         folder = tmp_path / "results" / "runs" / "digits" / name
         call = ["run", "--task", "digits", "--method", name, "--plugins", str(tmp_path / f"{name}.py")]
         assert main([*call, "--set", "hidden=4", "--train", "epochs=1", "--out", str(folder)]) == 0
         record = read_record(folder / "record.json")
         digests[name] = record.model_digest
         assert bool(record.contract) == (name == "rude")
-        assert all(sentence in (folder / "log.txt").read_text() for sentence in record.contract)
+        assert all(sentence in (folder / "log.txt").read_text() for sentence in record.contract[:-1])
+    assert record.contract[-1] == "buffer table holds 1,000 numbers that nobody counts; see counted_buffers"
     assert record.contract[0] == "build() changes torch's number of threads from 1 to 3"
     assert digests["polite"] == digests["rude"]  # nothing of it reached the training
     page = build_report(tmp_path / "results").read_text()

@@ -22,7 +22,7 @@ from squeezebench.data.task import Task, load_task
 from squeezebench.engine import provenance, summary
 from squeezebench.engine.hooks import Hooks
 from squeezebench.engine.measurement.cost import cost, store
-from squeezebench.engine.measurement.counts import count, kept_of
+from squeezebench.engine.measurement.counts import count, kept_of, uncounted
 from squeezebench.engine.measurement.digest import model_digest
 from squeezebench.engine.measurement.latency import DenseReference
 from squeezebench.engine.measurement.normalisation import write_normalisation
@@ -137,7 +137,8 @@ def make(
             log.warning("%s: %s, and the engine puts it back", spec.method, sentence)
         log.removeHandler(handler)
         handler.close()
-    record = _write(spec, folder, result | {"contract": hooks.changed}, time.perf_counter() - started, origin)
+    result["contract"] = [*hooks.changed, *result.get("contract", [])]
+    record = _write(spec, folder, result, time.perf_counter() - started, origin)
     with suppress(OSError), without_link(folder / "log.txt").open("a") as file:
         file.writelines(f"{line}\n" for line in summary.lines(record))
     return record
@@ -302,6 +303,7 @@ class _Run:
             "test_size": len(labels),
             "model_digest": model_digest(compact.state_dict()),
             "counts": counts,
+            "contract": uncounted(compact),
             "kept": kept_of(compact, base),
             "baseline": Baseline(name=spec.model.label(), counts=dense),
             "ratio": Ratio(**{k: ratio_of(getattr(dense, k), getattr(counts, k)) for k in Ratio.model_fields}),

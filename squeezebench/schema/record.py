@@ -251,7 +251,8 @@ class Record(Part):
     stages: list[Stage] = []
     seconds: Seconds = Seconds()
     notes: list[str] = []  # what the method wants readers to know about this run
-    contract: list[str] = []  # what its hooks changed that is not theirs; the engine put it back
+    contract: list[str] = []  # what its hooks changed that is not theirs (the engine put it back), and numbers it
+    # stores that no count includes
     provenance: Provenance = Provenance()
 
 

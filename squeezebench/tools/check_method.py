@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from squeezebench.base.errors import InputError
 from squeezebench.engine.hooks import Hooks
-from squeezebench.engine.measurement.counts import count
+from squeezebench.engine.measurement.counts import count, uncounted
 from squeezebench.engine.measurement.digest import model_digest
 from squeezebench.engine.measurement.files import load_model, save_model
 from squeezebench.engine.start import DenseStart
@@ -29,7 +29,6 @@ from squeezebench.engine.training.checkpoint import Checkpoints
 from squeezebench.engine.training.loop import Trainer, describe
 from squeezebench.method.base import Method
 from squeezebench.method.discovery import MethodFile, find_methods, load, pick
-from squeezebench.nn.cnn.parts import Select
 from squeezebench.schema.kind import KINDS
 from squeezebench.schema.record import MODEL_NAME
 from squeezebench.schema.training import TrainingSettings
@@ -148,15 +147,6 @@ def compact_is_what_was_trained(case: Case) -> None:
     assert gap <= method.compact_tolerance, f"{says}: see end_stage() and compact()"
 
 
-def _uncounted(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Buffers that no count includes. Running statistics and the indices of selected inputs need none."""
-    for place, module in model.named_modules():
-        if not isinstance(module, nn.modules.batchnorm._NormBase | Select):
-            for name, buffer in module.named_buffers(recurse=False):
-                if name not in (*getattr(module, "counted_buffers", ()), "input_index"):
-                    yield f"{place}.{name}".strip("."), buffer
-
-
 def counts_agree(case: Case) -> None:
     """Every stored number is counted once, and the closed form, if the method has one, gives the same counts."""
     _, _, compact = case.trained
@@ -164,8 +154,8 @@ def counts_agree(case: Case) -> None:
     parameters = sum(p.numel() for p in compact.parameters())
     assert counts.model_total >= parameters, f"{parameters} parameters, only {counts.model_total} counted"
     assert counts.lstm_total + counts.head == counts.model_total, "the parts do not sum to the total"
-    for name, buffer in _uncounted(compact):
-        raise AssertionError(f"buffer {name} holds {buffer.numel()} numbers that nobody counts; see counted_buffers")
+    if lines := uncounted(compact):
+        raise AssertionError(lines[0])
     method = case.new()
     formula, constructed = method.closed_form(case.info), count(construct(method, case.info)).model_dump()
     for key in keys_of(constructed) if formula is not None else ():

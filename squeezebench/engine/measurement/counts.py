@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from squeezebench.nn.cnn.parts import Select
 from squeezebench.nn.protocol import counts_of, structure_of
 from squeezebench.nn.rnn.layer import RecurrentLayer
 from squeezebench.schema.record import Counts, Kept
@@ -18,6 +19,19 @@ def stored_numbers(module: nn.Module) -> int:
 
 def _counted(module: nn.Module) -> tuple[str, ...]:
     return getattr(module, "counted_buffers", ())  # e.g. the indices of a sparse matrix
+
+
+def uncounted(model: nn.Module) -> list[str]:
+    """Buffers that no count includes, a line for each. Running statistics and the indices of selected inputs need
+    none."""
+    lines = []
+    for place, module in model.named_modules():
+        if not isinstance(module, nn.modules.batchnorm._NormBase | Select):
+            for name, buffer in module.named_buffers(recurse=False):
+                if name not in (*_counted(module), "input_index"):
+                    holds = f"{f'{place}.{name}'.strip('.')} holds {buffer.numel():,} numbers"
+                    lines.append(f"buffer {holds} that nobody counts; see counted_buffers")
+    return lines
 
 
 def count(model: nn.Module) -> Counts:
