@@ -84,7 +84,8 @@ def test_a_state_is_put_back_when_a_hook_fails():
 
 def test_the_record_names_the_hook_and_the_report_marks_the_method(tmp_path, undrawn):
     digests = {}
-    hides = "def compact(self, model):\n        model.register_buffer('table', torch.zeros(1000), persistent=False)\n        return model"
+    table = "model.register_buffer('table', torch.zeros(1000), persistent=False)"
+    hides = f"def compact(self, model):\n        {table}\n        return model"
     for name, line in (("polite", "pass"), ("rude", "torch.set_num_threads(3); torch.set_grad_enabled(False)")):
         text = method_file(title="plugin", before="import torch", first=line, more=hides if name == "rude" else "")
         (tmp_path / f"{name}.py").write_text(text)
