@@ -63,6 +63,19 @@ class TimeFirst(nn.Module):
         return self.head(h[-1])
 
 
+class OwnStates(nn.Module):
+    """Gives zero states of its own width, as tutorials write it: a narrower torch.nn.LSTM would refuse them."""
+
+    def __init__(self, kind=nn.LSTM):
+        super().__init__()
+        self.rnn, self.head = kind(D, H, batch_first=True), nn.Linear(H, CLASSES)
+
+    def forward(self, x):
+        zeros = torch.zeros(1, x.size(0), H)
+        states = (zeros, torch.zeros_like(zeros)) if isinstance(self.rnn, nn.LSTM) else zeros
+        return self.head(self.rnn(x, states)[0][:, -1])
+
+
 class Packed(nn.Module):
     def __init__(self):
         super().__init__()
@@ -168,6 +181,14 @@ def test_every_method_that_ends_in_plain_layers(method, settings):
     small, result = cut(Last(), method=method, **settings)
     assert 4 <= result.ratio == recurrent(Last()) / recurrent(small)
     assert small.head.in_features == result.kept.hidden[-1] < H
+
+
+@pytest.mark.parametrize("method", ["random_units", "iss"])  # neither removes inputs
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_zero_states_that_the_network_makes_in_its_first_width_are_accepted(method, kind):
+    small, result = cut(OwnStates(kind), method=method, training=QUICK | {"steps": 40})
+    assert (by_hand(small, VALIDATION[0]) == VALIDATION[1]).mean() == result.compact.accuracy["validation"]
+    assert small.rnn.layers[0].hidden_size == result.kept.hidden[0] < H
 
 
 def test_arrays_alone_give_a_network_that_reads_raw_data():

@@ -152,8 +152,9 @@ class _Run:
     def result(self, trained: bool, before: dict[str, float] | None, started: float) -> tuple[nn.Module, Compressed]:
         """Train and measure. before: accuracies of the network as it was given."""
         start, small = self.train(trained)
-        networks = [standard_network(module) for module in (start, small)]
-        _check_same(small, networks[1], self.task, self.call)
+        x, lengths = _first_rows(self.task)
+        networks = [standard_network(module, x, lengths) for module in (start, small)]
+        _check_same(small, Called(networks[1], self.call), x, lengths)
         dense, compact = _sides([Called(module, self.call) for module in networks], self.task)
         return networks[1], Compressed(
             method=self.method.name,
@@ -186,10 +187,15 @@ class _Run:
         return model
 
 
-def _check_same(trained: nn.Module, network: nn.Module, task: Task, call: Call) -> None:
-    """Raises ValueError if the standard layers do not compute what was trained."""
+def _first_rows(task: Task) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """x (B, T, D) and length (B,) of a few sequences of the training part."""
     x, length, _ = tensors(task.batch("train", np.arange(min(ROWS, task.size("train")))), CPU)
-    if not same(answers(Called(network, call), x, length), answers(trained, x, length)):
+    return x, length
+
+
+def _check_same(trained: nn.Module, network: nn.Module, x: torch.Tensor, length: torch.Tensor | None) -> None:
+    """Raises ValueError if the standard layers do not compute what was trained."""
+    if not same(answers(network, x, length), answers(trained, x, length)):
         raise ValueError(
             "the network in standard layers differs from the trained one; this is an error of squeezebench"
         )
