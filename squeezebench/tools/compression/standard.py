@@ -19,9 +19,10 @@ class CompactRNN(nn.Module):
     """A stack of torch.nn.LSTM or GRU whose layers differ in width, that reads some of its inputs only, or that is given
     initial states of the first width.
 
-    It is called as the module that it replaces; initial states must be zero, and may have any width. Of the last states, those of the last layer are
-    given; the others are NaN if the layers differ in width. `output_index` (h,) and `output_factor` (h,): the places of
-    the units in states of the first width, and factors on them, if what reads the states needs that width.
+    It is called as the module that it replaces; initial states must be zero, and may have any width. Of the last
+    states, those of the last layer are given; the others are NaN if the layers differ in width. `output_index` (h,) and
+    `output_factor` (h,): the places of the units in states of the first width, and factors on them, if what reads the
+    states needs that width.
     """
 
     def __init__(self, layers: list[nn.RNNBase], dropout: float, input_index: Tensor | None, output: int | None):
@@ -68,7 +69,7 @@ class CompactRNN(nn.Module):
 def standard_network(model: Wrapped, x: Tensor, length: Tensor | None) -> nn.Module:
     """The user's network with the layers of `model`, whose maps are matrices, as torch.nn modules.
 
-    Its recurrence is one torch.nn.LSTM or GRU if that can compute the same and runs on a batch x (B, T, D), length (B,);
+    Its recurrence is one torch.nn.LSTM or GRU if that computes the same and runs on the batch x (B, T, D), length (B,);
     else a CompactRNN. A network that makes zero states of its first width itself runs with the latter only.
     """
     top = model.top
