@@ -17,6 +17,7 @@ import squeezebench
 from squeezebench.base.errors import InputError
 from squeezebench.cli.main import main
 from squeezebench.data.task import load_task
+from squeezebench.engine.training.loop import Trainer
 from squeezebench.schema.record import read_record
 from squeezebench.schema.task import TaskSpec
 
@@ -203,8 +204,19 @@ def test_a_trained_network_is_not_trained_again_first():
     _, result = cut(model, trained=True, training=QUICK | {"steps": 40})
     alone = (by_hand(model.eval(), VALIDATION[0]) == VALIDATION[1]).mean()
     assert result.dense.accuracy["validation"] == pytest.approx(alone) and result.steps == 40
+    assert "dense: as it was given; compact: 40 steps more" in repr(result)
     _, result = cut(model, training=QUICK | {"steps": 40})
     assert result.given["validation"] == pytest.approx(alone) and result.steps == 40
+
+
+def test_the_dense_network_of_the_comparison_has_had_as_many_steps(monkeypatch):
+    """Of a method that removes nothing the two columns are of one training, and equal."""
+    lengths, run = [], Trainer.run
+    monkeypatch.setattr(Trainer, "run", lambda self, start, length: lengths.append(length) or run(self, start, length))
+    _, result = cut(Last(), method="random_units", ratio=1, training=QUICK | {"steps": 40})
+    first, method, dense = lengths
+    assert first + method == first + dense == 40 and result.dense.accuracy == result.compact.accuracy
+    assert f"dense and compact: 40 steps each, the first {first} in common" in repr(result)
 
 
 def test_the_same_seed_gives_the_same_bits_and_the_caller_keeps_their_generators():

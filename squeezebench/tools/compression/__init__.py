@@ -77,7 +77,8 @@ def compress(
         valid steps (N,). Nothing is chosen on test, which is optional.
     method, settings: a method of `squeezebench methods` that starts from a dense network and ends in plain layers, and
         its settings. ratio: how many times fewer parameters the recurrent layers end with.
-    trained: the model is trained already; else the method's share of the steps trains it first, from its weights.
+    trained: the model is trained already, and is compared as it is; else the method's share of the steps trains it
+        first, from its weights. The dense network of the comparison then goes on to as many steps as the compact one.
     training: what an experiment's `training:` may say; default: 1500 steps of 32 sequences, learning rate 0.003.
     threads: of PyTorch; the bits of the result depend on it. progress: a bar; None: if stderr is a terminal.
 
@@ -147,7 +148,8 @@ class _Run:
     settings: TrainingSettings
     seed: int
     progress: bool | None
-    steps: int = 0  # done
+    steps: int = 0  # of the compact network, the dense training from which it starts included
+    shared_steps: int = 0  # of that dense training
 
     def result(self, trained: bool, before: dict[str, float] | None, started: float) -> tuple[nn.Module, Compressed]:
         """Train and measure. before: accuracies of the network as it was given."""
@@ -165,26 +167,32 @@ class _Run:
             given=before,
             settings=self.method.settings.model_dump(mode="json"),
             steps=self.steps,
+            shared_steps=self.shared_steps,
             seconds=time.perf_counter() - started,
             notes=list(self.method.notes),
         )
 
     def train(self, trained: bool) -> tuple[nn.Module, nn.Module]:
-        """(the dense network from which the method starts, the compact one)."""
+        """(the dense network, the compact one). If the dense one was not trained, it has as many steps as the compact
+        one: those from which the method starts, and as many more as the method takes."""
         length, start = self.settings.length, self.dense
         if not trained:
             first = self.settings.pretraining(self.method.start_share())
-            start = self._stages(DenseTraining(self.method.settings, self.dense), None, first)
+            start, self.shared_steps = self._stages(DenseTraining(self.method.settings, self.dense), None, first)
             length -= first
-        small = self._stages(self.method, copy.deepcopy(start), length)
-        return start, self.method.compact(small).cpu().eval()
+        small, steps = self._stages(self.method, copy.deepcopy(start), length)
+        self.steps = self.shared_steps + steps
+        small = self.method.compact(small).cpu().eval()
+        if not trained:
+            start, _ = self._stages(DenseTraining(self.method.settings, start), None, length)
+        return start, small
 
-    def _stages(self, method: Method, start: nn.Module | None, length: int) -> nn.Module:
+    def _stages(self, method: Method, start: nn.Module | None, length: int) -> tuple[nn.Module, int]:
+        """The trained network and its gradient steps."""
         progress = sys.stderr.isatty() if self.progress is None else self.progress
         trainer = Trainer(method, self.task, self.settings, self.seed, progress)
         model = trainer.run(start, length).cpu().eval()
-        self.steps += sum(stage.steps for stage in trainer.stages)
-        return model
+        return model, sum(stage.steps for stage in trainer.stages)
 
 
 def _first_rows(task: Task) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -16,8 +16,8 @@ from squeezebench.tools.compression.wrapped import Wrapped, refuse_states
 
 
 class CompactRNN(nn.Module):
-    """A stack of torch.nn.LSTM or GRU whose layers differ in width, that reads some of its inputs only, or that is given
-    initial states of the first width.
+    """A stack of torch.nn.LSTM or GRU whose layers differ in width, that reads some of its inputs only, or that is
+    given initial states of the first width.
 
     It is called as the module that it replaces; initial states must be zero, and may have any width. Of the last
     states, those of the last layer are given; the others are NaN if the layers differ in width. `output_index` (h,) and
