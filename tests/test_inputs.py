@@ -10,6 +10,7 @@ import pytest
 from synthetic_records import ENGINE, record, write
 
 from squeezebench.report.gather import Gathered, gather
+from squeezebench.report.missing import missing
 from squeezebench.report.overview import overview
 from squeezebench.report.results import Results
 from squeezebench.report.statistics.groups import run_groups
@@ -146,3 +147,14 @@ def test_what_the_plan_no_longer_has_decides_nothing(tmp_path):
     assert "There is no small_dense run" in said["equal_size"]
     assert set(gather(tmp_path).problems["reason"]) == {"no run of the plan, and training epochs 1 (plan: 12)"}
     assert len(gather(older).problems) == 20, "in their old places, of other training: left out and missing"
+
+
+def test_the_page_says_which_planned_runs_are_left_out_and_why(tmp_path):
+    """`not run yet` would be wrong: they have a record, of another version of the method's file."""
+    for seed in (0, 1):
+        write(tmp_path, run("iss", seed, 0.9, **({"method_digest": "e" * 64} if seed else {})), place("iss", seed))
+    plan(tmp_path, ["iss"], [0, 1, 2])
+    waits, differs = missing(Results(gather(tmp_path)))[:2]
+    assert waits.startswith("1 of 3 planned runs have no result yet: digits/iss (1).")
+    assert differs.startswith("1 of 3 planned runs are left out")
+    assert "What differs: another version of the method's file." in differs.replace("’", "'")
