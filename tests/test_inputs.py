@@ -7,8 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from method_files import method_file
 from synthetic_records import ENGINE, record, write
 
+from squeezebench.base.source import digest_of_file
+from squeezebench.report.changed import changed_methods
 from squeezebench.report.gather import Gathered, gather
 from squeezebench.report.missing import missing
 from squeezebench.report.overview import overview
@@ -158,3 +161,18 @@ def test_the_page_says_which_planned_runs_are_left_out_and_why(tmp_path):
     assert waits.startswith("1 of 3 planned runs have no result yet: digits/iss (1).")
     assert differs.startswith("1 of 3 planned runs are left out")
     assert "What differs: another version of the method's file." in differs.replace("’", "'")
+
+
+def test_the_report_tells_which_method_files_have_changed_since_the_runs(tmp_path):
+    plugin = tmp_path / "methods" / "mine.py"
+    plugin.parent.mkdir()
+    plugin.write_text(method_file())
+    results = tmp_path / "results"
+    results.mkdir()
+    plan(results, ["mine", "not_here"], [0])
+    content = json.loads((results / "plan.json").read_text()) | {"plugins": [str(plugin)]}
+    content["methods"]["mine"]["digest"] = digest_of_file(plugin)
+    (results / "plan.json").write_text(json.dumps(content))
+    assert changed_methods(results) == ""
+    plugin.write_text(plugin.read_text() + "\nOTHER = 1\n")
+    assert changed_methods(results).endswith("the method files of mine")

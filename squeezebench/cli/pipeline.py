@@ -87,10 +87,13 @@ def _step(name: str, options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> int:
     from squeezebench.report import build_report
+    from squeezebench.report.changed import changed_methods
 
     _refuse_without_records(results_folder(options.folder))
     sound = _verified(options)
     print(build_report(options.folder, plugins=options.plugins))
+    if changed := changed_methods(options.folder, options.plugins):
+        print(f"squeezebench: {changed}", file=sys.stderr)
     return 0 if sound else 1
 
 
