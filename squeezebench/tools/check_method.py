@@ -34,6 +34,7 @@ from squeezebench.schema.kind import KINDS
 from squeezebench.schema.record import MODEL_NAME
 from squeezebench.schema.training import TrainingSettings
 from squeezebench.tools.check_hooks import draws_weights_from_the_seed, leaves_global_state
+from squeezebench.tools.check_size import ends_at_the_ratio_it_is_given
 from squeezebench.tools.counting import construct, keys_of
 from squeezebench.tools.tiny_tasks import CLASSES, tiny_task
 
@@ -280,6 +281,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     penalty_is_differentiable,
     compact_is_what_was_trained,
     counts_agree,
+    ends_at_the_ratio_it_is_given,
     survives_saving,
     same_seed_same_bits,
     resumes,
