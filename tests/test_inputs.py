@@ -10,7 +10,7 @@ import pytest
 from method_files import method_file
 from synthetic_records import ENGINE, record, write
 
-from squeezebench.base.source import digest_of_file
+from squeezebench.base.source import RULE, digest_of_file
 from squeezebench.report.changed import changed_methods
 from squeezebench.report.gather import Gathered, gather
 from squeezebench.report.missing import missing
@@ -169,9 +169,8 @@ def test_the_report_tells_which_method_files_have_changed_since_the_runs(tmp_pat
     plugin.write_text(method_file())
     results = tmp_path / "results"
     results.mkdir()
-    plan(results, ["mine", "not_here"], [0])
-    content = json.loads((results / "plan.json").read_text()) | {"plugins": [str(plugin)]}
-    content["methods"]["mine"]["digest"] = digest_of_file(plugin)
+    digests = {"mine": {"digest": digest_of_file(plugin)}, "not_here": {"digest": "0" * 64}}
+    content = {"runs": [], "digest_rule": RULE, "plugins": [str(plugin)], "methods": digests}
     (results / "plan.json").write_text(json.dumps(content))
     assert changed_methods(results) == ""
     plugin.write_text(plugin.read_text() + "\nOTHER = 1\n")

@@ -42,9 +42,11 @@ def changed_methods(folder: Path, plugins: Iterable[str | Path] = ()) -> str:
 
 
 def _planned(plan: Mapping[str, Any]) -> dict[str, str]:
-    methods = plan.get("methods") if plan.get("digest_rule") == RULE else {}
-    return {name: entry["digest"] for name, entry in (methods or {}).items() if isinstance(entry, dict)
-            if entry.get("digest")}  # fmt: skip
+    methods = plan.get("methods")
+    if plan.get("digest_rule") != RULE or not isinstance(methods, Mapping):
+        return {}
+    entries = {name: entry.get("digest") for name, entry in methods.items() if isinstance(entry, Mapping)}
+    return {name: digest for name, digest in entries.items() if isinstance(digest, str)}
 
 
 def _recorded(folder: Path) -> dict[str, str]:
