@@ -432,3 +432,17 @@ def test_a_job_that_is_not_in_the_plan_is_refused(call, tmp_path, monkeypatch):
 
 def test_a_report_of_nothing_is_refused(call, tmp_path):
     assert "nowhere" in refusal(call, "report", tmp_path / "nowhere")
+
+
+def test_an_empty_argument_is_refused_and_an_unknown_command_has_a_suggestion(complaint, capsys):
+    assert complaint("run", "--task", "digits", "--method", "dense", "--out", "").startswith(
+        "squeezebench: --out: is empty"
+    )
+    assert "--out: is empty" in complaint("export", "somewhere", "--out=")
+    for words, near in (
+        (["rnu"], "unknown command 'rnu'; did you mean run?"),
+        (["data", "verfy"], "did you mean verify?"),
+    ):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert near in capsys.readouterr().err

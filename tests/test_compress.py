@@ -20,6 +20,7 @@ from squeezebench.data.task import load_task
 from squeezebench.engine.training.loop import Trainer
 from squeezebench.schema.record import read_record
 from squeezebench.schema.task import TaskSpec
+from squeezebench.tools.compression import _network
 
 D, T, CLASSES, H = 12, 6, 3, 16
 QUICK = {"steps": 120, "batch_size": 16, "learning_rate": 0.01}
@@ -259,6 +260,16 @@ class Started(Last):
         return self.head(self.rnn(x, (torch.ones(1, len(x), H), torch.zeros(1, len(x), H)))[0][:, -1])
 
 
+class OneLogit(Last):
+    def forward(self, x):
+        return super().forward(x)[:, :1]
+
+
+class Softmax(Last):
+    def forward(self, x):
+        return super().forward(x).softmax(1)
+
+
 X, Y = TRAIN
 NARROW = X[:, :, :5], Y
 REFUSED = {
@@ -275,6 +286,12 @@ REFUSED = {
     "lengths": ({"model": Last(), "train": (*TRAIN, np.full(96, T))}, "validation: give lengths in every part"),
     "a label too many": ({"model": Last(), "train": (X, Y + 1)}, "train: y[2] is 3, outside the 3 classes"),
     "labels": ({"model": Last(), "train": (X, Y[:5])}, "train: y has shape (5,)"),
+    "regression": ({"model": Last(), "train": (X, Y + 0.5)}, "is for one class per sequence, not for regression"),
+    "a label each step": ({"model": Last(), "train": (X, np.zeros((96, T), int))}, "not for labels of each step"),
+    "one logit": ({"model": OneLogit()}, "A binary classifier needs two outputs, one for each class"),
+    "no training part": ({"model": Last(), "train": None}, "train: is None; give (x, y)"),
+    "nothing": ({"model": Last(), "train": (X[:0], Y[:0])}, "train: x has shape (0, 6, 12), which holds nothing"),
+    "too short": ({"model": Last(), "training": {"steps": 1}}, "training: steps = 1 is too short: the dense"),
     "one array": ({"model": Last(), "validation": X}, "validation: is a ndarray; give (x, y) or (x, y, length)"),
     "not finite": ({"model": Last(), "train": (np.full_like(X, np.nan), Y)}, "train: x[0, 0, 0] is nan"),
     "method": ({"model": Last(), "method": "vib_lsm"}, "unknown method 'vib_lsm'; did you mean vib_lstm"),
@@ -294,6 +311,19 @@ REFUSED = {
 def test_what_cannot_be_compressed_is_one_clear_line(name):
     given, says = REFUSED[name]
     assert says in refusal_of(cut, **({"model": None} | given))
+
+
+def test_probabilities_in_place_of_logits_are_warned_of_before_anything_is_trained():
+    with pytest.warns(UserWarning, match="look like probabilities"), pytest.raises(InputError, match="too short"):
+        cut(Softmax(), training={"steps": 1})
+
+
+def test_a_compiled_network_is_compressed_as_what_was_compiled():
+    nested = Tokens()
+    nested.body = torch.compile(nested.body)
+    for model, kind in ((torch.compile(Last()), Last), (nested, Tokens)):
+        network, place = _network(model, {}, {})
+        assert type(network) is kind and place in ("rnn", "body.rnn")
 
 
 def test_a_task_of_the_benchmark_as_arrays():
@@ -338,3 +368,5 @@ def test_a_loaded_network_reads_raw_data_and_scores_as_recorded(finished):
     assert (by_hand(bare, normalised.x) == batch.y).mean() == pytest.approx(record.accuracy.test)
     with pytest.raises(InputError, match="nowhere"):
         squeezebench.load(finished / "nowhere")
+    with pytest.raises(InputError, match=r"is the folder of an experiment; give that of one run, such as .*/one$"):
+        squeezebench.load(finished.parent)

@@ -50,6 +50,7 @@ STEPS = 1500
 LEARNING_RATE = 3e-3
 SECONDS = 0.3  # of latency for each batch size, both networks together
 CPU = torch.device("cpu")
+COMPILED = "_orig_mod"  # where torch.compile keeps the module that it was given
 
 
 def compress(
@@ -91,6 +92,7 @@ def compress(
     asked = settings if ratio is None else settings | {"ratio": ratio}
     with _own_state(seed, threads):
         run = _prepared(model, parts, method, asked, plugins, options, seed, progress)
+        run.refuse_too_short(trained)
         before = None if model is None or trained else _shares(Called(run.network, run.call), run.task)
         return run.result(trained, before, started)
 
@@ -119,10 +121,18 @@ def _network(model: nn.Module | None, parts: dict[str, Part], settings: dict[str
     if model is None:
         network = default_network(parts["train"], settings)
     elif isinstance(model, nn.Module):
-        network = copy.deepcopy(model).float().cpu()
+        network = _uncompiled(copy.deepcopy(getattr(model, COMPILED, model))).float().cpu()
     else:
         raise InputError(f"model: is a {type(model).__name__}; give a torch.nn.Module, or None for arrays alone")
     return network, recurrent_of(network)[0]
+
+
+def _uncompiled(network: nn.Module) -> nn.Module:
+    """The network without what torch.compile wraps around its modules, which would go on to run the dense code."""
+    for place, module in reversed(list(network.named_modules())):  # the inner ones first
+        if isinstance(inner := getattr(module, COMPILED, None), nn.Module):
+            network.set_submodule(place, inner)
+    return network
 
 
 def _prepared(model, parts, method, asked, plugins, options, seed, progress) -> _Run:
@@ -171,6 +181,12 @@ class _Run:
             seconds=time.perf_counter() - started,
             notes=list(self.method.notes),
         )
+
+    def refuse_too_short(self, trained: bool) -> None:
+        """Raise InputError if the training leaves a stage without a step."""
+        share = 0.0 if trained else self.method.start_share()
+        if reason := self.settings.too_short(share, len(self.method.stages())):
+            raise InputError(f"training: {reason}")
 
     def train(self, trained: bool) -> tuple[nn.Module, nn.Module]:
         """(the dense network, the compact one). If the dense one was not trained, it has as many steps as the compact
