@@ -208,7 +208,7 @@ def test_a_run_that_fails_says_why_in_one_line_and_keeps_the_traceback_in_its_lo
     out = tmp_path / "out"
     said = call("run", "--task", "digits", "--method", "raises", "--plugins", tmp_path, "--out", out)
     line = (tmp_path / "raises.py").read_text().splitlines().index("        raise RuntimeError('no idea')") + 1
-    reason = f"RuntimeError: no idea (raises.py:{line})"
+    reason = f"RuntimeError: no idea (raises.py:{line}; traceback in log.txt)"
     assert said == (1, "", f"digits raises seed 0: failed: {reason}\n")
     assert read_record(tmp_path / "out" / "record.json").reason == reason
     assert "Traceback" in (tmp_path / "out" / "log.txt").read_text()

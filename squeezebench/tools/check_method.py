@@ -26,6 +26,7 @@ from squeezebench.engine.measurement.files import load_model, save_model
 from squeezebench.engine.start import DenseStart
 from squeezebench.engine.training.checkpoint import NAME as CHECKPOINT
 from squeezebench.engine.training.checkpoint import Checkpoints
+from squeezebench.engine.training.evaluation import wrong_shape
 from squeezebench.engine.training.loop import Trainer, describe
 from squeezebench.method.base import Method
 from squeezebench.method.discovery import MethodFile, find_methods, load, pick
@@ -114,7 +115,8 @@ def describes_itself(case: Case) -> None:
 def builds(case: Case) -> None:
     """`build` returns a module that maps (B, T, D) to finite logits (B, classes)."""
     logits = case.new().build(case.info)(*case.batch())
-    assert logits.shape == (8, CLASSES), f"logits have shape {tuple(logits.shape)}, not {(8, CLASSES)}"
+    wrong = wrong_shape(logits, 8, CLASSES)
+    assert not wrong, wrong
     assert torch.isfinite(logits).all(), "logits of a fresh module are not finite"
 
 
