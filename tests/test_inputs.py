@@ -11,7 +11,6 @@ from method_files import method_file
 from synthetic_records import ENGINE, record, write
 
 from squeezebench.base.source import RULE, digest_of_file
-from squeezebench.report.changed import changed_methods
 from squeezebench.report.gather import Gathered, gather
 from squeezebench.report.missing import missing
 from squeezebench.report.overview import overview
@@ -19,6 +18,7 @@ from squeezebench.report.results import Results
 from squeezebench.report.statistics.groups import run_groups
 from squeezebench.report.statistics.verdicts import headlines
 from squeezebench.schema.record import Record
+from squeezebench.tools.changed import changed_methods
 
 TRAINING = {"epochs": 12, "batch_size": 32}
 TASK = {"name": "digits"}

@@ -87,7 +87,7 @@ def _step(name: str, options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> int:
     from squeezebench.report import build_report
-    from squeezebench.report.changed import changed_methods
+    from squeezebench.tools.changed import changed_methods
 
     _refuse_without_records(results_folder(options.folder))
     sound = _verified(options)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.reading import read_json
 from squeezebench.base.source import RULE
 from squeezebench.method.discovery import find_methods
-from squeezebench.report.names import read_plan
 from squeezebench.schema.record import RecordError, read_record, record_files
 
 MOST_NAMED = 4
@@ -25,9 +25,9 @@ def changed_methods(folder: Path, plugins: Iterable[str | Path] = ()) -> str:
 
     Methods that are not here, and digests by another rule, are left out. No method is imported.
     """
-    path = folder / "plan.json"
-    plan = read_plan(path) if path.is_file() else {}
-    places = [*plugins, *(place for place in plan.get("plugins") or () if Path(place).exists())]
+    plan = _plan(folder / "plan.json")
+    named = [place for place in plan.get("plugins") or () if isinstance(place, str)]
+    places = [*plugins, *(place for place in named if Path(place).exists())]
     try:
         here = find_methods(dict.fromkeys(Path(place).resolve() for place in places))
     except InputError:  # two files of one name: which one made the runs is not known
@@ -39,6 +39,15 @@ def changed_methods(folder: Path, plugins: Iterable[str | Path] = ()) -> str:
     more = len(changed) - MOST_NAMED
     named = ", ".join(changed[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
     return f"changed since these runs, and not marked on the page: the method files of {named}"
+
+
+def _plan(path: Path) -> Mapping[str, Any]:
+    """The plan, as far as it can be read: the report has said what is wrong with it."""
+    try:
+        plan = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return plan if isinstance(plan, Mapping) else {}
 
 
 def _planned(plan: Mapping[str, Any]) -> dict[str, str]:
