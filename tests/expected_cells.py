@@ -45,7 +45,8 @@ class Line:
         if math.isnan(middle):
             return "–", [], "", []
         if math.isnan(width):
-            return "{} %", [100 * middle], "one seed, no interval", []
+            seeds = {1: "one seed, ", 2: "2 seeds, "}.get(len(self.group.ok), "")
+            return "{} %", [100 * middle], f"{seeds}no interval", []
         return "{} ± {} %", [100 * middle, 100 * width], "", []
 
     def ratio(self):

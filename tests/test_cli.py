@@ -207,8 +207,10 @@ def test_a_run_that_fails_says_why_in_one_line_and_keeps_the_traceback_in_its_lo
     (tmp_path / "raises.py").write_text(method_file(first="raise RuntimeError('no idea')"))
     out = tmp_path / "out"
     said = call("run", "--task", "digits", "--method", "raises", "--plugins", tmp_path, "--out", out)
-    assert said == (1, "", "digits raises seed 0: failed: RuntimeError: no idea\n")
-    assert read_record(tmp_path / "out" / "record.json").reason == "RuntimeError: no idea"
+    line = (tmp_path / "raises.py").read_text().splitlines().index("        raise RuntimeError('no idea')") + 1
+    reason = f"RuntimeError: no idea (raises.py:{line}; traceback in log.txt)"
+    assert said == (1, "", f"digits raises seed 0: failed: {reason}\n")
+    assert read_record(tmp_path / "out" / "record.json").reason == reason
     assert "Traceback" in (tmp_path / "out" / "log.txt").read_text()
 
 
@@ -430,3 +432,17 @@ def test_a_job_that_is_not_in_the_plan_is_refused(call, tmp_path, monkeypatch):
 
 def test_a_report_of_nothing_is_refused(call, tmp_path):
     assert "nowhere" in refusal(call, "report", tmp_path / "nowhere")
+
+
+def test_an_empty_argument_is_refused_and_an_unknown_command_has_a_suggestion(complaint, capsys):
+    assert complaint("run", "--task", "digits", "--method", "dense", "--out", "").startswith(
+        "squeezebench: --out: is empty"
+    )
+    assert "--out: is empty" in complaint("export", "somewhere", "--out=")
+    for words, near in (
+        (["rnu"], "unknown command 'rnu'; did you mean run?"),
+        (["data", "verfy"], "did you mean verify?"),
+    ):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert near in capsys.readouterr().err

@@ -17,8 +17,10 @@ import squeezebench
 from squeezebench.base.errors import InputError
 from squeezebench.cli.main import main
 from squeezebench.data.task import load_task
+from squeezebench.engine.training.loop import Trainer
 from squeezebench.schema.record import read_record
 from squeezebench.schema.task import TaskSpec
+from squeezebench.tools.compression import _network
 
 D, T, CLASSES, H = 12, 6, 3, 16
 QUICK = {"steps": 120, "batch_size": 16, "learning_rate": 0.01}
@@ -61,6 +63,19 @@ class TimeFirst(nn.Module):
         zeros = x.new_zeros(self.rnn.num_layers, x.shape[1], self.rnn.hidden_size)
         _, (h, _) = self.rnn(x, (zeros, zeros))
         return self.head(h[-1])
+
+
+class OwnStates(nn.Module):
+    """Gives zero states of its own width, as tutorials write it: a narrower torch.nn.LSTM would refuse them."""
+
+    def __init__(self, kind=nn.LSTM):
+        super().__init__()
+        self.rnn, self.head = kind(D, H, batch_first=True), nn.Linear(H, CLASSES)
+
+    def forward(self, x):
+        zeros = torch.zeros(1, x.size(0), H)
+        states = (zeros, torch.zeros_like(zeros)) if isinstance(self.rnn, nn.LSTM) else zeros
+        return self.head(self.rnn(x, states)[0][:, -1])
 
 
 class Packed(nn.Module):
@@ -170,6 +185,14 @@ def test_every_method_that_ends_in_plain_layers(method, settings):
     assert small.head.in_features == result.kept.hidden[-1] < H
 
 
+@pytest.mark.parametrize("method", ["random_units", "iss"])  # neither removes inputs
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_zero_states_that_the_network_makes_in_its_first_width_are_accepted(method, kind):
+    small, result = cut(OwnStates(kind), method=method, training=QUICK | {"steps": 40})
+    assert (by_hand(small, VALIDATION[0]) == VALIDATION[1]).mean() == result.compact.accuracy["validation"]
+    assert small.rnn.layers[0].hidden_size == result.kept.hidden[0] < H
+
+
 def test_arrays_alone_give_a_network_that_reads_raw_data():
     train, validation, test = ((100 * x + 7, y) for x, y in (TRAIN, VALIDATION, TEST))
     small, result = cut(None, train, validation, hidden=8, layers=2, test=test)
@@ -182,8 +205,19 @@ def test_a_trained_network_is_not_trained_again_first():
     _, result = cut(model, trained=True, training=QUICK | {"steps": 40})
     alone = (by_hand(model.eval(), VALIDATION[0]) == VALIDATION[1]).mean()
     assert result.dense.accuracy["validation"] == pytest.approx(alone) and result.steps == 40
+    assert "dense: as it was given; compact: 40 steps more" in repr(result)
     _, result = cut(model, training=QUICK | {"steps": 40})
     assert result.given["validation"] == pytest.approx(alone) and result.steps == 40
+
+
+def test_the_dense_network_of_the_comparison_has_had_as_many_steps(monkeypatch):
+    """Of a method that removes nothing the two columns are of one training, and equal."""
+    lengths, run = [], Trainer.run
+    monkeypatch.setattr(Trainer, "run", lambda self, start, length: lengths.append(length) or run(self, start, length))
+    _, result = cut(Last(), method="random_units", ratio=1, training=QUICK | {"steps": 40})
+    first, method, dense = lengths
+    assert first + method == first + dense == 40 and result.dense.accuracy == result.compact.accuracy
+    assert f"dense and compact: 40 steps each, the first {first} in common" in repr(result)
 
 
 def test_the_same_seed_gives_the_same_bits_and_the_caller_keeps_their_generators():
@@ -226,6 +260,16 @@ class Started(Last):
         return self.head(self.rnn(x, (torch.ones(1, len(x), H), torch.zeros(1, len(x), H)))[0][:, -1])
 
 
+class OneLogit(Last):
+    def forward(self, x):
+        return super().forward(x)[:, :1]
+
+
+class Softmax(Last):
+    def forward(self, x):
+        return super().forward(x).softmax(1)
+
+
 X, Y = TRAIN
 NARROW = X[:, :, :5], Y
 REFUSED = {
@@ -242,6 +286,12 @@ REFUSED = {
     "lengths": ({"model": Last(), "train": (*TRAIN, np.full(96, T))}, "validation: give lengths in every part"),
     "a label too many": ({"model": Last(), "train": (X, Y + 1)}, "train: y[2] is 3, outside the 3 classes"),
     "labels": ({"model": Last(), "train": (X, Y[:5])}, "train: y has shape (5,)"),
+    "regression": ({"model": Last(), "train": (X, Y + 0.5)}, "is for one class per sequence, not for regression"),
+    "a label each step": ({"model": Last(), "train": (X, np.zeros((96, T), int))}, "not for labels of each step"),
+    "one logit": ({"model": OneLogit()}, "A binary classifier needs two outputs, one for each class"),
+    "no training part": ({"model": Last(), "train": None}, "train: is None; give (x, y)"),
+    "nothing": ({"model": Last(), "train": (X[:0], Y[:0])}, "train: x has shape (0, 6, 12), which holds nothing"),
+    "too short": ({"model": Last(), "training": {"steps": 1}}, "training: steps = 1 is too short: the dense"),
     "one array": ({"model": Last(), "validation": X}, "validation: is a ndarray; give (x, y) or (x, y, length)"),
     "not finite": ({"model": Last(), "train": (np.full_like(X, np.nan), Y)}, "train: x[0, 0, 0] is nan"),
     "method": ({"model": Last(), "method": "vib_lsm"}, "unknown method 'vib_lsm'; did you mean vib_lstm"),
@@ -261,6 +311,19 @@ REFUSED = {
 def test_what_cannot_be_compressed_is_one_clear_line(name):
     given, says = REFUSED[name]
     assert says in refusal_of(cut, **({"model": None} | given))
+
+
+def test_probabilities_in_place_of_logits_are_warned_of_before_anything_is_trained():
+    with pytest.warns(UserWarning, match="look like probabilities"), pytest.raises(InputError, match="too short"):
+        cut(Softmax(), training={"steps": 1})
+
+
+def test_a_compiled_network_is_compressed_as_what_was_compiled():
+    nested = Tokens()
+    nested.body = torch.compile(nested.body)
+    for model, kind in ((torch.compile(Last()), Last), (nested, Tokens)):
+        network, place = _network(model, {}, {})
+        assert type(network) is kind and place in ("rnn", "body.rnn")
 
 
 def test_a_task_of_the_benchmark_as_arrays():
@@ -305,3 +368,5 @@ def test_a_loaded_network_reads_raw_data_and_scores_as_recorded(finished):
     assert (by_hand(bare, normalised.x) == batch.y).mean() == pytest.approx(record.accuracy.test)
     with pytest.raises(InputError, match="nowhere"):
         squeezebench.load(finished / "nowhere")
+    with pytest.raises(InputError, match=r"is the folder of an experiment; give that of one run, such as .*/one$"):
+        squeezebench.load(finished.parent)

@@ -17,13 +17,16 @@ from squeezebench.data.sources import source_module, ucr
 from squeezebench.data.task import PARTS, load_task
 from squeezebench.method import TaskInfo
 from squeezebench.method.discovery import find_methods, load
-from squeezebench.pipeline.cost.estimate import JOB_SECONDS, MEASURING_SECONDS, estimate, words
+from squeezebench.pipeline.cost.estimate import JOB_SECONDS, MEASURING_SECONDS, estimate
+from squeezebench.pipeline.cost.foreseen import foreseen
 from squeezebench.pipeline.cost.throughput import Throughput, measured
 from squeezebench.pipeline.cost.widths import network
+from squeezebench.pipeline.cost.words import words
 from squeezebench.pipeline.plan_file import sized
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.schema.experiment import check_experiment
 from squeezebench.schema.task import TaskSpec
+from squeezebench.schema.training import TrainingSettings
 
 CORE = Throughput(1e10, 1e10, batch=1e-3, step=1e-4, element=0.0, parameter=0.0, about="a synthetic core", value=1e-8)
 MOVED = 8 * 8 * CORE.value  # a sequence of digits: 8 inputs at 8 steps
@@ -64,6 +67,24 @@ def test_steps_count_as_the_epochs_that_they_fill():
     names = ("gradient_steps", "training_flops", "cpu_core_hours")
     assert [of["steps"].total(name) for name in names] == pytest.approx([of["epochs"].total(name) for name in names])
     assert costs(training={"steps": 37, "batch_size": 64}).total("gradient_steps") == 2 * 37
+
+
+def test_runs_that_will_be_skipped_or_are_too_short_are_told():
+    methods = {"dense": {}, "random_units": {"ratio": [2, 100_000]}}
+    plan = make_plan(check_experiment(SMALL | {"methods": methods, "training": {"epochs": 1}}, "small"), "small")
+    skipped, short = foreseen(plan)
+    first = "the first of them digits/random_units: "
+    assert skipped.startswith(f"skipped: 2 of 6 runs will be skipped, {first}cannot reach 100000x")
+    assert short.startswith(f"too short: 2 of 6 runs will fail, {first}epochs = 1 is too short")
+    assert "the dense pretraining takes 1" in short
+    assert foreseen(make_plan(check_experiment(SMALL, "small"), "small")) == []
+
+
+@pytest.mark.parametrize(("epochs", "share", "stages", "least"), [(1, 0.5, 2, 4), (3, 0.5, 2, 4), (1, 0.0, 3, 3)])
+def test_a_training_that_is_too_short_says_what_is_enough(epochs, share, stages, least):
+    says = TrainingSettings(epochs=epochs).too_short(share, stages)
+    assert says.startswith(f"epochs = {epochs} is too short: ") and says.endswith(f"give at least {least}")
+    assert TrainingSettings(epochs=least).too_short(share, stages) == ""
 
 
 def test_a_plan_without_tasks_needs_no_memory():

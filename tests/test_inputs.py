@@ -7,14 +7,18 @@ import shutil
 from pathlib import Path
 
 import pytest
+from method_files import method_file
 from synthetic_records import ENGINE, record, write
 
+from squeezebench.base.source import RULE, digest_of_file
 from squeezebench.report.gather import Gathered, gather
+from squeezebench.report.missing import missing
 from squeezebench.report.overview import overview
 from squeezebench.report.results import Results
 from squeezebench.report.statistics.groups import run_groups
 from squeezebench.report.statistics.verdicts import headlines
 from squeezebench.schema.record import Record
+from squeezebench.tools.changed import changed_methods
 
 TRAINING = {"epochs": 12, "batch_size": 32}
 TASK = {"name": "digits"}
@@ -146,3 +150,28 @@ def test_what_the_plan_no_longer_has_decides_nothing(tmp_path):
     assert "There is no small_dense run" in said["equal_size"]
     assert set(gather(tmp_path).problems["reason"]) == {"no run of the plan, and training epochs 1 (plan: 12)"}
     assert len(gather(older).problems) == 20, "in their old places, of other training: left out and missing"
+
+
+def test_the_page_says_which_planned_runs_are_left_out_and_why(tmp_path):
+    """`not run yet` would be wrong: they have a record, of another version of the method's file."""
+    for seed in (0, 1):
+        write(tmp_path, run("iss", seed, 0.9, **({"method_digest": "e" * 64} if seed else {})), place("iss", seed))
+    plan(tmp_path, ["iss"], [0, 1, 2])
+    waits, differs = missing(Results(gather(tmp_path)))[:2]
+    assert waits.startswith("1 of 3 planned runs have no result yet: digits/iss (1).")
+    assert differs.startswith("1 of 3 planned runs are left out")
+    assert "What differs: another version of the method's file." in differs.replace("’", "'")
+
+
+def test_the_report_tells_which_method_files_have_changed_since_the_runs(tmp_path):
+    plugin = tmp_path / "methods" / "mine.py"
+    plugin.parent.mkdir()
+    plugin.write_text(method_file())
+    results = tmp_path / "results"
+    results.mkdir()
+    digests = {"mine": {"digest": digest_of_file(plugin)}, "not_here": {"digest": "0" * 64}}
+    content = {"runs": [], "digest_rule": RULE, "plugins": [str(plugin)], "methods": digests}
+    (results / "plan.json").write_text(json.dumps(content))
+    assert changed_methods(results) == ""
+    plugin.write_text(plugin.read_text() + "\nOTHER = 1\n")
+    assert changed_methods(results).endswith("the method files of mine")

@@ -29,6 +29,7 @@ from squeezebench.report.results import Results
 from squeezebench.report.statistics.compare import compared, holm, selected
 from squeezebench.report.statistics.groups import pareto_front, run_groups
 from squeezebench.report.statistics.verdicts import headlines
+from squeezebench.report.tabular.cells import accuracy
 from squeezebench.report.tabular.table import tex
 
 DRAWN = ("accuracy_vs_size_digits", "per_class_digits", "ranks")
@@ -163,6 +164,12 @@ def test_one_seed_has_no_interval_and_says_so(tmp_path):
     page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
     assert "one seed, no interval" in page and "not enough seeds" in page.lower()
     assert {row["test_accuracy_half_width"] for row in read_csv(tmp_path / "tables/groups.csv")} == {""}
+
+
+def test_a_mean_without_an_interval_says_of_how_many_seeds_it_is():
+    row = {"test_accuracy_mean": 0.9, "test_accuracy_half_width": float("nan")}
+    notes = [accuracy("test_accuracy")(row | {"ok": ok}).note for ok in (1, 2, 5)]
+    assert notes == ["one seed, no interval", "2 seeds, no interval", "no interval"]
 
 
 # --- nothing is dropped in silence

@@ -12,6 +12,7 @@ from synthetic_records import make, record, write
 
 from squeezebench.report import build_report
 from squeezebench.report.drawing.palette import COLOURS, FIXED, GREYS, PLUGIN_MARKERS, look
+from squeezebench.report.figures.ranked import _own_ratio
 from squeezebench.report.gather import gather
 from squeezebench.report.headline import headline, validation_above_test
 from squeezebench.report.ranking import ranking
@@ -98,3 +99,10 @@ def test_of_two_methods_equal_on_validation_the_test_part_picks_none(tmp_path):
     results = Results(gather(tmp_path))
     assert list(ranking(results, "digits").groups["method"]) == ["vib_lstm", "iss"]
     assert "ISS" in headline("digits", results) and "70.0" in headline("digits", results)
+
+
+def test_a_ranked_network_beyond_the_ratio_shows_its_own():
+    row = {"rank": 1.0, "compare_at": 10.0}
+    shown = [_own_ratio(row | {"ratio_size": ratio}) for ratio in (9.5, 10.0, 11.0, 15.0)]
+    assert shown == ["", "", "", " (15.0×)"]
+    assert _own_ratio(row | {"rank": float("nan"), "ratio_size": 15.0}) == ""  # a reference is not ranked

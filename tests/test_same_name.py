@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,16 @@ def test_an_edited_file_a_variant_and_a_project_that_was_moved_go_on(folder):
     assert main(["plan", "c/digits.yaml"]) == 0
     with pytest.raises(InputError, match=r"has the results of c/digits.yaml"):
         planned("b/digits.yaml")
+
+
+def test_a_dry_run_leaves_the_plan_as_it_is_and_plans_all_the_same(folder, monkeypatch):
+    """The next report would hold the runs against a plan that nobody has run."""
+    plan = folder / "results/digits/plan.json"
+    before = plan.read_bytes(), plan.stat().st_mtime_ns
+    (folder / "a/digits.yaml").write_text(TEXT + "seeds: [0]\n")
+    monkeypatch.setattr("sys.argv", ["snakemake", "-n"])
+    plans = load_plan(read_config(["a/digits.yaml"], {}, []), ["a/digits.yaml"])
+    assert len(plans["runs"]) == 1 != len(json.loads(before[0])["runs"])
+    assert (plan.read_bytes(), plan.stat().st_mtime_ns) == before
+    load_plan({"name": "new", "tasks": ["digits"], "methods": {"dense": {}}}, ["new.yaml"])
+    assert not (folder / "results/new").exists()

@@ -275,6 +275,10 @@ FAILURES = {  # kind -> (what the method does, how the reason begins)
         "out of memory: CUDA out of memory",
     ),
     "many lines": ("penalty(self, model)|raise ValueError('one\\n\\n  two')", "ValueError: one two"),
+    "logits of other classes": (
+        "build(self, task)|wide = dense_classifier(task, self.settings)|wide.head = torch.nn.Linear(6, 5)|return wide",
+        "logits have shape (2, 5), not (2, 2): one for each sequence and class",
+    ),
     "no stages": ("stages(self)|return []", "ValueError"),
     "no module": ("compact(self, model)|return None", "AttributeError"),
     "nothing to rebuild it from": ("compact(self, model)|return torch.nn.Linear(4, 2)", ""),
@@ -291,6 +295,13 @@ def test_a_failure_is_a_record_with_its_reason(run, tmp_path, kind):
     assert record.accuracy.test is None and record.counts is None
     assert not (tmp_path / "wrong-0" / "model.safetensors").exists()
     assert "Traceback" in (tmp_path / "wrong-0" / "log.txt").read_text()
+
+
+def test_a_training_that_is_too_short_for_the_dense_pretraining_says_what_is_enough(run):
+    reason = run("random_units", epochs=1).reason
+    assert (
+        reason.startswith("epochs = 1 is too short: the dense pretraining takes 1, and ") and "give at least" in reason
+    )
 
 
 def test_a_skipped_run_is_a_record_with_the_methods_words(run):

@@ -2,10 +2,12 @@
 
 import errno
 import re
+from pathlib import Path
 from unicodedata import category
 
 LONGEST_QUOTE = 300  # characters of a quoted value that a message repeats
 LONGEST_LINE = 1000  # characters of a message
+_PLUGIN = re.compile(r"squeezebench_[a-z]+\.")  # names of the modules that base/plugins.py makes of files
 _QUOTED = re.compile(rf"""'(?:[^'\\]|\\.){{{LONGEST_QUOTE},}}'|"(?:[^"\\]|\\.){{{LONGEST_QUOTE},}}\"""")
 
 
@@ -44,8 +46,11 @@ def of_machine(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in known
 
 
-def reason_of(error: BaseException) -> str:
-    """One line for the record of a failed run."""
+def reason_of(error: BaseException, log: str = "") -> str:
+    """One line for the record of a failed run, with the last line of a plugin's file that was running: `(mine.py:12)`.
+
+    log: the file that has the traceback.
+    """
     if isinstance(error, SystemExit):
         return f"the method called sys.exit({error.code})"
     text = " ".join(str(error).split())[:300]
@@ -53,4 +58,16 @@ def reason_of(error: BaseException) -> str:
         return text
     if isinstance(error, MemoryError) or any(words in text.lower() for words in ("out of memory", "allocate memory")):
         return f"out of memory: {text or type(error).__name__}"
-    return f"{type(error).__name__}: {text}"
+    places = [place for place in (_in_plugin(error), log and f"traceback in {log}") if place]
+    return f"{type(error).__name__}: {text}" + (f" ({'; '.join(places)})" if places else "")
+
+
+def _in_plugin(error: BaseException) -> str:
+    """`FILE:LINE`, where an error left the code of a plugin; empty if no plugin was running."""
+    place, step = "", error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        if _PLUGIN.match(step.tb_frame.f_globals.get("__name__") or ""):
+            place = f"{Path(code.co_filename).name}:{step.tb_lineno}"
+        step = step.tb_next
+    return place

@@ -5,25 +5,44 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from typing import NoReturn
 
 from squeezebench import __version__
 from squeezebench.base.errors import InputError, of_machine, printable, shortened
+from squeezebench.base.suggestions import near_matches
 from squeezebench.cli import board, pipeline, results, single
 from squeezebench.cli.data import add_commands as add_data_commands
 from squeezebench.cli.log_file import copied_to
 
 BAD_INPUT = 2
+UNKNOWN = re.compile(r"argument (command|action): invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)  # argparse's
+NAMED = r"[\w-]+"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Wrong input prints one line and returns 2."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if empty := _empty(words):
+        print(f"squeezebench: {empty}", file=sys.stderr)
+        return BAD_INPUT
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: huge pages for large tensors; before its import
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(words)
     with copied_to(getattr(options, "log", None)):
         logging.basicConfig(format="%(message)s", level=logging.WARNING)
         return _status(options)
+
+
+def _empty(words: list[str]) -> str:
+    """What is wrong with an empty argument, as a shell makes it of an unset variable: a path would be the folder that
+    the command is called in. No argument of any command may be empty."""
+    for before, word in zip(["", *words], words, strict=False):
+        if not word:
+            return f"{before if before.startswith('--') else 'an argument'}: is empty; give a value"
+        if word.startswith("--") and word.endswith("="):
+            return f"{word[:-1]}: is empty; give a value"
+    return ""
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -50,7 +69,10 @@ def _status(options: argparse.Namespace) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Quote no more of the arguments than an InputError does."""
+        """Quote no more of the arguments than an InputError does; suggest a command that is near."""
+        if unknown := UNKNOWN.fullmatch(message):
+            noun, name, known = unknown.groups()
+            message = f"unknown {noun} {name!r}; {near_matches(name, re.findall(NAMED, known))}"
         super().error(shortened(printable(message)))
 
 

@@ -87,11 +87,24 @@ def _step(name: str, options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> int:
     from squeezebench.report import build_report
+    from squeezebench.tools.changed import changed_methods
 
-    results_folder(options.folder)
+    _refuse_without_records(results_folder(options.folder))
     sound = _verified(options)
     print(build_report(options.folder, plugins=options.plugins))
+    if changed := changed_methods(options.folder, options.plugins):
+        print(f"squeezebench: {changed}", file=sys.stderr)
     return 0 if sound else 1
+
+
+def _refuse_without_records(folder: Path) -> None:
+    """Raise InputError if the folder has neither records nor a plan: a wrong folder is not to be filled with a page."""
+    from squeezebench.schema.record import record_files
+
+    if not ((folder / "plan.json").exists() or record_files(folder)):
+        raise InputError(
+            f"{folder}: no records in it, and no plan.json; give the folder of an experiment (results/NAME) or of a run"
+        )
 
 
 def _verified(options: argparse.Namespace) -> bool:

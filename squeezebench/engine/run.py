@@ -130,7 +130,7 @@ def make(
         if of_machine(error):
             raise
         handler.stream.write(traceback.format_exc())  # for who looks into the folder; the record has the reason
-        result = {"status": "failed", "reason": reason_of(error)}
+        result = {"status": "failed", "reason": reason_of(error, "log.txt")}
     finally:
         _end_copy(process)
         for sentence in hooks.changed:

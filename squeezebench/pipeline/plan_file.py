@@ -110,7 +110,9 @@ def sized(plan: Plan, costs: bool, tflops: float | None) -> dict[str, Any]:
 
 
 def _size(plan: Plan, costs: bool, tflops: float | None) -> dict[str, Any]:
-    from squeezebench.pipeline.cost.estimate import GPU_TFLOPS, estimate, words
+    from squeezebench.pipeline.cost.estimate import GPU_TFLOPS, estimate
+    from squeezebench.pipeline.cost.foreseen import foreseen
+    from squeezebench.pipeline.cost.words import words
     from squeezebench.pipeline.slurm.chunks import chunked
 
     if plan.config["runs_per_job"] == "auto":
@@ -118,5 +120,5 @@ def _size(plan: Plan, costs: bool, tflops: float | None) -> dict[str, Any]:
     answer: dict[str, Any] = {"jobs": [run.job for run in plan.runs]}
     if costs:
         estimated = estimate(plan, GPU_TFLOPS if tflops is None else tflops)
-        answer |= {"costs": estimated.as_dict(), "lines": words(estimated)}
+        answer |= {"costs": estimated.as_dict(), "lines": [*words(estimated), *foreseen(plan)]}
     return answer

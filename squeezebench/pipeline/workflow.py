@@ -11,7 +11,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from squeezebench.base.contents import files_below
@@ -76,17 +78,21 @@ def load_plan(config: dict[str, Any], files: list[str], results: Path = Path("re
         check_origin(path, files)
     if (ours or plan.get("key") == key) and _is_ours(plan, name, plugins):
         return _checked(plan, path.parent, where)
-    if re.fullmatch(NAME, name):
-        occupy(path.parent, writing=True)  # a call that looks does not pull the plan away from one that runs
     command = [sys.executable, "-m", "squeezebench", "plan", where, "--config-from-stdin", "--key", key]
-    command += ["--results", str(results), "--elsewhere", "--files", *files]
-    done = subprocess.run(command, input=json.dumps(config), capture_output=True, text=True, check=False)
-    if done.returncode:
-        leave(path.parent)
-        raise InputError(done.stderr.strip() or f"squeezebench plan failed with exit code {done.returncode}")
-    if looks_only(sys.argv[1:]):
-        leave(path.parent)
-    return _checked(_read(path), path.parent, where)
+    command += ["--elsewhere", "--files", *files]
+    return _checked(_planned(command, config, results, name), path.parent, where)
+
+
+def _planned(command: list[str], config: dict[str, Any], results: Path, name: str) -> dict[str, Any]:
+    """Make a new plan. One of a call that makes no run, as `snakemake -n`, goes nowhere: the plan of the runs that are
+    there is what a report holds them against."""
+    with TemporaryDirectory() if looks_only(sys.argv[1:]) else nullcontext(results) as place:
+        words = [*command, "--results", str(place)]
+        done = subprocess.run(words, input=json.dumps(config), capture_output=True, text=True, check=False)
+        if done.returncode:
+            leave(results / name)
+            raise InputError(done.stderr.strip() or f"squeezebench plan failed with exit code {done.returncode}")
+        return _read(Path(place) / name / "plan.json")
 
 
 def _checked(plan: dict[str, Any], folder: Path, where: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Literal
 
 from pydantic import (
@@ -114,3 +115,16 @@ class TrainingSettings(Part, allow_inf_nan=False):
     def pretraining(self, share: float) -> int:
         """The length of the dense pretraining, `share` of the whole; 0 if there is none."""
         return max(1, round(share * self.length)) if share else 0
+
+    def too_short(self, share: float, stages: int) -> str:
+        """Why the length leaves a stage without any, and what would be enough; empty if it is enough.
+
+        share: of the dense pretraining, as in `pretraining`; stages: that follow it.
+        """
+        first = self.pretraining(share)
+        if self.length - first >= stages:
+            return ""
+        enough = next(n for n in itertools.count(stages) if n - self.lasting(n).pretraining(share) >= stages)
+        parts = [f"the dense pretraining takes {first}"] if first else []
+        parts += ["the stage after it needs 1" if stages == 1 else f"each of the {stages} stages needs 1"]
+        return f"{self.unit} = {self.length} is too short: {', and '.join(parts)}; give at least {enough}"

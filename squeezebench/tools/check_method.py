@@ -26,6 +26,7 @@ from squeezebench.engine.measurement.files import load_model, save_model
 from squeezebench.engine.start import DenseStart
 from squeezebench.engine.training.checkpoint import NAME as CHECKPOINT
 from squeezebench.engine.training.checkpoint import Checkpoints
+from squeezebench.engine.training.evaluation import wrong_shape
 from squeezebench.engine.training.loop import Trainer, describe
 from squeezebench.method.base import Method
 from squeezebench.method.discovery import MethodFile, find_methods, load, pick
@@ -33,6 +34,7 @@ from squeezebench.schema.kind import KINDS
 from squeezebench.schema.record import MODEL_NAME
 from squeezebench.schema.training import TrainingSettings
 from squeezebench.tools.check_hooks import draws_weights_from_the_seed, leaves_global_state
+from squeezebench.tools.check_size import ends_at_the_ratio_it_is_given
 from squeezebench.tools.counting import construct, keys_of
 from squeezebench.tools.tiny_tasks import CLASSES, tiny_task
 
@@ -112,7 +114,8 @@ def describes_itself(case: Case) -> None:
 def builds(case: Case) -> None:
     """`build` returns a module that maps (B, T, D) to finite logits (B, classes)."""
     logits = case.new().build(case.info)(*case.batch())
-    assert logits.shape == (8, CLASSES), f"logits have shape {tuple(logits.shape)}, not {(8, CLASSES)}"
+    wrong = wrong_shape(logits, 8, CLASSES)
+    assert not wrong, wrong
     assert torch.isfinite(logits).all(), "logits of a fresh module are not finite"
 
 
@@ -270,6 +273,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     penalty_is_differentiable,
     compact_is_what_was_trained,
     counts_agree,
+    ends_at_the_ratio_it_is_given,
     survives_saving,
     same_seed_same_bits,
     resumes,

@@ -99,8 +99,6 @@ class Recorded:
 
 def read_recorded(place: Path, plan: Plan | None = None, plugins: Iterable[str | Path] = ()) -> Recorded:
     """The record at `place` (a run's folder, or its record.json). Raises InputError: missing, damaged."""
-    if (place / "plan.json").exists() and (runs := record_files(place)):
-        raise InputError(f"{place}: is the folder of an experiment; give that of one run, such as {runs[0].parent}")
     path = record_at(place)
     record = read_record(path)
     plan = plan or plan_in(_experiment(path.resolve().parent))
@@ -108,8 +106,15 @@ def read_recorded(place: Path, plan: Plan | None = None, plugins: Iterable[str |
 
 
 def record_at(place: Path) -> Path:
-    """The record of a run's folder; a record.json is itself."""
-    return place / RECORD_NAME if place.is_dir() else place
+    """The record of a run's folder; a record.json is itself. Raises InputError for the folder of an experiment."""
+    if not place.is_dir():
+        return place
+    if (place / "plan.json").exists() or not (place / RECORD_NAME).exists():
+        if runs := record_files(place):
+            raise InputError(f"{place}: is the folder of an experiment; give that of one run, such as {runs[0].parent}")
+        if (place / "runs").is_dir():
+            raise InputError(f"{place}: is the folder of an experiment, without a finished run; give one below runs/")
+    return place / RECORD_NAME
 
 
 def model_of(path: Path, record: Record) -> Path:

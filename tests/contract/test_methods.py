@@ -21,6 +21,7 @@ from squeezebench.engine.measurement.counts import count
 from squeezebench.engine.measurement.macs import macs
 from squeezebench.method import Method, RecurrentSettings, dense_classifier, dense_closed_form
 from squeezebench.method.discovery import find_methods, load
+from squeezebench.method.target import TargetSettings
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.tools.check_method import (
     CHECKS,
@@ -537,6 +538,13 @@ class NamelessSetting(Good):
         strength: float = 1.0
 
 
+class IgnoresRatio(Good):
+    """Has a ratio, and removes nothing."""
+
+    class Settings(TargetSettings, RecurrentSettings):
+        pass
+
+
 class BuildsNothing(Method):
     """Forgets build."""
 
@@ -566,6 +574,7 @@ WRONG = {  # class -> (the check that must fail, what it must say)
     NoDocstring: ("describes_itself", "docstring"),
     NoSource: ("describes_itself", "paper"),
     NamelessSetting: ("describes_itself", "setting strength"),
+    IgnoresRatio: ("ends_at_the_ratio_it_is_given", "ratio = 2 gives"),
     BuildsNothing: ("builds", "does not define build"),
 }
 

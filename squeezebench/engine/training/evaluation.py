@@ -41,6 +41,15 @@ def batches(
         yield tensors(task.batch(part, order[start : start + size], generator), device)
 
 
+def wrong_shape(logits: object, sequences: int, classes: int) -> str:
+    """What is wrong with a module's output for `sequences` sequences; empty if it is (sequences, classes)."""
+    if not isinstance(logits, Tensor):
+        return f"the module gives a {type(logits).__name__}, not logits {(sequences, classes)}"
+    if logits.shape == (sequences, classes):
+        return ""
+    return f"logits have shape {tuple(logits.shape)}, not {(sequences, classes)}: one for each sequence and class"
+
+
 @torch.no_grad()
 def predict(
     model: nn.Module, task: Task, part: str, device: torch.device, between: Callable[[], None] = lambda: None

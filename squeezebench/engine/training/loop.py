@@ -24,9 +24,9 @@ from squeezebench.engine import provenance
 from squeezebench.engine.training import resuming
 from squeezebench.engine.training.augment import Augmentation
 from squeezebench.engine.training.checkpoint import Checkpoints
-from squeezebench.engine.training.evaluation import Diverged, accuracy, batches
+from squeezebench.engine.training.evaluation import Diverged, accuracy, batches, wrong_shape
 from squeezebench.engine.training.optimisers import mean_factor, optimiser_of, schedule_of
-from squeezebench.engine.training.snapshot import generators
+from squeezebench.engine.training.snapshot import generators, set_generators
 from squeezebench.engine.training.stages import Epoch, Running, Watch
 from squeezebench.method.base import Method, Stage, cross_entropy
 from squeezebench.nn.cnn.layout import arrange
@@ -146,6 +146,8 @@ class Trainer:
         model, running = found or (self.build(start), None)
         del start  # see Start.take
         plan = self.plan(length)
+        if found is None:
+            self._check_logits(model)
         for number in range(len(self.stages), len(plan)):
             model = self._stage(model, running or self.open(model, plan, number))
             running = None
@@ -161,6 +163,17 @@ class Trainer:
             model = self.method.load_dense(model, start)
         return self.placed(model)
 
+    def _check_logits(self, model: nn.Module) -> None:
+        """Raise InputError if the module does not give one logit for each class, before the first step: a loss would
+        fail with words of torch's, or train on classes that there are not. Draws nothing from the generators."""
+        rows, drawn = np.arange(min(2, self.task.size("train"))), generators()
+        x, length, _ = next(batches(self.task, "train", len(rows), self.device, rows))
+        with torch.no_grad():
+            wrong = wrong_shape(model.eval()(x, length), len(rows), len(self.task.classes))
+        set_generators(drawn)
+        if wrong:
+            raise InputError(wrong)
+
     def placed(self, model: nn.Module) -> nn.Module:
         """The module where it trains; on a CPU with its convolutions in the layout that is fast there."""
         layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
@@ -174,6 +187,9 @@ class Trainer:
     def plan(self, length: int) -> list[tuple[Stage, int]]:
         """The stages with their gradient steps."""
         stages, unit = self.method.stages(), self.settings.unit
+        if length < len(stages):  # a dense pretraining has taken what is not left
+            share = self.method.start_share() if length < self.settings.length else 0.0
+            raise InputError(self.settings.too_short(share, len(stages)) or f"{length} {unit} for {len(stages)} stages")
         each = self.per_pass if unit == "epochs" else 1
         return [(stage, part * each) for stage, part in zip(stages, divide_length(stages, length, unit), strict=True)]
 

@@ -224,16 +224,14 @@ def _task(
     methods: dict[str, type[Method]],
     plan: Plan,
 ) -> TaskCost:
-    steps = task.spec.frames or sizes.steps
-    cost = TaskCost(sizes.sequences, steps, sizes.inputs)
-    if None in (sizes.sequences, steps, sizes.inputs, sizes.classes):
+    cost = TaskCost(sizes.sequences, task.spec.frames or sizes.steps, sizes.inputs)
+    info = info_of(task, sizes, plan.plugins)
+    if info is None:
         costs.unknown.append(f"{task.spec.name}: its sizes are not known before the data are there: runs not counted")
         return cost
     if first and task.prepared:  # tasks that share a source and its options share its preparation
         cost.prepare = preparation(parse_options(task.spec, plan.plugins), sizes, costs.cpu, costs.gpu)
     parts = shares(task, sizes, plan.plugins)
-    kind = kind_of(sizes.frame, steps)
-    info = TaskInfo(task.spec.name, kind, sizes.inputs, steps, sizes.classes, False, parts[0], sizes.frame)
     networks: dict[str, tuple[Method, Network] | None] = {}
     starts: set[tuple] = set()
     for run, trained_as, trial in runs:
@@ -245,6 +243,15 @@ def _task(
         if networks[key] is not None:
             _add_run(costs, cost, trained_as, run, *networks[key], info, parts, plan.protocol, starts, trial)
     return cost
+
+
+def info_of(task: PlannedTask, sizes: Expected, plugins: list[str]) -> TaskInfo | None:
+    """What methods may know of a task; None if only the data can tell its sizes."""
+    steps = task.spec.frames or sizes.steps
+    if None in (sizes.sequences, steps, sizes.inputs, sizes.classes):
+        return None
+    train, kind = shares(task, sizes, plugins)[0], kind_of(sizes.frame, steps)
+    return TaskInfo(task.spec.name, kind, sizes.inputs, steps, sizes.classes, False, train, sizes.frame)
 
 
 def shares(task: PlannedTask, sizes: Expected, plugins: list[str]) -> tuple[int, int, int]:
@@ -310,36 +317,3 @@ def _add_run(costs, cost: TaskCost, task, run, method, net: Network, info, parts
     data = 4 * info.inputs * info.steps * sum(parts)
     memory = PROCESS_BYTES + max(w.bytes(batch) for w, _ in trained) + 2 * min(data, CACHE_BYTES)
     cost.peak_memory_bytes = max(cost.peak_memory_bytes, memory)
-
-
-def words(costs: Costs) -> list[str]:
-    """The lines that `squeezebench plan` prints below its first one."""
-    d = costs.as_dict()
-    rows = [
-        ("training", f"{d['gradient_steps']:,} gradient steps, {_short(d['training_flops'])}FLOP"),
-        ("on CPUs", f"{_hours(d['cpu_core_hours'])} core hours; {costs.cpu.about}"),
-        ("or on GPUs", f"{_hours(d['gpu_hours'])} GPU hours; {costs.gpu.about}"),
-        ("memory", f"about {_short(d['peak_memory_bytes'])}B for each job"),
-        ("disk", ", ".join(f"{name.replace('_', ' ')} {_short(size)}B" for name, size in d["disk_bytes"].items())),
-    ]
-    for name, task in costs.tasks.items():
-        if (p := task.prepare) is not None:
-            cores = f"decoding {_hours(p.decode_core_hours)} and flow {_hours(p.flow_core_hours)} core hours"
-            network = f"{_hours(p.backbone_core_hours)} core hours or {_hours(p.backbone_gpu_hours)} GPU hours"
-            rows.append((f"prepare {name}", f"{p.clips:,} clips: {cores}, backbone {network}"))
-    rows += [("not counted", reason) for reason in costs.unknown]
-    width = max(len(name) for name, _ in rows)
-    return [f"{name:{width}}  {text}" for name, text in rows]
-
-
-def _short(number: float) -> str:
-    """Three digits and a prefix: 1.23 M."""
-    for prefix in ("", "k", "M", "G", "T", "P"):
-        if number < 999.5:
-            return f"{number:.3g} {prefix}"
-        number /= 1000
-    return f"{number:.3g} E"
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2g}"

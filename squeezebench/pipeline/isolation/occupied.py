@@ -72,14 +72,14 @@ def say_when_interrupted() -> None:
     atexit.register(say)
 
 
-def occupy(folder: Path, writing: bool = False) -> None:
+def occupy(folder: Path) -> None:
     """Keep other Snakemake processes out of `folder` until this one ends.
 
-    A call that only looks takes no lock, unless `writing` says that it is about to write the plan. Raises InputError,
-    in one line, if another Snakemake has the folder or if it cannot be written.
+    A call that only looks takes no lock: it writes no plan. Raises InputError, in one line, if another Snakemake has
+    the folder or if it cannot be written.
     """
     words = sys.argv[1:]
-    if inside_a_job(words) or (looks_only(words) and not writing) or folder.absolute() in _held:
+    if inside_a_job(words) or looks_only(words) or folder.absolute() in _held:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)

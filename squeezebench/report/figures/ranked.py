@@ -15,6 +15,7 @@ from squeezebench.report.ranking import Ranking, ranking
 from squeezebench.report.results import Results
 from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE, rule_of
+from squeezebench.report.statistics.picks import SAME_SIZE
 
 SECTION, EACH, FOLDS, PAGE = "glance", "task", "mean", "sizes"
 GROUP = ["task", "protocol", "method", "method_title", "settings", "control", "ok", "collapsed", "size_mean",
@@ -83,9 +84,15 @@ def _row(axes: Axes, place: int, row: dict, results: Results, hovers: dict[str, 
     at = row | {"x": max(row["error"], left), "y": place}
     pale = {"mfc": "white", "mec": look.colour, "mew": 1} if row["collapsed"] else {}
     marker(axes, at, "x", "y", look.colour, look.marker, hovers, ms=5.5, clip_on=False, **pale)
-    words = f"{100 * row['error']:.1f}" + (" collapsed" if row["collapsed"] else "")
+    words = f"{100 * row['error']:.1f}{_own_ratio(row)}" + (" collapsed" if row["collapsed"] else "")
     axes.annotate(words, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=7.5, color=INK,
                   annotation_clip=False)  # fmt: skip
+
+
+def _own_ratio(row: dict) -> str:
+    """The ratio of a ranked network that is not as large as the others: ` (15×)`; nothing within 10 %."""
+    beyond = not formats.absent(row["rank"]) and row["ratio_size"] > row["compare_at"] * SAME_SIZE
+    return f" ({formats.ratio(row['ratio_size'])})" if beyond else ""
 
 
 def _labels(axes: Axes, rows: list[dict]) -> None:

@@ -48,10 +48,17 @@ def with_interval(key: str, show: Callable[[float, float], str], complement: boo
 
     def cell(row: Row) -> Cell:
         mean, half = row[f"{key}_mean"], row[f"{key}_half_width"]
-        note = "one seed, no interval" if said and formats.absent(half) else ""
+        note = _no_interval(row) if said and formats.absent(half) else ""
         return number_cell(1 - mean if complement else mean, lambda value: show(value, half), note)
 
     return cell
+
+
+def _no_interval(row: Row) -> str:
+    """Of how many seeds the mean is that has no interval: of one or two, or of runs that lack the number."""
+    ok = int(row["ok"])
+    few = "one seed" if ok == 1 else formats.plural(ok, "seed")
+    return f"{few}, no interval" if ok < ENOUGH_SEEDS else "no interval"
 
 
 def accuracy(key: str) -> Callable[[Row], Cell]:

@@ -50,6 +50,7 @@ STEPS = 1500
 LEARNING_RATE = 3e-3
 SECONDS = 0.3  # of latency for each batch size, both networks together
 CPU = torch.device("cpu")
+COMPILED = "_orig_mod"  # where torch.compile keeps the module that it was given
 
 
 def compress(
@@ -77,7 +78,8 @@ def compress(
         valid steps (N,). Nothing is chosen on test, which is optional.
     method, settings: a method of `squeezebench methods` that starts from a dense network and ends in plain layers, and
         its settings. ratio: how many times fewer parameters the recurrent layers end with.
-    trained: the model is trained already; else the method's share of the steps trains it first, from its weights.
+    trained: the model is trained already, and is compared as it is; else the method's share of the steps trains it
+        first, from its weights. The dense network of the comparison then goes on to as many steps as the compact one.
     training: what an experiment's `training:` may say; default: 1500 steps of 32 sequences, learning rate 0.003.
     threads: of PyTorch; the bits of the result depend on it. progress: a bar; None: if stderr is a terminal.
 
@@ -90,6 +92,7 @@ def compress(
     asked = settings if ratio is None else settings | {"ratio": ratio}
     with _own_state(seed, threads):
         run = _prepared(model, parts, method, asked, plugins, options, seed, progress)
+        run.refuse_too_short(trained)
         before = None if model is None or trained else _shares(Called(run.network, run.call), run.task)
         return run.result(trained, before, started)
 
@@ -118,10 +121,18 @@ def _network(model: nn.Module | None, parts: dict[str, Part], settings: dict[str
     if model is None:
         network = default_network(parts["train"], settings)
     elif isinstance(model, nn.Module):
-        network = copy.deepcopy(model).float().cpu()
+        network = _uncompiled(copy.deepcopy(getattr(model, COMPILED, model))).float().cpu()
     else:
         raise InputError(f"model: is a {type(model).__name__}; give a torch.nn.Module, or None for arrays alone")
     return network, recurrent_of(network)[0]
+
+
+def _uncompiled(network: nn.Module) -> nn.Module:
+    """The network without what torch.compile wraps around its modules, which would go on to run the dense code."""
+    for place, module in reversed(list(network.named_modules())):  # the inner ones first
+        if isinstance(inner := getattr(module, COMPILED, None), nn.Module):
+            network.set_submodule(place, inner)
+    return network
 
 
 def _prepared(model, parts, method, asked, plugins, options, seed, progress) -> _Run:
@@ -147,13 +158,15 @@ class _Run:
     settings: TrainingSettings
     seed: int
     progress: bool | None
-    steps: int = 0  # done
+    steps: int = 0  # of the compact network, the dense training from which it starts included
+    shared_steps: int = 0  # of that dense training
 
     def result(self, trained: bool, before: dict[str, float] | None, started: float) -> tuple[nn.Module, Compressed]:
         """Train and measure. before: accuracies of the network as it was given."""
         start, small = self.train(trained)
-        networks = [standard_network(module) for module in (start, small)]
-        _check_same(small, networks[1], self.task, self.call)
+        x, lengths = _first_rows(self.task)
+        networks = [standard_network(module, x, lengths) for module in (start, small)]
+        _check_same(small, Called(networks[1], self.call), x, lengths)
         dense, compact = _sides([Called(module, self.call) for module in networks], self.task)
         return networks[1], Compressed(
             method=self.method.name,
@@ -164,32 +177,49 @@ class _Run:
             given=before,
             settings=self.method.settings.model_dump(mode="json"),
             steps=self.steps,
+            shared_steps=self.shared_steps,
             seconds=time.perf_counter() - started,
             notes=list(self.method.notes),
         )
 
+    def refuse_too_short(self, trained: bool) -> None:
+        """Raise InputError if the training leaves a stage without a step."""
+        share = 0.0 if trained else self.method.start_share()
+        if reason := self.settings.too_short(share, len(self.method.stages())):
+            raise InputError(f"training: {reason}")
+
     def train(self, trained: bool) -> tuple[nn.Module, nn.Module]:
-        """(the dense network from which the method starts, the compact one)."""
+        """(the dense network, the compact one). If the dense one was not trained, it has as many steps as the compact
+        one: those from which the method starts, and as many more as the method takes."""
         length, start = self.settings.length, self.dense
         if not trained:
             first = self.settings.pretraining(self.method.start_share())
-            start = self._stages(DenseTraining(self.method.settings, self.dense), None, first)
+            start, self.shared_steps = self._stages(DenseTraining(self.method.settings, self.dense), None, first)
             length -= first
-        small = self._stages(self.method, copy.deepcopy(start), length)
-        return start, self.method.compact(small).cpu().eval()
+        small, steps = self._stages(self.method, copy.deepcopy(start), length)
+        self.steps = self.shared_steps + steps
+        small = self.method.compact(small).cpu().eval()
+        if not trained:
+            start, _ = self._stages(DenseTraining(self.method.settings, start), None, length)
+        return start, small
 
-    def _stages(self, method: Method, start: nn.Module | None, length: int) -> nn.Module:
+    def _stages(self, method: Method, start: nn.Module | None, length: int) -> tuple[nn.Module, int]:
+        """The trained network and its gradient steps."""
         progress = sys.stderr.isatty() if self.progress is None else self.progress
         trainer = Trainer(method, self.task, self.settings, self.seed, progress)
         model = trainer.run(start, length).cpu().eval()
-        self.steps += sum(stage.steps for stage in trainer.stages)
-        return model
+        return model, sum(stage.steps for stage in trainer.stages)
 
 
-def _check_same(trained: nn.Module, network: nn.Module, task: Task, call: Call) -> None:
-    """Raises ValueError if the standard layers do not compute what was trained."""
+def _first_rows(task: Task) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """x (B, T, D) and length (B,) of a few sequences of the training part."""
     x, length, _ = tensors(task.batch("train", np.arange(min(ROWS, task.size("train")))), CPU)
-    if not same(answers(Called(network, call), x, length), answers(trained, x, length)):
+    return x, length
+
+
+def _check_same(trained: nn.Module, network: nn.Module, x: torch.Tensor, length: torch.Tensor | None) -> None:
+    """Raises ValueError if the standard layers do not compute what was trained."""
+    if not same(answers(network, x, length), answers(trained, x, length)):
         raise ValueError(
             "the network in standard layers differs from the trained one; this is an error of squeezebench"
         )

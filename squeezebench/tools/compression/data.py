@@ -18,6 +18,8 @@ from squeezebench.data.task import PARTS, Task, load_task, task_spec
 from squeezebench.schema.task import TaskSpec
 
 NAME = "own"
+NEEDED = ("train", "validation")
+ONE_CLASS = "compress() is for one class per sequence"
 FORM = "give (x, y) or (x, y, length): sequences (N, T, ...), class numbers (N,), valid steps (N,)"
 
 
@@ -36,7 +38,10 @@ class Part:
 
 
 def parts_of(**given: Any) -> dict[str, Part]:
-    """The parts by name; a part that is None is left out. Raises InputError if they do not fit each other."""
+    """The parts by name; a test part that is None is left out. Raises InputError if they do not fit each other."""
+    for name in NEEDED:
+        if given.get(name) is None:
+            raise InputError(f"{name}: is None; {FORM}")
     parts = {name: _part(name, value) for name, value in given.items() if value is not None}
     first = parts["train"]
     for name, part in parts.items():
@@ -54,12 +59,24 @@ def _part(name: str, given: Any) -> Part:
     x, y, length = (*map(_array, given), None)[:3]
     if x.ndim < 2 or x.dtype.kind not in "biuf":
         raise InputError(f"{name}: x has shape {x.shape} and dtype {x.dtype}; {FORM}")
+    if 0 in x.shape:
+        raise InputError(f"{name}: x has shape {x.shape}, which holds nothing; give at least one sequence of one step")
     for what, array in (("y", y), ("length", length)):
         if array is not None and (array.shape != x.shape[:1] or array.dtype.kind not in "iu"):
-            raise InputError(
-                f"{name}: {what} has shape {array.shape} and dtype {array.dtype}; it must be ({len(x)},) integers"
-            )
+            right = f"it must be ({len(x)},) integers{_instead(what, array, len(x))}"
+            raise InputError(f"{name}: {what} has shape {array.shape} and dtype {array.dtype}; {right}")
     return Part(x, y.astype(np.int64), None if length is None else length.astype(np.int64))
+
+
+def _instead(what: str, array: np.ndarray, sequences: int) -> str:
+    """What to say of labels that are those of another kind of task."""
+    if what != "y" or array.shape[:1] != (sequences,):
+        return ""
+    if array.ndim > 1 and array.shape[1:] != (1,):
+        return f". {ONE_CLASS}, not for labels of each step or of several classes at once"
+    if array.dtype.kind == "f" and (array != np.round(array)).any():
+        return f". {ONE_CLASS}, not for regression"
+    return f", the class numbers; {ONE_CLASS}"
 
 
 def _array(value: Any) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,11 +22,15 @@ from squeezebench.nn.rnn.cells import cell_of
 from squeezebench.nn.rnn.classifier import RecurrentClassifier, recurrent_classifier
 from squeezebench.schema.experiment import validated
 from squeezebench.schema.models import RecurrentSettings
-from squeezebench.tools.compression.data import Call, Part
+from squeezebench.tools.compression.data import ONE_CLASS, Call, Part
 from squeezebench.tools.compression.standard import torch_module
 from squeezebench.tools.compression.wrapped import Wrapped, wrapped
 
 TOLERANCE = 1e-4  # of logits, relative to the largest where that is above 1
+PROBABILITIES = (
+    "model: its outputs look like probabilities (none below 0, rows that sum to 1). compress() trains by the "
+    "cross-entropy of logits, under which a softmax at the end trains badly: return what stands before the softmax"
+)
 ROWS = 8  # sequences of the training part on which networks are compared
 
 
@@ -94,8 +99,19 @@ def _asked(network: nn.Module, place: str, call: Call, x: Tensor, length: Tensor
 def _classes(logits: Any, sequences: int) -> int:
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != sequences or logits.shape[1] < 2:
         what = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise InputError(f"model: gives {what} for {sequences} sequences; it must give logits ({sequences}, classes)")
+        right = f"it must give logits ({sequences}, classes){_instead(logits, sequences)}"
+        raise InputError(f"model: gives {what} for {sequences} sequences; {right}")
+    if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < TOLERANCE).all()):
+        warnings.warn(PROBABILITIES, stacklevel=5)  # of who calls compress()
     return logits.shape[1]
+
+
+def _instead(answer: Any, sequences: int) -> str:
+    """What to say of a network for another kind of task."""
+    if isinstance(answer, Tensor) and answer.numel() == sequences:
+        return ". A binary classifier needs two outputs, one for each class, and class numbers 0 and 1 in y"
+    several = isinstance(answer, Tensor) and answer.dim() > 2
+    return f". {ONE_CLASS}, not for outputs at each step" if several else ""
 
 
 @contextmanager

@@ -20,7 +20,8 @@ class Side:
 
 @dataclass(frozen=True)
 class Compressed:
-    """The outcome of compress(). `dense` is the network that was compressed, `compact` the one that is returned.
+    """The outcome of compress(). `compact` is the network that is returned. `dense` is the user's network: as it was
+    given if it was trained, else after as many gradient steps as the compact one.
 
     given: accuracies of the user's network as it was given; None without one. Latency: PyTorch, one thread, the two
     networks interleaved. seconds: of the whole call.
@@ -33,7 +34,8 @@ class Compressed:
     kept: Kept
     given: dict[str, float] | None
     settings: dict[str, object]
-    steps: int  # gradient steps, the dense training included
+    steps: int  # gradient steps of the compact network, the dense training from which it starts included
+    shared_steps: int  # of that dense training; 0: the network was trained already
     seconds: float
     notes: list[str] = field(default_factory=list)
 
@@ -61,7 +63,13 @@ class Compressed:
         if self.given is not None:
             shares = ", ".join(f"{part} {share:.1%}" for part, share in self.given.items())
             lines.append(f"the network as it was given: {shares}")
-        return [*lines, f"{self.steps:,} steps in {self.seconds:.0f} s", *self.notes]
+        return [*lines, f"{self._trained_for()}; {self.seconds:.0f} s in all", *self.notes]
+
+    def _trained_for(self) -> str:
+        """How long each network of the comparison was trained."""
+        if not self.shared_steps:
+            return f"dense: as it was given; compact: {self.steps:,} steps more"
+        return f"dense and compact: {self.steps:,} steps each, the first {self.shared_steps:,} in common"
 
     @property
     def title(self) -> str:

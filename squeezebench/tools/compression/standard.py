@@ -11,15 +11,18 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from squeezebench.nn.rnn.layer import RecurrentLayer
+from squeezebench.tools.compression.data import Call
 from squeezebench.tools.compression.wrapped import Wrapped, refuse_states
 
 
 class CompactRNN(nn.Module):
-    """A stack of torch.nn.LSTM or GRU whose layers differ in width, or that reads some of its inputs only.
+    """A stack of torch.nn.LSTM or GRU whose layers differ in width, that reads some of its inputs only, or that is
+    given initial states of the first width.
 
-    It is called as the module that it replaces, without initial states. Of the last states, those of the last layer are
-    given; the others are NaN if the layers differ in width. `output_index` (h,) and `output_factor` (h,): the places of
-    the units in states of the first width, and factors on them, if what reads the states needs that width.
+    It is called as the module that it replaces; initial states must be zero, and may have any width. Of the last
+    states, those of the last layer are given; the others are NaN if the layers differ in width. `output_index` (h,) and
+    `output_factor` (h,): the places of the units in states of the first width, and factors on them, if what reads the
+    states needs that width.
     """
 
     def __init__(self, layers: list[nn.RNNBase], dropout: float, input_index: Tensor | None, output: int | None):
@@ -63,24 +66,39 @@ class CompactRNN(nn.Module):
         return torch.cat([*(s if s.shape == last.shape else unknown for s in states[:-1]), last])
 
 
-def standard_network(model: Wrapped) -> nn.Module:
-    """The user's network with the layers of `model`, whose maps are matrices, as torch.nn modules."""
+def standard_network(model: Wrapped, x: Tensor, length: Tensor | None) -> nn.Module:
+    """The user's network with the layers of `model`, whose maps are matrices, as torch.nn modules.
+
+    Its recurrence is one torch.nn.LSTM or GRU if that computes the same and runs on the batch x (B, T, D), length (B,);
+    else a CompactRNN. A network that makes zero states of its first width itself runs with the latter only.
+    """
     top = model.top
     network, (recurrence, head) = copy.deepcopy(top.network), top.places
-    network.set_submodule(recurrence, _recurrence(model))
     if head is not None:
         network.set_submodule(head, copy.deepcopy(model.head))
-    return network.requires_grad_(True).eval()
+    network.requires_grad_(True)
+    if model.input_index is None and top.narrows and len(set(model.hidden)) == 1:
+        slot = top.slot
+        network.set_submodule(recurrence, torch_module(list(model.layers), slot.bias, slot.batch_first, slot.dropout))
+        if _runs(network, top.call, x, length):
+            return network
+    network.set_submodule(recurrence, _compact_rnn(model))
+    return network.eval()
 
 
-def _recurrence(model: Wrapped) -> nn.Module:
-    """One torch.nn.LSTM or GRU if it can compute the same, else a CompactRNN of them."""
+@torch.no_grad()
+def _runs(network: nn.Module, call: Call, x: Tensor, length: Tensor | None) -> bool:
+    try:
+        call(network.eval(), x, length)
+    except Exception:  # the user's code gives the recurrence what the narrower module refuses
+        return False
+    return True
+
+
+def _compact_rnn(model: Wrapped) -> CompactRNN:
     slot, layers = model.top.slot, list(model.layers)
-    reads_all = model.input_index is None
-    if reads_all and model.top.narrows and len(set(model.hidden)) == 1:
-        return torch_module(layers, slot.bias, slot.batch_first, slot.dropout)
     stack = [torch_module([layer], slot.bias, slot.batch_first) for layer in layers]
-    index = None if reads_all else model.input_index.long()
+    index = None if model.input_index is None else model.input_index.long()
     whole = CompactRNN(stack, slot.dropout, index, None if model.top.narrows else slot.hidden_size)
     if not model.top.narrows:
         factor, place = model.head.weight.detach().max(0)  # each column has one entry that is not 0
