@@ -67,10 +67,10 @@ class VIBNet(MaskedMethod):
     def stages(self):
         s = self.settings
         share = s.compress_share / s.pieces
-        found = [Stage(f"compress {k}", share, schedule="constant") for k in range(1, s.pieces + 1)]
-        found += [Stage("settle", s.settle_share)] if s.settle_share else []
+        stages = [Stage(f"compress {k}", share, schedule="constant") for k in range(1, s.pieces + 1)]
+        stages += [Stage("settle", s.settle_share)] if s.settle_share else []
         last = 1 - s.compress_share - s.settle_share
-        return [*found, Stage("fine-tune", last, penalised=False, learning_rate=s.fine_tune_rate)]
+        return [*stages, Stage("fine-tune", last, penalised=False, learning_rate=s.fine_tune_rate)]
 
     # --- what is trained
     def build(self, task):
@@ -140,8 +140,8 @@ class VIBNet(MaskedMethod):
     def observe(self, model):
         if not isinstance(model, nn.MaskedNetwork):
             return {}
-        found = nn.track_sizes(model).sizes(self._alive(model))
-        sizes = {"kept_weights": found.weights, "kept_neurons": found.neurons, "kept_macs": found.macs}
+        kept = nn.track_sizes(model).sizes(self._alive(model))
+        sizes = {"kept_weights": kept.weights, "kept_neurons": kept.neurons, "kept_macs": kept.macs}
         return super().observe(model) | sizes | {"first_layer_nats": self._first_layer_bound(model)}
 
     @without_gradients
@@ -199,11 +199,11 @@ class VIBNet(MaskedMethod):
         without = alive.copy()
         without[labels[-1]] = False
         now, then = nn.track_sizes(model).sizes(alive), nn.track_sizes(model).sizes(without)
-        found = {}
+        shares = {}
         for name, limit in self.limits.items():
             size = getattr(now, name)
-            found[name] = (1.0 if size > limit else 0.1) * (size - getattr(then, name)) / limit
-        return found
+            shares[name] = (1.0 if size > limit else 0.1) * (size - getattr(then, name)) / limit
+        return shares
 
     @without_gradients
     def _shrink(self, model):

@@ -61,9 +61,9 @@ def _board(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as work:
         submissions = opened(options.submissions, Path(work), progress=sys.stderr.isatty())
         built = build_board(submissions, options.to, options.freeze, options.frozen)
-        for one in built.left_out:
-            more = f" (and {one.more} more)" if one.more else ""
-            print(f"left out {one.name}: {one.reason}{more}")
+        for submission in built.left_out:
+            more = f" (and {submission.more} more)" if submission.more else ""
+            print(f"left out {submission.name}: {submission.reason}{more}")
         print(f"wrote {built.site / 'index.html'}: {len(built.entries)} submissions, {len(built.left_out)} left out")
         return 1 if built.left_out else 0
 

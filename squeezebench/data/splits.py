@@ -188,9 +188,9 @@ def _sets_of_groups(data: Dataset, labels: np.ndarray, group: np.ndarray, folds:
         ranks = np.random.default_rng((draw, folds)).random(len(table))
         order = np.lexsort((ranks, -table.sum(1) if draw == 0 else ranks))
         chosen, sums = np.zeros(len(table), int), np.zeros((folds, table.shape[1]))
-        for one in order:
-            chosen[one] = np.lexsort((sums.sum(1), (sums * weight[one]).sum(1)))[0]
-            sums[chosen[one]] += weight[one]
+        for index in order:
+            chosen[index] = np.lexsort((sums.sum(1), (sums * weight[index]).sum(1)))[0]
+            sums[chosen[index]] += weight[index]
         if (sums[:, present] > 0).all():
             return chosen
     raise InputError(

@@ -121,19 +121,19 @@ class Hooks:
     def watching(self, who: str, often: bool = False) -> Iterator[None]:
         """Note what the block changes as `who`'s doing, and put it back."""
         shared = TORCH if often else (*TORCH, *PROCESS)
-        before = [_read(one) for one in shared]
+        before = [_read(value) for value in shared]
         generators, states = _Generators(often), generator_states() if self.trace is not None else {}
         self._inside = True
         try:
             yield
         finally:
             self._inside = False
-            for one, was in zip(shared, before, strict=True):
-                now = _read(one)
+            for value, was in zip(shared, before, strict=True):
+                now = _read(value)
                 if now != was:
-                    self._note(f"{who} changes {one.words}" + _values(was, now))
+                    self._note(f"{who} changes {value.words}" + _values(was, now))
                     with suppress(OSError):  # a working directory that is gone
-                        one.write(was)
+                        value.write(was)
             for words in generators.restored():
                 self._note(f"{who} seeds {words}")
             if self.trace is not None:

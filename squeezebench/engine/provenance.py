@@ -84,7 +84,7 @@ def joined(places: Iterable[dict[str, str]]) -> dict[str, str]:
     """`A then B` for each part of the places where one training ran."""
     values = {name: dict.fromkeys(where.get(name, "") for where in places) for name in PLACE}
     return {
-        name: " then ".join(value or "none" for value in found) if any(found) else "" for name, found in values.items()
+        name: " then ".join(value or "none" for value in texts) if any(texts) else "" for name, texts in values.items()
     }
 
 

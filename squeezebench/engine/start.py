@@ -92,12 +92,12 @@ def dense_start(
     path = folder / f"{digest[:20]}.safetensors"
     with locked(path.with_suffix(".lock")):
         clear_half_written(folder, f"{path.stem}*")
-        found = _read(path, info, settings)
-        if found is None:
+        parts = _read(path, info, settings)
+        if parts is None:
             checkpoints = Checkpoints.wanted(path.with_suffix(f".{CHECKPOINT}"), digest, written)
-            found = _train(path, spec, settings, task, length, progress, checkpoints)
+            parts = _train(path, spec, settings, task, length, progress, checkpoints)
         clear(path.with_suffix(f".{CHECKPOINT}"))
-    model, stage, places = found
+    model, stage, places = parts
     return Start(model, digest, stage.model_copy(update={"shared": True}), places)
 
 

@@ -20,5 +20,5 @@ def lines(record: Record) -> Iterator[str]:
         yield f"{record.status}: {record.reason}"
         return
     size = f"{record.counts.size:,} {size_words(record.counts)}"
-    found = record.accuracy
-    yield f"ok: validation {found.validation:.2%}, test {found.test:.2%}, {size}, {record.seconds.total:.1f} s"
+    accuracy = record.accuracy
+    yield f"ok: validation {accuracy.validation:.2%}, test {accuracy.test:.2%}, {size}, {record.seconds.total:.1f} s"

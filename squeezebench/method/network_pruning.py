@@ -168,14 +168,14 @@ class OneShotMethod(PartMethod):
         return [Stage("fine-tune", 1.0)]
 
     def load_dense(self, model: Module, dense: Module) -> Module:
-        one = example_of(dense)
-        followed = nn.MaskedNetwork(dense, one, sets=())
+        batch = example_of(dense)
+        followed = nn.MaskedNetwork(dense, batch, sets=())
         groups = nn.unit_groups(followed)
         scores, count = groups.of(self.scores(groups)), self.counts(followed)
         layers = range(len(_hidden(dense)))
         keep = {name: nn.largest(scores[name], kept) for name, kept in count.items() if name not in layers}
         units = [nn.largest(self.hidden_scores(dense.recurrent, layer), count[layer]) for layer in layers]
-        small = nn.select_channels(dense, keep, one)
+        small = nn.select_channels(dense, keep, batch)
         if units:
             small.recurrent = nn.select_units(small.recurrent, None, units)
         return small

@@ -53,12 +53,12 @@ def _made(declaration: Declaration, function: Callable, kind: type, *arguments):
     returns None although the workflow waits for its files."""
     plugin = declaration.plugin
     try:
-        made = function(*arguments)
+        result = function(*arguments)
     except Exception as error:
         if plugin.path and plugin.path.parent.parent == HERE:
             raise
         raise InputError(f"{plugin.where}: {type(error).__name__}: {error}") from error
-    if isinstance(made, kind) or (made is None and declaration.when != "always"):
-        return made
-    optional = ', or set WHEN = "optional"' if made is None else ""
-    raise InputError(f"{plugin.where}: returned {type(made).__name__}; return a {kind.__name__}{optional}")
+    if isinstance(result, kind) or (result is None and declaration.when != "always"):
+        return result
+    optional = ', or set WHEN = "optional"' if result is None else ""
+    raise InputError(f"{plugin.where}: returned {type(result).__name__}; return a {kind.__name__}{optional}")

@@ -71,8 +71,8 @@ def declared(kind: str, plugins: Iterable[str | Path] = (), page: str | None = N
     Raises InputError for a file whose constants are not what the page can show.
     """
     every = [_read(plugin) for plugin in find(kind, HERE / kind, plugins).values()]
-    shown = [one for one in every if page is None or one.page in ("any", page)]
-    return sorted(shown, key=lambda one: (one.order, one.name))
+    shown = [declaration for declaration in every if page is None or declaration.page in ("any", page)]
+    return sorted(shown, key=lambda declaration: (declaration.order, declaration.name))
 
 
 def _read(plugin: Plugin) -> Declaration:

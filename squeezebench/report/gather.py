@@ -56,8 +56,8 @@ class Gathered:
         """Run group (its values of GROUP) -> where in `runs` its finished ones are. To look each group up among all
         runs would make a report's time grow with their square."""
         ok = np.flatnonzero(self.runs["status"] == "ok")
-        some = self.runs.iloc[ok].groupby(GROUP, sort=False).indices
-        return {group: ok[positions] for group, positions in some.items()}
+        indices = self.runs.iloc[ok].groupby(GROUP, sort=False).indices
+        return {group: ok[positions] for group, positions in indices.items()}
 
     def runs_of(self, group: Mapping[str, Any]) -> pd.DataFrame:
         """The finished runs of a run group."""
@@ -71,12 +71,12 @@ class Gathered:
     def _correct(self) -> dict[str, Answers]:
         """Path of each run whose record holds its predictions -> which test sequences are classified correctly."""
         every = zip(*(self.runs[name] for name in ("path", "predictions", "confusion", "group_codes")), strict=True)
-        found = {}
+        answers = {}
         for path, text, confusion, codes in every:
             with suppress(ValueError):  # damaged: `report --verify` says so
                 if text:
-                    found[path] = Answers.of(text, confusion or [], codes)
-        return found
+                    answers[path] = Answers.of(text, confusion or [], codes)
+        return answers
 
     def correct(self, paths: Sequence[str]) -> Answers | None:
         """Which test sequences each run classifies correctly; None if one of the records does not hold its predictions,

@@ -16,12 +16,12 @@ from squeezebench.report.words import captions
 
 def headline(task: str, results: Results) -> str:
     """The method is the one that is best on validation; its numbers are those of the test part."""
-    found, here = ranking(results, task), results.of(task)
+    standings, here = ranking(results, task), results.of(task)
     words = captions(rule_of(here).name)["headline"]
-    at = formats.ratio_tick(found.at)
+    at = formats.ratio_tick(standings.at)
     if not (here["ok"] > 0).any():
         return words["nothing"]
-    able = found.groups[~found.groups["collapsed"].astype(bool)]
+    able = standings.groups[~standings.groups["collapsed"].astype(bool)]
     methods = able[~able["control"].astype(bool) & ~able["method"].isin(SMALLER)]
     if methods.empty:
         return words["none"].format(at=at)
@@ -132,8 +132,8 @@ def _better_control(best: pd.Series, controls: pd.DataFrame, words: dict) -> str
 def on_training_part(task: str, results: Results) -> str:
     """Training accuracy of the best method beside that of the small dense model it is held against; empty if the
     records do not hold both."""
-    found = ranking(results, task)
-    methods = found.groups[~found.groups["control"].astype(bool) & ~found.groups["collapsed"].astype(bool)]
+    standings = ranking(results, task)
+    methods = standings.groups[~standings.groups["control"].astype(bool) & ~standings.groups["collapsed"].astype(bool)]
     if methods.empty:
         return ""
     best = _best(methods)

@@ -33,6 +33,6 @@ def _source(name: str) -> str | None:
     return None if name.startswith("sections/") and not (ASSETS / name).is_file() else asset(name)
 
 
-def page(made: jinja2.Template, **values) -> bytes:
+def page(page_template: jinja2.Template, **values) -> bytes:
     """The finished page, without characters that XML forbids."""
-    return formats.clean(made.render(**values)).lstrip().encode()
+    return formats.clean(page_template.render(**values)).lstrip().encode()

@@ -50,17 +50,17 @@ _WORDS = {"method file": "another version of the method's file", "task fingerpri
 def inputs_of(record: Record) -> Inputs:
     """What decides the result of a run, besides its seed. Older records hold less."""
     origin = record.provenance
-    found = {"protocol": record.protocol, "method file": origin.method_digest, "digest rule": origin.digest_rule}
+    values = {"protocol": record.protocol, "method file": origin.method_digest, "digest rule": origin.digest_rule}
     parts = {"training": record.training or None, "model": record.model, "task": record.task_spec}
     texts = tuple((part, text) for part, content in parts.items() if (text := _text(content)) is not None)
-    return _inputs(tuple(found.items()), texts, record.fingerprint, json.dumps(record.settings))
+    return _inputs(tuple(values.items()), texts, record.fingerprint, json.dumps(record.settings))
 
 
 @lru_cache(maxsize=1024)
 def _inputs(
-    found: tuple[tuple[str, Any], ...], parts: tuple[tuple[str, str], ...], fingerprint: str | None, settings: str
+    values: tuple[tuple[str, Any], ...], parts: tuple[tuple[str, str], ...], fingerprint: str | None, settings: str
 ) -> Inputs:
-    inputs = Inputs(found)
+    inputs = Inputs(values)
     for part, text in parts:
         inputs |= _named(part, text, fingerprint) | ({"task fingerprint": fingerprint} if part == "task" else {})
     return Inputs(inputs | _settings(json.loads(settings)))
@@ -115,12 +115,12 @@ class _Planned:
 
     def inputs(self, run: Mapping[str, Any]) -> dict[str, Any]:
         """What decides the result of a planned run, besides its seed."""
-        found = {
+        values = {
             "protocol": self.plan.get("protocol"),
             "digest rule": self.plan.get("digest_rule", 1) if self.plan.get("engine_digest") else None,
             "method file": _entry(self.plan, "methods", run["method"]).get("digest"),
         }
-        planned = self.of_task(run["task"]) | {name: value for name, value in found.items() if value is not None}
+        planned = self.of_task(run["task"]) | {name: value for name, value in values.items() if value is not None}
         settings = self.tuned(str(run["tuned"])) if run.get("tuned") else run.get("settings")
         if self.of_task(run["task"]) and isinstance(settings, Mapping):  # resolved, as in the record
             planned |= _settings(settings)

@@ -50,7 +50,7 @@ def output_files(plan: Mapping, plugins: Iterable[str | Path] = ()) -> list[str]
                 if name in suffixes:
                     raise InputError(f"{declaration.plugin.where}: there is another of the name {name!r} in {kind}/")
                 suffixes[name] = ("svg", "csv") if drawn else declaration.suffixes
-        files += [f"{kind}/{name}.{suffix}" for name, some in suffixes.items() for suffix in some]
+        files += [f"{kind}/{name}.{suffix}" for name, endings in suffixes.items() for suffix in endings]
     return files
 
 
@@ -60,14 +60,14 @@ def _promised(declaration: Declaration, plan: Mapping) -> list[str]:
     if declaration.folds == "mean":
         tasks = sorted({task_of_fold(task) or task for task in tasks})
     whole = declaration.each == "report"
-    some = {
+    entries = {
         "always": tasks or [""] * whole,
         "optional": [],
         "tuned": tuned_tasks(plan),
         "claims": tasks * has_claims(plan),
         "published": (tasks or [""]) * bool(published(plan)),
     }[declaration.when]
-    return some[:1] if whole else some
+    return entries[:1] if whole else entries
 
 
 def page_of(plan: Mapping) -> str:
@@ -95,10 +95,12 @@ def tuned_tasks(plan: Mapping) -> list[str]:
     """The tasks on which a plan tunes methods."""
     entries = plan.get("tunings") or []
     needed = {"task", "method", "path"}
-    sound = isinstance(entries, list) and all(isinstance(one, Mapping) and needed <= one.keys() for one in entries)
-    if not sound or not all(isinstance(one[key], str) for one in entries for key in needed):
+    sound = isinstance(entries, list) and all(
+        isinstance(entry, Mapping) and needed <= entry.keys() for entry in entries
+    )
+    if not sound or not all(isinstance(entry[key], str) for entry in entries for key in needed):
         raise InputError("plan: tunings is not a list of tunings, each with a task, a method and a path")
-    return sorted({one["task"] for one in entries})
+    return sorted({entry["task"] for entry in entries})
 
 
 def read_plan(plan: Path | Mapping) -> dict:

@@ -101,8 +101,8 @@ def build(folder: Path, *, plan: Path | None = None, plugins: Iterable[str | Pat
 def _tasks(results: Results) -> list[TaskPart]:
     if page_of(results.gathered.plan) == "rules":
         return _rule_tasks(results)
-    one = {task: _task(task, results, f"task-{number}") for number, task in enumerate(results.tasks, 1)}
-    return [one[task] if task in one else _over_folds(task, results, one) for task in results.whole.tasks]
+    parts = {task: _task(task, results, f"task-{number}") for number, task in enumerate(results.tasks, 1)}
+    return [parts[task] if task in parts else _over_folds(task, results, parts) for task in results.whole.tasks]
 
 
 def _task(task: str, results: Results, anchor: str) -> TaskPart:
@@ -150,7 +150,7 @@ def _rule_tasks(results: Results) -> list[TaskPart]:
 
 def _sections(tables: list[BuiltTable], drawn: list[tuple], words: dict[str, dict[str, str]]) -> dict[str, Section]:
     """The sections by name, in their order, with what they show. Raises InputError for one that does not exist."""
-    sections = {name: Section(name, some) for name, some in words.items()}
+    sections = {name: Section(name, texts) for name, texts in words.items()}
     for declaration, *_ in [*tables, *drawn]:
         if declaration.section not in {"", *sections}:
             near = near_matches(declaration.section, sections)

@@ -34,11 +34,11 @@ def compared_rules(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
     """
     groups = leading_protocol(groups[groups["ok"] > 0])
     settings = groups["settings"].map(json.loads)
-    groups = groups.loc[settings.map(lambda one: "rule" in one).astype(bool)]
+    groups = groups.loc[settings.map(lambda values: "rule" in values).astype(bool)]
     settings = settings[groups.index]
     rules = groups.assign(
-        rule=[one["rule"] for one in settings], rule_label=[rule_label(one) for one in settings],
-        network=[json.dumps({k: v for k, v in one.items() if k not in OWN}, sort_keys=True) for one in settings],
+        rule=[values["rule"] for values in settings], rule_label=[rule_label(values) for values in settings],
+        network=[json.dumps({k: v for k, v in values.items() if k not in OWN}, sort_keys=True) for values in settings],
     )  # fmt: skip
     twice = rules.duplicated(["task", "rule_label"], keep=False)
     rules.loc[twice, "rule_label"] += " (" + rules["settings_label"] + ")"
@@ -50,21 +50,21 @@ def compared_rules(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
 
 def _differences(rules: pd.DataFrame, scores: dict[int, Scores], rule: str) -> pd.DataFrame:
     """COLUMNS of each group against the group of its network that is trained by `rule`."""
-    partners = {tuple(one): index for index, one in _keys(rules[rules["rule"] == rule])}
+    partners = {tuple(key): index for index, key in _keys(rules[rules["rule"] == rule])}
     lines = {}
     for index, key in _keys(rules):
         partner = partners.get(tuple(key))
         if partner is not None and partner != index:
             spread = scores[index].minus(scores[partner])
             lines[index] = (spread.n, spread.mean, spread.half, spread.p, spread.error, spread.degrees)
-    found = pd.DataFrame.from_dict(lines, orient="index", columns=[*COLUMNS[:4], "error", "degrees"], dtype=float)
-    found = found.reindex(rules.index)
-    tested = (rules["rule"] == "sideways") & (found["n"] >= VERDICT_SEEDS)
-    found["p_holm"] = holm(found["p"].where(tested)).reindex(rules.index)
+    frame = pd.DataFrame.from_dict(lines, orient="index", columns=[*COLUMNS[:4], "error", "degrees"], dtype=float)
+    frame = frame.reindex(rules.index)
+    tested = (rules["rule"] == "sideways") & (frame["n"] >= VERDICT_SEEDS)
+    frame["p_holm"] = holm(frame["p"].where(tested)).reindex(rules.index)
     level = (1 - LEVEL) / max(1, int(tested.sum()))
     with np.errstate(invalid="ignore"):
-        found["detectable"] = detectable(found["error"], found["degrees"], level)
-    return found[list(COLUMNS)]
+        frame["detectable"] = detectable(frame["error"], frame["degrees"], level)
+    return frame[list(COLUMNS)]
 
 
 def _keys(rules: pd.DataFrame) -> list[tuple[int, Any]]:

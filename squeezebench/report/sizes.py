@@ -105,7 +105,7 @@ def of_row(row) -> Rule:
 def structure(text: str) -> str:
     """The widths of one group as the papers print them: `97-71-33`. `text` has one structure a seed; where they differ
     the mean of each width, rounded to whole units."""
-    every = [tuple(map(int, one.split("-"))) for one in text.split()]
-    if not every or len({len(one) for one in every}) > 1:
+    every = [tuple(map(int, part.split("-"))) for part in text.split()]
+    if not every or len({len(widths) for widths in every}) > 1:
         return " ".join(dict.fromkeys(text.split()))
     return "-".join(f"{np.mean(widths):.0f}" for widths in zip(*every, strict=True))

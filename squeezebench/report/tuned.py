@@ -26,10 +26,10 @@ class Tuned:
 
 def gather_tuning(gathered: Gathered) -> list[Tuned]:
     """What the plan asks for; without a plan, what lies in `tuning/`."""
-    planned = [(one["task"], one["method"], one["path"]) for one in gathered.plan.get("tunings") or []]
+    planned = [(tuning["task"], tuning["method"], tuning["path"]) for tuning in gathered.plan.get("tunings") or []]
     if not gathered.plan:
-        found = sorted((gathered.folder / "tuning").glob("*/*.json"))
-        planned = [(path.parent.name, path.stem, path.relative_to(gathered.folder).as_posix()) for path in found]
+        paths = sorted((gathered.folder / "tuning").glob("*/*.json"))
+        planned = [(path.parent.name, path.stem, path.relative_to(gathered.folder).as_posix()) for path in paths]
     return [_read(task, method, gathered.folder / path) for task, method, path in planned]
 
 

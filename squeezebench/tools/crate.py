@@ -120,9 +120,9 @@ def _add_action(crate: Any, workflow: Any, folder: Path, description: str, finis
     plan = crate.add_file(
         folder / PLAN, PLAN, properties={"name": "plan of the runs", "encodingFormat": "application/json"}
     )
-    made = [crate.add_file(folder / name, name) for name in RESULTS if (folder / name).is_file()]
-    made += [crate.add_dataset(folder / name, name, properties={"description": text})
-             for name, text in FOLDERS.items() if (folder / name).is_dir()]  # fmt: skip
+    outputs = [crate.add_file(folder / name, name) for name in RESULTS if (folder / name).is_file()]
+    outputs += [crate.add_dataset(folder / name, name, properties={"description": text})
+                for name, text in FOLDERS.items() if (folder / name).is_dir()]  # fmt: skip
     properties = {
         "@type": "CreateAction",
         "name": "snakemake",
@@ -132,5 +132,5 @@ def _add_action(crate: Any, workflow: Any, folder: Path, description: str, finis
         "actionStatus": "http://schema.org/CompletedActionStatus",
     }
     action = crate.add(ContextEntity(crate, "#run", properties=properties))
-    action["instrument"], action["object"], action["result"] = workflow, [plan], made
+    action["instrument"], action["object"], action["result"] = workflow, [plan], outputs
     crate.root_dataset["mentions"] = action

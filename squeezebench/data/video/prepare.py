@@ -165,9 +165,9 @@ def _need_room(folder: Path, options: FrameOptions, clips: int) -> None:
         raise InputError(f"{place}: the features need {needed / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free")
 
 
-def _finish(store: Store, options: FrameOptions, found: _Clips, key: dict[str, Any]) -> dict[str, Any]:
+def _finish(store: Store, options: FrameOptions, collection: _Clips, key: dict[str, Any]) -> dict[str, Any]:
     """Write the small arrays of the clips that have a row, and meta.json; returns meta.json's content."""
-    index = found.index
+    index = collection.index
     kept = [n for n, line in enumerate(store.ledger) if "length" in line]
     if not kept:
         raise InputError(f"{index.root}: none of its {len(index.clips)} clips can be decoded: {store.ledger[0]}")
@@ -178,7 +178,7 @@ def _finish(store: Store, options: FrameOptions, found: _Clips, key: dict[str, A
         "length": length,
         "name": np.array([clip.name for clip in clips]),
         "classes": np.array(index.classes),
-    } | {f"subset_{number}": np.array(subset)[kept] for number, subset in found.subsets.items()}
+    } | {f"subset_{number}": np.array(subset)[kept] for number, subset in collection.subsets.items()}
     if any(clip.group for clip in clips):
         small["group"] = np.array([clip.group for clip in clips])
     weights = f"; {options.weights} weights sha256:{key['weights_digest']}" if "weights_digest" in key else ""
@@ -189,8 +189,8 @@ def _finish(store: Store, options: FrameOptions, found: _Clips, key: dict[str, A
         "problems": [problem.reason for problem in index.problems if not problem.name],
         "damaged": {line["clip"]: line["damaged"] for line in store.ledger if line.get("damaged")},
         "short": int((length < options.frames).sum()),
-        "origin": f"{found.title}: {len(kept)} clips{weights}",
-        "part_of": found.part_of,
+        "origin": f"{collection.title}: {len(kept)} clips{weights}",
+        "part_of": collection.part_of,
         "key": key,
     }
     store.finish(meta, **small)

@@ -22,10 +22,10 @@ class BestOnTest:
         self.best: tuple[float, nn.Module] | None = None
 
     def __call__(self, model: nn.Module, last: bool) -> dict[str, Any]:
-        found = accuracy(model, self._task, "test", self._device)
-        if last and (self.best is None or found > self.best[0]):
-            self.best = found, copy.deepcopy(model)
-        return {"test_accuracy": found}
+        test_accuracy = accuracy(model, self._task, "test", self._device)
+        if last and (self.best is None or test_accuracy > self.best[0]):
+            self.best = test_accuracy, copy.deepcopy(model)
+        return {"test_accuracy": test_accuracy}
 
     def save(self) -> dict[str, Any] | None:
         """Return the content for a checkpoint; None before the last stage."""

@@ -45,12 +45,12 @@ def interval() -> float:
     """Seconds of training between checkpoints; 0: none are written. Raises InputError where it is set to no number."""
     text = os.environ.get(SECONDS, "").strip()
     try:
-        found = float(text or DEFAULT_SECONDS)
+        seconds = float(text or DEFAULT_SECONDS)
     except ValueError:
-        found = math.nan
-    if not 0 <= found < math.inf:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
         raise InputError(f"{SECONDS}={text}: give seconds between checkpoints of training, or 0 for none")
-    return found
+    return seconds
 
 
 def identity(what: str) -> str:
@@ -101,7 +101,7 @@ class Checkpoints:
                 self._obey()
 
     def _heed(self) -> None:
-        self._before = {one: signal.signal(one, self._ask) for one in SIGNALS}
+        self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
 
     def _leave(self) -> None:
         for number, handler in self._before.items():

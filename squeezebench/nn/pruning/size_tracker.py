@@ -72,15 +72,15 @@ class SizeTracker:
 
     def sizes(self, alive: np.ndarray) -> Sizes:
         """Of the network that is left."""
-        found, weights, neurons, macs = self.graph, 0, 0, 0
-        for path, made, read in self._layers(alive):
-            count = round(made * read) * self.kernel[path]
+        graph, weights, neurons, macs = self.graph, 0, 0, 0
+        for path, channels, read in self._layers(alive):
+            count = round(channels * read) * self.kernel[path]
             weights += count
-            macs += count * found.positions[path]
-            neurons += 0 if path == self.last else round(made) * found.positions[path]
-        neurons += sum(round(self._left(alive, out)) for _, out in found.selects.values())
-        pooled = found.pooled_positions
-        neurons += sum(round(self._left(alive, numbers)) * pooled[path] for path, numbers in found.pools.items())
+            macs += count * graph.positions[path]
+            neurons += 0 if path == self.last else round(channels) * graph.positions[path]
+        neurons += sum(round(self._left(alive, out)) for _, out in graph.selects.values())
+        pooled = graph.pooled_positions
+        neurons += sum(round(self._left(alive, numbers)) * pooled[path] for path, numbers in graph.pools.items())
         return Sizes(weights, neurons, macs)
 
     def weights(self, stay: np.ndarray, hidden: Sequence[float] | None = None) -> float:
@@ -88,7 +88,7 @@ class SizeTracker:
 
         Sets are taken as independent. hidden: expected units of each layer of a recurrent part; None: all of them.
         """
-        total = sum(made * read * self.kernel[path] for path, made, read in self._layers(stay))
+        total = sum(channels * read * self.kernel[path] for path, channels, read in self._layers(stay))
         for path, part in self.recurrent.items():
             widths = [self._left(stay, self.graph.reads[path]), *(part.hidden if hidden is None else hidden)]
             gates, products = len(part.cell.gates), len(part.cell.recurrent)
@@ -103,18 +103,18 @@ class SizeTracker:
     def macs(self, stay: np.ndarray) -> float:
         """Expected multiply-accumulates of one image, in the same way; of a network without a recurrent part."""
         layers = self._layers(stay)
-        return sum(made * read * self.kernel[path] * self.graph.positions[path] for path, made, read in layers)
+        return sum(channels * read * self.kernel[path] * self.graph.positions[path] for path, channels, read in layers)
 
     def _layers(self, stay: np.ndarray) -> Iterator[tuple[str, float, float]]:
         """(path, channels that it gives, features that it multiplies each of them with) of each layer with weights."""
         graph = self.graph
         for path in self.kernel:
-            made = self._left(stay, (graph.makes if path in graph.makes else graph.depthwise)[path])
+            channels = self._left(stay, (graph.makes if path in graph.makes else graph.depthwise)[path])
             read = 1.0
             if path in graph.makes:
                 reads = graph.reads[path]
                 read = self.features[path] if reads is None else self._left(stay, reads)
-            yield path, made, read
+            yield path, channels, read
 
     def _left(self, stay: np.ndarray, numbers: np.ndarray) -> float:
         """How many of these channels stay, with those that they were selected from."""
@@ -123,9 +123,9 @@ class SizeTracker:
 
 def track_sizes(masked: MaskedNetwork) -> SizeTracker:
     """Of this network; made once."""
-    if not isinstance(found := vars(masked).get("_tracker"), SizeTracker):
-        found = vars(masked)["_tracker"] = SizeTracker(masked)
-    return found
+    if not isinstance(tracker := vars(masked).get("_tracker"), SizeTracker):
+        tracker = vars(masked)["_tracker"] = SizeTracker(masked)
+    return tracker
 
 
 def narrowed(masked: MaskedNetwork, kept: Mapping[str, Tensor], example: Tensor) -> MaskedNetwork:

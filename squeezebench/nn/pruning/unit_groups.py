@@ -34,7 +34,7 @@ class UnitGroups:
                 chain = graph.ancestry(numbers)
                 self.read[path] = [torch.from_numpy(labels % (self.count + 1)) for labels in chain]
                 for k, labels in enumerate(chain):
-                    above = sum((one >= 0).astype(int) for one in chain[k + 1 :])
+                    above = sum((outer >= 0).astype(int) for outer in chain[k + 1 :])
                     np.maximum.at(self.depth, labels, above)
         self.read_sizes = self._read(lambda weight: torch.full((weight.shape[1],), weight[:, 0].numel()))
 
@@ -86,17 +86,17 @@ class UnitGroups:
 
     def of(self, values: Tensor) -> dict[str, Tensor]:
         """What `values` say of each set of coupled channels, name -> (width,), on the CPU."""
-        return {one.name: values.detach().cpu()[list(one.labels)] for one in self.graph.sets}
+        return {group.name: values.detach().cpu()[list(group.labels)] for group in self.graph.sets}
 
     def elements(self) -> set[str]:
         """Sets of a flattened map's elements: each goes with the channel it comes from."""
         chosen = [path for path, (features, _) in self.graph.selects.items() if features is not None]
-        return {one.name for one in self.graph.sets if one.members[0].path in chosen}
+        return {group.name for group in self.graph.sets if group.members[0].path in chosen}
 
     def inputs(self) -> set[str]:
         """Sets of the network's own inputs: pixels."""
         chosen = [path for path, (features, _) in self.graph.selects.items() if features is None]
-        return {one.name for one in self.graph.sets if one.members[0].path in chosen}
+        return {group.name for group in self.graph.sets if group.members[0].path in chosen}
 
     def _weight(self, path: str) -> Tensor:
         reader = self.network.get_submodule(path)
@@ -109,9 +109,9 @@ class UnitGroups:
         total = torch.zeros(self.count + 1, dtype=torch.float64)
         for path, chain in self.read.items():
             if isinstance(self.network.get_submodule(path), kind):
-                found = values(self._weight(path))
+                columns = values(self._weight(path))
                 for labels in chain:
-                    total = total.to(found.device).index_add(0, labels.to(found.device), found.to(total.dtype))
+                    total = total.to(columns.device).index_add(0, labels.to(columns.device), columns.to(total.dtype))
         total[-1] = 0.0
         return total
 
@@ -120,14 +120,14 @@ class UnitGroups:
         total = torch.zeros(self.count + 1, dtype=torch.float64)
         for path, numbers in (self.graph.makes | self.graph.depthwise).items():
             if isinstance(self.network.get_submodule(path), kind):
-                found = values(self._weight(path))
-                labels = torch.from_numpy(self.graph.label[numbers]).to(found.device)
-                total = total.to(found.device).index_add(0, labels, found.to(total.dtype))
+                rows = values(self._weight(path))
+                labels = torch.from_numpy(self.graph.label[numbers]).to(rows.device)
+                total = total.to(rows.device).index_add(0, labels, rows.to(total.dtype))
         return total
 
 
 def unit_groups(masked: MaskedNetwork) -> UnitGroups:
     """Of the network under the masks; found once."""
-    if not isinstance(found := vars(masked).get("_groups"), UnitGroups):
-        found = vars(masked)["_groups"] = UnitGroups(masked.network, masked.graph)
-    return found
+    if not isinstance(groups := vars(masked).get("_groups"), UnitGroups):
+        groups = vars(masked)["_groups"] = UnitGroups(masked.network, masked.graph)
+    return groups

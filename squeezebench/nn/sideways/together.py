@@ -27,13 +27,13 @@ def gradients_together(net: SidewaysNet, x: Tensor, labels: Tensor, length: Tens
     frames = net.frames(x, length)
     table = net.timetable(frames.shape[1])
     weights = frame_weights(table.losses, len(x), length, frames)
-    made, read = _up(net, table, frames)
+    outputs, read = _up(net, table, frames)
     down: dict[tuple[int, int], Tensor] = {}  # (reader, source) -> (B, ticks of the reader, ...)
     loss = 0.0
     for number in range(net.depth, 0, -1):
         if not table.learning[number]:  # a short clip with flush `drop`: nor does any module below
             break
-        worker, output, gradient = Worker(net.units[number - 1]), made[number], None
+        worker, output, gradient = Worker(net.units[number - 1]), outputs[number], None
         if number == net.depth:
             output = _loss(output, table, labels, weights)
             loss = output.item()
@@ -49,18 +49,18 @@ def gradients_together(net: SidewaysNet, x: Tensor, labels: Tensor, length: Tens
 
 def _up(net: SidewaysNet, table: Timetable, frames: Tensor) -> tuple[dict[int, Tensor], dict[int, list[Tensor]]]:
     """What each module made at its ticks, (B, ticks, ...), and the rows (B * ticks, ...) that it read for it."""
-    made = {0: frames[:, [table.frame(tick) for tick in range(table.ticks)]]}
+    outputs = {0: frames[:, [table.frame(tick) for tick in range(table.ticks)]]}
     read: dict[int, list[Tensor]] = {}
     for number, unit in enumerate(net.units, 1):
         ticks = len(table.working(number))
         read[number] = []
         for source in table.sources(number):
             first = number - 1 - source  # the module's first tick reads what the source made in the tick before
-            rows = made[source][:, first : first + ticks].detach().flatten(0, 1)
+            rows = outputs[source][:, first : first + ticks].detach().flatten(0, 1)
             read[number].append(rows.requires_grad_(source > 0))
         with torch.enable_grad(), ticks_at_once(unit, ticks):
-            made[number] = unit(*read[number]).unflatten(0, (len(frames), ticks))
-    return made, read
+            outputs[number] = unit(*read[number]).unflatten(0, (len(frames), ticks))
+    return outputs, read
 
 
 def _loss(output: Tensor, table: Timetable, labels: Tensor, weights: Tensor) -> Tensor:

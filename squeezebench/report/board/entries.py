@@ -72,8 +72,8 @@ class Entry:
 
     def inputs(self, task: str) -> Inputs:
         """What decides the results on a task beside the method, and is the same wherever it is computed."""
-        found = task_inputs(self.plan, self.opened.folder, task)
-        return Inputs({name: value for name, value in found.items() if name not in ELSEWHERE})
+        fields = task_inputs(self.plan, self.opened.folder, task)
+        return Inputs({name: value for name, value in fields.items() if name not in ELSEWHERE})
 
     def problems(self) -> Iterator[str]:
         """A line for each run that is not the planned one."""

@@ -34,9 +34,9 @@ _PLACE = ["task", "version", "protocol", "least"]
 def numbers(entries: Sequence[Entry]) -> pd.DataFrame:
     """One row a number, ranked among those of the same task, version, protocol and size."""
     frame = pd.DataFrame([line for entry in entries for line in _of(entry)], columns=COLUMNS)
-    for _, some in frame.groupby(_PLACE, sort=False):
-        above = some["low"].to_numpy()[None] > some["high"].to_numpy()[:, None]
-        frame.loc[some.index, "rank"] = 1 + above.sum(axis=1)
+    for _, peers in frame.groupby(_PLACE, sort=False):
+        above = peers["low"].to_numpy()[None] > peers["high"].to_numpy()[:, None]
+        frame.loc[peers.index, "rank"] = 1 + above.sum(axis=1)
     order = ["task", "version", "protocol", "least", "rank", "value", "method", "submission"]
     ascending = [True, True, False, True, True, False, True, True]  # "sound" before "paper" and "as_released"
     return frame.sort_values(order, ascending=ascending, kind="stable").reset_index(drop=True)
@@ -113,9 +113,9 @@ def records_of(frame: pd.DataFrame) -> list[tuple[str, str]]:
 def progress(frame: pd.DataFrame) -> pd.DataFrame:
     """For each task and size the numbers that were the highest when their runs had finished, the first one first."""
     lines = []
-    for _, some in frame.sort_values(["finished", "value"], ascending=[True, False], kind="stable").groupby(
+    for _, rows in frame.sort_values(["finished", "value"], ascending=[True, False], kind="stable").groupby(
         _PLACE, sort=True
     ):
-        best = some["value"].cummax()
-        lines.append(some[best > best.shift(fill_value=-np.inf)])
+        best = rows["value"].cummax()
+        lines.append(rows[best > best.shift(fill_value=-np.inf)])
     return pd.concat(lines, ignore_index=True) if lines else frame

@@ -49,7 +49,7 @@ def build_board(submissions: Iterable[Opened], site: Path, version: str = "", fr
     again = read_sealed(frozen, Board, "board") if frozen else None
     entries, left_out = admitted(_of_board(submissions, again) if again else submissions)
     if not entries:
-        reasons = "; ".join(f"{one.name}: {one.reason}" for one in left_out)
+        reasons = "; ".join(f"{submission.name}: {submission.reason}" for submission in left_out)
         raise InputError(f"no submission can be shown: {reasons}")
     version = again.version if again else version
     half = hidden_beside(site.resolve())
@@ -145,8 +145,8 @@ def _write(folder: Path, entries: list[Entry], left_out: list[LeftOut], version:
         _page(folder / f"{name}.html", name, shared | content)
     for task in tasks:
         _page(folder / task["page"], "task", shared | {"title": task["label"]} | task)
-    for method, some in frame.groupby("method", sort=True):
-        _page(folder / tables.method_page(str(method)), "method", shared | _method(some, entries))
+    for method, rows in frame.groupby("method", sort=True):
+        _page(folder / tables.method_page(str(method)), "method", shared | _method(rows, entries))
     for name, path in records_of(frame):
         source = next(entry for entry in entries if entry.id == name).opened.folder
         target = folder / "records" / name / path
@@ -167,15 +167,15 @@ def _task(key: tuple[str, int, str], frame: pd.DataFrame, entries: list[Entry]) 
             "least": formats.ratio_tick(least),
             "anchor": f"at-{least:g}",
             "table": tables.ranking_table(
-                some, f"at_{least:g}", f"Methods at least {formats.ratio_tick(least)} smaller."
+                rows, f"at_{least:g}", f"Methods at least {formats.ratio_tick(least)} smaller."
             ),
-            "absent": without_number(entries, some, key),
-            "some": some,
+            "absent": without_number(entries, rows, key),
+            "rows": rows,
         }
-        for least, some in here.groupby("least", sort=True)
+        for least, rows in here.groupby("least", sort=True)
     ]
     for size in sizes:
-        size["leaders"] = [_leader(size["some"], control) for control in (False, True)]
+        size["leaders"] = [_leader(size["rows"], control) for control in (False, True)]
     return {
         "label": tables.task_label(key),
         "page": tables.task_page(key),
@@ -185,9 +185,9 @@ def _task(key: tuple[str, int, str], frame: pd.DataFrame, entries: list[Entry]) 
     }
 
 
-def _leader(some: pd.DataFrame, control: bool) -> dict[str, str] | None:
+def _leader(rows: pd.DataFrame, control: bool) -> dict[str, str] | None:
     """The most accurate method, or control, of a task at one size."""
-    able = some[some["control"].astype(bool) == control].sort_values("value", ascending=False, kind="stable")
+    able = rows[rows["control"].astype(bool) == control].sort_values("value", ascending=False, kind="stable")
     for row in rows_of(able.head(1)):
         return {
             "label": formats.clean(row["method_label"]),
@@ -217,14 +217,14 @@ def _facts(key: tuple[str, int, str], entries: list[Entry]) -> list[tuple[str, s
     ]
 
 
-def _method(some: pd.DataFrame, entries: list[Entry]) -> dict[str, Any]:
+def _method(rows: pd.DataFrame, entries: list[Entry]) -> dict[str, Any]:
     """The page of one method."""
-    first = some.iloc[0]
-    number, tasks = len(some), len(some[["task", "version", "protocol"]].drop_duplicates())
+    first = rows.iloc[0]
+    number, tasks = len(rows), len(rows[["task", "version", "protocol"]].drop_duplicates())
     return {
         "title": formats.clean(first["method_label"]),
         "control": bool(first["control"]),
         "said": f"{formats.plural(number, 'number')} on {formats.plural(tasks, 'task')}.",
-        "numbers": tables.ranking_table(some, "numbers", "Each number leads to its runs below.", whole=True),
-        "runs": tables.runs_table(some, entries),
+        "numbers": tables.ranking_table(rows, "numbers", "Each number leads to its runs below.", whole=True),
+        "runs": tables.runs_table(rows, entries),
     }

@@ -15,13 +15,13 @@ HEAD = ("task", "method", "settings", "seeds", "verdict", "test accuracy", "diff
 MOST_LINES = 40  # of runs in one folder only, and of what differs in origin
 
 
-def as_json(found: FolderDifferences) -> dict[str, Any]:
+def as_json(differences: FolderDifferences) -> dict[str, Any]:
     """Everything, in plain values."""
-    content = found.model_dump(mode="json")
+    content = differences.model_dump(mode="json")
     return {
         **dict(zip("ab", content["folders"], strict=True)),
-        "unchanged": found.unchanged,
-        "verdicts": dict(Counter(group.verdict for group in found.groups)),
+        "unchanged": differences.unchanged,
+        "verdicts": dict(Counter(group.verdict for group in differences.groups)),
         "damaged": content["damaged"],
         "left_out": content["left_out"],
         **dict(zip(("only_in_a", "only_in_b"), content["only"], strict=True)),
@@ -32,46 +32,48 @@ def as_json(found: FolderDifferences) -> dict[str, Any]:
     }
 
 
-def as_text(found: FolderDifferences) -> str:
+def as_text(differences: FolderDifferences) -> str:
     """A table of the groups that are not identical, what could explain them, and a last line that sums up."""
-    lines = [f"A: {found.folders[0]}", f"B: {found.folders[1]}"]
-    for name, runs in zip("AB", found.only, strict=True):
+    lines = [f"A: {differences.folders[0]}", f"B: {differences.folders[1]}"]
+    for name, runs in zip("AB", differences.only, strict=True):
         lines += _only(name, runs)
-    damaged = [f"{n} in {name}" for name, n in zip("AB", found.damaged, strict=True) if n]
+    damaged = [f"{n} in {name}" for name, n in zip("AB", differences.damaged, strict=True) if n]
     lines += ["", f"Damaged records, left out: {', '.join(damaged)}"] if damaged else []
-    others = [f"{n} in {name}" for name, n in zip("AB", found.left_out, strict=True) if n]
+    others = [f"{n} in {name}" for name, n in zip("AB", differences.left_out, strict=True) if n]
     words = "Records of other inputs than the rest of their folder, left out"
     lines += ["", f"{words}: {', '.join(others)}"] if others else []
-    rows = [_row(group) for group in found.groups if group.verdict not in (IDENTICAL, NOTHING)]
+    rows = [_row(group) for group in differences.groups if group.verdict not in (IDENTICAL, NOTHING)]
     if rows:
         lines += ["", *_table([HEAD, *rows])]
-    notes = [f"{_name(group)}: {note}" for group in found.groups for note in group.notes]
+    notes = [f"{_name(group)}: {note}" for group in differences.groups for note in group.notes]
     if notes:
         lines += ["", *_some(notes)]
-    if found.overall:
-        shift = f"Test accuracy, B - A, mean over the groups that are not identical: {_points(found.overall)} points"
+    if differences.overall:
+        shift = (
+            f"Test accuracy, B - A, mean over the groups that are not identical: {_points(differences.overall)} points"
+        )
         lines += ["", f"{shift} (they share seeds and data: it decides nothing)"]
-    if found.times:
-        ratios = (f"{TIMES[name]} {_ratio(ratio)}" for name, ratio in found.times.items())
+    if differences.times:
+        ratios = (f"{TIMES[name]} {_ratio(ratio)}" for name, ratio in differences.times.items())
         lines += ["", f"Times, B / A, over all groups (they decide nothing): {', '.join(ratios)}"]
-    if found.origins:
+    if differences.origins:
         lines += ["", "The runs in both differ in what they were made with:"]
-        lines += _some([f"{name}: {_values(a)} -> {_values(b)}" for name, (a, b) in found.origins.items()])
-    elif any(group.verdict != IDENTICAL for group in found.groups):
+        lines += _some([f"{name}: {_values(a)} -> {_values(b)}" for name, (a, b) in differences.origins.items()])
+    elif any(group.verdict != IDENTICAL for group in differences.groups):
         lines += ["", "The records of both were made with the same versions on the same kind of machine."]
-    return "\n".join(map(printable, [*lines, "", summary(found)])).replace(formats.NBSP, " ")
+    return "\n".join(map(printable, [*lines, "", summary(differences)])).replace(formats.NBSP, " ")
 
 
-def summary(found: FolderDifferences) -> str:
+def summary(differences: FolderDifferences) -> str:
     """One line: how many groups of each verdict."""
-    if not found.groups:
+    if not differences.groups:
         return "Nothing to compare: no run is in both."
-    verdicts = Counter(group.verdict for group in found.groups)
+    verdicts = Counter(group.verdict for group in differences.groups)
     parts = [f"{verdicts[v]} {v}" for v in RANK if verdicts[v]]
-    what = Counter(kind for group in found.groups for kind in group.changed)
+    what = Counter(kind for group in differences.groups for kind in group.changed)
     why = f" ({', '.join(f'{kind} in {n}' for kind, n in what.items())})" if what else ""
     parts = [part + why if part.endswith(f" {CHANGED}") else part for part in parts]
-    return f"{formats.plural(len(found.groups), 'run group')} in both: {'; '.join(parts)}."
+    return f"{formats.plural(len(differences.groups), 'run group')} in both: {'; '.join(parts)}."
 
 
 def _only(name: str, runs: list[dict]) -> list[str]:

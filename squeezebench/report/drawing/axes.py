@@ -112,7 +112,7 @@ def short(title: str, most: int = 26) -> str:
     return formats.clean(title if len(title) <= most else title[: most - 1] + "…")
 
 
-def with_bars(axes: Axes, some: pd.DataFrame, x: str, y: str, half: str, colour: str, alpha: float = 0.45) -> None:
+def with_bars(axes: Axes, groups: pd.DataFrame, x: str, y: str, half: str, colour: str, alpha: float = 0.45) -> None:
     """The 95 % intervals of means as vertical bars."""
-    width = some[half].fillna(0)
-    axes.vlines(some[x], some[y] - width, some[y] + width, color=colour, lw=0.8, alpha=alpha)
+    width = groups[half].fillna(0)
+    axes.vlines(groups[x], groups[y] - width, groups[y] + width, color=colour, lw=0.8, alpha=alpha)

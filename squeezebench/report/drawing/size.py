@@ -43,9 +43,9 @@ def fronts(axes: Axes, sized: pd.DataFrame, looks: dict[str, Look]) -> None:
     front = sound[sound["front"]].sort_values("size_mean")
     axes.step(front["size_mean"], front["test_accuracy_mean"], where="post", lw=3.5, color="#c9d1d9",
               solid_joinstyle="round", zorder=1.5)  # fmt: skip
-    for (method, _), some in sized.groupby(["method", "protocol"]):
-        some = some.sort_values("size_mean")
-        x, y = some["size_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy()
+    for (method, _), groups in sized.groupby(["method", "protocol"]):
+        groups = groups.sort_values("size_mean")
+        x, y = groups["size_mean"].to_numpy(), groups["test_accuracy_mean"].to_numpy()
         own = pareto_front(x, y)
         axes.plot(x[own], y[own], color=looks[method].colour, ls=looks[method].line, lw=0.9, alpha=0.75, zorder=2)
 
@@ -63,9 +63,9 @@ def markers(axes: Axes, sized: pd.DataFrame, looks: dict[str, Look]) -> dict[str
 def bars(axes: Axes, sized: pd.DataFrame, looks: dict[str, Look]) -> None:
     """Intervals of accuracy and of size."""
     left = axes.get_xlim()[0]
-    for method, some in sized.groupby("method", sort=False):
+    for method, groups in sized.groupby("method", sort=False):
         colour = looks[method].colour
-        with_bars(axes, some, "size_mean", "test_accuracy_mean", "test_accuracy_half_width", colour)
-        x, half = some["size_mean"], some["size_half_width"].fillna(0)
-        axes.hlines(some["test_accuracy_mean"], np.maximum(x - half, left / 10), x + half, color=colour, lw=0.8,
+        with_bars(axes, groups, "size_mean", "test_accuracy_mean", "test_accuracy_half_width", colour)
+        x, half = groups["size_mean"], groups["size_half_width"].fillna(0)
+        axes.hlines(groups["test_accuracy_mean"], np.maximum(x - half, left / 10), x + half, color=colour, lw=0.8,
                     alpha=0.45)  # fmt: skip

@@ -68,11 +68,13 @@ def _panel(axes: Axes, cost: Cost, here: pd.DataFrame, results: Results, hovers:
     """Every run group that has the cost; the settings of one method are joined in the order of their cost."""
     able = here[here[cost.column] > 0]
     axes.set_xscale("log")
-    for method, some in able.groupby("method", sort=False):
-        look, some = results.looks[method], some.sort_values(cost.column)
-        if len(some) > 1:
-            axes.plot(some[cost.column], some["error"], color=look.colour, ls=look.line, lw=0.8, alpha=0.6, zorder=2)
-        for group in rows_of(some):
+    for method, groups in able.groupby("method", sort=False):
+        look, groups = results.looks[method], groups.sort_values(cost.column)
+        if len(groups) > 1:
+            axes.plot(
+                groups[cost.column], groups["error"], color=look.colour, ls=look.line, lw=0.8, alpha=0.6, zorder=2
+            )
+        for group in rows_of(groups):
             gid = marker(axes, group, cost.column, "error", look.colour, look.marker, hovers, ms=4.2,
                          zorder=3 if group["control"] else 4)  # fmt: skip
             hovers[gid] += f"\n{cost.title or rule_of(here).title()}: {_amount(cost, group[cost.column])}"

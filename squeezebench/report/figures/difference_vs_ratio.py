@@ -68,21 +68,21 @@ def _panel(axes: Axes, method: str, shown: pd.DataFrame, look: Look, tasks: dict
             control = control.sort_values("ratio_size")
             axes.plot(control["ratio_size"], control["dense_difference"], color=PALE, lw=1.2)
     own = shown[shown["method"] == method]
-    for task, some in own.groupby("task"):
-        _line(axes, some.sort_values("ratio_size"), look, tasks[task], hovers)
+    for task, groups in own.groupby("task"):
+        _line(axes, groups.sort_values("ratio_size"), look, tasks[task], hovers)
     axes.set_title(formats.clean(own["method_label"].iloc[0][:40]), loc="left", fontsize=8, color=look.colour)
     axes.yaxis.set_major_formatter(
         FuncFormatter(lambda y, _: f"{100 * y:+g}".replace("-", formats.MINUS) if y else "0")
     )
 
 
-def _line(axes: Axes, some: pd.DataFrame, look: Look, shape: str, hovers: dict[str, str]) -> None:
+def _line(axes: Axes, groups: pd.DataFrame, look: Look, shape: str, hovers: dict[str, str]) -> None:
     """One method on one task, with the intervals of the paired differences."""
-    x, y = some["ratio_size"], some["dense_difference"]
-    half = some["dense_half_width"].where(some["dense_n"] >= ENOUGH_SEEDS).fillna(0)
+    x, y = groups["ratio_size"], groups["dense_difference"]
+    half = groups["dense_half_width"].where(groups["dense_n"] >= ENOUGH_SEEDS).fillna(0)
     axes.plot(x, y, color=look.colour, lw=0.9, alpha=0.7)
     axes.vlines(x, y - half, y + half, color=look.colour, lw=0.8, alpha=0.4)
-    for group in rows_of(some):
+    for group in rows_of(groups):
         gid = marker(axes, group, "ratio_size", "dense_difference", look.colour, shape, hovers,
                      ms=4.5, mfc=look.colour, mec="white", mew=0.5)  # fmt: skip
         paired = "not enough seeds for a difference to dense"

@@ -19,21 +19,21 @@ POINTS = ["task", "method", "settings", "seed", "stage", "epoch", "first_layer_n
 def draw(results: Results, task: str) -> Drawing | None:
     curves = [(group, whole.dropna().reset_index(drop=True)) for group, whole in histories(results, task, OBSERVED)]
     curves = [
-        (group, some.assign(compression=some["baseline_size"] / some["kept_weights"].where(some["kept_weights"] > 0)))
-        for group, some in curves if len(some)
+        (group, rows.assign(compression=rows["baseline_size"] / rows["kept_weights"].where(rows["kept_weights"] > 0)))
+        for group, rows in curves if len(rows)
     ]  # fmt: skip
     if not curves:
         return None
     figure = new_figure(5.3, 4.2)
     above, below = figure.subplots(2, 1, sharex=True)
-    for group, some in curves:
+    for group, rows in curves:
         look = results.looks[group["method"]]
-        curve(above, group, some, "first_layer_nats", look)
-        curve(below, group, some, "compression", look, named=False)
+        curve(above, group, rows, "first_layer_nats", look)
+        curve(below, group, rows, "compression", look, named=False)
     above.set_ylim(bottom=0)
     heading(above, "Bound on the information between input and first hidden layer, nats")
     ratios(below, "y")
     heading(below, "Compression (log scale)")
     epochs(below)
     figure.legend(loc="outside lower left", ncols=3, handlelength=2.6)
-    return Drawing(figure, pd.concat([some for _, some in curves])[POINTS], rule=rule_of(results.of(task)))
+    return Drawing(figure, pd.concat([rows for _, rows in curves])[POINTS], rule=rule_of(results.of(task)))

@@ -111,12 +111,14 @@ def draw(results: Results) -> Drawing:
     return Drawing(figure, _points(ranks))
 
 
-def _points(found: Ranks) -> pd.DataFrame:
+def _points(ranking: Ranks) -> pd.DataFrame:
     """One line for each method and task."""
-    ranks = found.ranks.stack().rename("rank").reset_index()
-    ranks = ranks.assign(average_rank=ranks["method"].map(found.ranks.mean()), tasks=len(found.scores),
-                         left_out=" ".join(found.left_out), friedman_p=found.p)  # fmt: skip
-    ranks[SCORE] = [found.scores.at[task, method] for task, method in zip(ranks["task"], ranks["method"], strict=True)]
-    order = list(found.ranks.mean().sort_values(kind="stable").index)
+    ranks = ranking.ranks.stack().rename("rank").reset_index()
+    ranks = ranks.assign(average_rank=ranks["method"].map(ranking.ranks.mean()), tasks=len(ranking.scores),
+                         left_out=" ".join(ranking.left_out), friedman_p=ranking.p)  # fmt: skip
+    ranks[SCORE] = [
+        ranking.scores.at[task, method] for task, method in zip(ranks["task"], ranks["method"], strict=True)
+    ]
+    order = list(ranking.ranks.mean().sort_values(kind="stable").index)
     ranks = ranks.assign(place=ranks["method"].map(order.index))
     return ranks.sort_values(["place", "task"])[POINTS]

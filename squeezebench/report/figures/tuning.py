@@ -27,20 +27,20 @@ POINTS = ["task", "method", "trial", "status", "reason", "drawn", "validation_ac
 
 def draw(results: Results, task: str) -> Drawing | None:
     """Trials that miss the ratio of the objective do not count as the best so far."""
-    rule, here = rule_of(results.of(task)), [one for one in results.tuned if one.task == task]
-    tuned = [one for one in here if one.result]
+    rule, here = rule_of(results.of(task)), [tuning for tuning in results.tuned if tuning.task == task]
+    tuned = [tuning for tuning in here if tuning.result]
     if not tuned:
         return Drawing.nothing("No method of this task has been tuned yet.", POINTS, rule) if here else None
-    points = pd.DataFrame([line for one in tuned for line in _points(one)], columns=POINTS)
+    points = pd.DataFrame([line for tuning in tuned for line in _points(tuning)], columns=POINTS)
     figure = new_figure(5.3, 3.3)
     axes = figure.add_subplot()
-    for one in tuned:
-        look = results.looks.get(one.method, Look(SOFT, "o", "-"))
-        curve = points[(points["method"] == one.method) & points["best_validation_accuracy"].notna()]
+    for tuning in tuned:
+        look = results.looks.get(tuning.method, Look(SOFT, "o", "-"))
+        curve = points[(points["method"] == tuning.method) & points["best_validation_accuracy"].notna()]
         if len(curve):  # if every point was tried, more trials would change nothing
             curve = pd.concat([curve, curve.tail(1).assign(trial=points["trial"].max())]).drop_duplicates("trial")
-        words = one.title[:26] + ("" if len(curve) else " (never met)")
-        line = "-" if one.method in DENSE else look.line
+        words = tuning.title[:26] + ("" if len(curve) else " (never met)")
+        line = "-" if tuning.method in DENSE else look.line
         axes.plot(curve["trial"] + 1, curve["best_validation_accuracy"], drawstyle="steps-post", color=look.colour,
                   ls=line, lw=1.1, marker=look.marker, ms=4.5, mec="white", mew=0.5, label=words)  # fmt: skip
     percents(axes.yaxis)
@@ -52,14 +52,14 @@ def draw(results: Results, task: str) -> Drawing | None:
     return Drawing(figure, points, rule=rule)
 
 
-def _points(one: Tuned) -> list[dict[str, Any]]:
-    result, lines = one.result, []
+def _points(tuning: Tuned) -> list[dict[str, Any]]:
+    result, lines = tuning.result, []
     for trial, best in zip(result.trials, best_so_far(result), strict=True):
         reached = best is not None and result.tuning.objective.met(best.ratio)
         lines.append(
             {
-                "task": one.task,
-                "method": one.method,
+                "task": tuning.task,
+                "method": tuning.method,
                 "trial": trial.number,
                 "status": trial.status,
                 "reason": trial.reason,

@@ -25,11 +25,11 @@ class Audited:
 @cache
 def _checks() -> dict[tuple, list[Check]]:
     """The checks of sizes, by part and by the printed figure that each of them checks."""
-    found: dict[tuple, list[Check]] = {}
+    checks: dict[tuple, list[Check]] = {}
     for check in audit():
         if check.group in GROUPS.values() and check.value is not None:
-            found.setdefault((check.group, check.cells[0]), []).append(check)
-    return found
+            checks.setdefault((check.group, check.cells[0]), []).append(check)
+    return checks
 
 
 def audited_size(block: Block, row: int, what: Literal["lstm", "total"]) -> Audited | None:

@@ -69,8 +69,8 @@ def if_run(show: Callable[[Row], Cell]) -> Callable[[Row], Cell]:
 
     def cell(row: Row) -> Cell:
         if row["kind"] == "run":
-            made = show(row)
-            return made if made.note else replace(made, note=formats.plural(int(row["ok"]), counted_in(row)))
+            content = show(row)
+            return content if content.note else replace(content, note=formats.plural(int(row["ok"]), counted_in(row)))
         if row["kind"] == "not run":
             return Cell("not run", note="" if row["picked"] == "not run" else row["picked"])
         return Cell(formats.NONE)

@@ -52,16 +52,16 @@ def _rows(table: PublishedTable, gathered: Gathered) -> list[Shown]:
     """The rows with the looks of their methods. Of several rows of one method the later ones have other markers."""
     shown: list[Shown] = []
     for name, row in {**table.rows, **table.also}.items():
-        own, taken = look(row.method, control=False), [one.look for one in shown]
+        own, taken = look(row.method, control=False), [earlier.look for earlier in shown]
         free = [replace(own, marker=marker, line="-") for marker in (own.marker, *PLUGIN_MARKERS)]
         task = (table.tasks_of(row, gathered.tasks) or [""])[0]
-        shown.append(Shown(name, row, task, next((one for one in free if one not in taken), free[0])))
+        shown.append(Shown(name, row, task, next((variant for variant in free if variant not in taken), free[0])))
     return shown
 
 
-def _markers(axes: Axes, some: pd.DataFrame, shown: Shown, x: str, y: str, hovers: dict[str, str]) -> None:
+def _markers(axes: Axes, groups: pd.DataFrame, shown: Shown, x: str, y: str, hovers: dict[str, str]) -> None:
     """A marker for each run group of a row."""
-    for group in rows_of(some):
+    for group in rows_of(groups):
         gid = marker(axes, group, x, y, shown.look.colour, shown.look.marker, hovers)
         hovers[gid] = f"{shown.name}\n{hovers[gid]}"
 
@@ -75,20 +75,20 @@ def sweep(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Dr
     """VIB-LSTM's Figure 5: test accuracy and compression against a setting, with 95 % bands."""
     rule = rule_of_table(table, groups, gathered)
     curves = [(shown, swept(shown.row, shown.task, table.setting, groups)) for shown in _rows(table, gathered)]
-    curves = [(shown, some.assign(row=shown.name, setting=table.setting)) for shown, some in curves if len(some)]
+    curves = [(shown, rows.assign(row=shown.name, setting=table.setting)) for shown, rows in curves if len(rows)]
     columns = ["row", "setting", "value", "candidates", *GROUP_COLUMNS]
     if not curves:
         return Drawing.nothing(f"No run with a value of {table.setting} has finished.", columns, rule)
     hovers: dict[str, str] = {}
     figure = new_figure(5.3, 4.3)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    for shown, some in curves:
-        colour, mean, half = shown.look.colour, some[ACCURACY[0]], some[ACCURACY[1]].fillna(0)
-        top.fill_between(some["value"], mean - half, mean + half, color=colour, alpha=0.18, lw=0)
+    for shown, rows in curves:
+        colour, mean, half = shown.look.colour, rows[ACCURACY[0]], rows[ACCURACY[1]].fillna(0)
+        top.fill_between(rows["value"], mean - half, mean + half, color=colour, alpha=0.18, lw=0)
         for axes, y in ((top, ACCURACY[0]), (bottom, "ratio_size")):
-            axes.plot(some["value"], some[y].replace(np.inf, np.nan), color=colour, lw=1.1, zorder=2)
-            _markers(axes, some, shown, "value", y, hovers)
-    points = pd.concat([some for _, some in curves])[columns]
+            axes.plot(rows["value"], rows[y].replace(np.inf, np.nan), color=colour, lw=1.1, zorder=2)
+            _markers(axes, rows, shown, "value", y, hovers)
+    points = pd.concat([rows for _, rows in curves])[columns]
     _setting_axis(bottom, table, points["value"].min() > 0)
     dense = ranked(groups[groups["task"].isin(points["task"]) & groups["method"].isin(DENSE)])
     if points["task"].nunique() == 1 and len(dense):
@@ -225,9 +225,9 @@ def size(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Dra
     figure = new_figure(5.3, 3.8)
     axes = figure.add_subplot()
     for shown in rows:
-        some = matching(shown.row, shown.task, groups[(groups["ok"] > 0) & (groups["size_mean"] > 0)])
-        if len(some):
-            points.append(some.sort_values("size_mean").assign(row=shown.name, source="ours"))
+        own_groups = matching(shown.row, shown.task, groups[(groups["ok"] > 0) & (groups["size_mean"] > 0)])
+        if len(own_groups):
+            points.append(own_groups.sort_values("size_mean").assign(row=shown.name, source="ours"))
             _settings(axes, points[-1], shown, hovers)
         if (point := _printed_point(block, printed.get(shown.name), shown.task, groups)) is not None:
             x, y, words = point
@@ -249,11 +249,11 @@ def size(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Dra
     return Drawing(figure, every, hovers, rule)
 
 
-def _settings(axes: Axes, some: pd.DataFrame, shown: Shown, hovers: dict[str, str]) -> None:
+def _settings(axes: Axes, groups: pd.DataFrame, shown: Shown, hovers: dict[str, str]) -> None:
     """All settings of a row, with its own Pareto front."""
-    with_bars(axes, some, "size_mean", *ACCURACY, shown.look.colour)
-    _markers(axes, some, shown, "size_mean", ACCURACY[0], hovers)
-    front = some[pareto_front(some["size_mean"].to_numpy(), some[ACCURACY[0]].to_numpy())]
+    with_bars(axes, groups, "size_mean", *ACCURACY, shown.look.colour)
+    _markers(axes, groups, shown, "size_mean", ACCURACY[0], hovers)
+    front = groups[pareto_front(groups["size_mean"].to_numpy(), groups[ACCURACY[0]].to_numpy())]
     axes.plot(front["size_mean"], front[ACCURACY[0]], color=shown.look.colour, lw=1.1, zorder=2)
 
 

@@ -36,13 +36,13 @@ class Pick:
 
 def tables_of(plan: dict) -> list[PublishedTable]:
     """The published tables that a plan asks for. Raises InputError for an entry that is none."""
-    found = []
+    tables = []
     for entry in published(plan):
         try:
-            found.append(PublishedTable.model_validate(entry))
+            tables.append(PublishedTable.model_validate(entry))
         except ValidationError as error:
             raise InputError(f"plan: config.tables: {first_problem(error)}") from None
-    return found
+    return tables
 
 
 def rule_of_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -> Rule:
@@ -55,8 +55,8 @@ def rule_of_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathere
 def of_one_protocol(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
     """The groups of the plan's protocol; without one those of the first of sound, paper, as_released that has any."""
     for protocol in (gathered.plan.get("protocol"), "sound", "paper", "as_released"):
-        some = groups[(groups["protocol"] == protocol) & (groups["ok"] > 0)]
-        if len(some):
+        finished_groups = groups[(groups["protocol"] == protocol) & (groups["ok"] > 0)]
+        if len(finished_groups):
             return groups[groups["protocol"] == protocol]
     return groups
 
@@ -78,8 +78,8 @@ def told_apart(group: pd.Series, groups: pd.DataFrame) -> str:
 
 def matching(row: OurRow, task: str, groups: pd.DataFrame) -> pd.DataFrame:
     """Every group of the row's method on `task` whose resolved settings are those of `where`."""
-    some = groups[(groups["task"] == task) & (groups["method"] == row.method)]
-    return some[np.array([agrees(json.loads(settings), row.where) for settings in some["settings"]], bool)]
+    candidates = groups[(groups["task"] == task) & (groups["method"] == row.method)]
+    return candidates[np.array([agrees(json.loads(settings), row.where) for settings in candidates["settings"]], bool)]
 
 
 def agrees(settings: dict[str, Any], where: dict[str, Any]) -> bool:
@@ -95,44 +95,44 @@ def pick(row: OurRow, task: str, groups: pd.DataFrame) -> Pick:
     every = matching(row, task, groups)
     if every.empty:
         return Pick(None, "not run")
-    some = every[every["ok"] > 0]
+    candidates = every[every["ok"] > 0]
     if row.at_least is not None:
-        some = some[some["ratio_size"] >= row.at_least]
-        if some.empty and (every["ok"] > 0).any():
+        candidates = candidates[candidates["ratio_size"] >= row.at_least]
+        if candidates.empty and (every["ok"] > 0).any():
             return Pick(None, f"no setting at {formats.ratio(row.at_least)} or more")
-    if some.empty:
+    if candidates.empty:
         parts = [f"{int(every[kind].sum())} {kind}" for kind in ("failed", "skipped", "missing") if every[kind].sum()]
         return Pick(None, ", ".join(parts) or "not run")
-    of = f" of {len(some)} settings"
+    of = f" of {len(candidates)} settings"
     if row.at_least is not None:
         of += f" at {formats.ratio(row.at_least)} or more"
-    able, alone = ranked(some), len(some) == 1
+    able, alone = ranked(candidates), len(candidates) == 1
     if alone and (row.pick == "best" or able.empty):
-        return Pick(some.iloc[0], "")
+        return Pick(candidates.iloc[0], "")
     if able.empty:
         return Pick(None, f"not picked: none{of} has a validation accuracy")
     if row.pick == "best":
-        return Pick(able.iloc[0], f"best on validation{of}", len(some))
+        return Pick(able.iloc[0], f"best on validation{of}", len(candidates))
     dense = ranked(groups[(groups["task"] == task) & groups["method"].isin(DENSE)])
     top = (dense if len(dense) else able).iloc[0]["validation_accuracy_mean"]
     near = able[able["validation_accuracy_mean"] >= top - MARGIN]
     of = f" of {dense.iloc[0]['method'] if len(dense) else 'the best'} on validation{of}"
     if near.empty:
         words = "" if alone else f"best on validation; none within 1 point{of}"
-        return Pick(able.iloc[0], words, len(some), within=False)
+        return Pick(able.iloc[0], words, len(candidates), within=False)
     least = near.sort_values(["size_mean", "validation_accuracy_mean"], ascending=[True, False]).iloc[0]
     last = bool(least["size_mean"] <= able["size_mean"].min())
-    return Pick(least, "" if alone else f"smallest within 1 point{of}", len(some), last=last)
+    return Pick(least, "" if alone else f"smallest within 1 point{of}", len(candidates), last=last)
 
 
 def swept(row: OurRow, task: str, setting: str, groups: pd.DataFrame) -> pd.DataFrame:
     """A row's groups along a setting, one for each value (the best on validation where others differ too), by value."""
-    some = matching(row, task, groups[groups["ok"] > 0])
-    some = some.assign(value=[json.loads(settings).get(setting) for settings in some["settings"]])
-    numeric = [isinstance(value, int | float) and not isinstance(value, bool) for value in some["value"]]
-    some = ranked(some[np.array(numeric, bool)].astype({"value": float}))
-    some = some.assign(candidates=some.groupby("value")["settings"].transform("size"))
-    return some.drop_duplicates("value").sort_values("value")
+    rows = matching(row, task, groups[groups["ok"] > 0])
+    rows = rows.assign(value=[json.loads(settings).get(setting) for settings in rows["settings"]])
+    numeric = [isinstance(value, int | float) and not isinstance(value, bool) for value in rows["value"]]
+    rows = ranked(rows[np.array(numeric, bool)].astype({"value": float}))
+    rows = rows.assign(candidates=rows.groupby("value")["settings"].transform("size"))
+    return rows.drop_duplicates("value").sort_values("value")
 
 
 def both_sides(row: OurRow, tasks: Sequence[str], groups: pd.DataFrame) -> tuple[pd.Series, pd.Series, int] | None:

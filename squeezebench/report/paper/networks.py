@@ -124,8 +124,8 @@ def _ours(table: PublishedTable, row: OurRow, line: Mapping[str, str], groups: p
 def closest(row: OurRow, line: Mapping[str, str], task: str, groups: pd.DataFrame) -> Pick:
     """Of a row's settings those that are as small as printed, the best of them on validation; if none is, the
     smallest. A row that says itself how to pick (`at_least`, `pick: smallest`) is picked as in every other table."""
-    some = matching(row, task, groups)
-    able = ranked(some)
+    candidates = matching(row, task, groups)
+    able = ranked(candidates)
     if not line or row.at_least is not None or row.pick != "best" or len(able) < 2:
         return pick(row, task, groups)
     fits = pd.Series(True, index=able.index)

@@ -94,7 +94,7 @@ def _measured(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered) -
 def _counted(groups: pd.DataFrame) -> str:
     """How many seeds, and how many folds, the accuracies are means of: `2 to 3 seeds and 5 folds`."""
     parts = []
-    for unit, some in groups["ok"].astype(int).groupby(groups.apply(counted_in, axis=1), sort=False):
-        least, most = some.min(), some.max()
+    for unit, counts in groups["ok"].astype(int).groupby(groups.apply(counted_in, axis=1), sort=False):
+        least, most = counts.min(), counts.max()
         parts.append(formats.plural(most, unit) if least == most else f"{least} to {most} {unit}s")
     return " and ".join(parts)

@@ -35,8 +35,8 @@ def splits_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered
     lines: list[Row] = []
     for name, row in {**table.rows, **table.also}.items():
         line: Row = {"row": name, "method": row.method, "left_task": table.left, "right_task": table.right}
-        if (found := both_sides(row, tasks, groups)) is not None:
-            left, right, line["candidates"] = found
+        if (sides := both_sides(row, tasks, groups)) is not None:
+            left, right, line["candidates"] = sides
             line |= {key: right[key] for key in SHARED} | {"label": told_apart(right, groups)}
             line |= {f"{side}_{key}": group[key] for side, group in (("left", left), ("right", right)) for key in SIDE}
             spread = unpaired(*(_spread(group, groups, gathered) for group in (left, right)))

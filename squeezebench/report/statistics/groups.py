@@ -50,9 +50,9 @@ def run_groups(gathered: Gathered) -> pd.DataFrame:
 def with_front(groups: pd.DataFrame) -> pd.DataFrame:
     """`groups` with a column `front`: no other of the task and protocol is smaller and more accurate."""
     groups = groups.assign(front=False)
-    for _, some in groups[groups["ok"] > 0].groupby(["task", "protocol"]):
-        groups.loc[some.index, "front"] = pareto_front(
-            some["size_mean"].to_numpy(), some["test_accuracy_mean"].to_numpy()
+    for _, peers in groups[groups["ok"] > 0].groupby(["task", "protocol"]):
+        groups.loc[peers.index, "front"] = pareto_front(
+            peers["size_mean"].to_numpy(), peers["test_accuracy_mean"].to_numpy()
         )
     return groups
 

@@ -39,13 +39,13 @@ def summaries(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
     able = ranked(groups)
     for (task, protocol), here in able.groupby(["task", "protocol"], sort=True):
         dense = here[here["method"].isin(DENSE)]
-        for method, some in here[~here["method"].isin(DENSE)].groupby("method", sort=False):
-            first = some.iloc[0]
-            line = {"task": task, "protocol": protocol, "method": method, "n_settings": len(some)}
+        for method, settings in here[~here["method"].isin(DENSE)].groupby("method", sort=False):
+            first = settings.iloc[0]
+            line = {"task": task, "protocol": protocol, "method": method, "n_settings": len(settings)}
             line |= {key: first[key] for key in ("size_rule", "method_label", "control", "compare_at")}
-            line |= {"stale": some["stale"].sum(), "n_seeds": int(some["ok"].max())}
+            line |= {"stale": settings["stale"].sum(), "n_seeds": int(settings["ok"].max())}
             line["chance"] = chance_accuracy(gathered.runs_of(first))
-            lines.append(line | (_summary(some, dense, line["chance"]) if line["n_seeds"] >= ENOUGH_SEEDS else {}))
+            lines.append(line | (_summary(settings, dense, line["chance"]) if line["n_seeds"] >= ENOUGH_SEEDS else {}))
     columns = [*_COLUMNS]
     for name in STATISTICS:
         columns += [name, *(f"{name}_{part}" for part in PICKED.values())]
@@ -53,19 +53,19 @@ def summaries(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
     return frame.sort_values(["task", "control", "method", "protocol"], kind="stable").reset_index(drop=True)
 
 
-def _summary(some: pd.DataFrame, dense: pd.DataFrame, chance: float) -> dict:
-    """The numbers of one method on one task. Rows of `some` are its settings, the best on validation first."""
-    some = some.loc[some["test_accuracy_mean"].notna()]
-    measures = (some[f"{name}_accuracy_mean"].to_numpy(float) for name in ("validation", "test"))
-    summary = {"hypervolume": hypervolume(some["ratio_size"].to_numpy(float), *measures, chance)}
+def _summary(settings: pd.DataFrame, dense: pd.DataFrame, chance: float) -> dict:
+    """The numbers of one method on one task. settings: a row each, the best on validation first."""
+    settings = settings.loc[settings["test_accuracy_mean"].notna()]
+    measures = (settings[f"{name}_accuracy_mean"].to_numpy(float) for name in ("validation", "test"))
+    summary = {"hypervolume": hypervolume(settings["ratio_size"].to_numpy(float), *measures, chance)}
     if len(dense):
         least = dense["validation_accuracy_mean"].iloc[0] - NEAR
-        near = some[(some["validation_accuracy_mean"] >= least) & some["ratio_size"].notna()]
+        near = settings[(settings["validation_accuracy_mean"] >= least) & settings["ratio_size"].notna()]
         near = near.sort_values(["ratio_size", "settings"], ascending=[False, True])
         summary |= _in_columns("near_dense", "ratio_size", near)
-    ratios = {f"accuracy_{least}": least for least in RATIOS} | {REGISTERED: some["compare_at"].iloc[0]}
+    ratios = {f"accuracy_{least}": least for least in RATIOS} | {REGISTERED: settings["compare_at"].iloc[0]}
     for name, least in ratios.items():
-        summary |= _in_columns(name, "test_accuracy_mean", some[reaches(some["ratio_size"], least)])
+        summary |= _in_columns(name, "test_accuracy_mean", settings[reaches(settings["ratio_size"], least)])
     return summary
 
 

@@ -110,13 +110,13 @@ def _files(model: Model, runtime: str) -> Row:
     """Size and accuracy of the two networks as ONNX files, in the rows of the runtimes that run them."""
     row: Row = {}
     for side in ("dense", "compact"):
-        made = model.int8.get(side) if runtime in (INT8, ONNX) else None
+        file = model.int8.get(side) if runtime in (INT8, ONNX) else None
         kind = "" if runtime == INT8 else "float32_"
         row |= {
-            f"{side}_bytes": made and getattr(made, f"{kind}bytes"),
-            f"{side}_test": made and getattr(made, f"{kind}test"),
-            f"{side}_not_scored": made and made.not_scored if runtime == INT8 else None,
-            f"{side}_logit_difference": made and made.logit_difference if runtime == INT8 else None,
+            f"{side}_bytes": file and getattr(file, f"{kind}bytes"),
+            f"{side}_test": file and getattr(file, f"{kind}test"),
+            f"{side}_not_scored": file and file.not_scored if runtime == INT8 else None,
+            f"{side}_logit_difference": file and file.logit_difference if runtime == INT8 else None,
         }
     return row
 

@@ -21,13 +21,13 @@ def build(results: Results) -> Table:
 
     for column in (*PLACE, "device", "threads", "python", "squeezebench", "engine_digest"):
         count(column.replace("_", " "), runs[column])
-    for method, some in runs.groupby("method"):
-        count(f"method digest, {method}", some["method_digest"])
-    for task, some in runs.groupby("task"):
-        count(f"split digest, {task}", some["split_digest"])
+    for method, rows in runs.groupby("method"):
+        count(f"method digest, {method}", rows["method_digest"])
+    for task, rows in runs.groupby("task"):
+        count(f"split digest, {task}", rows["split_digest"])
     packages = pd.DataFrame([(n, v) for row in runs["packages"] for n, v in row.items()], columns=["name", "version"])
-    for name, some in packages.groupby("name"):
-        count(f"package {name}", some["version"])
+    for name, rows in packages.groupby("name"):
+        count(f"package {name}", rows["version"])
     frame = pd.DataFrame(lines, columns=["what", "value", "records"])
     columns = [
         text_column("What", "what"),

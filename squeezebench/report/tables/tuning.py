@@ -22,7 +22,7 @@ def build(results: Results) -> Table | None:
     """One line for each method on each task; None if nothing was to be tuned."""
     if not results.tuned:
         return None
-    frame = pd.DataFrame([_line(one, results.gathered) for one in results.tuned])
+    frame = pd.DataFrame([_line(tuning, results.gathered) for tuning in results.tuned])
     rule = rule_of(results.gathered.runs)
     columns = [
         text_column("Task", "task"),
@@ -40,19 +40,19 @@ def build(results: Results) -> Table | None:
     return Table(columns, frame, {name: name for name in raw})
 
 
-def _line(one: Tuned, gathered: Gathered) -> dict[str, Any]:
-    result, best = one.result, one.result and one.result.best
+def _line(tuning: Tuned, gathered: Gathered) -> dict[str, Any]:
+    result, best = tuning.result, tuning.result and tuning.result.best
     trials = result.trials if result else []
     meets = [t for t in trials if t.status == "ok" and result.tuning.objective.met(t.ratio)]
     wanted = gathered.plan.get("engine_digest", "")
     same_rule = bool(result) and result.provenance.digest_rule == gathered.plan.get("digest_rule", 1)
     return {
-        "task": formats.clean(one.task),
-        "method": one.method,
-        "title": one.title,
+        "task": formats.clean(tuning.task),
+        "method": tuning.method,
+        "title": tuning.title,
         "control": bool(result and result.control),
         "stale": bool(wanted) and same_rule and any(trial.engine not in ("", wanted) for trial in trials),
-        "problem": one.problem,
+        "problem": tuning.problem,
         "objective_ratio": number(result and result.tuning.objective.ratio),
         "trials_asked": number(result and result.tuning.trials),
         "trials": number(len(trials) if result else None),

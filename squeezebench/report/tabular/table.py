@@ -113,7 +113,7 @@ class Table:
     def groups(self, columns: list[Column] | None = None) -> list[tuple[str, int]]:
         """The headings above the columns, each with how many it spans; empty where no column has one."""
         columns = self.columns if columns is None else columns
-        spans = [(name, len(list(some))) for name, some in itertools.groupby(columns, lambda column: column.group)]
+        spans = [(name, len(list(block))) for name, block in itertools.groupby(columns, lambda column: column.group)]
         return spans if any(name for name, _ in spans) else []
 
     def rows(self) -> list[list[Cell]]:

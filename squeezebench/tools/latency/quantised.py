@@ -67,21 +67,21 @@ class DenseRuns:
     """Trained dense networks of an experiment's folder, to be the dense side of the runs that were compressed."""
 
     def __init__(self, folder: Path, runs: list[Path]):
-        self.folder, self.found = folder, {}
+        self.folder, self.paths = folder, {}
         for run in runs:
             try:
                 record = read_record(run / RECORD_NAME)
             except InputError:
                 continue  # the report shows it among the problems
             if record.status == "ok" and record.control and record.baseline and record.counts == record.baseline.counts:
-                self.found.setdefault(_key(record), run)
+                self.paths.setdefault(_key(record), run)
 
     def of(self, record: Record) -> tuple[RecurrentClassifier, Weights] | None:
         """The network that the record's ratios are taken against, trained on its task and seed; None: not there.
 
         The task is left to the caller: it is the record's own.
         """
-        if (run := self.found.get(_key(record))) is None:
+        if (run := self.paths.get(_key(record))) is None:
             return None
         try:
             dense, model = read_run(run)
