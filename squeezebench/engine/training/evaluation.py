@@ -59,15 +59,15 @@ def predict(
     between: called before each batch.
     """
     model.eval()
-    found = []
+    classes = []
     size = max(1, min(EVALUATION_BATCH, EVALUATION_BYTES // (4 * task.steps * task.inputs)))
     for x, length, _ in batches(task, part, size, device):
         between()
         logits = model(x, length)
         if not torch.isfinite(logits).all():
             raise Diverged(f"the module's outputs on the {part} part are not finite")
-        found.append(logits.argmax(-1).cpu())
-    return torch.cat(found).numpy()
+        classes.append(logits.argmax(-1).cpu())
+    return torch.cat(classes).numpy()
 
 
 def accuracy(

@@ -142,11 +142,11 @@ class Trainer:
 
         length: of the stages together, in the unit of the settings.
         """
-        found = resuming.resume(self, start, length) if self.checkpoints else None
-        model, running = found or (self.build(start), None)
+        resumed = resuming.resume(self, start, length) if self.checkpoints else None
+        model, running = resumed or (self.build(start), None)
         del start  # see Start.take
         plan = self.plan(length)
-        if found is None:
+        if resumed is None:
             self._check_logits(model)
         for number in range(len(self.stages), len(plan)):
             model = self._stage(model, running or self.open(model, plan, number))
@@ -287,7 +287,7 @@ class Trainer:
     def _validation(self, model: nn.Module, running: Running) -> float:
         """Validation accuracy after an epoch's steps; a signal that comes meanwhile need not wait for its end."""
         if self.checkpoints is None:
-            found = accuracy(model, self.task, "validation", self.device)
+            share = accuracy(model, self.task, "validation", self.device)
         else:
             running.drawn = generators()
 
@@ -295,9 +295,9 @@ class Trainer:
                 if self.checkpoints.asked is not None:
                     resuming.save(self, model, running)
 
-            found = accuracy(model, self.task, "validation", self.device, between)
+            share = accuracy(model, self.task, "validation", self.device, between)
             between()
-        return found
+        return share
 
     def _step(self, model, stage, optimiser, x, length, y) -> tuple[float, float]:
         settings = self.settings

@@ -27,8 +27,8 @@ NARROW = 3.4  # inches: a phone shows it whole
 
 
 def draw(results: Results, task: str) -> Drawing:
-    rule, found = rule_of(results.of(task)), ranking(results, task)
-    table = points(found, results, task)
+    rule, order = rule_of(results.of(task)), ranking(results, task)
+    table = points(order, results, task)
     if table["error"].isna().all():
         return Drawing.nothing("No run of this task has finished.", POINTS, rule)
     rows = rows_of(table)
@@ -42,25 +42,25 @@ def draw(results: Results, task: str) -> Drawing:
         _row(axes, place, row, results, hovers)
     _labels(axes, rows)
     _reference(axes, table)
-    heading(axes, f"Test error at {formats.ratio_tick(found.at)}, % (log scale)")
+    heading(axes, f"Test error at {formats.ratio_tick(order.at)}, % (log scale)")
     return Drawing(figure, table[POINTS], hovers, rule)
 
 
-def points(found: Ranking, results: Results, task: str) -> pd.DataFrame:
+def points(order: Ranking, results: Results, task: str) -> pd.DataFrame:
     """A line for each method: references, ranked ones, collapsed ones, and those that do not reach the ratio."""
-    shown = pd.concat([found.references.assign(place=-1), found.groups.assign(place=range(1, len(found.groups) + 1))])
+    shown = pd.concat([order.references.assign(place=-1), order.groups.assign(place=range(1, len(order.groups) + 1))])
     error, half = 1 - shown["test_accuracy_mean"], shown["test_accuracy_half_width"]
     shown = shown.assign(error=error, error_low=(error - half).clip(lower=0), error_high=(error + half).clip(upper=1))
     ranked = (shown["place"] > 0) & ~shown["collapsed"]
     reason = np.where(shown["method"].isin(DENSE), "reference", np.where(shown["place"] < 0, "no recurrence", ""))
     shown = shown.assign(rank=shown["place"].where(ranked), reason=np.where(shown["collapsed"], "collapsed", reason))
     columns = ["task", "method", "method_label", "method_title", "brief", "reason"]
-    absent = [(task, one.method, one.label, one.label, one.brief, one.reason) for one in found.absent]
+    absent = [(task, row.method, row.label, row.label, row.brief, row.reason) for row in order.absent]
     control = results.groups.groupby("method")["control"].any()
     others = pd.DataFrame(absent, columns=columns)
     others = others.assign(control=[bool(control.get(name, False)) for name in others["method"]])
     table = pd.concat([shown, others], ignore_index=True) if len(others) else shown.reset_index(drop=True)
-    return table.assign(compare_at=found.at)
+    return table.assign(compare_at=order.at)
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float]:

@@ -46,8 +46,7 @@ from squeezebench.tools.compression.standard import standard_network
 from squeezebench.tools.compression.wrapped import Wrapped, recurrent_of
 
 __all__ = ["Compressed", "compress"]
-STEPS = 1500
-LEARNING_RATE = 3e-3
+TRAINING = {"steps": 1500, "learning_rate": 3e-3}  # what a user does not say
 SECONDS = 0.3  # of latency for each batch size, both networks together
 CPU = torch.device("cpu")
 COMPILED = "_orig_mod"  # where torch.compile keeps the module that it was given
@@ -73,26 +72,24 @@ def compress(
 
     model: a module with one nn.LSTM or nn.GRU (any number of layers, batch_first or not, with or without biases), which
         gives logits (B, classes). It is called as model(x), or as model(x, length) if the data have lengths, and it is
-        not changed. None: a classifier of `hidden` units and `layers` layers is built; it normalises its input.
+        not changed. None: a classifier of `hidden` units and `layers` layers, which normalises its input.
     train, validation, test: (x, y) or (x, y, length), arrays or tensors: sequences (N, T, ...), class numbers (N,),
         valid steps (N,). Nothing is chosen on test, which is optional.
     method, settings: a method of `squeezebench methods` that starts from a dense network and ends in plain layers, and
         its settings. ratio: how many times fewer parameters the recurrent layers end with.
-    trained: the model is trained already, and is compared as it is; else the method's share of the steps trains it
-        first, from its weights. The dense network of the comparison then goes on to as many steps as the compact one.
+    trained: the model is trained, and is compared as it is; else the method's share of the steps trains it first, and
+        the dense network of the comparison then goes on to as many steps as the compact one.
     training: what an experiment's `training:` may say; default: 1500 steps of 32 sequences, learning rate 0.003.
     threads: of PyTorch; the bits of the result depend on it. progress: a bar; None: if stderr is a terminal.
 
     The result prints as a table. Raises InputError, in one line, if the model, the data or the settings do not fit.
     """
     started = time.perf_counter()
-    options = overlaid({"steps": STEPS, "learning_rate": LEARNING_RATE}, training or {})
-    options = validated(TrainingSettings, options, "training")
+    options = validated(TrainingSettings, overlaid(TRAINING, training or {}), "training")
     parts = parts_of(train=train, validation=validation, test=test)
     asked = settings if ratio is None else settings | {"ratio": ratio}
     with _own_state(seed, threads):
         run = _prepared(model, parts, method, asked, plugins, options, seed, progress)
-        run.refuse_too_short(trained)
         before = None if model is None or trained else _shares(Called(run.network, run.call), run.task)
         return run.result(trained, before, started)
 
@@ -163,6 +160,7 @@ class _Run:
 
     def result(self, trained: bool, before: dict[str, float] | None, started: float) -> tuple[nn.Module, Compressed]:
         """Train and measure. before: accuracies of the network as it was given."""
+        self.refuse_too_short(trained)
         start, small = self.train(trained)
         x, lengths = _first_rows(self.task)
         networks = [standard_network(module, x, lengths) for module in (start, small)]
