@@ -155,7 +155,7 @@ def test_every_method_takes_the_same_number_of_gradient_steps(run):
 
 def test_too_few_epochs_for_the_stages_is_a_failed_record_that_says_so(run):
     record = run("vib_lstm", epochs=2)
-    assert record.status == "failed" and "give at least one to each" in record.reason
+    assert record.status == "failed" and "each of the 2 stages needs 1; give at least 3" in record.reason
 
 
 # ---------------------------------------------------------------------- the test part

@@ -394,7 +394,7 @@ def test_made_up_records_do_not_pass(tmp_path):
     ("arguments", "words"),
     [
         (["nowhere", "--verify"], "no such folder"),
-        ([".", "--verify"], "no record below runs/"),
+        ([".", "--verify"], "no records in it, and no plan.json"),
         (["own", "--verify", "--sample", "0"], "--sample 0"),
         (["own", "--sample", "3"], "goes with --verify"),
         (["own", "--verify", "--plugins", "gone.py"], "does not exist"),

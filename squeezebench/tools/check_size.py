@@ -19,11 +19,11 @@ def ends_at_the_ratio_it_is_given(case: Any) -> None:
     """A method with a setting `ratio` ends at least that many times smaller than dense, or skips the task."""
     if "ratio" not in case.method_class.Settings.model_fields:
         return
-    asked = type(case)(case.method_class, {"ratio": RATIO} | case.settings)
     try:
-        method = asked.new()
+        asked = type(case)(case.method_class, {"ratio": RATIO} | case.settings)
     except ValidationError:  # other settings of the case leave no room for a ratio
         return
+    method = asked.new()
     settings, ratio = method.settings, method.settings.ratio
     if not (ratio and isinstance(settings, ModelSettings)) or getattr(settings, "ratio_of", "weights") == "macs":
         return
