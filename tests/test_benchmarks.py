@@ -177,6 +177,7 @@ def test_validation_picks_between_values_of_a_setting(monkeypatch):
     points = [("one", 1, 0.8, 1), ("one", 3.3, 0.9, 0), ("two", 3.3, 0.6, 1), ("two", 1, 0.7, 0)]
     groups = pd.DataFrame(points, columns=columns).assign(method="random_units")
     groups["varied"] = [json.dumps({"ratio": 10, "fine_tune_rate": rate}) for rate in groups["rate"]]
+    groups["settings"] = groups["varied"]
     monkeypatch.setattr(across_splits, "run_groups", lambda gathered: groups)
     gathered = SimpleNamespace(
         runs_of=lambda group: pd.DataFrame({"seed": [0], "path": [group["test"]]}),
@@ -192,7 +193,8 @@ def test_what_two_folders_have_counts_from_the_first(monkeypatch):
 
     def experiment(validation, test, rates):
         varied = [json.dumps({"ratio": 10, "rate": rate}) for rate in rates]
-        groups = {"task": "t", "method": "m", "varied": varied, "validation_accuracy_mean": validation}
+        groups = {"task": "t", "method": "m", "varied": varied, "settings": varied,
+                  "validation_accuracy_mean": validation}  # fmt: skip
         return SimpleNamespace(
             groups=pd.DataFrame(groups), runs_of=lambda group: pd.DataFrame({"seed": [0], "path": [test]}),
             correct=lambda paths: Answers(np.zeros(5), np.full((1, 5), paths[0])),

@@ -96,7 +96,7 @@ def _tables(
     known: dict[str, np.ndarray] = {}
     parts: dict[tuple, dict[str, pd.DataFrame]] = defaultdict(dict)
     every = pd.concat([run_groups(of).assign(experiment=place) for place, of in enumerate(experiments)])
-    every = every.drop_duplicates(["task", "method", "varied"]).sort_values("validation_accuracy_mean", kind="stable")
+    every = every.drop_duplicates(["task", "method", "settings"]).sort_values("validation_accuracy_mean", kind="stable")
     for _, group in every.iterrows():  # of those that are one row, the last and so the best on validation stays
         gathered, varied = experiments[group["experiment"]], dict(json.loads(group["varied"]))
         runs = gathered.runs_of(group).sort_values("seed")
