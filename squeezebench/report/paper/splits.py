@@ -75,7 +75,12 @@ def _name(row: Row) -> Cell:
 
 def _side(side: str) -> Callable[[Row], Cell]:
     show = accuracy(f"{side}_test_accuracy")
-    return lambda row: Cell("not run") if formats.absent(row[f"{side}_test_accuracy_mean"]) else show(row)
+
+    def cell(row: Row) -> Cell:
+        absent = formats.absent(row[f"{side}_test_accuracy_mean"])
+        return Cell("not run") if absent else show({**row, "ok": row[f"{side}_ok"]})
+
+    return cell
 
 
 def _difference(row: Row) -> Cell:
