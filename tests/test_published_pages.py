@@ -65,7 +65,7 @@ ACROSS = {  # page -> folders whose `across*.csv` it quotes; a page is held as s
     ".": ("quick", "fine_tuning_rates"),
     "cnn_lstm": ("cnn_lstm",),
     "fine_tuning_rates": ("fine_tuning_rates",),
-    "itpcc": ("itpcc/resnet20", "itpcc/resnet56"),
+    "itpcc": ("itpcc/resnet20", "itpcc/resnet20_mu", "itpcc/resnet56"),
     "jhmdb": ("jhmdb",),
     "quick": ("quick",),
     "ucf101_vgg16_14": ("ucf101_vgg16_14",),
