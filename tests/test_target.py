@@ -167,6 +167,31 @@ def test_a_lasso_to_a_size_takes_the_other_units_to_zero_and_leaves_those_of_lar
     assert lasso.columns(model, clock) == {"expected_size": 400, "target_size": pytest.approx(400)}
 
 
+def shrunk(strength: float, through_adam: bool) -> float:
+    """How much of their norm the groups of units lose in 100 steps in which the data asks for nothing."""
+    torch.manual_seed(0)
+    model = dense_classifier(TASK, load(find_methods()["dense"]).Settings(hidden=16))
+    before, clock = unit_square_norms(model)[0].sqrt().sum().item(), Clock(steps=100, learning_rate=0.001)
+    lasso, adam = UnitLasso(strength, sum, 16), torch.optim.Adam(model.parameters(), lr=clock.learning_rate)
+    for clock.step in range(100):
+        if through_adam:
+            adam.zero_grad()
+            (strength * unit_square_norms(model)[0].sqrt().sum()).backward()
+            adam.step()
+        else:
+            with torch.no_grad():
+                lasso.step(model, clock)
+    return 1 - unit_square_norms(model)[0].sqrt().sum().item() / before
+
+
+def test_the_strength_of_a_lasso_decides_in_a_proximal_step_and_not_through_adam():
+    """Adam divides a gradient by its own size: a lasso that is a hundred times weaker removes as much."""
+    assert shrunk(0.05, through_adam=True) == pytest.approx(shrunk(5.0, through_adam=True), abs=1e-3)
+    weak, strong = shrunk(0.05, through_adam=False), shrunk(5.0, through_adam=False)
+    assert weak > 0 and strong == pytest.approx(100 * weak, rel=0.05)  # a weight belongs to several groups
+    assert shrunk(0.05, through_adam=True) > 10 * weak
+
+
 def test_masks_that_do_not_fit_the_falling_target_go_while_it_falls_and_do_not_return():
     torch.manual_seed(0)
     method = load(find_methods()["vib_lstm"])
