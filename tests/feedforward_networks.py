@@ -1,8 +1,9 @@
-"""Every feed-forward architecture at a tiny width, with weights and statistics that leave nothing at 0 or 1."""
+"""Every feed-forward architecture at a tiny width, with weights and statistics that leave nothing at 0 or 1, and the
+sizes of VIBNet's networks by formula."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from squeezebench.nn.cnn.mobilenet import mobilenet_v2
 from squeezebench.nn.cnn.resnet import cifar_resnet, resnet50
 from squeezebench.nn.cnn.vgg import VGG, vgg8
 from squeezebench.nn.pruning.masked_network import MaskedNetwork
+from squeezebench.nn.pruning.sizes import Sizes
 from squeezebench.nn.rnn.classifier import RecurrentClassifier, recurrent_classifier
 
 ROWS = ((1, 4, 1, 1), (3, 6, 2, 1), (3, 8, 2, 2))  # MobileNetV2: with and without shortcut, with and without stride
@@ -80,3 +82,45 @@ def choose(masked: MaskedNetwork, keep: dict[str, torch.Tensor]) -> MaskedNetwor
         mask.chosen = torch.zeros(mask.units, dtype=torch.bool)
         mask.chosen[keep[name]] = True
     return masked
+
+
+def lenet300_sizes(structure: Sequence[int] = (784, 300, 100), classes: int = 10) -> Sizes:
+    """pixels-hidden-hidden: ab + bc + 10c weights, a + b + c neurons."""
+    a, b, c = structure
+    weights = a * b + b * c + classes * c
+    return Sizes(weights, a + b + c, weights)
+
+
+def lenet5_sizes(
+    structure: Sequence[int] = (20, 50, 800, 500), classes: int = 10, channels: int = 1, side: int = 28
+) -> Sizes:
+    """channels-channels-elements-hidden; on 28 x 28: maps of 24 x 24 and 8 x 8, pooled to 12 x 12 and 4 x 4."""
+    a, b, c, d = structure
+    first = side - 4
+    second = first // 2 - 4
+    linear = c * d + classes * d
+    return Sizes(
+        weights=25 * channels * a + 25 * a * b + linear,
+        neurons=(first**2 + (first // 2) ** 2) * a + (second**2 + (second // 2) ** 2) * b + c + d,
+        macs=25 * channels * a * first**2 + 25 * a * b * second**2 + linear,
+    )
+
+
+def vgg_sizes(
+    layers: Sequence[int | str], head: Sequence[int] = (512,), classes: int = 10, channels: int = 3, side: int = 32
+) -> Sizes:
+    """3x3 convolutions of the widths in `layers` with pooling "M", "A" or "G" between, then linear layers."""
+    weights = neurons = macs = 0
+    for layer in layers:
+        if isinstance(layer, int):
+            weights += 9 * channels * layer
+            macs += 9 * channels * layer * side**2
+            neurons += layer * side**2
+            channels = layer
+        else:
+            side = 1 if layer == "G" else side // 2
+            neurons += channels * side**2 * (layer == "M")
+    width = channels * side**2
+    for units in [*head, classes]:
+        weights, macs, width = weights + width * units, macs + width * units, units
+    return Sizes(weights, neurons + sum(head), macs)

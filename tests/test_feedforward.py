@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from feedforward_networks import MAKERS, images, network, parameters
+from feedforward_networks import MAKERS, images, lenet5_sizes, lenet300_sizes, network, parameters, vgg_sizes
 
 from squeezebench.base.errors import InputError
 from squeezebench.nn.cnn.layout import arrange
@@ -16,7 +16,7 @@ from squeezebench.nn.cnn.resnet import cifar_resnet, resnet50
 from squeezebench.nn.cnn.vgg import CONFIGURATIONS, VGG, vgg8
 from squeezebench.nn.pruning.compact import select_channels
 from squeezebench.nn.pruning.dependency_graph import follow
-from squeezebench.nn.pruning.sizes import Sizes, lenet5_sizes, lenet300_sizes, measured_sizes, vgg_sizes
+from squeezebench.nn.pruning.sizes import Sizes, measured_sizes
 from squeezebench.nn.registry import module_from_spec
 from squeezebench.schema.reference import read_block, read_file
 

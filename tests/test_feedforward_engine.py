@@ -20,7 +20,7 @@ from squeezebench.engine.measurement.files import load_model, save_model
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
 from squeezebench.engine.training.loop import describe
 from squeezebench.method import Method, NetworkSettings, RecurrentSettings, TaskInfo, dense_classifier
-from squeezebench.nn.cnn.named import named_network, named_weights
+from squeezebench.nn.cnn.named import named_features, named_network, named_weights
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.schema.experiment import check_experiment
 from squeezebench.schema.models import AnyModel
@@ -67,13 +67,15 @@ def test_a_frame_that_does_not_fit_its_features_is_refused(frame):
         check_dataset(data)
 
 
-@pytest.mark.parametrize("width", [1.0, 0.1])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_named_network_has_the_weights_of_its_formula(name, width):
-    with torch.device("meta"):
-        network = named_network(name, IMAGE.frame, IMAGE.classes, width)
+def test_features_and_weights_of_a_named_network_are_known_without_its_values(name):
+    state = torch.get_rng_state()
+    features, weights = named_features(name, IMAGE.frame, 0.1), named_weights(name, IMAGE.frame, None, 0.1)
+    assert torch.equal(torch.get_rng_state(), state)  # a run that asks for them draws what it would have drawn
+    network = named_network(name, IMAGE.frame, None, 0.1).eval()
+    assert network(torch.zeros(1, *IMAGE.frame)).shape == (1, features)
     layers = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
-    assert named_weights(name, IMAGE.frame, IMAGE.classes, width) == sum(m.weight.numel() for m in layers)
+    assert weights == sum(m.weight.numel() for m in layers) > 0
 
 
 def test_an_image_that_a_network_cannot_read_is_one_line():

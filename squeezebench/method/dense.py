@@ -102,5 +102,5 @@ def _(settings: NetworkSettings, task: TaskInfo) -> dict[str, int]:
 def _(settings: PerFrameSettings, task: TaskInfo) -> dict[str, int]:
     """Its weights; it has no recurrent parameters."""
     shape = settings.width, settings.shortcuts, settings.span, settings.patches, settings.layers
-    weights = nn.video_vgg_weights(settings.units, task.frame[0], task.classes, *shape)
+    weights = nn.video_vgg_weights(settings.units, task.frame, task.classes, *shape)
     return closed_form(0, [0]) | {"weights": weights}

@@ -75,7 +75,7 @@ class PartMethod(FromDense, DenseMethod):
     def inactive_settings(cls, settings: PartSettings) -> tuple[str, ...]:
         if settings.ratio:
             return ("keep", "keep_inputs")
-        return () if settings.network == "lenet_300_100" else ("keep_inputs",)
+        return () if nn.reads_pixels(settings.network) else ("keep_inputs",)
 
     def skip(self, task: TaskInfo) -> str | None:
         return super().skip(task) or too_small(task, self.settings)

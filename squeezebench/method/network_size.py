@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
+from squeezebench import nn
 from squeezebench.method.dense import dense_closed_form, dense_macs
 from squeezebench.method.target import TargetSettings, unreachable
 from squeezebench.schema.models import NetworkSettings, TaskInfo
@@ -55,6 +56,6 @@ def too_small(task: TaskInfo, settings: NetworkSettings) -> str | None:
         return None
     narrow = settings.model_copy(update={"width": 1e-9, "recurrent": settings.recurrent and 1})
     least, dense = dense_size(task, narrow), dense_size(task, settings)
-    if settings.network == "lenet_300_100":
+    if nn.reads_pixels(settings.network):
         least -= task.inputs - 1  # pixels go as well
     return unreachable(task, settings.ratio, dense, least, "layers of one unit", NOUNS[settings.ratio_of])

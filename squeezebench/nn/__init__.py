@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "cnn.frames": ["FrameNetwork", "FrameRecurrent"],
-        "cnn.named": ["named_features", "named_network", "named_weights"],
+        "cnn.named": ["named_features", "named_network", "named_weights", "reads_pixels"],
         "cnn.vgg": ["CONFIGURATIONS"],
         "factorized.joint": ["JointHidden", "JointInput"],
         "factorized.low_rank": ["LowRankMap"],

@@ -9,6 +9,7 @@ paper's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from math import prod
 from typing import Any, Literal
 
@@ -176,18 +177,12 @@ def video_vgg(
                     layers)  # fmt: skip
 
 
+@cache
 def video_vgg_weights(
-    name: str, channels: int, classes: int, width: int, shortcut: Shortcut, span: int, unshuffle: int = 1,
-    layers: int = 1,
+    name: str, frame: tuple[int, int, int], classes: int, width: int, shortcut: Shortcut, span: int,
+    unshuffle: int = 1, layers: int = 1,
 ) -> int:  # fmt: skip
-    """Weights of its convolutions and its linear layer, by formula: neither biases nor norms."""
-    channels_of = [channels, *(width * factor for factor in FORMS[name][0])]
-    total = channels_of[-1] * classes
-    for number in range(1, len(channels_of)):
-        reads = channels_of[number - 1] * (unshuffle**2 if number == 1 else 1)
-        if shortcut != "none" and number > span:  # the frames themselves are no start of a shortcut
-            beside = channels_of[number - span]
-            total += beside * reads if shortcut == "sum" and beside != reads else 0
-            reads += beside if shortcut == "concat" else 0
-        total += 9 * (reads + (layers - 1) * channels_of[number]) * channels_of[number]
-    return total
+    """Weights of its convolutions and its linear layer, neither biases nor norms, without making their values."""
+    with torch.device("meta"):
+        network = video_vgg(name, frame, classes, width, shortcut, span, unshuffle=unshuffle, layers=layers)
+    return network.counts()["weights"]
