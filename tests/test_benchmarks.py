@@ -171,6 +171,20 @@ def test_each_family_of_a_control_is_a_partner_of_its_own(monkeypatch):
     assert list(frame[frame["method"] == "small_dense"]["against"]) == ["small_dense front segments", "small_dense"]
 
 
+def test_every_size_is_compared_with_the_dense_network_by_the_corrected_test(monkeypatch):
+    draws = np.random.default_rng(0)
+    table = lambda share: pd.concat({"t": pd.DataFrame(draws.random((5, 200)) < share)}, axis=1).astype(float)  # noqa: E731
+    shares = {(1.0, "dense", ""): 0.9, (10.0, "vib_lstm", ""): 0.8, (10.0, "itpcc_lstm", ""): 0.8}
+    tables = {key: table(share) for key, share in shares.items()}
+    monkeypatch.setattr(across_splits, "_tables", lambda gathered, picked: (tables, {}))
+    frame = across_splits.across([]).set_index("method")
+    assert list(frame["against"].dropna()) == ["dense", "dense"]
+    for name in ("vib_lstm", "itpcc_lstm"):
+        spread = across_splits.over_both(tables[10.0, name, ""].to_numpy() - tables[1.0, "dense", ""].to_numpy())
+        smallest = across_splits.detectable(spread.error, spread.degrees, 0.05 / 2)
+        assert frame.loc[name, "detectable"] == pytest.approx(smallest)
+
+
 def test_validation_picks_between_values_of_a_setting(monkeypatch):
     """By task: 3.3 is better on one, 1 on the other, and the test part, which says the opposite, is not asked."""
     columns = ["task", "rate", "validation_accuracy_mean", "test"]

@@ -11,9 +11,10 @@ not there. `each` compares task by task.
 
 Differences are paired by seed and sequence, and their intervals cover both (squeezebench/report/statistics/spread.py),
 with test groups instead of sequences in tasks that have at least 10 of them. Column `covers` says which.
-One line for each method, ratio and control: the mean accuracy, the difference with its 95 % interval, and the smallest
-difference that would have been detected in 80 % of all experiments. p values are corrected by Holm's method over the
-methods (and for `each` the tasks) of one ratio and control. A network that has collapsed is compared like any other.
+One line for each method, ratio and control, and one for each network without a ratio (dense, the mean of the steps):
+the mean accuracy and the difference with its 95 % interval. p values are corrected by Holm's method over the methods
+(and for `each` the tasks) of one ratio and control. `detectable` is the smallest difference that would have been found in
+80 % of all experiments, at the first step of that correction. A network that has collapsed is compared like any other.
 
 With `--pick fine_tune_rate` the value of that setting that is best on validation stands for a method, by task and
 ratio. Further folders add rows to the first; what several have counts from the first of them.
@@ -52,6 +53,7 @@ from squeezebench.report.statistics.spread import (
 )
 
 CONTROLS = ("small_dense", "random_units", "magnitude", "small_network", "random_network", "magnitude_network")
+WHOLE = ("dense", "pooled_linear", "dense_network")  # no ratio: compared with every size
 TASKS = ("together", "equal", "each")
 COLUMNS = ["task", "ratio", "method", "settings", "splits", "seeds", "accuracy", "against", "difference", "low", "high",
            "detectable", "p", "covers"]  # fmt: skip
@@ -67,9 +69,12 @@ def across(experiments: Sequence[Gathered], tasks: str = "together", picked: Seq
         number = len({task for table in tables.values() for task in table.columns.levels[0]})
         parts = {"": {key: table for key, table in tables.items() if len(table.columns.levels[0]) == number}}
     lines = [line | {"task": name} for name, part in parts.items() for line in _lines(part, groups, tasks == "equal")]
-    frame = pd.DataFrame(lines, columns=COLUMNS)
+    frame = pd.DataFrame(lines, columns=[*COLUMNS, "error", "degrees"])
     for _, rows in frame.dropna(subset="p").groupby(["ratio", "against"]):
         frame.loc[rows.index, "p"] = multipletests(rows["p"], method="holm")[1]
+        errors, degrees = rows["error"].to_numpy(float), rows["degrees"].to_numpy(float)
+        frame.loc[rows.index, "detectable"] = detectable(errors, degrees, 0.05 / len(rows))
+    frame = frame.drop(columns=["error", "degrees"])
     return frame if tasks == "each" else frame.drop(columns="task")
 
 
@@ -83,7 +88,8 @@ def _lines(
         line = {"ratio": ratio, "method": method, "settings": settings, "splits": len(means), "seeds": len(table),
                 "accuracy": accuracy}  # fmt: skip
         others = {f"{name} {own}".strip(): other for (at, name, own), other in tables.items()
-                  if at == ratio and name in CONTROLS and (name, own) != (method, settings)}  # fmt: skip
+                  if (name in WHOLE or (at == ratio and name in CONTROLS))
+                  and (name, own) != (method, settings)}  # fmt: skip
         lines += [line | _difference(table, other, name, groups, equal) for name, other in others.items()] or [line]
     return lines
 
@@ -101,8 +107,8 @@ def _tables(
         gathered, varied = experiments[group["experiment"]], dict(json.loads(group["varied"]))
         runs = gathered.runs_of(group).sort_values("seed")
         answers = gathered.correct(list(runs["path"]))
-        if answers is not None and "ratio" in varied:
-            ratio = float(varied.pop("ratio"))
+        if answers is not None and ("ratio" in varied or group["method"] in WHOLE):
+            ratio = float(varied.pop("ratio", 1))
             family = ", ".join(f"{name} {value}" for name, value in sorted(varied.items()) if name not in picked)
             parts[ratio, group["method"], family][group["task"]] = pd.DataFrame(answers.right, index=runs["seed"])
             if answers.groups is not None:
@@ -128,9 +134,8 @@ def _difference(
         spread = _mean_of_tasks(paired, groups) if equal else _of_all(paired, groups)
         mean, error, degrees, p, covers = spread.mean, spread.error, spread.degrees, spread.p, spread.covers
     half = special.stdtrit(degrees, (1 + LEVEL) / 2) * error
-    smallest = float(detectable(np.asarray(error), np.asarray(degrees), 0.05))
-    return {"against": name, "difference": mean, "low": mean - half, "high": mean + half, "detectable": smallest,
-            "p": p, "covers": covers}  # fmt: skip
+    return {"against": name, "difference": mean, "low": mean - half, "high": mean + half, "error": error,
+            "degrees": degrees, "p": p, "covers": covers}  # fmt: skip
 
 
 def _of_all(paired: pd.DataFrame, groups: Mapping[str, np.ndarray]) -> Spread:
