@@ -13,8 +13,9 @@ Differences are paired by seed and sequence, and their intervals cover both (squ
 with test groups instead of sequences in tasks that have at least 10 of them. Column `covers` says which.
 One line for each method, ratio and control, and one for each network without a ratio (dense, the mean of the steps):
 the mean accuracy and the difference with its 95 % interval. p values are corrected by Holm's method over the methods
-(and for `each` the tasks) of one ratio and control. `detectable` is the smallest difference that would have been found in
-80 % of all experiments, at the first step of that correction. A network that has collapsed is compared like any other.
+(and for `each` the tasks) of one ratio and control. `detectable` is the smallest difference that would have been
+found in 80 % of all experiments, at the first step of that correction. A network that has collapsed is compared like
+any other.
 
 With `--pick fine_tune_rate` the value of that setting that is best on validation stands for a method, by task and
 ratio. Further folders add rows to the first; what several have counts from the first of them.
