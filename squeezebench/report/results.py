@@ -13,7 +13,6 @@ from squeezebench.report.drawing.palette import Look, looks
 from squeezebench.report.gather import Gathered
 from squeezebench.report.names import CLAIMED, has_claims
 from squeezebench.report.rules import compared_rules
-from squeezebench.report.runtimes import with_same_runtime
 from squeezebench.report.sizes import Rule, rule_of
 from squeezebench.report.statistics.compare import compared
 from squeezebench.report.statistics.folds import as_groups
@@ -44,7 +43,7 @@ class Results:
     @cached_property
     def groups(self) -> pd.DataFrame:
         """One row per run group (task, protocol, method, settings), with its paired differences to its partners."""
-        return with_same_runtime(compared(run_groups(self.gathered), self.gathered))
+        return compared(run_groups(self.gathered), self.gathered)
 
     @cached_property
     def whole(self) -> Results:

@@ -88,20 +88,13 @@ def _count(name: str, column: str, **more: Any) -> Metric:
 
 
 def same_runtime_dense_latency(record: Record, batch: str) -> float | None:
-    """Milliseconds of the uncompressed network in the runtime of `latency_ms`. Records of earlier versions hold it if
-    that runtime was the fastest one, if the run is the dense one itself, and if the network is feed-forward, whose only
-    runtime is PyTorch; else None."""
-    cost = record.cost
-    if cost is None:
+    """Milliseconds of the uncompressed network in the runtime of `latency_ms`, which for a feed-forward network is
+    PyTorch: records of earlier versions hold it as `dense_latency_ms`."""
+    if record.cost is None:
         return None
-    if batch in cost.same_runtime_dense_latency_ms:
-        return cost.same_runtime_dense_latency_ms[batch]
     feed_forward = record.counts is not None and record.counts.rule == "weights" and not record.counts.lstm_total
-    if feed_forward:
-        return cost.dense_latency_ms.get(batch)
-    if cost.fastest_dense_runtime.get(batch) == "squeezebench":
-        return cost.fastest_dense_latency_ms.get(batch)
-    return cost.latency_ms.get(batch) if record.method == "dense" else None
+    older = record.cost.dense_latency_ms if feed_forward else {}
+    return (record.cost.same_runtime_dense_latency_ms or older).get(batch)
 
 
 def _latencies() -> list[Metric]:
