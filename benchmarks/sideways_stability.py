@@ -1,21 +1,18 @@
-"""Motion classes by (Skip-)Sideways and by back-propagation, and the stability study, on synthetic or real videos.
+"""The stability study of (Skip-)Sideways, on synthetic or real videos.
 
-    python -m benchmarks.sideways_stability recognise [--epochs 30] [--every 2] [--json FILE]
     python -m benchmarks.sideways_stability stability [--epochs 6] [--groups 16] [--labels shapes] [--folder FOLDER]
     python -m benchmarks.sideways_stability clips --clips FOLDER --lists FOLDER [--seeds 0 1 2] [--folder FOLDER]
 
-`recognise`: accuracy on the validation part of every rule and shortcut on eight motions that no single frame tells
-apart (12.5 % by chance): without shortcuts no rule can see motion. `stability`: accuracy on the training clips for
-learning rates x frame rates x Sideways / Skip-Sideways, and for montages of two or three clips, one after the other or
-interleaved, as a table and as the supplementary's Figures 3 to 5. Its classes are the moving shapes, which Sideways can
-learn too: between motions, which it cannot see, nothing would be stable or unstable. `clips`: the same on J-HMDB, 32
-frames of a clip at 30 frames a second, 16, 8 and 4 at 15, 7 and 4, with accuracy on held-out clips and several seeds;
-a montage has the first 16 frames of each of its clips, as in the paper.
+`stability`: accuracy on the training clips for learning rates x frame rates x Sideways / Skip-Sideways, and for
+montages of two or three clips, one after the other or interleaved, as a table and as the supplementary's Figures 3 to
+5. Its classes are the moving shapes, which Sideways can learn too: between motions, which it cannot see, nothing would
+be stable or unstable. `clips`: the same on J-HMDB, 32 frames of a clip at 30 frames a second, 16, 8 and 4 at 15, 7 and
+4, with accuracy on held-out clips and several seeds; a montage has the first 16 frames of each of its clips, as in the
+paper.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -26,7 +23,7 @@ from torch import Tensor
 
 from benchmarks.sideways_figures import write_study
 from benchmarks.studies import real_frames
-from benchmarks.studies.sideways_stability import LARGE_STEPS, Setting, accuracy, cosine, grid, stability, train
+from benchmarks.studies.sideways_stability import LARGE_STEPS, Setting, grid, stability
 from benchmarks.timing import machine, parser_of, write_json
 from squeezebench.data.sources import moving_shapes
 from squeezebench.data.task import load_task
@@ -34,7 +31,7 @@ from squeezebench.nn.cnn.layout import arrange
 from squeezebench.nn.sideways.vgg import Shortcut, VideoVGG, video_vgg
 from squeezebench.schema.task import TaskSpec
 
-NETWORKS = {"Sideways": "none", "Skip-Sideways": "concat", "Skip-Sideways, sum": "sum"}
+NETWORKS = {"Sideways": "none", "Skip-Sideways": "concat"}
 
 
 def network(shortcut: str, classes: int = 8) -> VideoVGG:
@@ -43,11 +40,11 @@ def network(shortcut: str, classes: int = 8) -> VideoVGG:
 
 
 @lru_cache
-def videos(every: int, groups: int, part: str) -> tuple[Tensor, Tensor]:
-    """x (N, 16, 256) in units of the training clips' standard deviation, y (N,)."""
+def videos(every: int, groups: int) -> tuple[Tensor, Tensor]:
+    """The training clips: x (N, 16, 256) in units of their standard deviation, y (N,)."""
     options = {"every": every, "groups": groups}
     task = load_task(TaskSpec(name="moving_shapes", options=options, normalise="std"))
-    batch = task.batch(part, range(task.size(part)))
+    batch = task.batch("train", range(task.size("train")))
     return torch.from_numpy(batch.x), torch.from_numpy(batch.y)
 
 
@@ -59,25 +56,6 @@ def shapes(every: int, groups: int) -> tuple[Tensor, Tensor]:
     return x / x.std(), torch.from_numpy(data.group)
 
 
-def recognise(epochs: int, every: int, groups: int, rate: float) -> list[dict[str, object]]:
-    """Train each combination once from seed 0 (Adam, cosine); printed as they end."""
-    rows = []
-    for rule in ("sideways", "backpropagation"):
-        for shortcut in NETWORKS.values():
-            torch.manual_seed(0)
-            net, (x, y) = network(shortcut), videos(every, groups, "train")
-            started = time.process_time()
-            optimiser = torch.optim.Adam(net.parameters(), lr=rate)
-            history = train(net, x, y, optimiser, epochs, rule=rule, schedule=cosine)
-            row = {"rule": rule, "shortcut": shortcut, "train": history[-1]["accuracy"],
-                   "validation": accuracy(net, *videos(every, groups, "validation")),
-                   "cpu_seconds": time.process_time() - started}  # fmt: skip
-            print(f"{rule:16} {shortcut:7} train {row['train']:.3f} validation {row['validation']:.3f} "
-                  f"{row['cpu_seconds']:.0f} s of one core", flush=True)  # fmt: skip
-            rows.append(row)
-    return rows
-
-
 PLAIN = grid(["Sideways", "Skip-Sideways"])
 CUTS = grid(["Skip-Sideways"], every=(1,), clips=(2, 3), interleaved=(False, True))
 
@@ -86,7 +64,7 @@ def study(epochs: int, groups: int, labels: str) -> list[dict[str, object]]:
     """Every setting once from seed 0 (SGD, batches of 16), on the training clips."""
     classes = groups if labels == "shapes" else 8
     networks = {name: partial(network, shortcut, classes) for name, shortcut in NETWORKS.items()}
-    clips_of = {"shapes": lambda every: shapes(every, groups), "motions": lambda every: videos(every, groups, "train")}
+    clips_of = {"shapes": lambda every: shapes(every, groups), "motions": lambda every: videos(every, groups)}
     run = partial(stability, networks=networks, videos=clips_of[labels], epochs=epochs, batch=16)
     return [row for setting in [*PLAIN, *CUTS] for row in told(run([setting]))]
 
@@ -128,12 +106,10 @@ def told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("what", choices=("recognise", "stability", "clips"))
-    parser.add_argument("--epochs", type=int, help="default: 30, of each training of the study 6")
-    parser.add_argument("--every", type=int, default=2, help="recognise: every n-th frame of the smooth videos")
-    parser.add_argument("--groups", type=int, help="shapes, eight clips each; default: 180, of the study 16")
+    parser.add_argument("what", choices=("stability", "clips"))
+    parser.add_argument("--epochs", type=int, default=6, help="of each training")
+    parser.add_argument("--groups", type=int, default=16, help="stability: shapes, eight clips each")
     parser.add_argument("--labels", choices=("shapes", "motions"), default="shapes", help="stability: the classes")
-    parser.add_argument("--rate", type=float, default=0.01, help="recognise: Adam's learning rate")
     parser.add_argument("--clips", help="clips: their folder; without: synthetic ones, for a dry run")
     parser.add_argument("--lists", help="clips: the folder of the official lists")
     parser.add_argument("--size", type=int, default=48, help="clips: height of a frame")
@@ -144,19 +120,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--folder", metavar="FOLDER", type=Path, help="stability: writes its table and its figures")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    if args.what == "recognise":
-        rows = recognise(args.epochs or 30, args.every, args.groups or 180, args.rate)
-    elif args.what == "clips":
+    if args.what == "clips":
         given = real_frames.options(args.clips, args.lists, args.size, args.frames)
         settings = [one for one in [*PLAIN, *CUTS] if not args.rates or one.learning_rate in args.rates]
-        rows = study_of_clips(given, settings, args.seeds, args.epochs or 6, args.width)
+        rows = study_of_clips(given, settings, args.seeds, args.epochs, args.width)
         if args.folder:
             write_study(rows, args.folder, 1 / real_frames.classes(given))
     else:
-        groups = args.groups or 16
-        rows = study(args.epochs or 6, groups, args.labels)
+        rows = study(args.epochs, args.groups, args.labels)
         if args.folder:
-            write_study(rows, args.folder, 1 / (groups if args.labels == "shapes" else 8))
+            write_study(rows, args.folder, 1 / (args.groups if args.labels == "shapes" else 8))
     write_json(args.json, {"machine": machine(), "rows": rows})
 
 
