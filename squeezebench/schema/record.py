@@ -192,7 +192,7 @@ class Provenance(Part):
     inputs_digest: str = ""  # task, split, method file, settings, seed, training: what decides the result
     engine_digest: str = ""  # the source of squeezebench itself
     digest_rule: int = 1  # of base/source.py, by which both sources were digested; 1: their bytes and paths
-    restamped_from: str | None = None  # the engine digest that the run was made with; benchmarks/studies/restamp.py
+    restamped_from: str | None = None  # the engine that made the run, if `engine_digest` was set later
     method_digest: str = ""
     split_digest: str = ""
     start_digest: str | None = None
