@@ -10,6 +10,7 @@ import signal
 import stat
 
 import pytest
+from altered_records import signed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from synthetic_records import record as synthetic
@@ -100,11 +101,6 @@ def test_an_altered_figure_is_noticed(tmp_path, old, new):
         read_record(path)
 
 
-def signed(content: dict) -> str:
-    """A file whose digest is right, whatever it holds."""
-    return json.dumps(content | {"digest": digest_of(content)})
-
-
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -117,7 +113,7 @@ def signed(content: dict) -> str:
 )
 def test_another_schema_is_refused_by_the_name_of_its_key(tmp_path, change, says):
     path = tmp_path / RECORD_NAME
-    path.write_text(signed(a_record().model_dump(mode="json") | change))
+    path.write_bytes(signed(a_record().model_dump(mode="json") | change))
     with pytest.raises(RecordError, match=f"not a valid record: {says}"):
         read_record(path)
 

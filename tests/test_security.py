@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from altered_records import alter
+from altered_records import alter, signed
 from hypothesis import given
 from hypothesis import strategies as st
 from method_files import method_file
@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 from synthetic_records import record as synthetic
 from unsafe_calls import unsafe_calls
 
-from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError, printable
 from squeezebench.base.reading import DEEPEST, inside, parse_json, planned_path, read_json
 from squeezebench.cli.main import main
@@ -277,10 +276,6 @@ def test_a_model_of_a_records_own_lies_is_a_problem_and_no_crash(sent, capsys):
 
 
 # ---------------------------------------------------------------------- JSON
-
-
-def signed(content: dict) -> bytes:
-    return json.dumps(content | {"digest": digest_of(content)}).encode()
 
 
 BAD_JSON = {

@@ -20,13 +20,13 @@ import pyarrow.parquet as parquet
 import pytest
 import torch
 import yaml
+from altered_records import signed
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.lib import format as npy
 from safetensors.torch import save
 from synthetic_records import record as synthetic
 
-from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import LONGEST_LINE, InputError
 from squeezebench.base.reading import planned_path
 from squeezebench.base.yaml_file import parse_yaml
@@ -121,11 +121,6 @@ def altered(draw, content: Any) -> Any:
                 break
             place = inner
     return made
-
-
-def signed(content: Any) -> bytes:
-    content = {key: value for key, value in content.items() if key != "digest"}
-    return json.dumps(content | {"digest": digest_of(content)}).encode()
 
 
 # ---------------------------------------------------------------------- records, plans, tuning, inference

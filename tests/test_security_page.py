@@ -7,10 +7,11 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from altered_records import signed
 from browser import chromium, opened, started
 from page_tables import Reader
 from synthetic_records import record as synthetic
-from test_security_fuzz import a_plan, a_tuning, an_inference, signed
+from test_security_fuzz import a_plan, a_tuning, an_inference
 
 from squeezebench.report import build_report
 from squeezebench.schema.record import RECORD_NAME

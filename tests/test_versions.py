@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from altered_records import signed
 from synthetic_records import record as synthetic
 
 from squeezebench import __version__
-from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.engine.run import execute, kept_record
 from squeezebench.method.discovery import find_methods
@@ -39,7 +39,7 @@ DENSE = find_methods()["dense"]
 def seal(path: Path, content: dict) -> Path:
     """A file whose digest is right, whoever wrote it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content | {"digest": digest_of(content)}))
+    path.write_bytes(signed(content))
     return path
 
 
