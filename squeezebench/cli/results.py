@@ -65,7 +65,7 @@ def _reproduce(options: argparse.Namespace) -> int:
 
 
 def _inference(options: argparse.Namespace) -> None:
-    from squeezebench.report.picked import picked_runs
+    from squeezebench.report.results import picked_runs
     from squeezebench.tools.latency import PAPER, measure
 
     if not options.seconds > 0:

@@ -10,7 +10,7 @@ import pandas as pd
 from squeezebench.base.folds import task_of_fold
 from squeezebench.report.claims.judge import judge_claims
 from squeezebench.report.drawing.palette import Look, looks
-from squeezebench.report.gather import Gathered
+from squeezebench.report.gather import GROUP, Gathered, gather
 from squeezebench.report.names import CLAIMED, has_claims
 from squeezebench.report.rules import compared_rules
 from squeezebench.report.sizes import Rule, rule_of
@@ -124,3 +124,11 @@ class _Whole(Results):
     @property
     def whole(self) -> Results:
         return self
+
+
+def picked_runs(folder: Path) -> list[Path]:
+    """For each task and method the settings that the report picks on validation: the run of the first seed of each."""
+    gathered = gather(folder)
+    chosen = selected(run_groups(gathered))
+    runs = gathered.runs[gathered.runs["status"] == "ok"].merge(chosen[GROUP].drop_duplicates(), on=GROUP)
+    return [folder / path for path in runs.sort_values("seed").drop_duplicates(GROUP)["path"].sort_values()]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
+from squeezebench.report import formats
 from squeezebench.report.answers import groups_of, same_test_part
 from squeezebench.report.gather import GROUP, Gathered
-from squeezebench.report.labels import settings_labels
 from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE, SHARES
 from squeezebench.report.statistics.spread import ENOUGH_SEEDS, LEVEL, SEEDS, Spread, over_both, over_seeds
@@ -41,7 +42,7 @@ def run_groups(gathered: Gathered) -> pd.DataFrame:
     groups = groups.reset_index()
     groups = groups.iloc[_reading_order(groups)].reset_index(drop=True)
     groups["method_label"] = groups["method"].map(method_labels(runs))
-    groups["settings_label"] = settings_labels(groups)
+    groups["settings_label"] = _settings_labels(groups)
     groups["compare_at"] = groups["task"].map(gathered.compare_at).astype(float)
     _cover_sequences(groups, gathered)
     return with_front(groups)
@@ -162,6 +163,22 @@ def method_labels(runs: pd.DataFrame) -> dict[str, str]:
     shared, broken = titles.duplicated(keep=False), set(runs.loc[runs["contract"] != "", "method"])
     labels = {name: f"{title} ({name})" if shared[name] else title for name, title in titles.items()}
     return {name: f"{label} (breaks the contract)" if name in broken else label for name, label in labels.items()}
+
+
+def _settings_labels(groups: pd.DataFrame) -> pd.Series:
+    """The varied settings of each group. Two groups of a method that would read the same also get the settings they
+    differ in, so that no two rows of a table have one name."""
+    labels = groups["varied"].map(lambda text: formats.settings(json.loads(text)))
+    keys = [groups["task"], groups["protocol"], groups["method"], labels]
+    same = pd.concat(keys, axis=1).duplicated(keep=False)
+    for _, twins in groups[same].groupby([groups["task"], groups["protocol"], groups["method"], labels]):
+        values = {index: json.loads(text) for index, text in twins["settings"].items()}
+        names = sorted(set().union(*values.values()))
+        differing = [k for k in names if len({json.dumps(v.get(k), sort_keys=True) for v in values.values()}) > 1]
+        for index, settings in values.items():
+            shown = json.loads(groups.at[index, "varied"]) | {key: settings.get(key) for key in differing}
+            labels[index] = formats.settings(shown)
+    return labels
 
 
 def pareto_front(sizes: np.ndarray, accuracies: np.ndarray) -> np.ndarray:
