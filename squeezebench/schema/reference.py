@@ -155,12 +155,11 @@ def blocks(folder: Path = REFERENCE) -> list[str]:
     return [line["block"] for line in _lines(folder / f"{SOURCES}.csv")]
 
 
-def read_block(name: str, folder: Path = REFERENCE) -> Block:
+def read_block(name: str) -> Block:
     """A published table by name. Raises InputError if there is none."""
-    sources = {line["block"]: line for line in _lines(folder / f"{SOURCES}.csv")}
-    if name not in sources:
-        raise InputError(f"unknown block {name!r} of printed figures; {near_matches(name, sources)}")
-    return read_file(name, folder)
+    if name not in (names := blocks()):
+        raise InputError(f"unknown block {name!r} of printed figures; {near_matches(name, names)}")
+    return read_file(name)
 
 
 def read_file(name: str, folder: Path = REFERENCE) -> Block:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from squeezebench.report.claims.file import CLAIMS, Claim, read_claims
+from squeezebench.report.claims.file import Claim, read_claims
 from squeezebench.report.claims.forms import evaluate
 from squeezebench.report.claims.outcome import CONTRADICTED, NOT_TESTABLE, SUPPORTED, UNDECIDED, Outcome
 from squeezebench.report.claims.runs import Case, task_specs
@@ -21,7 +20,7 @@ COLUMNS = ["claim", "title", "place", "task", "papers_task", "protocol", "printe
            "reason"]  # fmt: skip
 
 
-def judge_claims(groups: pd.DataFrame, gathered: Gathered, folder: Path = CLAIMS) -> pd.DataFrame:
+def judge_claims(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
     """One line per claim and task that it can be tested on; one `not testable` line for a claim with no such task.
 
     Raises InputError for a malformed claim file or inference.json.
@@ -30,7 +29,7 @@ def judge_claims(groups: pd.DataFrame, gathered: Gathered, folder: Path = CLAIMS
     measured = measured_inference(gathered)
     specs = task_specs(gathered)
     lines = []
-    for claim in read_claims(folder):
+    for claim in read_claims():
         tested = [task for task in gathered.tasks if claim.elsewhere or _papers(claim, specs.get(task, {}))]
         models = {task: [model for model in measured.models if model.task == task] if measured else []
                   for task in [SIZES_ALONE, *tested]}  # fmt: skip
