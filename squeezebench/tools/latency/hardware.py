@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
+from squeezebench.pipeline.cost.throughput import fastest
 
 SIZES = tuple(2**k for k in (15, 17, 19, 21, 23, 25, 27))  # bytes: from the first cache to memory
 COLUMNS = 64
@@ -17,8 +18,9 @@ GEMM = 768  # rows, columns and depth of the product
 def bandwidth(seconds: float = 0.05) -> dict[int, float]:
     """Bytes per second of a matrix-vector product, by the matrix's bytes: a step of batch 1 is one, and reads its
     weights from wherever they fit. The time of a call on next to nothing is taken off."""
-    empty = _fastest(_product(1), seconds)
-    return {size: size / max(_fastest(_product(size // 4 // COLUMNS), seconds) - empty, 1e-9) for size in SIZES}
+    times = {size: fastest(_product(size // 4 // COLUMNS), seconds, time.perf_counter) for size in SIZES}
+    empty = fastest(_product(1), seconds, time.perf_counter)
+    return {size: size / max(taken - empty, 1e-9) for size, taken in times.items()}
 
 
 def _product(rows: int) -> Callable[[], object]:
@@ -26,20 +28,10 @@ def _product(rows: int) -> Callable[[], object]:
     return lambda: torch.mv(matrix, vector, out=out)
 
 
-def macs_per_second(seconds: float = 0.2) -> float:
+def macs_per_second() -> float:
     """Multiply-accumulates per second of a large float32 product."""
     a, b, out = torch.randn(GEMM, GEMM), torch.randn(GEMM, GEMM), torch.empty(GEMM, GEMM)
-    return GEMM**3 / _fastest(lambda: torch.mm(a, b, out=out), seconds)
-
-
-def _fastest(call: Callable[[], object], seconds: float) -> float:
-    """The least time of a call: what the machine can do, undisturbed."""
-    until, best, rounds = time.perf_counter() + seconds, float("inf"), 0
-    while rounds < 5 or time.perf_counter() < until:
-        started = time.perf_counter()
-        call()
-        best, rounds = min(best, time.perf_counter() - started), rounds + 1
-    return best
+    return GEMM**3 / fastest(lambda: torch.mm(a, b, out=out), 0.2, time.perf_counter)
 
 
 def memory_seconds(weights: int, recurrent: int, steps: int, speeds: dict[int, float]) -> float:
