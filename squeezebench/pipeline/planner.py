@@ -50,7 +50,8 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
     methods, classes = {}, {}
     for name in listed:
         methods[name], classes[name] = _method(pick(files, name))
-        if experiment.ratios and name not in {*experiment.methods, *to_tune} and _takes_ratio(classes[name]):
+        sized = classes[name] is not None and "ratio" in classes[name].Settings.model_fields
+        if experiment.ratios and sized and name not in {*experiment.methods, *to_tune}:
             listed[name] = {"ratio": experiment.ratios}  # a plugin that is not listed is compared at the others' sizes
     cells = [
         _Cell(experiment, task, name, classes[name], given, name in to_tune, where)
@@ -82,10 +83,6 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
     )
 
 
-def _takes_ratio(method: type[Method] | None) -> bool:
-    return method is not None and "ratio" in method.Settings.model_fields
-
-
 class _Cell:
     """One method on one task: its points, or the tuning that finds one. `method` is None if its file is broken."""
 
@@ -106,7 +103,8 @@ class _Cell:
             self.tuning = plan_tuning(self.place, method, given, shared, experiment.tuning, decides, where)
             self.points = [(self.tuning.settings, self.tuning.varied)]
         else:
-            self.points = _unique([_point(point, shared, method, f"{where}: methods") for point in grid])
+            given = [settings_of(method, shared | point, f"{where}: methods").model_dump(mode="json") for point in grid]
+            self.points = _unique(list(zip(given, grid, strict=True)))
 
     def runs(self) -> Iterator[PlannedRun]:
         """Yield a run for each point and seed, with the number of its job; a digest takes the number's place later."""
@@ -304,11 +302,6 @@ def _grid(given: Any, where: str) -> Iterator[dict[str, Any]]:
             axes.append([(name, v) for v in values])
         for point in itertools.product(*axes):
             yield dict(point)
-
-
-def _point(given: dict[str, Any], shared: dict[str, Any], method: type[Method], where: str) -> tuple[dict, dict]:
-    """Return (resolved settings, the varied ones); `shared` fills what the point leaves open."""
-    return settings_of(method, shared | given, where).model_dump(mode="json"), given
 
 
 def _shared(method: type[Method], task: PlannedTask) -> dict[str, Any]:

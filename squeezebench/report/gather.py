@@ -221,6 +221,7 @@ def canonical(value: Any) -> str:
 def _row(record: Record, place: str, left_out: str, inputs: Inputs, plan: dict[str, Any]) -> dict[str, Any]:
     """One record as one flat row. Missing numbers stay missing (NaN), they are never 0."""
     origin, baseline = record.provenance, record.baseline
+    runtimes = record.cost.fastest_dense_runtime if record.cost else {}
     return {
         "path": place,
         "folder": place.rpartition("/")[0],
@@ -236,7 +237,7 @@ def _row(record: Record, place: str, left_out: str, inputs: Inputs, plan: dict[s
         "stale": bool(plan.get("engine_digest")) and origin.engine_digest != plan["engine_digest"],
         **{metric.column: metric.cell(record) for metric in COLUMNS},
         "baseline": baseline.name if baseline else "",
-        **{f"fastest_dense_runtime_{batch}": _fastest_dense(record, batch) for batch in BATCHES},
+        **{f"fastest_dense_runtime_{batch}": runtimes.get(batch, "") for batch in BATCHES},
         "latency_from": record.cost.latency_from if record.cost else "",
         "stages": ", ".join(_stages(record)),
         "test_size": number(record.test_size),
@@ -252,10 +253,6 @@ def _row(record: Record, place: str, left_out: str, inputs: Inputs, plan: dict[s
         "model_digest": record.model_digest or "",
         **{key: getattr(origin, key) for key in (*ENVIRONMENT, *_ORIGIN)},
     }
-
-
-def _fastest_dense(record: Record, batch: str) -> str:
-    return record.cost.fastest_dense_runtime.get(batch, "") if record.cost else ""
 
 
 # Of the provenance, beside what can explain other bits.

@@ -29,7 +29,6 @@ from squeezebench.schema.models import TaskInfo
 from squeezebench.schema.plan import Plan, PlannedRun, PlannedTask
 from squeezebench.schema.task import LEAVE_ONE_OUT
 from squeezebench.schema.training import TrainingSettings
-from squeezebench.schema.tuning import Tuning
 
 GPU_TFLOPS = 5.0  # sustained float32 of products with hundreds of rows: a third of a V100's peak of 15.7, a quarter of
 # an A100's 19.5 (NVIDIA's data sheets; PyTorch leaves TF32 off). A recurrence never fills a GPU.
@@ -157,8 +156,10 @@ def estimate(plan: Plan, gpu_tflops: float = GPU_TFLOPS, cpu: Throughput | None 
         sizes = expected(task, plan.plugins)
         first = _add_data(costs, task, sizes, seen)
         runs = [run for run in plan.runs if run.task == name]
-        trials = [(run, _shorter(task, plan.tuning), True) for run in _trials(plan, name)] if plan.tuning else []
-        trained = [(run, task, False) for run in runs] + trials
+        trained = [(run, task, False) for run in runs]
+        if plan.tuning:
+            shorter = task.model_copy(update={"training": plan.tuning.of_trial(task.training)})
+            trained += [(run, shorter, True) for run in _trials(plan, name)]
         costs.tasks[name] = _task(costs, task, sizes, first, trained, methods, plan)
         costs.tasks[name].runs = len(runs)
     return costs
@@ -180,11 +181,6 @@ def _trials(plan: Plan, task: str) -> list[PlannedRun]:
         if tuning.task == task
         for _ in range(len(all_points(tuning.space, plan.tuning.trials) or range(plan.tuning.trials)))
     ]
-
-
-def _shorter(task: PlannedTask, tuning: Tuning) -> PlannedTask:
-    """The task as trials train on it."""
-    return task.model_copy(update={"training": tuning.of_trial(task.training)})
 
 
 def expected(task: PlannedTask, plugins: list[str]) -> Expected:

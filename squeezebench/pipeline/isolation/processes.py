@@ -91,16 +91,14 @@ def memory(spared: set[int], limit: float = 0.0) -> float:
     """
     processes = family(spared)
     used = sum(resident(process) for process in processes)
-    return used if used <= limit else sum(_own(process) for process in processes)
+    if used <= limit:
+        return used
+    return sum(_kilobytes(process, "smaps_rollup", ("Pss_Anon:", "Pss_Shmem:")) for process in processes)
 
 
 def resident(process: psutil.Process) -> float:
     """Bytes of memory of one process, the pages that it shares with other forked processes included."""
     return _kilobytes(process, "status", ("RssAnon:", "RssShmem:"))
-
-
-def _own(process: psutil.Process) -> float:
-    return _kilobytes(process, "smaps_rollup", ("Pss_Anon:", "Pss_Shmem:"))
 
 
 def _kilobytes(process: psutil.Process, name: str, fields: tuple[str, ...]) -> float:

@@ -23,6 +23,7 @@ from squeezebench.pipeline.cost.estimate import (
     epoch_seconds,
     epochs_of,
     expected,
+    info_of,
     planned_network,
     shares,
     usable_methods,
@@ -30,8 +31,6 @@ from squeezebench.pipeline.cost.estimate import (
 from squeezebench.pipeline.cost.throughput import Throughput
 from squeezebench.pipeline.isolation.watch import answer_of
 from squeezebench.pipeline.planner import named_jobs
-from squeezebench.schema.kind import kind_of
-from squeezebench.schema.models import TaskInfo
 from squeezebench.schema.plan import Plan, PlannedRun
 
 START_SECONDS = 5.0  # of a Slurm job before it trains, on the nominal core, see config/README.md
@@ -126,12 +125,9 @@ def _run_seconds(plan: Plan, run: PlannedRun, methods: dict) -> float | None:
         sizes = expected(task, plan.plugins)
     except InputError:  # the runs will say so
         return None
-    steps = task.spec.frames or sizes.steps
-    if None in (sizes.sequences, steps, sizes.inputs, sizes.classes):
+    if (info := info_of(task, sizes, plan.plugins)) is None:
         return None
     parts = shares(task, sizes, plan.plugins)
-    kind = kind_of(sizes.frame, steps)
-    info = TaskInfo(task.spec.name, kind, sizes.inputs, steps, sizes.classes, False, parts[0], sizes.frame)
     planned = planned_network(methods[run.method], run, info)
     if planned is None:  # skips the task
         return 0.0

@@ -45,7 +45,8 @@ def as_text(differences: FolderDifferences) -> str:
     rows = [_row(group) for group in differences.groups if group.verdict not in (IDENTICAL, NOTHING)]
     if rows:
         lines += ["", *_table([HEAD, *rows])]
-    notes = [f"{_name(group)}: {note}" for group in differences.groups for note in group.notes]
+    notes = [f"{group.key['task']} {group.key['method']} {group.label}: {note}"
+             for group in differences.groups for note in group.notes]  # fmt: skip
     if notes:
         lines += ["", *_some(notes)]
     if differences.overall:
@@ -132,10 +133,6 @@ def _ratio(ratio: Interval | None) -> str:
         return ""
     text = f"{ratio.value:.2f}×"
     return text if ratio.low is None else f"{text} [{ratio.low:.2f}, {ratio.high:.2f}]"
-
-
-def _name(group: GroupDifference) -> str:
-    return f"{group.key['task']} {group.key['method']} {group.label}"
 
 
 def _seeds(seeds: list[int]) -> str:
