@@ -1,4 +1,5 @@
-"""Each interval that a published page states, `4.7 [1.6, 7.9]`, stands in a table below the page's folder.
+"""Each interval that a published page states, `4.7 [1.6, 7.9]`, stands in a table below the page's folder; those of the
+project's README stand in any published table.
 
 A sentence that is edited without its table, and a table that is made again without its page, fail here. The tables are
 those of the report, and what `python -m benchmarks.studies.across_splits` prints, in `across*.csv` beside `tables/`.
@@ -14,7 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-REFERENCE = Path(__file__).resolve().parents[1] / "results" / "reference"
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "results" / "reference"
 NUMBER = r"[+\N{MINUS SIGN}]?\d+(?:\.\d+)?"
 INTERVAL = re.compile(rf"({NUMBER})(?: points| %)? \[({NUMBER}), ({NUMBER})\](?!\()")
 UNREAD = {"runs.csv", "provenance.csv", "problems.csv"}  # they hold no interval
@@ -57,7 +59,7 @@ def is_in(table: np.ndarray, texts: tuple[str, str, str]) -> bool:
 
 
 def missing(page: Path) -> list[str]:
-    table = below(page.parent)
+    table = below(REFERENCE if page.parent == ROOT else page.parent)
     return [f"{mean} [{low}, {high}]" for mean, low, high in stated(page) if not is_in(table, (mean, low, high))]
 
 
@@ -67,7 +69,9 @@ ACROSS = {  # page -> folders whose `across*.csv` it quotes; a page is held as s
     "fine_tuning_rates": ("fine_tuning_rates",),
     "itpcc": ("itpcc/resnet20", "itpcc/resnet20_mu", "itpcc/resnet56"),
     "jhmdb": ("jhmdb",),
+    "project": ("fine_tuning_rates", "quick", "ucf101_vgg16_14"),
     "quick": ("quick",),
+    "tuned": ("tuned",),
     "ucf101_vgg16_14": ("ucf101_vgg16_14",),
     "ucf11_features": ("ucf11_features",),
 }
@@ -90,17 +94,21 @@ KNOWN = {  # page -> intervals that no table below it holds; this list only gets
     },
     "ucf11_end_to_end": {"35 [26, 45]"},  # quoted from ucf11_features, where it is 35.1 [25.7, 44.5]
 }  # fmt: skip
-PAGES = sorted(page for page in REFERENCE.rglob("README.md") if stated(page))
+PAGES = sorted(page for page in [ROOT / "README.md", *REFERENCE.rglob("README.md")] if stated(page))
+
+
+def name_of(page: Path) -> str:
+    return "project" if page.parent == ROOT else page.parent.relative_to(REFERENCE).as_posix()
 
 
 def test_the_published_pages_state_intervals():
-    names = {page.parent.relative_to(REFERENCE).as_posix() for page in PAGES}
-    assert names >= {*ACROSS, *KNOWN} and len(names) >= 10
+    names = {name_of(page) for page in PAGES}
+    assert names >= {*ACROSS, *KNOWN, "project"} and len(names) >= 10
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.relative_to(REFERENCE).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_interval_of_a_page_is_in_a_table_below_it(page):
-    name = page.parent.relative_to(REFERENCE).as_posix()
+    name = name_of(page)
     if lacking := [folder for folder in ACROSS.get(name, ()) if not list((REFERENCE / folder).glob("across*.csv"))]:
         pytest.skip(f"no across*.csv of across_splits in {', '.join(lacking)}")
     assert set(missing(page)) == KNOWN.get(name, set())
