@@ -19,7 +19,7 @@ from squeezebench.report.drawing.svg import GRID, new_figure, render, style
 Row = dict[str, Any]
 Band = tuple[list[float], list[float], list[float], list[float]]  # x, least, mean, largest value at each
 RATES = {1: 30, 2: 15, 4: 7, 8: 4}  # every n-th frame -> frames a second, as the paper names them
-NETWORKS = ("Sideways", "Skip-Sideways")
+NETWORKS = ("Sideways", "Skip-Sideways", "BP", "BP, concat")
 MEASURED = ("epoch", "loss", "accuracy", "held_out")  # columns of a row that are no setting
 CLIPS = {"accuracy": "training", "held_out": "held-out"}  # which clips an accuracy is of
 
@@ -42,7 +42,7 @@ def figures(rows: Sequence[Row], column: str, chance: float, suffix: str) -> dic
     rate, frames = "learning rate {}".format, lambda every: f"{RATES[every]} frames a second"
     sheets = []
     if plain:
-        panels = [(name, [row for row in plain if row["network"] == name]) for name in NETWORKS]
+        panels = [(name, of) for name in NETWORKS if (of := [row for row in plain if row["network"] == name])]
         sheets += [("learning_rates", panels, "learning_rate", rate, "Learning rates")]
         sheets += [("frame_rates", panels, "every", frames, "Frame rates")]
     if cuts:

@@ -3,17 +3,18 @@
     python -m benchmarks.sideways_stability stability [--epochs 6] [--seeds 0 1 2] [--labels shapes] [--folder FOLDER]
     python -m benchmarks.sideways_stability clips --clips FOLDER --lists FOLDER [--seeds 0 1 2] [--folder FOLDER]
 
-`stability`: accuracy on the training clips for learning rates x frame rates x Sideways / Skip-Sideways, and for
-montages of two or three clips, one after the other or interleaved, as a table and as the supplementary's Figures 3 to
-5. Its classes are the moving shapes, which Sideways can learn too: between motions, which it cannot see, nothing would
-be stable or unstable. `clips`: the same on J-HMDB, 32 frames of a clip at 30 frames a second, 16, 8 and 4 at 15, 7 and
-4, with accuracy on held-out clips as well; a montage has the first 16 frames of each of its clips, as in the
-paper.
+`stability`: accuracy on the training clips for learning rates x frame rates x Sideways / Skip-Sideways, beside exact
+back-propagation (BP) on the same networks with the same batch normalisation, and for montages of two or three clips,
+one after the other or interleaved, as a table and as the supplementary's Figures 3 to 5. Its classes are the moving
+shapes, which Sideways can learn too: between motions, which it cannot see, nothing would be stable or unstable.
+`clips`: the same on J-HMDB, 32 frames of a clip at 30 frames a second, 16, 8 and 4 at 15, 7 and 4, with accuracy on
+held-out clips as well; a montage has the first 16 frames of each of its clips, as in the paper.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
@@ -32,7 +33,7 @@ from squeezebench.nn.cnn.layout import arrange
 from squeezebench.nn.sideways.vgg import Shortcut, VideoVGG, video_vgg
 from squeezebench.schema.task import TaskSpec
 
-NETWORKS = {"Sideways": "none", "Skip-Sideways": "concat"}
+NETWORKS = {"Sideways": "none", "Skip-Sideways": "concat", "BP": "none", "BP, concat": "concat"}
 
 
 def network(shortcut: str, classes: int = 8) -> VideoVGG:
@@ -61,6 +62,7 @@ Rows = list[dict[str, Any]]
 
 PLAIN = grid(["Sideways", "Skip-Sideways"])
 CUTS = grid(["Skip-Sideways"], every=(1,), clips=(2, 3), interleaved=(False, True))
+EXACT = [replace(setting, rule="backpropagation_per_tick") for setting in grid(["BP", "BP, concat"])]  # the control
 
 
 def study(settings: Sequence[Setting], seeds: Sequence[int], epochs: int, groups: int, labels: str) -> Iterator[Rows]:
@@ -118,7 +120,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--folder", metavar="FOLDER", type=Path, help="writes the table and its figures")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    settings = [setting for setting in [*PLAIN, *CUTS] if not args.rates or setting.learning_rate in args.rates]
+    settings = [setting for setting in [*PLAIN, *CUTS, *EXACT] if not args.rates or setting.learning_rate in args.rates]
     if args.what == "clips":
         given = real_frames.options(args.clips, args.lists, args.size, args.frames)
         classes = real_frames.classes(given)

@@ -132,11 +132,13 @@ def test_the_study_of_clips_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
     on training and on held-out clips."""
     monkeypatch.setenv("SQUEEZEBENCH_DATA", str(tmp_path / "data"))
     asked = []
-    monkeypatch.setitem(sideways_stability.LARGE_STEPS, "sideways", lambda net, x, *_: asked.append(x.shape[1]) or 1.0)
+    for rule in ("sideways", "backpropagation_per_tick"):
+        monkeypatch.setitem(sideways_stability.LARGE_STEPS, rule, lambda net, x, *_: asked.append(x.shape[1]) or 1.0)
     main(["clips", "--size", "24", "--frames", "8", "--width", "1", "--epochs", "1", "--seeds", "0", "1",
           "--rates", "0.1", "--folder", str(tmp_path)])  # fmt: skip
     rows = read_csv(tmp_path / "stability.csv")
-    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 2 * (2 * 4 + 4)
+    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 2 * (2 * 4 + 4 + 2 * 4)
+    assert {row["rule"] for row in rows if row["network"].startswith("BP")} == {"backpropagation_per_tick"}
     assert {(row["seed"], row["every"]) for row in rows} == {(seed, every) for seed in "01" for every in "1248"}
     assert all(0 <= float(row["accuracy"]) <= 1 and 0 <= float(row["held_out"]) <= 1 for row in rows)
     assert set(asked) == {8, 4, 2, 1, 2 * 4, 3 * 4}  # frames by rate; montages of two and of three halves
