@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from squeezebench.engine.measurement.cost import cost
+from squeezebench.engine.measurement.cost import cost, store
 from squeezebench.engine.measurement.counts import count, stored_numbers
 from squeezebench.engine.measurement.files import PRECISIONS, deserialise, load_model, quantised, save_model, serialise
 from squeezebench.engine.measurement.latency import DenseReference, Timing, latency
@@ -197,7 +197,9 @@ def test_two_counts_that_differ_are_told_and_both_are_in_the_record(tmp_path, ca
 
     base = recurrent_classifier(6, 5, 3)
     model = Wrong(base.layers, base.head)
-    found = cost(model, base, DenseReference(6, 5, 1, 3), tmp_path / "m", 6, 4)
+    found = cost(
+        model, base, DenseReference(6, 5, 1, 3), tmp_path / "m", 6, 4, store(model, tmp_path / "m", None, None)
+    )
     assert found.macs == 2 * found.macs_closed_form
     assert f"torch counted {found.macs:,}, the formula gives {found.macs_closed_form:,}" in caplog.text
 
@@ -209,7 +211,8 @@ def test_two_counts_that_differ_are_told_and_both_are_in_the_record(tmp_path, ca
 def test_bytes_are_those_of_the_file_and_hold_every_number(tmp_path, cell):
     model, base = recurrent_classifier(6, 5, 3, cell).eval(), recurrent_classifier(6, 9, 3, cell)
     path = tmp_path / "model.safetensors"
-    found = cost(model, base, DenseReference(6, 9, 1, 3, cell), path, 6, 4, score=lambda m: 0.5, test=0.75)
+    stored = store(model, path, lambda m: 0.5, 0.75)
+    found = cost(model, base, DenseReference(6, 9, 1, 3, cell), path, 6, 4, stored)
     assert found.bytes == path.stat().st_size == found.stored_as["float32"].bytes
     data = 4 * count(model).model_total
     assert data < found.bytes < data + 2000  # float32 and a header
@@ -233,7 +236,8 @@ def test_both_sides_of_a_latency_ratio_can_be_of_one_runtime(tmp_path, monkeypat
     told = {name: {"1": Timing(ms, ms, ms), "10": Timing(ms, ms, ms)} for name, ms in runtimes.items()}
     monkeypatch.setitem(cost.__globals__, "timings", lambda *_, **__: told)
     model, base = recurrent_classifier(6, 5, 3).eval(), recurrent_classifier(6, 9, 3)
-    found = cost(model, base, DenseReference(6, 9, 1, 3), tmp_path / "model.safetensors", 6, 4)
+    path = tmp_path / "model.safetensors"
+    found = cost(model, base, DenseReference(6, 9, 1, 3), path, 6, 4, store(model, path, None, None))
     assert (found.latency_ms["1"], found.same_runtime_dense_latency_ms["1"], found.dense_latency_ms["1"]) == (
         1,
         4,

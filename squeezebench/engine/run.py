@@ -307,7 +307,7 @@ class _Run:
             "kept": kept_of(compact, base),
             "baseline": Baseline(name=spec.model.label(), counts=dense),
             "ratio": Ratio(**{k: ratio_of(getattr(dense, k), getattr(counts, k)) for k in Ratio.model_fields}),
-            "cost": cost(compact, base, reference, file, info.inputs, info.steps, timed=self.timed, stored=stored),
+            "cost": cost(compact, base, reference, file, info.inputs, info.steps, stored, self.timed),
         }
 
     def _before_fine_tuning(self, module: nn.Module | None, task: Task) -> Accuracy | None:

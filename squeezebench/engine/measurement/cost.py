@@ -27,6 +27,7 @@ LATENCIES = (
     "same_runtime_dense_latency_ms", "fastest_dense_latency_ms", "fastest_dense_runtime",
 )  # fmt: skip
 Score = Callable[[nn.Module], float | None]  # test accuracy of a module, None if its outputs are not finite
+SECONDS = 0.02  # for the latencies of each batch size
 
 
 def cost(
@@ -36,28 +37,23 @@ def cost(
     path: Path,
     inputs: int,
     steps: int,
-    score: Score | None = None,
-    test: float | None = None,
-    seconds: float = 0.02,
+    stored: dict[str, StoredAs],
     timed: Mapping[str, Timed] | None = None,
-    stored: dict[str, StoredAs] | None = None,
 ) -> Cost:
-    """Save the compact module at `path` and measure what is scored.
+    """Measure the compact module, which `store` has saved at `path` and scored as `stored`.
 
     base: the uncompressed module of the same run; reference: the same size in PyTorch's own kernels, None for
-    a feed-forward network, which runs in them anyway, and for a cell that PyTorch does not have. test: the known
-    accuracy of `model` itself. `seconds` are spent on the latency of each batch size. timed: by shape, what this
-    job has measured already. stored: what `store` returned, if it has been called with the module.
+    a feed-forward network, which runs in them anyway, and for a cell that PyTorch does not have. timed: by shape, what
+    this job has measured already.
     """
     model.eval()
     base.eval()
-    stored = stored or store(model, path, score, test)
     shape = shape_digest([module for module in (model, base, reference) if module is not None], inputs, steps)
     known = (timed or {}).get(shape)
     if known:
         work = known.fields
     else:
-        latencies = _latencies(model, base, reference, inputs, steps, seconds)
+        latencies = _latencies(model, base, reference, inputs, steps)
         work = _work(model, base, inputs, steps) | latencies
     whose = known.run if known else ""
     return Cost(bytes=path.stat().st_size, stored_as=stored, latency_shape=shape, latency_from=whose, **work)
@@ -76,11 +72,11 @@ def _work(model: nn.Module, base: nn.Module, inputs: int, steps: int) -> dict[st
 
 
 def _latencies(
-    model: nn.Module, base: nn.Module, reference: DenseReference | None, inputs: int, steps: int, seconds: float
+    model: nn.Module, base: nn.Module, reference: DenseReference | None, inputs: int, steps: int
 ) -> dict[str, Any]:
     """The fields of `Cost` that are times, all variants interleaved."""
     variants = {"compact": forward_of(model)} | _dense_runtimes(base, reference)
-    times = timings(variants, inputs, steps, seconds=seconds)
+    times = timings(variants, inputs, steps, seconds=SECONDS)
     compact, dense, *_ = times.values()
     return {
         "latency_ms": _medians(compact),
