@@ -50,12 +50,12 @@ def fit(kind: str, data: Dataset, rows: np.ndarray, frames: int | None) -> Affin
     an image, over all its pixels. "imagenet": the published statistics of ImageNet's colours, whatever the data:
     networks that somebody else has trained expect them.
     """
+    check_rule(kind, data.name, data.frame)
     inputs = data.x.shape[2]
     scale = np.ones(inputs) if data.scale is None else data.scale.astype(np.float64)
     if kind == "none":
         return _affine(data, scale, np.zeros(inputs))
     if kind == "imagenet":
-        check_colours(data.name, data.frame)
         mean, std = (np.repeat(values, inputs // 3) for values in IMAGENET)
         return _affine(data, scale / std, mean / std)
     mean, variance = _moments(data, rows, frames)
@@ -72,21 +72,16 @@ def fit(kind: str, data: Dataset, rows: np.ndarray, frames: int | None) -> Affin
 
 def _of_channels(data: Dataset, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance (D,) of the pixels of each channel together, from those of each pixel."""
-    check_channels(data.name, data.frame)
     mean, variance = (array.reshape(data.frame[0], -1) for array in (mean, variance))
     together = np.stack([mean.mean(1), variance.mean(1) + mean.var(1)])
     return tuple(np.repeat(together, mean.shape[1], axis=1))
 
 
-def check_colours(where: str, frame: tuple[int, int, int] | None) -> None:
-    """Raises InputError if the steps are no colour images."""
-    if frame is None or frame[0] != 3:
+def check_rule(rule: str, where: str, frame: tuple[int, int, int] | None) -> None:
+    """Raises InputError if the steps are not the images that the rule is for."""
+    if rule == "imagenet" and (frame is None or frame[0] != 3):
         raise InputError(f"{where}: normalise: imagenet is for colour images; give channel, standard, std or none")
-
-
-def check_channels(where: str, frame: tuple[int, int, int] | None) -> None:
-    """Raises InputError if the steps are no images."""
-    if frame is None:
+    if rule == "channel" and frame is None:
         raise InputError(f"{where}: normalise: channel is for images; give standard, std or none")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from squeezebench.data.checks import check_classes_in_train, check_outline
 from squeezebench.data.dataset import Dataset, Expected
-from squeezebench.data.normalise import check_channels, check_colours
+from squeezebench.data.normalise import check_rule
 from squeezebench.data.sources import source_module
 from squeezebench.data.splits import count_folds, groups_across, no_groups
 from squeezebench.data.task import check_frames, parse_options, split_of
@@ -47,10 +47,7 @@ def folds_of(spec: TaskSpec, plugins: Iterable[str | Path] = ()) -> int:
 def _checked(spec: TaskSpec, data: Dataset, default: str | None, seeds: Iterable[int]) -> str:
     check_outline(data)
     check_frames(spec, data.name, data.x.shape[1])
-    if spec.normalise == "channel":
-        check_channels(data.name, data.frame)
-    if spec.normalise == "imagenet":
-        check_colours(data.name, data.frame)
+    check_rule(spec.normalise, data.name, data.frame)
     words = ""
     for seed in seeds:
         split = split_of(spec, data, default, seed)
@@ -66,7 +63,5 @@ def _check_expected(spec: TaskSpec, sizes: Expected, default: str | None) -> Non
     rule = spec.split or default
     if sizes.groups is False and rule in ("group", "leave_one_group_out"):
         raise no_groups(spec.source, rule)
-    if spec.normalise == "channel" and sizes.inputs is not None:
-        check_channels(spec.source, sizes.frame)
-    if spec.normalise == "imagenet" and sizes.inputs is not None:
-        check_colours(spec.source, sizes.frame)
+    if sizes.inputs is not None:
+        check_rule(spec.normalise, spec.source, sizes.frame)
