@@ -176,21 +176,19 @@ def units_that_fit(model: RecurrentClassifier, scores: Sequence[Tensor], setting
     return [keep.nonzero().flatten() for keep in within_budget(scores, size, budget)]
 
 
-def within_budget(
-    scores: Sequence[Tensor], size: Callable[[list[Tensor]], int], budget: int, least: int = 1
-) -> list[Tensor]:
+def within_budget(scores: Sequence[Tensor], size: Callable[[list[Tensor]], int], budget: int) -> list[Tensor]:
     """Which units of each group stay so that the size is within the budget: those of the highest scores.
 
     scores: one tensor (n,) for each group (the inputs, the units of a layer), comparable across groups.
     size: the size of what the given choice, bool (n,) for each group, would keep; it never falls as more is kept.
     One threshold on the scores of all groups is raised until the size fits; then units below it join, best first, that
-    still fit, because one unit may be a large step. A group never loses its `least` best units. The smallest choice
+    still fit, because one unit may be a large step. A group never loses its best unit. The smallest choice
     is returned if even that is larger than the budget.
     """
     import torch
 
     flat = torch.cat([score.detach().cpu().double().flatten() for score in scores])
-    spared = torch.cat([_best(score, least) for score in scores])
+    spared = torch.cat([_best(score) for score in scores])
     order = torch.argsort(flat, stable=True)
     order = order[~spared[order]]  # what may go, the least first
 
@@ -212,9 +210,9 @@ def within_budget(
     return stays(gone)
 
 
-def _best(score: Tensor, count: int) -> Tensor:
+def _best(score: Tensor) -> Tensor:
     import torch
 
     best = torch.zeros(score.numel(), dtype=torch.bool)
-    best[score.detach().cpu().double().flatten().topk(min(count, score.numel())).indices] = True
+    best[score.detach().cpu().double().flatten().topk(min(1, score.numel())).indices] = True
     return best

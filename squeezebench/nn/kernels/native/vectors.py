@@ -101,8 +101,9 @@ def compiled(functions: Mapping[str, Function]) -> dict[str, Compiled]:
     """
     module = ir.Module("squeezebench")
     module.triple = binding.get_process_triple()
+    arguments = [FLOAT.as_pointer().as_pointer(), LONG.as_pointer(), LONG, LONG, LONG]
     for name, function in functions.items():
-        _write(ir.Function(module, ir.FunctionType(ir.VoidType(), _arguments()), name), function)
+        _write(ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name), function)
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     processor = {"cpu": binding.get_host_cpu_name(), "features": binding.get_host_cpu_features().flatten()}
@@ -115,10 +116,6 @@ def compiled(functions: Mapping[str, Function]) -> dict[str, Compiled]:
         call.engine = engine  # which owns the code
         calls[name] = call, tuple(function.arrays)
     return calls
-
-
-def _arguments() -> list[ir.Type]:
-    return [FLOAT.as_pointer().as_pointer(), LONG.as_pointer(), LONG, LONG, LONG]
 
 
 def _write(function: ir.Function, source: Function) -> None:
