@@ -7,6 +7,7 @@ from unicodedata import category
 
 LONGEST_QUOTE = 300  # characters of a quoted value that a message repeats
 LONGEST_LINE = 1000  # characters of a message
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # numbers of errors that say that a disk has no room
 _PLUGIN = re.compile(r"squeezebench_[a-z]+\.")  # names of the modules that base/plugins.py makes of files
 _QUOTED = re.compile(rf"""'(?:[^'\\]|\\.){{{LONGEST_QUOTE},}}'|"(?:[^"\\]|\\.){{{LONGEST_QUOTE},}}\"""")
 
@@ -42,8 +43,12 @@ def printable(text: str) -> str:
 
 def of_machine(error: BaseException) -> bool:
     """Whether a disk is full, damaged or read-only. It says nothing of a run, which is made again if there is room."""
-    known = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
-    return isinstance(error, OSError) and error.errno in known
+    return isinstance(error, OSError) and error.errno in (*FULL, errno.EROFS, errno.EIO)
+
+
+def first_line(error: BaseException) -> str:
+    """What the system says of an error, else the first line of its message, else its type."""
+    return (getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0])[:200]
 
 
 def reason_of(error: BaseException, log: str = "") -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes.util
-import errno
 import json
 import os
 import shutil
@@ -27,7 +26,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from squeezebench.base.errors import InputError
+from squeezebench.base.errors import FULL, InputError
 from squeezebench.base.files import hidden_beside
 from squeezebench.base.locks import locked
 
@@ -68,7 +67,7 @@ def unpack(archive: Path, folder: Path, *, nested: bool = False, progress: bool 
             _unpack_into(archive, temporary, nested, bar)
             temporary.rename(folder)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno not in FULL:
                 raise
             raise InputError(
                 f"{archive}: the disk is full while unpacking to {folder}; make room and call again"

@@ -21,7 +21,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from squeezebench.base.errors import InputError
+from squeezebench.base.errors import InputError, first_line
 from squeezebench.base.reading import check_memory, regular
 
 REQUIRED = {"x": "(N, T, D) features", "y": "(N,) labels"}
@@ -173,11 +173,7 @@ def _wanted(path: Path, names: list[str]) -> list[str]:
 def _why(error: BaseException, kind: str) -> str:
     """Why a file cannot be read: the machine has no room or gives no right, or the file is damaged."""
     if isinstance(error, MemoryError):
-        return f"does not fit in memory ({_one_line(error)}); a folder of .npy files is memory-mapped"
+        return f"does not fit in memory ({first_line(error)}); a folder of .npy files is memory-mapped"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
-    return f"truncated or damaged {kind} ({_one_line(error)}); write it again"
-
-
-def _one_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return f"truncated or damaged {kind} ({first_line(error)}); write it again"

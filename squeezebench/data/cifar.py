@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from squeezebench.base.errors import InputError
+from squeezebench.base.errors import InputError, first_line
 from squeezebench.base.files import write_atomically
 from squeezebench.base.places import data_folder
 from squeezebench.base.reading import regular
@@ -170,8 +170,9 @@ def _readable(what: Path | str) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:  # BadGzipFile is an OSError
-        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{what}: truncated, damaged or no tar archive ({reason}); fetch it again") from None
+        raise InputError(
+            f"{what}: truncated, damaged or no tar archive ({first_line(error)}); fetch it again"
+        ) from None
 
 
 def _records(facts: Cifar, files: Files, name: str) -> int:

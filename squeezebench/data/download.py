@@ -11,7 +11,6 @@ and `NAME.sha256` where no checksum is published: the digest seen at first use, 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import logging
 import os
@@ -28,7 +27,7 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from squeezebench.base.errors import InputError
+from squeezebench.base.errors import FULL, InputError
 from squeezebench.base.files import write_atomically
 from squeezebench.base.locks import locked
 
@@ -157,7 +156,7 @@ def _download(source: str, part: Path, progress: bool) -> None:
                 ) from None
             time.sleep(WAIT * 2**failures)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno not in FULL:
                 raise
             raise InputError(
                 f"{part}: the disk is full ({error.strerror}); make room and call again to go on from there"

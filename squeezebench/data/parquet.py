@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from squeezebench.base.errors import InputError
+from squeezebench.base.errors import InputError, first_line
 from squeezebench.base.reading import check_memory, regular
 from squeezebench.data.arrays import Arrays
 
@@ -130,7 +130,7 @@ def _one_line(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)
         if isinstance(error, MemoryError | ImportError) or (isinstance(error, OSError) and error.strerror):
             raise InputError(f"{path}: cannot be read ({reason})") from None
         raise InputError(f"{path}: not a readable .parquet file ({reason}); write it again") from None

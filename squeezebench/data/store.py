@@ -12,7 +12,6 @@ know, so going on after a kill gives the same bytes as never having stopped.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -26,14 +25,13 @@ from numpy.lib import format as npy
 
 from squeezebench.base.contents import sha256_of
 from squeezebench.base.digests import digest_of
-from squeezebench.base.errors import InputError
+from squeezebench.base.errors import FULL, InputError
 from squeezebench.base.files import write_atomically
 from squeezebench.base.locks import locked
 from squeezebench.base.places import data_folder
 
 Small = dict[str, np.ndarray]
 Fill = Callable[["Store"], tuple[dict[str, Any], Small]]
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Store:

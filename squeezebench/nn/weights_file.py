@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from squeezebench.base.errors import InputError
+from squeezebench.base.errors import InputError, first_line
 from squeezebench.base.reading import regular
 
 NESTED = ("state_dict", "model_state_dict", "model")  # keys under which training scripts keep the weights
@@ -36,8 +36,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         else:
             kept = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # what a file that is no checkpoint makes torch's reader raise has no common class
-        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise InputError(f"{path}: cannot be read as a checkpoint of tensors ({reason})") from None
+        raise InputError(f"{path}: cannot be read as a checkpoint of tensors ({first_line(error)})") from None
     for key in NESTED:
         if isinstance(kept, Mapping) and isinstance(kept.get(key), Mapping):
             kept = kept[key]

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from squeezebench.base.errors import InputError
+from squeezebench.base.errors import InputError, first_line
 from squeezebench.base.files import stamp_of
 from squeezebench.data.dataset import Dataset, Expected
 
@@ -121,8 +121,7 @@ def _content(path: Path, size: int = -1) -> bytes:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return file.read(size)
     except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError
-        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: truncated or damaged ({reason}); fetch it again") from None
+        raise InputError(f"{path}: truncated or damaged ({first_line(error)}); fetch it again") from None
 
 
 def _shape(path: Path, head: bytes, image: tuple[int, ...]) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from squeezebench.base.errors import InputError
+from squeezebench.base.errors import InputError, first_line
 from squeezebench.base.files import stamp_of
 from squeezebench.data.cache import Arrays, cached_arrays
 from squeezebench.data.dataset import Dataset, Expected
@@ -118,7 +118,7 @@ def _from_archive(path: Path) -> Arrays:
                 inner.filename = f"{path}: {INNER}"  # for messages
                 return _arrays(zipfile.Path(inner, f"{ROOT}/"))
     except DAMAGE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{path}: truncated or damaged archive ({reason}); remove it and fetch it again") from None
 
 
