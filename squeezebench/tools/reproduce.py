@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from squeezebench.base.errors import InputError, printable
 from squeezebench.data.task import load_task
-from squeezebench.engine.measurement.digest import model_digest
 from squeezebench.engine.run import execute
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.method.settings import settings_of
 from squeezebench.schema.differences import Difference
 from squeezebench.schema.metrics import METRICS
-from squeezebench.schema.record import HISTORY_NAME, MODEL_NAME, RECORD_NAME, Record
+from squeezebench.schema.record import HISTORY_NAME, RECORD_NAME, Record
 from squeezebench.tools.recorded import Recorded, as_recorded, environment_differences, other_data, read_recorded
 from squeezebench.tools.verify.comparison import differences, in_words, sequences_moved
 
@@ -79,27 +76,18 @@ def _results(recorded: Recorded, again: Record, folder: Path) -> tuple[list[Diff
     compared, changed = list(measured), list(differences(first, measured))
     if first.status != "ok":
         return changed, compared, missing
-    digest = first.model_digest or _digest(recorded.folder / MODEL_NAME)
-    if digest is None:
+    if first.model_digest is None:
         missing.append("the bits of the compact model")
     else:
         compared.append("model")
-        if digest != again.model_digest:
-            changed.append(Difference("model", digest, again.model_digest))
+        if first.model_digest != again.model_digest:
+            changed.append(Difference("model", first.model_digest, again.model_digest))
     if (recorded.folder / HISTORY_NAME).is_file():
         compared.append("history")
         changed += _histories(recorded.folder / HISTORY_NAME, folder / HISTORY_NAME)
     else:
         missing.append("the history of its training")
     return changed, compared, missing
-
-
-def _digest(path: Path) -> str | None:
-    """Of a saved model; None if there is none that can be read."""
-    try:
-        return model_digest(load_file(path)) if path.is_file() else None
-    except (SafetensorError, OSError, TypeError):  # TypeError: numbers of a type that no run leaves
-        return None
 
 
 def _histories(first: Path, again: Path) -> Iterator[Difference]:
