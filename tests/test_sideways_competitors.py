@@ -10,13 +10,13 @@ import torch
 from csv_files import read_csv
 from torch import nn
 
-from benchmarks.sideways_competitors import main
+from benchmarks.sideways_competitors import frame_by_frame, main
 from benchmarks.studies.gpipe import GPipeProcesses, gpipe_step
 from benchmarks.studies.schedules import bubble, gpipe_schedule, sideways_schedule
 from benchmarks.studies.video_networks import Inflated, i3d, to_depth, vgg_3d, video_loss
 from squeezebench.base.errors import InputError
 from squeezebench.engine.measurement.memory import Allocations
-from squeezebench.nn.sideways.training import clip_loss
+from squeezebench.nn.sideways.training import backpropagation_step, clip_loss
 from squeezebench.nn.sideways.vgg import VideoVGG
 
 FRAME, WIDTHS, POOLS = (1, 8, 8), (3, 4, 5), (2,)
@@ -61,6 +61,22 @@ def test_rematerialised_gradients_are_the_plain_ones_to_the_bit_and_take_less_me
         assert torch.equal(one.grad, other.grad), name
     for (name, one), other in zip(plain.named_buffers(), remat.buffers(), strict=True):
         assert torch.equal(one, other), name  # running statistics have moved once
+
+
+def test_frame_by_frame_the_gradients_are_those_of_the_clip_and_take_the_memory_of_a_frame():
+    torch.manual_seed(0)
+    x, y, peaks, nets = torch.randn(2, 8, 64).double(), torch.tensor([0, 3]), [], []
+    net = VideoVGG(FRAME, 4, WIDTHS, POOLS).double()
+    for step in (partial(backpropagation_step, per_tick=True), frame_by_frame):
+        twin = copy.deepcopy(net)
+        given = (x, None, y) if step is not frame_by_frame else (x, y)
+        with Allocations([x, *twin.parameters(), *twin.buffers()]) as seen:
+            step(twin, *given, SGD(twin.parameters()))
+        peaks.append(seen.peak)
+        nets.append(twin)
+    assert peaks[1] < 0.3 * peaks[0]
+    for one, other in zip(*(twin.state_dict().values() for twin in nets), strict=True):
+        torch.testing.assert_close(one, other)  # weights after a step, and running statistics
 
 
 def test_patches_become_channels_and_frames_become_channels():
@@ -125,7 +141,7 @@ def test_the_benchmark_runs_from_end_to_end(tmp_path, capsys):
     main(["--frames", "2", "--size", "16", "--width", "1", "--batch", "2", "--repeats", "1", "--asleep", "2", "--nap",
           "0", "--micro", "2", "--folder", str(tmp_path)])  # fmt: skip
     rows = {row["row"]: row for row in read_csv(tmp_path / "competitors.csv")}
-    assert len(rows) == 12 + 2 + 3 == len(capsys.readouterr().out.splitlines()) - 1
+    assert len(rows) == 13 + 2 + 3 == len(capsys.readouterr().out.splitlines()) - 1
     assert all(float(row["steps_a_second"]) > 0 and int(row["peak_bytes"]) > 0 for row in rows.values())
     assert {row["devices"] for row in rows.values()} == {"1", "2"}
     assert "GPipe, 2 micro-batches, 2 asleep" in rows
