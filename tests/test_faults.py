@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -70,6 +71,7 @@ def test_the_experiment_is_finished_and_nothing_is_left_of_it(finished):
     folder, done = finished
     assert done.returncode == 0, done.stdout
     assert not left_over(folder)
+    assert re.search(r": failed: .*; to make it again, delete runs/\S+/seed-0\n", done.stdout)
     assert len(done.stdout) < 100_000  # the terminal stays readable
 
 

@@ -122,7 +122,7 @@ def run_job(path: Path, job: str, receipt: Path | None, threads: int = 1) -> Non
             record = watch.run(spec, method, inside(folder, folder / run.path), starts, resources)
             if number == 1 and len(runs) > 1 and record.status == "ok":
                 _load_own_data(spec)
-            _say(f"[{number}/{len(runs)}] {_line(record)}")
+            _say(f"[{number}/{len(runs)}] {_line(record, run.path)}")
     if receipt:
         write_atomically(receipt, json.dumps({"job": job, "runs": [run.path for run in runs]}).encode())
 
@@ -151,10 +151,11 @@ def _load_own_data(spec: RunSpec) -> None:
             dataset_of(spec.task, spec.plugins)
 
 
-def _line(record: Record) -> str:
+def _line(record: Record, folder: str) -> str:
     name = f"{record.task} {record.method} {' '.join(f'{k}={v}' for k, v in record.varied.items())} seed {record.seed}"
     if record.status != "ok":
-        return f"{name}: {record.status}: {record.reason}"
+        again = f"; to make it again, delete {folder}" if record.status == "failed" else ""
+        return f"{name}: {record.status}: {record.reason}{again}"
     size = f"{record.counts.size:,} {size_words(record.counts)}"
     result = f"{name}: validation {record.accuracy.validation:.1%}, {size}, {record.seconds.total:.1f} s"
     return "; ".join([result, *record.notes])
