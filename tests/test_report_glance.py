@@ -90,6 +90,18 @@ def test_a_method_that_does_not_reach_the_ratio_has_the_reason_of_its_runs(tmp_p
     assert list(found.references["method"]) == ["dense"] and found.groups.empty
 
 
+def test_every_method_without_a_recurrence_stands_beside_dense(tmp_path):
+    """The best of each, not the best of all: the others have finished runs too, and would be listed as missing."""
+    none = record("digits", "pooled_linear", 0, 0)
+    for method, validation in (("dense", 0.9), ("pooled_linear", 0.7), ("iss", 0.8)):
+        for seed in range(3):
+            accuracy = {"validation": validation, "test": 0.6}
+            without = {} if method == "dense" else {"counts": none.counts, "accuracy": accuracy}
+            write(tmp_path, record("digits", method, 0, seed, **without), f"runs/digits/{method}/x/seed-{seed}")
+    found = ranking(Results(gather(tmp_path)), "digits")
+    assert list(found.references["method"]) == ["dense", "iss", "pooled_linear"] and not found.absent
+
+
 def test_of_two_methods_equal_on_validation_the_test_part_picks_none(tmp_path):
     """The better one on test is the later one in the order of the tables."""
     for method, test in (("dense", 0.95), ("iss", 0.7), ("vib_lstm", 0.9)):

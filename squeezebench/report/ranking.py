@@ -34,7 +34,7 @@ class Absent:
 @dataclass(frozen=True)
 class Ranking:
     """`groups`: a run group of each method that reaches the ratio, collapsed ones last. `references`: dense, and the
-    best group without a recurrence."""
+    best group of each method without a recurrence."""
 
     at: float
     references: pd.DataFrame
@@ -53,7 +53,7 @@ def ranking(results: Results, task: str) -> Ranking:
     references = pd.concat(
         [
             by_validation[by_validation["method"].isin(DENSE)].head(1),
-            by_validation[by_validation["size_mean"] == 0].head(1),
+            by_validation[by_validation["size_mean"] == 0].drop_duplicates("method"),
         ]
     )
     order = picked.sort_values(["collapsed", "test_accuracy_mean"], ascending=[True, False], kind="stable")
