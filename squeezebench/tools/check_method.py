@@ -34,7 +34,7 @@ from squeezebench.schema.kind import KINDS
 from squeezebench.schema.record import MODEL_NAME
 from squeezebench.schema.training import TrainingSettings
 from squeezebench.tools.check_hooks import draws_weights_from_the_seed, leaves_global_state
-from squeezebench.tools.check_size import ends_at_the_ratio_it_is_given
+from squeezebench.tools.check_size import ends_at_the_ratio_it_is_given, recurrence_is_counted
 from squeezebench.tools.counting import construct, keys_of
 from squeezebench.tools.tiny_tasks import CLASSES, tiny_task
 
@@ -158,12 +158,13 @@ def counts_agree(case: Case) -> None:
     assert counts.model_total >= parameters, f"{parameters} parameters, only {counts.model_total} counted"
     assert counts.lstm_total + counts.head == counts.model_total, "the parts do not sum to the total"
     if lines := uncounted(compact):
-        raise AssertionError(lines[0])
+        raise AssertionError(f"{lines[0]}, a class attribute with the names of buffers that are stored numbers")
     method = case.new()
     formula, constructed = method.closed_form(case.info), count(construct(method, case.info)).model_dump()
     for key in keys_of(constructed) if formula is not None else ():
-        says = f"{key}: closed form {formula.get(key)}, constructed {constructed[key]}"
-        assert formula.get(key) == constructed[key], f"{says}: override closed_form(); None if there is no formula"
+        says = f"closed form {formula[key]}" if key in formula else "not in the closed form"
+        says = f"{key}: {says}, constructed {constructed[key]}: correct or override closed_form()"
+        assert formula.get(key) == constructed[key], f"{says}; None if there is no formula"
 
 
 def survives_saving(case: Case) -> None:
@@ -273,6 +274,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     penalty_is_differentiable,
     compact_is_what_was_trained,
     counts_agree,
+    recurrence_is_counted,
     ends_at_the_ratio_it_is_given,
     survives_saving,
     same_seed_same_bits,

@@ -1,9 +1,10 @@
-"""The check of the contract that concerns the size at which a method ends."""
+"""The checks of the contract that concern the size at which a method ends, and what is counted as its recurrence."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 
 from squeezebench.engine.measurement.counts import count
@@ -13,6 +14,26 @@ from squeezebench.schema.models import ModelSettings
 from squeezebench.tools.counting import construct
 
 RATIO = 2.0  # that is asked for, if the case does not give one
+ROUNDING = 1e-5  # of logits, if the steps of a sequence are added up in another order
+UNSEEN = (
+    "the order of the steps changes the logits, but no layer is counted as recurrent, so that the method would have no "
+    "LSTM parameters and every ratio: use torch.nn.LSTM or GRU, or the layers of squeezebench.nn; cells such as "
+    "nn.LSTMCell and gates of your own are counted as the head"
+)
+
+
+def recurrence_is_counted(case: Any) -> None:
+    """A compact module whose answer depends on the order of the steps has a layer that is counted as recurrent."""
+    compact, (x, length) = case.trained[2], case.batch()
+    counts = count(compact)
+    if counts.rule != "lstm_total" or counts.lstm_total:
+        return
+    backwards = x.flip(1)
+    for row, valid in enumerate([] if length is None else length.tolist()):
+        backwards[row] = torch.cat([x[row, :valid].flip(0), x[row, valid:]])
+    with torch.no_grad():
+        gap = (compact(x, length) - compact(backwards, length)).abs().max().item()
+    assert gap <= ROUNDING, UNSEEN
 
 
 def ends_at_the_ratio_it_is_given(case: Any) -> None:

@@ -442,6 +442,37 @@ class HidesParameters(Good):
         return InABuffer.from_spec(spec)
 
 
+class OwnCell(nn.Module):
+    """A recurrence that is written by hand, as many are: no rule takes it for one."""
+
+    def __init__(self, inputs, hidden, classes):
+        super().__init__()
+        self.widths = inputs, hidden, classes
+        self.cell, self.head = nn.LSTMCell(inputs, hidden), nn.Linear(hidden, classes)
+
+    def forward(self, x, length=None):
+        state = cell = x.new_zeros(len(x), self.widths[1])
+        for step in range(x.shape[1]):
+            valid = torch.ones(len(x)) if length is None else step < length
+            new = self.cell(x[:, step], (state, cell))
+            state, cell = (torch.where(valid[:, None] > 0, *pair) for pair in zip(new, (state, cell), strict=True))
+        return self.head(state)
+
+    def spec(self):
+        return {"class": "OwnCell", "widths": list(self.widths)}
+
+    @classmethod
+    def from_spec(cls, spec):
+        return cls(*spec["widths"])
+
+
+class RecurrenceInTheHead(Good):
+    """Has no LSTM parameters, as all of it counts as the head."""
+
+    def build(self, task):
+        return OwnCell(task.inputs, self.settings.hidden, task.classes)
+
+
 class WrongShape(Good):
     """One class too many."""
 
@@ -569,7 +600,8 @@ WRONG = {  # class -> (the check that must fail, what it must say)
     KeepsAGlobal: ("resumes", "is another: what changes in training belongs in"),
     KeepsAnObject: ("resumes", "cannot be interrupted: good: self.mean holds a Mean: keep plain values and tensors"),
     NotesStepsInItsHistory: ("resumes", "after an interruption history differs"),
-    HidesParameters: ("counts_agree", "nobody counts"),
+    HidesParameters: ("counts_agree", "nobody counts; see counted_buffers, a class attribute with"),
+    RecurrenceInTheHead: ("recurrence_is_counted", "no layer is counted as recurrent"),
     WrongShape: ("builds", "logits have shape"),
     NoDocstring: ("describes_itself", "docstring"),
     NoSource: ("describes_itself", "paper"),
@@ -617,6 +649,7 @@ def test_check_method_stops_at_the_first_problem_and_says_which_hook_to_override
     assert list(found) == [check.__name__.replace("_", " ") for check in CHECKS][: len(found)]
     name, problem = found.popitem()
     assert name == "counts agree" and "override closed_form(); None if there is no formula" in problem
+    assert problem.startswith("input_to_hidden: not in the closed form, constructed ")
     assert set(found.values()) == {None}
 
 
