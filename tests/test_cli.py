@@ -377,6 +377,7 @@ def test_check_shows_what_fails_and_says_so_in_its_status(call, tmp_path):
         ("vib", "did you mean vibnet or vib_lstm"),
         ("no.py", "no.py: no such file"),
         ("bad.py", "bad.py, line 1: not valid Python"),
+        (".", "is no .py file; give the file of one method, or a method's name"),
     ],
 )
 def test_check_refuses(call, tmp_path, monkeypatch, name, words):

@@ -95,6 +95,8 @@ def settings_in(plan, method):
         ({"name": "../elsewhere"}, ["e.yaml: name", "'../elsewhere'"]),
         ({"name": "a/b"}, ["e.yaml: name", "'a/b'"]),
         ({"name": ""}, ["e.yaml: name"]),
+        ({"name": "my first"}, ["e.yaml: name: only letters, digits", "give `name:` (got 'my first')"]),
+        ({"name": "a\n"}, ["e.yaml: name"]),
         ({"plugins": "nowhere/at/all"}, ["plugins", "nowhere/at/all does not exist"]),
         ({"tasks": []}, ["e.yaml: no runs"]),
         ({"tasks": {}}, ["e.yaml: no runs"]),

@@ -317,8 +317,11 @@ def test_wrong_input_is_one_line(tmp_path, capsys):
         == 0
     )
     folder = made(tmp_path / "good", masked())
+    (tmp_path / "good" / "empty").mkdir()
     cases = {
-        str(tmp_path): "holds a MeanPoolLinear, not a recurrent classifier",
+        str(tmp_path): "holds a MeanPoolLinear, not a recurrent classifier of squeezebench; export writes no other",
+        str(folder / "model.safetensors"): "is no record; give the folder of a run, or its record.json",
+        str(tmp_path / "good" / "empty"): "has no record.json; give the folder of one run",
         str(tmp_path / "none"): "cannot be read",
         f"{folder} --out {folder}/model.safetensors": "is the run's own file",
     }

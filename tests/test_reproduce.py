@@ -332,7 +332,7 @@ def test_an_older_record_is_repeated_from_its_plan(root, tmp_path, capsys, compl
 
 def test_no_such_record(tmp_path, complaint):
     assert "nowhere" in complaint("reproduce", tmp_path / "nowhere" / "record.json")
-    assert "record.json: cannot be read" in complaint("reproduce", tmp_path)
+    assert "has no record.json; give the folder of one run" in complaint("reproduce", tmp_path)
 
 
 def test_a_damaged_record(own, complaint):

@@ -10,6 +10,7 @@ A key that is unknown, of the wrong type or given twice is one line that names t
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -45,6 +46,12 @@ def _each_once(values: Any) -> Any:
     return values
 
 
+def _usable(name: str) -> str:
+    if not re.fullmatch(NAME, name):
+        raise ValueError("only letters, digits, '.', '_' and '-'; rename the file, or give `name:`")
+    return name
+
+
 Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=1 << 59)]], AfterValidator(_each_once)]  # what a record can hold
 
 Ratio = Annotated[float, Field(gt=1, allow_inf_nan=False)]
@@ -59,7 +66,7 @@ class OwnSeeds(Part):
 class Experiment(Part):
     """An experiment file. `methods` maps a method to its settings; a list of values is a grid."""
 
-    name: str = Field(pattern=NAME)
+    name: Annotated[str, AfterValidator(_usable)]  # of its file, if the file gives none
     description: str = ""
     protocol: Protocol = "sound"
     scale: Literal["full", "tiny"] = "full"

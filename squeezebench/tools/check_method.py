@@ -292,6 +292,8 @@ def case_of(name_or_file: str, plugins: list[str | Path] = (), settings: dict[st
             raise InputError(f"{path}: no such file")
         same = [file for file in known.values() if file.path == path.resolve()]
         file = same[0] if same else MethodFile(path.stem, path.resolve())
+    elif path.exists() and name_or_file not in known:
+        raise InputError(f"{path}: is no .py file; give the file of one method, or a method's name")
     else:
         file = pick(known, name_or_file)
     hooks = Hooks()

@@ -108,12 +108,15 @@ def read_recorded(place: Path, plan: Plan | None = None, plugins: Iterable[str |
 def record_at(place: Path) -> Path:
     """The record of a run's folder; a record.json is itself. Raises InputError for the folder of an experiment."""
     if not place.is_dir():
+        if place.is_file() and place.suffix != ".json":
+            raise InputError(f"{place}: is no record; give the folder of a run, or its {RECORD_NAME}")
         return place
     if (place / "plan.json").exists() or not (place / RECORD_NAME).exists():
         if runs := record_files(place):
             raise InputError(f"{place}: is the folder of an experiment; give that of one run, such as {runs[0].parent}")
         if (place / "runs").is_dir():
             raise InputError(f"{place}: is the folder of an experiment, without a finished run; give one below runs/")
+        raise InputError(f"{place}: has no {RECORD_NAME}; give the folder of one run")
     return place / RECORD_NAME
 
 

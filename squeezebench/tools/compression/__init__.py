@@ -97,8 +97,8 @@ def compress(
 @contextmanager
 def _own_state(seed: int, threads: int) -> Iterator[None]:
     """The caller's generators, threads, and whether their PyTorch is deterministic, are afterwards as before."""
-    if seed < 0:
-        raise InputError(f"seed {seed}: give 0 or a larger number")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed {seed}: give 0 or a larger whole number")
     if threads < 1:
         raise InputError(f"threads {threads}: give at least 1")
     before = torch.get_num_threads()

@@ -83,6 +83,9 @@ def _asked(network: nn.Module, place: str, call: Call, x: Tensor, length: Tensor
     def look(module: nn.RNNBase, given: tuple, named: dict) -> None:
         data = given[0] if given else named["input"]
         packed = isinstance(data, nn.utils.rnn.PackedSequence)
+        if not packed and data.dim() == 2:
+            says = f"its recurrence {place} is given shape {tuple(data.shape)}, which PyTorch takes for one sequence"
+            raise InputError(f"model: {says}; give x as (N, T, D): sequences, steps, features")
         seen.append(int(data.batch_sizes[0]) if packed else data.shape[0 if module.batch_first else 1])
 
     hook = network.get_submodule(place).register_forward_pre_hook(look, with_kwargs=True)

@@ -65,7 +65,7 @@ def read_module(path: Path) -> RecurrentClassifier:
     spec = read_spec(path)
     if spec.get("class") != "RecurrentClassifier":
         raise InputError(
-            f"{path}: holds a {spec.get('class')}, not a recurrent classifier; there is no recurrence to export"
+            f"{path}: holds a {spec.get('class')}, not a recurrent classifier of squeezebench; export writes no other"
         )
     return read_model(path, RecurrentClassifier.from_spec)
 
