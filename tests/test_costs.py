@@ -80,6 +80,26 @@ def test_runs_that_will_be_skipped_or_are_too_short_are_told():
     assert foreseen(make_plan(check_experiment(SMALL, "small"), "small")) == []
 
 
+@pytest.mark.parametrize(
+    ("ratios", "compare_at", "told"),
+    [
+        ([2, 4], None, "digits: methods are compared at 10x, and none is asked for more than 4x"),
+        (
+            [2, 100_000],
+            None,
+            "digits: methods are compared at 10x, and none is asked for more than 2x",
+        ),  # 100000x: skipped
+        ([2, 4], {"digits": 4}, ""),
+        ([2, 12], None, ""),
+    ],
+)
+def test_a_plan_whose_sizes_stay_above_that_of_the_comparison_says_so(ratios, compare_at, told):
+    changed = {"methods": {"dense": {}, "random_units": {"ratio": ratios}}, "compare_at": compare_at}
+    plan = make_plan(check_experiment(SMALL | changed | {"training": {"epochs": 8}}, "small"), "small")
+    lines = [line for line in foreseen(plan) if not line.startswith("skipped")]
+    assert lines == ([f"comparison: {told}; see compare_at"] if told else [])
+
+
 @pytest.mark.parametrize(("epochs", "share", "stages", "least"), [(1, 0.5, 2, 4), (3, 0.5, 2, 4), (1, 0.0, 3, 3)])
 def test_a_training_that_is_too_short_says_what_is_enough(epochs, share, stages, least):
     says = TrainingSettings(epochs=epochs).too_short(share, stages)

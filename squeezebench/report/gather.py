@@ -19,13 +19,13 @@ from squeezebench.report.answers import Answers, groups_of, same_test_part
 from squeezebench.report.inputs import Inputs, inputs_of, reasons
 from squeezebench.report.names import read_plan
 from squeezebench.report.sizes import sized
+from squeezebench.schema.experiment import compared_at
 from squeezebench.schema.inference import Inference, read_inference
 from squeezebench.schema.metrics import BATCHES, COLUMNS, ENVIRONMENT
 from squeezebench.schema.record import Record, RecordError, read_record, record_files
 from squeezebench.schema.start import without_place
 
 GROUP = ["task", "protocol", "method", "settings"]  # a run group is these, over seeds
-DEFAULT_RATIO = 10.0  # of the comparison that is registered in advance, if the experiment does not say
 PROBLEM_COLUMNS = ["kind", "task", "method", "settings", "seed", "reason", "path", "folder"]
 
 
@@ -106,9 +106,7 @@ class Gathered:
     def compare_at(self, task: str) -> float:
         """The ratio at which the methods are compared on a task, fixed before anything ran: `compare_at` of the
         experiment."""
-        given = (self.plan.get("config") or {}).get("compare_at")
-        given = given.get(task, given.get(task_of_fold(task))) if isinstance(given, Mapping) else given
-        return DEFAULT_RATIO if given is None else float(given)
+        return compared_at((self.plan.get("config") or {}).get("compare_at"), task)
 
 
 @without_collector()  # nothing that is read goes again, and the collector would look through all of it again and again

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.folds import task_of_fold
 from squeezebench.base.problems import first_problem
 from squeezebench.base.suggestions import near_matches
 from squeezebench.base.yaml_file import load_yaml
@@ -53,6 +54,15 @@ def _usable(name: str) -> str:
 
 
 Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=1 << 59)]], AfterValidator(_each_once)]  # what a record can hold
+
+DEFAULT_RATIO = 10.0  # at which methods are compared, if the experiment does not say
+
+
+def compared_at(given: Any, task: str) -> float:
+    """The ratio at which the methods are compared on a task (or on one of its folds). given: `compare_at`."""
+    given = given.get(task, given.get(task_of_fold(task))) if isinstance(given, Mapping) else given
+    return DEFAULT_RATIO if given is None else float(given)
+
 
 Ratio = Annotated[float, Field(gt=1, allow_inf_nan=False)]
 
