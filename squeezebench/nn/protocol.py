@@ -22,7 +22,11 @@ class Structure:
 
 
 class BenchmarkModule(Protocol):
-    """The module protocol."""
+    """The module protocol.
+
+    A class attribute `counted_buffers`, optional, names the buffers that are stored numbers: `("projection",)`. Other
+    buffers than running statistics and the indices of inputs are in no count, and the record says so.
+    """
 
     def forward(self, x: Tensor, length: Tensor | None = None) -> Tensor:
         """x (B, T, D) float, length (B,) int or None (all steps are valid) -> logits (B, classes)."""
