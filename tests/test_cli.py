@@ -377,12 +377,17 @@ def test_check_shows_what_fails_and_says_so_in_its_status(call, tmp_path):
         ("vib", "did you mean vibnet or vib_lstm"),
         ("no.py", "no.py: no such file"),
         ("bad.py", "bad.py, line 1: not valid Python"),
+        ("asks.py", "asks.py: Settings: strength: Field required; the checks need a default"),
         (".", "is no .py file; give the file of one method, or a method's name"),
     ],
 )
 def test_check_refuses(call, tmp_path, monkeypatch, name, words):
     monkeypatch.chdir(tmp_path)
     Path("bad.py").write_text("def\n")
+    asks = "from squeezebench.method import RecurrentSettings"
+    Path("asks.py").write_text(
+        method_file(before=asks, more="class Settings(RecurrentSettings):\n        strength: float")
+    )
     assert words in refusal(call, "check", name)
 
 

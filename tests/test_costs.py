@@ -107,6 +107,13 @@ def test_a_training_that_is_too_short_says_what_is_enough(epochs, share, stages,
     assert TrainingSettings(epochs=least).too_short(share, stages) == ""
 
 
+@pytest.mark.parametrize("share", [1.0, 1.4])
+def test_a_pretraining_that_takes_all_is_refused_and_not_searched_for_a_length(share):
+    """No length is enough: the search for one never ended, in planning too."""
+    says = f"start_share = {share:g} leaves no epochs after the dense pretraining; it must be below 1"
+    assert TrainingSettings(epochs=4).too_short(share, 2) == says
+
+
 def test_a_plan_without_tasks_needs_no_memory():
     plan = make_plan(check_experiment(SMALL, "small"), "small")
     nothing = estimate(plan.model_copy(update={"tasks": {}, "runs": [], "jobs": []}), cpu=CORE)

@@ -122,6 +122,8 @@ class TrainingSettings(Part, allow_inf_nan=False):
         share: of the dense pretraining, as in `pretraining`; stages: that follow it.
         """
         first = self.pretraining(share)
+        if share >= 1:  # no length would be enough
+            return f"start_share = {share:g} leaves no {self.unit} after the dense pretraining; it must be below 1"
         if self.length - first >= stages:
             return ""
         enough = next(n for n in itertools.count(stages) if n - self.lasting(n).pretraining(share) >= stages)

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any
 
 import torch
 
 from squeezebench.engine.training.loop import seed_everything
+from squeezebench.method.base import Method
 
+NEAR = 0.74  # of two names that differ by a slip (difflib): penalties and penalty have 0.75, rest and restore 0.73
 DRAW = "the engine seeds the generators of torch, NumPy and Python with the run's seed: draw from them, and seed none"
+
+
+def names_its_hooks(case: Any) -> None:
+    """No function of the class has nearly the name of a hook: nobody would call it."""
+    hooks = [name for name in dir(Method) if not name.startswith("_")]
+    own = [vars(kind) for kind in case.method_class.__mro__ if kind not in Method.__mro__]
+    for name in sorted({name for names in own for name, value in names.items() if callable(value)} - {*hooks}):
+        alike = [hook for hook in hooks if hook[:3] == name[:3]]
+        near = [] if name.startswith("_") else get_close_matches(name, alike, n=1, cutoff=NEAR)
+        assert not near, f"{name}() is no hook, did you mean {near[0]}()? A function of your own begins with _"
 
 
 def draws_weights_from_the_seed(case: Any) -> None:

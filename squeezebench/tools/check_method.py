@@ -7,7 +7,9 @@ small synthetic task, on which the method is trained for a few epochs.
 from __future__ import annotations
 
 import math
+import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,9 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from squeezebench.base.errors import InputError
+from squeezebench.base.problems import first_problem
 from squeezebench.engine.hooks import Hooks
 from squeezebench.engine.measurement.counts import count, uncounted
 from squeezebench.engine.measurement.digest import model_digest
@@ -33,7 +37,7 @@ from squeezebench.method.discovery import MethodFile, find_methods, load, pick
 from squeezebench.schema.kind import KINDS
 from squeezebench.schema.record import MODEL_NAME
 from squeezebench.schema.training import TrainingSettings
-from squeezebench.tools.check_hooks import draws_weights_from_the_seed, leaves_global_state
+from squeezebench.tools.check_hooks import draws_weights_from_the_seed, leaves_global_state, names_its_hooks
 from squeezebench.tools.check_size import ends_at_the_ratio_it_is_given, recurrence_is_counted
 from squeezebench.tools.counting import construct, keys_of
 from squeezebench.tools.tiny_tasks import CLASSES, tiny_task
@@ -133,6 +137,9 @@ def penalty_is_differentiable(case: Case) -> None:
     for stage in method.stages():
         method.clock.stage, method.clock.step, method.clock.examples = stage.name, 1, 10
         value = method.penalty(model) if stage.penalised else 0.0
+        what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        one = value.numel() == 1 if isinstance(value, Tensor) else isinstance(value, int | float)
+        assert one, f"penalty() gives {what} in stage {stage.name}; return one number"
         if isinstance(value, Tensor) and value.requires_grad:
             value.backward()
         number = value.item() if isinstance(value, Tensor) else value
@@ -268,10 +275,11 @@ def resumes(case: Case) -> None:
 CHECKS: tuple[Callable[[Case], None], ...] = (
     describes_itself,
     builds,
+    names_its_hooks,
     draws_weights_from_the_seed,
+    penalty_is_differentiable,
     trains,
     leaves_global_state,
-    penalty_is_differentiable,
     compact_is_what_was_trained,
     counts_agree,
     recurrence_is_counted,
@@ -299,7 +307,17 @@ def case_of(name_or_file: str, plugins: list[str | Path] = (), settings: dict[st
     hooks = Hooks()
     with hooks.watching("importing its file"):
         method_class = load(file)
-    return Case(method_class, settings or {}, hooks)
+    try:
+        return Case(method_class, settings or {}, hooks)
+    except ValidationError as error:
+        raise InputError(f"{file.where}: Settings: {first_problem(error)}; the checks need a default") from None
+
+
+def _place(error: Exception, case: Case) -> str:
+    """Where in the method's file an error arose; empty if it arose in what its hooks had returned."""
+    file = sys.modules[case.method_class.__module__].__file__
+    inside = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({Path(file).name}, line {inside[-1].lineno}, in {inside[-1].name})" if inside else ""
 
 
 def check_method(name_or_file: str, plugins: list[str | Path] = ()) -> Iterator[tuple[str, str | None]]:
@@ -319,7 +337,7 @@ def check_method(name_or_file: str, plugins: list[str | Path] = ()) -> Iterator[
         except AssertionError as error:
             problem = str(error)
         except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
+            problem = f"{type(error).__name__}: {error}{_place(error, case)}"
         yield title, problem
         if problem is not None:
             return

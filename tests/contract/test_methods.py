@@ -373,6 +373,20 @@ class LeavesNaN(Good):
         nn.init.constant_(model.extra, float("nan"))
 
 
+class MisspellsAHook(Good):
+    """Has a penalty that nobody asks for."""
+
+    def penalties(self, model):
+        return model.head.weight.square().sum()
+
+
+class PenaltyOfSeveralNumbers(Good):
+    """Forgets the sum."""
+
+    def penalty(self, model):
+        return model.head.weight.abs()
+
+
 class RootOfZero(Good):
     """The gradient of a square root at 0 is infinite."""
 
@@ -591,6 +605,8 @@ WRONG = {  # class -> (the check that must fail, what it must say)
     SeedIsIgnored: ("same_seed_same_bits", "the seed has no influence"),
     Diverges: ("trains", "Diverged: "),
     LeavesNaN: ("trains", "extra is not finite"),
+    MisspellsAHook: ("names_its_hooks", "penalties() is no hook, did you mean penalty()?"),
+    PenaltyOfSeveralNumbers: ("penalty_is_differentiable", "gives shape (3, 8) in stage train; return one number"),
     RootOfZero: ("penalty_is_differentiable", "gradient of head.weight is not finite"),
     WrongFormula: ("counts_agree", "closed form"),
     NotSavedFully: ("survives_saving", "logits changed"),
@@ -609,6 +625,8 @@ WRONG = {  # class -> (the check that must fail, what it must say)
     IgnoresRatio: ("ends_at_the_ratio_it_is_given", "ratio = 2 gives"),
     BuildsNothing: ("builds", "does not define build"),
 }
+
+CANNOT_GO_ON = (Diverges, LeavesNaN, PenaltyOfSeveralNumbers, RootOfZero, WrongShape, BuildsNothing)  # to other checks
 
 
 def problems(method: type[Method], checks: Iterable[Callable[[Case], None]] = CHECKS) -> dict[str, str]:
@@ -634,7 +652,7 @@ def test_a_wrong_method_fails_its_check(method):
     if method is Unseeded:  # what is never the same twice is not the same after an interruption either
         assert "resumes" in found and found.pop("resumes")
     assert check in found and words in found[check], found
-    if method not in (Diverges, LeavesNaN, RootOfZero, WrongShape, BuildsNothing):  # these cannot go on to the others
+    if method not in CANNOT_GO_ON:
         assert set(found) == {check}, found
 
 
@@ -651,6 +669,15 @@ def test_check_method_stops_at_the_first_problem_and_says_which_hook_to_override
     assert name == "counts agree" and "override closed_form(); None if there is no formula" in problem
     assert problem.startswith("input_to_hidden: not in the closed form, constructed ")
     assert set(found.values()) == {None}
+
+
+def test_an_error_in_a_hook_names_the_line_of_the_methods_file(tmp_path):
+    path = tmp_path / "misses_gates.py"
+    path.write_text(method_file(more="def penalty(self, model):\n        return model.gates.sum()"))
+    line = path.read_text().splitlines().index("        return model.gates.sum()") + 1
+    *_, (name, problem) = check_method(str(path))
+    assert name == "penalty is differentiable" and problem.startswith("AttributeError: ")
+    assert problem.endswith(f" (misses_gates.py, line {line}, in penalty)")
 
 
 def test_a_plugin_that_seeds_is_refused_by_hook_and_state(tmp_path, capsys):
