@@ -138,8 +138,8 @@ def penalty_is_differentiable(case: Case) -> None:
         method.clock.stage, method.clock.step, method.clock.examples = stage.name, 1, 10
         value = method.penalty(model) if stage.penalised else 0.0
         what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        one = value.numel() == 1 if isinstance(value, Tensor) else isinstance(value, int | float)
-        assert one, f"penalty() gives {what} in stage {stage.name}; return one number"
+        single = value.numel() == 1 if isinstance(value, Tensor) else isinstance(value, int | float)
+        assert single, f"penalty() gives {what} in stage {stage.name}; return one number"
         if isinstance(value, Tensor) and value.requires_grad:
             value.backward()
         number = value.item() if isinstance(value, Tensor) else value
