@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, model_serializer
 
 from squeezebench import nn
+from squeezebench.base.errors import InputError
 from squeezebench.method import DenseMethod, PerFrameSettings, setting
 
 
@@ -48,6 +49,9 @@ class SkipSideways(DenseMethod):
         warm_up: float = setting(0.1, "part of training over which the learning rate rises from 0", ge=0, lt=1)
         clip: NonNegativeFloat = setting(1.0, "largest norm of the gradients of a step; 0: any")
         momentum: float = setting(0.1, "of batch norm's running statistics, a clip", gt=0, le=1)
+        flush: Literal["hold", "drop"] = setting(
+            "hold", "the end of a clip: its last frame stays until all gradients are down, or the next clip begins"
+        )
         one_by_one: bool = setting(
             False,
             "tick by tick, with the rule's memory; else the same with all ticks of a unit at once: faster if small",
@@ -56,7 +60,7 @@ class SkipSideways(DenseMethod):
         @model_serializer(mode="wrap")
         def _without_what_is_off(self, handler):
             """Leave out what is off: runs of before keep the names of their folders."""
-            off = {"exact_epochs": 0, "one_by_one": False}
+            off = {"exact_epochs": 0, "flush": "hold", "one_by_one": False}
             return {name: value for name, value in handler(self).items() if name not in off or value != off[name]}
 
     def __init__(self, settings):
@@ -66,6 +70,12 @@ class SkipSideways(DenseMethod):
     # --- what is trained
     def build(self, task):
         model = super().build(task)
+        model.flush = self.settings.flush
+        if self.settings.rule == "sideways" and not model.timetable(task.steps).learning[1]:
+            raise InputError(
+                f"flush drop: in clips of {task.steps} frames no gradient reaches the lowest of {model.depth} units; "
+                f"give {2 * model.depth - 1} frames or more, or flush: hold"
+            )
         nn.forget_by_clip(model, self.settings.rule, task.steps, self.settings.momentum)
         return model
 

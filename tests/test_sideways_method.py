@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,11 +79,23 @@ def test_the_learning_rate_rises_first_and_long_gradients_are_cut():
 
 
 @pytest.mark.parametrize(
-    ("rule", "times"), [("sideways", 7 + 2 * 3), ("backpropagation", 1), ("backpropagation_per_tick", 7)]
-)
-def test_running_statistics_forget_as_much_a_clip_by_either_rule(rule, times):
-    model = opened(rule=rule, momentum=0.3)[1]
+    ("rule", "flush", "times"),
+    [("sideways", "hold", 7 + 2 * 3), ("sideways", "drop", 7), ("backpropagation", "hold", 1),
+     ("backpropagation_per_tick", "hold", 7)],
+)  # fmt: skip
+def test_running_statistics_forget_as_much_a_clip_by_either_rule(rule, flush, times):
+    model = opened(rule=rule, flush=flush, momentum=0.3)[1]
+    assert model.spec()["flush"] == flush and model.timetable(7).losses == {"hold": 7, "drop": 4}[flush]
     assert (1 - model.units[0].norm.momentum) ** times == pytest.approx(0.7)
+
+
+def test_clips_whose_gradients_never_reach_the_lowest_unit_are_refused():
+    settings = {"rule": "sideways", "flush": "drop", "units": "vgg_8", "width": 2}
+    short, enough = replace(INFO, steps=14), replace(INFO, steps=15)
+    with pytest.raises(InputError, match="14 frames no gradient reaches the lowest of 8 units; give 15 frames or more"):
+        SkipSideways(SkipSideways.Settings(**settings)).build(short)
+    SkipSideways(SkipSideways.Settings(**settings)).build(enough)
+    SkipSideways(SkipSideways.Settings(**settings | {"rule": "backpropagation"})).build(short)
 
 
 def test_the_rule_may_start_from_exact_epochs(monkeypatch):
@@ -105,7 +118,7 @@ def test_the_rule_may_start_from_exact_epochs(monkeypatch):
     assert steps == ["backpropagation_step"] * 5 + ["sideways_step"] * 5
     assert momenta == pytest.approx([0.7] * 10)
     assert method.settings.model_dump()["exact_epochs"] == 1
-    assert "exact_epochs" not in SkipSideways.Settings().model_dump(mode="json")
+    assert not {"exact_epochs", "flush"} & set(SkipSideways.Settings().model_dump(mode="json"))
 
 
 @pytest.mark.parametrize(("name", "runs"), [("parity", 4 * 3 * 3 * 5), ("jhmdb", 3 * 3 * 5)])
@@ -128,6 +141,13 @@ def test_the_parity_experiments_plan_every_rule_on_every_network(name, runs, tmp
     if name == "jhmdb":
         with pytest.raises(InputError, match="--config clips=PATH"):
             read_experiment(path).task_entries()
+
+
+def test_the_rule_without_a_pause_between_clips_is_planned_on_each_network():
+    path = ROOT / "config" / "sideways" / "without_pause.yaml"
+    plan = make_plan(read_experiment(path), str(path))
+    assert Counter(run.task for run in plan.runs) == dict.fromkeys(plan.tasks, 3 * 5) and len(plan.tasks) == 4
+    assert {(run.settings["rule"], run.settings["flush"]) for run in plan.runs} == {("sideways", "drop")}
 
 
 def test_the_stress_test_has_rows_that_start_from_back_propagation_and_with_lower_rates():

@@ -131,7 +131,7 @@ class VideoVGG(SidewaysNet):
             )  # fmt: skip
         super().__init__(units, frame, table.span, flush)
         self._spec = {"frame": list(frame), "classes": classes, "widths": list(widths), "pools": list(pools),
-                      "shortcut": shortcut, "span": span, "flush": flush, "unshuffle": unshuffle,
+                      "shortcut": shortcut, "span": span, "unshuffle": unshuffle,
                       "layers": layers}  # fmt: skip
 
     @property
@@ -159,7 +159,7 @@ class VideoVGG(SidewaysNet):
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs to rebuild this module before its weights are loaded (JSON)."""
-        return {"class": "VideoVGG", **self._spec}
+        return {"class": "VideoVGG", **self._spec, "flush": self.flush}
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> VideoVGG:
