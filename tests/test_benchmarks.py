@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import c_file, clips, inference, memory, on_gpu, recurrence, summary, throughput  # noqa: E402
-from benchmarks.studies import across_splits  # noqa: E402
+from benchmarks.studies import across_splits, leads  # noqa: E402
 from benchmarks.timing import compare  # noqa: E402
+from squeezebench.base.errors import InputError  # noqa: E402
 from squeezebench.report.answers import Answers  # noqa: E402
 from squeezebench.report.statistics.spread import over_both  # noqa: E402
 from squeezebench.schema.record import Provenance, Record, Stage  # noqa: E402
@@ -258,3 +260,22 @@ def test_groups_are_kept_apart_by_task_and_count_where_there_are_ten_of_them():
     one = across_splits._difference(*(side[["many"]].iloc[:1] for side in sides), "c", groups)
     means = (sides[0] - sides[1])["many"].iloc[0].to_numpy().reshape(20, 10).mean(axis=1)
     assert one["covers"] == "test groups" and one["p"] == pytest.approx(stats.ttest_1samp(means, 0).pvalue)
+
+
+def test_leads_over_a_control_are_drawn_of_whole_units_and_filled_where_they_are_shown(tmp_path):
+    table = tmp_path / "across.csv"
+    table.write_text(
+        "ratio,method,settings,against,difference,low,high,p\n"
+        "10,vib_lstm,,random_units,2.0,0.8,3.3,0.02\n"
+        "10,vib_lstm,,dense,-1.0,-2.0,0.0,0.2\n"
+        "10,magnitude,structure element,random_units,9.0,8.0,9.9,0.001\n"
+        "30,magnitude,structure unit,random_units,1.0,-1.0,3.0,0.5\n"
+    )
+    rows = leads.leads(table, ["vib_lstm", "magnitude"], "random_units")
+    assert rows.difference.to_list() == [2.0, 1.0]
+    leads.main([str(tmp_path / "leads.svg"), f"one={table}", "--methods", "vib_lstm", "magnitude"])
+    drawn = (tmp_path / "leads.svg").read_text()
+    markers = re.findall(r"<use [^>]*fill: (#\w+); stroke: (#440154)", drawn)  # one experiment: one colour
+    assert [fill == edge for fill, edge in markers] == [True, False, True]  # shown, not shown, the legend's
+    with pytest.raises(InputError, match="no row compares one of iss with random_units"):
+        leads.leads(table, ["iss"], "random_units")
