@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, model_serializer
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from squeezebench import nn
 from squeezebench.base.errors import InputError
@@ -40,7 +40,9 @@ class SkipSideways(DenseMethod):
         rule: Literal["sideways", "backpropagation", "backpropagation_per_tick"] = setting(
             "sideways", "pseudo-gradients, or exact ones as a control; `per_tick`: with the pipeline's batch norm"
         )
-        exact_epochs: NonNegativeInt = setting(0, "epochs of exact back-propagation over the clip before the rule")
+        exact_epochs: NonNegativeInt = setting(
+            0, "epochs of exact back-propagation over the clip before the rule", later=True
+        )
         learning_rate: PositiveFloat | None = setting(None, "largest learning rate; none: the experiment's")
         slower: float = setting(
             1.0, "factor on a unit's learning rate for each frame that its activations are newer; not with exact ones",
@@ -50,18 +52,15 @@ class SkipSideways(DenseMethod):
         clip: NonNegativeFloat = setting(1.0, "largest norm of the gradients of a step; 0: any")
         momentum: float = setting(0.1, "of batch norm's running statistics, a clip", gt=0, le=1)
         flush: Literal["hold", "drop"] = setting(
-            "hold", "the end of a clip: its last frame stays until all gradients are down, or the next clip begins"
+            "hold",
+            "the end of a clip: its last frame stays until all gradients are down, or the next clip begins",
+            later=True,
         )
         one_by_one: bool = setting(
             False,
             "tick by tick, with the rule's memory; else the same with all ticks of a unit at once: faster if small",
+            later=True,
         )
-
-        @model_serializer(mode="wrap")
-        def _without_what_is_off(self, handler):
-            """Leave out what is off: runs of before keep the names of their folders."""
-            off = {"exact_epochs": 0, "flush": "hold", "one_by_one": False}
-            return {name: value for name, value in handler(self).items() if name not in off or value != off[name]}
 
     def __init__(self, settings):
         super().__init__(settings)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer
+from pydantic import BaseModel, ConfigDict, Field
+
+from squeezebench.schema.stored import joined_later
 
 
 def setting(
@@ -18,12 +20,11 @@ def setting(
     """A field of a method's Settings.
 
     search: the range the tuner may draw from, (low, high) sampled on a log axis where low > 0, or a list of choices.
-    later: the setting joined a method that had records already. It is left out of what is written while it has its
-    default, so that those records keep their digests.  limits: pydantic's (gt, ge, lt, le ...).
+    later: the setting joined a method that had records already (`joined_later`).  limits: pydantic's (gt, ge, lt, ...).
     """
     extra = {} if search is None else {"search": list(search), "axis": _axis(search)}
-    extra |= {"later": True} if later else {}
-    return Field(default, description=description, json_schema_extra=extra or None, **limits)
+    field = joined_later if later else Field
+    return field(default, description=description, json_schema_extra=extra or None, **limits)
 
 
 def _axis(search: tuple[float, float] | list[Any]) -> str:
@@ -36,11 +37,3 @@ class Settings(BaseModel):
     """Base of every method's settings: unknown names and wrong types are refused; a setting cannot change later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
-
-    @model_serializer(mode="wrap")
-    def _without_later_defaults(self, handler: Any) -> dict[str, Any]:
-        fields = type(self).model_fields
-        extras = {name: field.json_schema_extra for name, field in fields.items()}
-        later = [name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("later")]
-        off = [name for name in later if getattr(self, name) == fields[name].default]
-        return {name: value for name, value in handler(self).items() if name not in off}

@@ -6,6 +6,8 @@ Files of every older schema stay readable, and a file of a newer one is never re
 from __future__ import annotations
 
 import json
+from functools import partial
+from operator import eq
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -37,6 +39,12 @@ class Part(BaseModel):
     """A model that refuses unknown keys and cannot change later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def joined_later(default: Any, **about: Any) -> Any:
+    """A field of a model that had been written before it had the field: left out of what is written while it has its
+    default, so that the files and digests of before stay as they are. about: as pydantic's Field."""
+    return Field(default, exclude_if=partial(eq, default), **about)
 
 
 def write_json(path: Path, content: object) -> None:

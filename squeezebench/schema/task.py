@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, model_serializer, model_validator
+from pydantic import Field, model_validator
 
-from squeezebench.schema.stored import Part
+from squeezebench.schema.stored import Part, joined_later
 
 LEAVE_ONE_OUT = "leave_one_group_out"
 PLACES = ("path", "folder", "labels", "lists")  # options that name files; the fingerprint covers what is in them
@@ -27,7 +27,7 @@ class TaskSpec(Part):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names folders, records and figures")
     source: str = Field(description="the data source, see `squeezebench tasks`")
-    version: int = Field(default=1, ge=1, description="of the task: give the next number if its data or split change")
+    version: int = joined_later(1, ge=1, description="of the task: give the next number if its data or split change")
     options: dict[str, Any] = Field(default={}, description="the source's own options")
     split: Literal["official", "random", "group", "leave_one_group_out"] | None = Field(
         default=None, description="split rule; null: the source's own default"
@@ -37,8 +37,8 @@ class TaskSpec(Part):
         ge=0,
         description="leave_one_group_out: which group is test, in sorted order from 0; none: all, in an experiment",
     )
-    folds: int | None = Field(
-        default=None, ge=2, description="leave_one_group_out: so many sets of groups that each have every class"
+    folds: int | None = joined_later(
+        None, ge=2, description="leave_one_group_out: so many sets of groups that each have every class"
     )
     test_share: float = Field(default=0.3, gt=0, lt=1, description="of all sequences; unused where official")
     validation_share: float = Field(default=0.2, gt=0, lt=1, description="of the sequences outside test")
@@ -77,9 +77,3 @@ class TaskSpec(Part):
         if self.folds is not None and self.fold is not None and self.fold >= self.folds:
             raise ValueError(f"fold is {self.fold}; with folds: {self.folds} it is at most {self.folds - 1}")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_off(self, handler: Any) -> dict[str, Any]:
-        """Leave out `folds` if there are none, and the first version: records of before keep their digests."""
-        off = {"folds": None, "version": 1}
-        return {name: value for name, value in handler(self).items() if name not in off or value != off[name]}

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from squeezebench.schema.stored import Part
+from squeezebench.schema.stored import Part, joined_later
 
 Optimiser = Literal["adam", "sgd"]
 Schedule = Literal["cosine", "constant", "thirds"]
@@ -59,12 +59,12 @@ class TrainingSettings(Part, allow_inf_nan=False):
     The length counts everything: dense pretraining and stages. An epoch is one pass over the training part.
     """
 
-    epochs: PositiveInt | None = None  # 60 if neither this nor `steps` is given
-    steps: PositiveInt | None = None  # gradient steps, instead of `epochs`
+    epochs: PositiveInt | None = joined_later(None)  # 60 if neither this nor `steps` is given
+    steps: PositiveInt | None = joined_later(None)  # gradient steps, instead of `epochs`
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 2e-3
     schedule: Schedule = "cosine"  # within each stage; thirds: 1, 0.1 and 0.01 of the learning rate
-    cosine_end: float = Field(default=COSINE_END, ge=0, le=1)  # part of the learning rate at which a cosine ends
+    cosine_end: float = joined_later(COSINE_END, ge=0, le=1)  # part of the learning rate at which a cosine ends
     optimiser: Optimiser = "adam"
     momentum: float = Field(default=0.9, ge=0, lt=1)  # of SGD
     nesterov: bool = False  # of SGD
@@ -75,7 +75,7 @@ class TrainingSettings(Part, allow_inf_nan=False):
     select: Literal["final", "validation"] = "final"  # epoch of the last stage that is kept
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["cpu", "cuda", "auto"] = "cpu"
-    augment: Augment = Augment()  # of images and videos
+    augment: Augment = joined_later(Augment())  # of images and videos
 
     @model_validator(mode="before")
     @classmethod
@@ -92,11 +92,9 @@ class TrainingSettings(Part, allow_inf_nan=False):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_what_is_off(self, handler: Any) -> dict[str, Any]:
-        """Leave out settings that are off: records written before these existed keep their digests."""
-        off = [name for name in ("augment", *UNITS) if not getattr(self, name)]
-        off += ["optimiser", "momentum", "nesterov"] if self.optimiser == "adam" else []
-        off += ["cosine_end"] if self.cosine_end == COSINE_END else []
+    def _without_sgd(self, handler: Any) -> dict[str, Any]:
+        """Leave out what only SGD has: records written before there was a choice keep their digests."""
+        off = ("optimiser", "momentum", "nesterov") if self.optimiser == "adam" else ()
         return {name: value for name, value in handler(self).items() if name not in off}
 
     @property

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_serializer, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from squeezebench.schema.stored import Part
+from squeezebench.schema.stored import Part, joined_later
 from squeezebench.schema.training import TrainingSettings, one_unit
 
 
@@ -41,18 +40,10 @@ class Tuning(Part, allow_inf_nan=False):
     seed: NonNegativeInt = 0  # of every trial's run (with its validation part and dense pretraining) and of the sampler
     methods: list[str] | None = None  # none: all that the experiment lists, controls included
     epochs: PositiveInt | None = None  # of a trial; none: as many as a run has
-    steps: PositiveInt | None = None  # of a trial, instead of epochs
+    steps: PositiveInt | None = joined_later(None)  # of a trial, instead of epochs
     objective: Objective = Objective()
 
     _one_length = model_validator(mode="before")(one_unit)
-
-    @model_serializer(mode="wrap")
-    def _without_steps(self, handler: Any) -> dict[str, Any]:
-        """Leave out `steps` if they are not given: studies made before keep their digests."""
-        content = handler(self)
-        if self.steps is None:
-            content.pop("steps", None)
-        return content
 
     def of_trial(self, training: TrainingSettings) -> TrainingSettings:
         """How a trial trains if a run trains as `training`."""
