@@ -11,11 +11,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from method_files import method_file
+from torch import nn
 
 from squeezebench.cli.main import main
 from squeezebench.data.sources import source_module, ucr
 from squeezebench.data.task import PARTS, load_task
-from squeezebench.method import TaskInfo
+from squeezebench.method import Method, TaskInfo
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.pipeline.cost.estimate import JOB_SECONDS, MEASURING_SECONDS, estimate
 from squeezebench.pipeline.cost.foreseen import foreseen
@@ -181,6 +182,19 @@ def test_each_method_counts_at_the_width_at_which_it_begins():
     two = made("dense", 10, hidden=8, layers=2, cell="gru")
     assert (two.wide, two.narrow, two.layers, two.gates) == (24 * 10 + 24 * 8, 2 * 24 * 8, 2, 48)
     assert made("dense", 64, hidden=8, front="segments", segments=3).steps == 3
+
+
+def test_a_cell_in_a_loop_costs_as_much_as_its_layer():
+    class Own(Method):
+        def build(self, task):
+            return nn.Sequential(self.recurrent(task.inputs, 8), nn.Linear(8, task.classes))
+
+    def cost_of(recurrent):
+        return network(type("Looped", (Own,), {"recurrent": recurrent})(Method.Settings()), info(5))
+
+    cell = cost_of(nn.LSTMCell)
+    assert (cell.wide, cell.narrow, cell.gates, cell.layers) == (32 * 5, 32 * 8, 32, 1)
+    assert cell == cost_of(nn.LSTM)
 
 
 def test_convolutions_cost_their_products_and_the_values_that_they_give():

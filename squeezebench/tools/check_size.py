@@ -17,8 +17,8 @@ RATIO = 2.0  # that is asked for, if the case does not give one
 ROUNDING = 1e-5  # of logits, if the steps of a sequence are added up in another order
 UNSEEN = (
     "the order of the steps changes the logits, but no layer is counted as recurrent, so that the method would have no "
-    "LSTM parameters and every ratio: use torch.nn.LSTM or GRU, or the layers of squeezebench.nn; cells such as "
-    "nn.LSTMCell and gates of your own are counted as the head"
+    "LSTM parameters and every ratio: use torch.nn.LSTM, GRU or their cells, or the layers of squeezebench.nn; gates "
+    "of your own are counted as the head"
 )
 
 

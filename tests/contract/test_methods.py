@@ -456,35 +456,61 @@ class HidesParameters(Good):
         return InABuffer.from_spec(spec)
 
 
-class OwnCell(nn.Module):
-    """A recurrence that is written by hand, as many are: no rule takes it for one."""
+class OwnLoop(nn.Module):
+    """A recurrence that is a loop over torch's cell, as many are."""
 
     def __init__(self, inputs, hidden, classes):
         super().__init__()
         self.widths = inputs, hidden, classes
-        self.cell, self.head = nn.LSTMCell(inputs, hidden), nn.Linear(hidden, classes)
+        self.cell, self.head = self.cell_of(inputs, hidden), nn.Linear(hidden, classes)
+
+    def cell_of(self, inputs, hidden):
+        return nn.GRUCell(inputs, hidden)
 
     def forward(self, x, length=None):
-        state = cell = x.new_zeros(len(x), self.widths[1])
+        state = x.new_zeros(len(x), self.widths[1])
         for step in range(x.shape[1]):
             valid = torch.ones(len(x)) if length is None else step < length
-            new = self.cell(x[:, step], (state, cell))
-            state, cell = (torch.where(valid[:, None] > 0, *pair) for pair in zip(new, (state, cell), strict=True))
+            state = torch.where(valid[:, None] > 0, self.cell(x[:, step], state), state)
         return self.head(state)
 
     def spec(self):
-        return {"class": "OwnCell", "widths": list(self.widths)}
+        return {"class": type(self).__name__, "widths": list(self.widths)}
 
     @classmethod
     def from_spec(cls, spec):
         return cls(*spec["widths"])
 
 
+class GatesByHand(nn.Module):
+    def __init__(self, inputs, hidden):
+        super().__init__()
+        self.gates = nn.Linear(inputs + hidden, 2 * hidden)
+
+    def forward(self, x, state):
+        update, new = self.gates(torch.cat([x, state], 1)).chunk(2, 1)
+        return torch.lerp(state, new.tanh(), update.sigmoid())
+
+
+class OwnGates(OwnLoop):
+    """A recurrence that is written by hand: no rule takes it for one."""
+
+    def cell_of(self, inputs, hidden):
+        return GatesByHand(inputs, hidden)
+
+
+class LoopsOverACell(Good):
+    """Nothing wrong either: a cell counts as the layer that it is a step of."""
+
+    def build(self, task):
+        return OwnLoop(task.inputs, self.settings.hidden, task.classes)
+
+
 class RecurrenceInTheHead(Good):
     """Has no LSTM parameters, as all of it counts as the head."""
 
     def build(self, task):
-        return OwnCell(task.inputs, self.settings.hidden, task.classes)
+        return OwnGates(task.inputs, self.settings.hidden, task.classes)
 
 
 class WrongShape(Good):
@@ -640,8 +666,19 @@ def problems(method: type[Method], checks: Iterable[Callable[[Case], None]] = CH
     return says
 
 
-def test_a_method_with_nothing_wrong_passes():
-    assert problems(Good) == {}
+@pytest.mark.parametrize("method", [Good, LoopsOverACell])
+def test_a_method_with_nothing_wrong_passes(method):
+    assert problems(method) == {}
+
+
+@pytest.mark.parametrize(("cell", "layer"), [(nn.LSTMCell, nn.LSTM), (nn.GRUCell, nn.GRU)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_cell_counts_as_the_layer_that_it_is_a_step_of(cell, layer, bias):
+    counts = count(nn.Sequential(cell(12, 8, bias), nn.Linear(8, 3)))
+    gates = {nn.LSTMCell: 4, nn.GRUCell: 3}[cell]
+    assert (counts.input_to_hidden, counts.hidden_to_hidden) == (gates * 8 * 12, gates * 8 * 8)
+    assert (counts.bias, counts.head) == (gates * 8 * 2 * bias, 27)
+    assert counts == count(nn.Sequential(layer(12, 8, bias=bias), nn.Linear(8, 3)))
 
 
 @pytest.mark.parametrize("method", WRONG, ids=lambda method: method.__name__)

@@ -35,7 +35,8 @@ def uncounted(model: nn.Module) -> list[str]:
 
 
 def count(model: nn.Module) -> Counts:
-    """Counts by rule: recurrent layers of ours and torch.nn.LSTM/GRU are taken apart, all else is the head.
+    """Counts by rule: recurrent layers of ours, torch.nn.LSTM/GRU and their cells are taken apart, all else is the
+    head. A cell in a loop of one's own is a layer of one step: as the head it would give its method every ratio.
 
     Weights and neurons are those that the module states (nn/protocol.py), plus the matrices of its recurrent layers.
     """
@@ -46,7 +47,7 @@ def count(model: nn.Module) -> Counts:
             u += stored_numbers(module.hidden_map)
             b += module.bias_ih.numel() + module.bias_hh.numel()
             z += stored_numbers(module.factors) + stored_numbers(module.gate_masks)
-        elif isinstance(module, nn.RNNBase):
+        elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
             for name, parameter in module.named_parameters(recurse=False):
                 w += parameter.numel() * name.startswith("weight_ih")
                 u += parameter.numel() * name.startswith("weight_hh")

@@ -121,12 +121,12 @@ def _measured(model: nn.Module, info: TaskInfo) -> Network:
             narrow += module.hidden_map.in_features * module.hidden_map.out_features
             gates, layers = gates + module.input_map.out_features, layers + 1
             inside |= {id(part) for part in module.modules()}
-        elif isinstance(module, nn.RNNBase):
+        elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
             sizes = {name: p.numel() for name, p in module.named_parameters()}
             wide += sum(size for name, size in sizes.items() if name.startswith("weight_ih"))
             narrow += sum(size for name, size in sizes.items() if name.startswith("weight_hh"))
             gates += sum(size for name, size in sizes.items() if name.startswith("bias_hh"))
-            layers += module.num_layers
+            layers += getattr(module, "num_layers", 1)  # of a cell
         elif isinstance(module, nn.Linear) and id(module) not in inside:
             head += module.in_features * module.out_features
     steps, given = steps_of(model, info.steps), {}
