@@ -273,6 +273,7 @@ class Softmax(Last):
 X, Y = TRAIN
 NARROW = X[:, :, :5], Y
 FLAT = X[:, 0], Y
+LEAST = "vib_lstm: cannot reach 100000x on own: the inputs and units of the smallest network that it can leave hold "
 REFUSED = {
     "bidirectional": ({"model": Last(bidirectional=True)}, "rnn is bidirectional, which is not supported yet"),
     "projected": ({"model": Last(proj_size=4)}, "rnn has proj_size 4, which is not supported yet"),
@@ -303,7 +304,7 @@ REFUSED = {
     "setting": ({"model": Last(), "bta": 3}, "compress: vib_lstm has no setting 'bta'; did you mean beta"),
     "size": ({"model": Last(), "hidden": 3}, "hidden = 3: is for arrays without a model"),
     "ratio": ({"model": Last(), "ratio": 0.5}, "ratio = 0.5"),
-    "out of reach": ({"model": Last(), "ratio": 1e5}, "method vib_lstm: cannot reach 100000x"),
+    "out of reach": ({"model": Last(), "ratio": 1e5}, LEAST),
     "one sequence": ({"model": Last(), "train": FLAT, "validation": FLAT}, "takes for one sequence; give x as (N"),
     "seeds": ({"model": Last(), "seed": [1, 1]}, "seed [1, 1]: give 0 or a larger whole number"),
     "training": ({"model": Last(), "training": {"step": 3}}, "training: unknown key 'step'; did you mean steps"),

@@ -82,7 +82,8 @@ class MaskedUnits(FromDense):
         if (reason := super().skip(task)) or s.ratio is None:
             return reason
         least = int(self.size(task.inputs, *self.least(task)))
-        return unreachable(task, s.ratio, self._dense(task.inputs), least, "the smallest network that it can leave")
+        holds = "the inputs and units of the smallest network that it can leave"
+        return unreachable(task, s.ratio, self._dense(task.inputs), least, holds)
 
     def slack(self) -> float:
         """Times the budget at which the masks end, if a later stage removes more."""
