@@ -116,8 +116,11 @@ def describes_itself(case: Case) -> None:
 
 
 def builds(case: Case) -> None:
-    """`build` returns a module that maps (B, T, D) to finite logits (B, classes)."""
-    logits = case.new().build(case.info)(*case.batch())
+    """`build` returns a module that maps (B, T, D) to finite logits (B, classes); a pretraining leaves time for it."""
+    method = case.new()
+    share = method.start_share()  # the other checks pretrain for START_EPOCHS, whatever it is
+    assert 0 <= share < 1, f"start_share() gives {share:g}: give a part of the training, below 1"
+    logits = method.build(case.info)(*case.batch())
     wrong = wrong_shape(logits, 8, CLASSES)
     assert not wrong, wrong
     assert torch.isfinite(logits).all(), "logits of a fresh module are not finite"

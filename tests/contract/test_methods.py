@@ -513,6 +513,13 @@ class RecurrenceInTheHead(Good):
         return OwnGates(task.inputs, self.settings.hidden, task.classes)
 
 
+class PretrainsAllTheTime(Good):
+    """Leaves no time for itself."""
+
+    def start_share(self):
+        return 1.0
+
+
 class WrongShape(Good):
     """One class too many."""
 
@@ -645,6 +652,7 @@ WRONG = {  # class -> (the check that must fail, what it must say)
     HidesParameters: ("counts_agree", "nobody counts; see counted_buffers, a class attribute with"),
     RecurrenceInTheHead: ("recurrence_is_counted", "no layer is counted as recurrent"),
     WrongShape: ("builds", "logits have shape"),
+    PretrainsAllTheTime: ("builds", "start_share() gives 1: give a part of the training, below 1"),
     NoDocstring: ("describes_itself", "docstring"),
     NoSource: ("describes_itself", "paper"),
     NamelessSetting: ("describes_itself", "setting strength"),
