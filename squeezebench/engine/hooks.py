@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.backends import cudnn, mkldnn
 
 from squeezebench.engine.provenance import VARIABLES
@@ -28,6 +29,7 @@ HOOKS = (
     "skip", "start_share", "stages", "build", "load_dense", "parameter_groups", "loss", "penalty", "train_step",
     "after_step", "observe", "end_stage", "compact", "closed_form",
 )  # fmt: skip
+MODULES = {"build", "load_dense", "end_stage", "compact"}  # that give a module
 OFTEN = {"loss", "penalty", "train_step", "after_step"}  # called at each step: only what takes microseconds is read
 CUDNN = ("enabled", "benchmark", "deterministic", "allow_tf32")
 
@@ -113,7 +115,10 @@ class Hooks:
             if self._inside:  # a hook that calls another one
                 return function(*arguments, **named)
             with self.watching(f"{name}()", often=name in OFTEN):
-                return function(*arguments, **named)
+                result = function(*arguments, **named)
+            if name in MODULES and not isinstance(result, nn.Module):  # a `return` that was forgotten
+                raise TypeError(f"{name}() gives {type(result).__name__}; return the module")
+            return result
 
         return hook
 

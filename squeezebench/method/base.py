@@ -209,7 +209,7 @@ class Method:
         return {}
 
     def end_stage(self, model: Module, stage: Stage) -> Module:
-        """Called after each stage; may return another module, which the next stage trains."""
+        """Called after each stage; returns the module, or another one, which the next stage trains."""
         return model
 
     # --- what is counted
