@@ -28,6 +28,11 @@ BROKEN = {
     "empty": ("", "exactly one class"),
 }
 FAST = ["--train", "epochs=2", "--train", "batch_size=16"]
+TWICE = ["--set", "hidden=8", "--set", "hidden=9"]
+ASKS = method_file(
+    before="from squeezebench.method import RecurrentSettings",
+    more="class Settings(RecurrentSettings):\n        strength: float",
+)  # a method with a setting that has no default
 
 
 def features(n=40, t=4, d=3):
@@ -197,7 +202,7 @@ def test_a_second_run_keeps_the_record_and_another_run_leaves_it_alone(call, tmp
     for other in (
         ["--set", "hidden=5"],
         ["--set", "hidden=4", "--seed", 1],
-        ["--set", "hidden=4", "--train", "epochs=3"],
+        ["--set", "hidden=4", "--train", "learning_rate=0.1"],
     ):
         assert "holds another run (dense on x, seed 0); name another folder" in refusal(call, *arguments, *other)
     assert (out / "record.json").read_bytes() == first
@@ -284,6 +289,9 @@ def test_bad_features_are_one_line(call, tmp_path, monkeypatch, kind):
         (["--task", "digits", "--method", "dense", "--seed", "-1"], "seed is -1"),
         (["--task", "digits", "--method", "dense", "--threads", "0"], "--threads 0"),
         (["--task", "digits", "--method", "dense", "--plugins", "nowhere"], "nowhere does not exist"),
+        (["--task", "digits", "--method", "dense", "--seed", "0", "--seed", "1"], "--seed: is given twice"),
+        (["--task", "digits", "--method", "dense", *TWICE], "--set 'hidden=9': hidden is given twice"),
+        (["--task", "digits", "--method", "dense", "--train", "steps=9", "--steps", "8"], "steps is given twice"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -384,10 +392,7 @@ def test_check_shows_what_fails_and_says_so_in_its_status(call, tmp_path):
 def test_check_refuses(call, tmp_path, monkeypatch, name, words):
     monkeypatch.chdir(tmp_path)
     Path("bad.py").write_text("def\n")
-    asks = "from squeezebench.method import RecurrentSettings"
-    Path("asks.py").write_text(
-        method_file(before=asks, more="class Settings(RecurrentSettings):\n        strength: float")
-    )
+    Path("asks.py").write_text(ASKS)
     assert words in refusal(call, "check", name)
 
 

@@ -15,5 +15,7 @@ def assignments(pairs: list[str], option: str) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise InputError(f"{option} {pair!r}: write {option} name=value")
+        if name in values:  # the last one would win without a word
+            raise InputError(f"{option} {pair!r}: {name} is given twice")
         values[name] = parse_yaml(value, f"{option} {pair!r}")
     return values

@@ -28,7 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"squeezebench: {empty}", file=sys.stderr)
         return BAD_INPUT
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: huge pages for large tensors; before its import
-    options = _parser().parse_args(words)
+    try:
+        options = _parser().parse_args(words)
+    except InputError as error:
+        print(f"squeezebench: {error}", file=sys.stderr)
+        return BAD_INPUT
     with copied_to(getattr(options, "log", None)):
         logging.basicConfig(format="%(message)s", level=logging.WARNING)
         return _status(options)
@@ -67,7 +71,23 @@ def _status(options: argparse.Namespace) -> int:
         return 130
 
 
+class _Once(argparse.Action):
+    """Stores a value as argparse does, and refuses a second one, of which the first would be lost without a word."""
+
+    given = False
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values, option_string=None):
+        if self.given:
+            raise InputError(f"{option_string}: is given twice")
+        self.given = True
+        setattr(namespace, self.dest, values)
+
+
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **about) -> None:
+        super().__init__(**about)
+        self.register("action", None, _Once)
+
     def error(self, message: str) -> NoReturn:
         """Quote no more of the arguments than an InputError does; suggest a command that is near."""
         if unknown := UNKNOWN.fullmatch(message):

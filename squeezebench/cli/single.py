@@ -84,8 +84,8 @@ def _add_run(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _run(options: argparse.Namespace) -> int:
     from squeezebench.pipeline.single import SingleRun, make_run
 
-    training = assignments(options.train, "--train")
-    training |= {name: value for name in ("steps", "epochs") if (value := getattr(options, name)) is not None}
+    lengths = [f"{name}={value}" for name in ("steps", "epochs") if (value := getattr(options, name)) is not None]
+    training = assignments(options.train + lengths, "--train")
     asked = SingleRun(
         task=options.task,
         task_settings={
