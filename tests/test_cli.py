@@ -292,11 +292,15 @@ def test_bad_features_are_one_line(call, tmp_path, monkeypatch, kind):
         (["--task", "digits", "--method", "dense", "--seed", "0", "--seed", "1"], "--seed: is given twice"),
         (["--task", "digits", "--method", "dense", *TWICE], "--set 'hidden=9': hidden is given twice"),
         (["--task", "digits", "--method", "dense", "--train", "steps=9", "--steps", "8"], "steps is given twice"),
+        (["--task", "digits", "--method", "asks"], "--set: asks needs a value for strength, which has no default"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 def test_run_refuses(call, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
+    if "asks" in arguments:
+        Path("asks.py").write_text(ASKS)
+        arguments = [*arguments, "--plugins", "asks.py"]
     assert words in refusal(call, "run", *arguments, "--out", "out")
     assert not Path("out").exists()
 

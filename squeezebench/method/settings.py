@@ -24,6 +24,9 @@ def settings_of(method: type[Method], given: dict[str, Any], where: str) -> Any:
         settings = method.Settings(**given)
     except ValidationError as error:
         problem = first_problem(error)
+        if problem.kind == "missing":  # what pydantic holds for its value are all that were given
+            reason = f"needs a value for {problem.place}, which has no default"
+            raise InputError(f"{where}: {method.name} {reason}") from None
         value = f"{problem.place} = {problem.given!r}: " if problem.path else ""
         raise InputError(f"{where}: {method.name}: {value}{problem.message}") from None
     check_cell(settings, f"{where}: {method.name}")
