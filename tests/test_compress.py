@@ -285,6 +285,7 @@ REFUSED = {
     "initial states": ({"model": Started()}, "starts its recurrence from states that are not zero"),
     "every step": ({"model": Steps()}, "it must give logits (3, classes)"),
     "other inputs": ({"model": Last(), "train": NARROW, "validation": NARROW}, "model: model(x) fails on 3 sequences"),
+    "an axis less": ({"model": Last(), "train": FLAT}, "x has shape (96, 12) in train and (30, 6, 12) in validation"),
     "lengths": ({"model": Last(), "train": (*TRAIN, np.full(96, T))}, "validation: give lengths in every part"),
     "a label too many": ({"model": Last(), "train": (X, Y + 1)}, "train: y[2] is 3, outside the 3 classes"),
     "labels": ({"model": Last(), "train": (X, Y[:5])}, "train: y has shape (5,)"),

@@ -46,7 +46,10 @@ def parts_of(**given: Any) -> dict[str, Part]:
     first = parts["train"]
     for name, part in parts.items():
         if part.x.shape[1:] != first.x.shape[1:]:
-            raise InputError(f"{name}: x has shape {part.x.shape}, that of train {first.x.shape}; only N may differ")
+            raise InputError(  # either may be the wrong one
+                f"train and {name}: x has shape {first.x.shape} in train and {part.x.shape} in {name}; give both as "
+                "(N, T, ...), where only N may differ"
+            )
         if (part.length is None) != (first.length is None):
             raise InputError(f"{name}: give lengths in every part, or in none")
     return parts
