@@ -16,7 +16,7 @@ from refusals import refusal_of
 from squeezebench.base.errors import InputError
 from squeezebench.method import RecurrentSettings
 from squeezebench.pipeline.planner import make_plan
-from squeezebench.schema.experiment import Experiment, check_experiment, read_experiment
+from squeezebench.schema.experiment import Experiment, check_experiment, compared_at, read_experiment
 from squeezebench.schema.training import TrainingSettings
 from squeezebench.tools.new_method import write_method
 
@@ -202,6 +202,15 @@ def test_the_projects_own_experiments_are_valid(path, tmp_path):
         (tmp_path / "weights.th").write_bytes(b"x")
         own["weights"] = str(tmp_path / "weights.th")
     assert make_plan(read_experiment(path, own), str(path)).runs
+
+
+def test_the_first_page_that_a_user_sees_compares_something():
+    """A method is given the ratio of the comparison, beside a control, with the seeds that an interval takes."""
+    plan = make_plan(read_experiment(ROOT / "config/smoke.yaml", {}), "smoke")
+    for task in plan.tasks:
+        at = compared_at(plan.config["compare_at"], task)
+        given = {run.method for run in plan.runs if run.task == task and run.varied.get("ratio") == at}
+        assert {"small_dense", "vib_lstm"} <= given and len({run.seed for run in plan.runs}) >= 3
 
 
 def test_the_path_of_the_users_features_is_a_parameter(tmp_path):
