@@ -7,6 +7,7 @@ import pytest
 from synthetic_records import record as synthetic
 
 from squeezebench.cli.main import main
+from squeezebench.data.outline import check_task
 from squeezebench.data.task import load_task
 from squeezebench.report import build_report
 from squeezebench.schema.predictions import unpacked_groups
@@ -67,6 +68,20 @@ def test_the_record_of_a_run_has_the_count_and_its_log_says_so(tmp_path):
     # Rows 28 to 39 are the test part; those of class 0 stand first.
     assert unpacked_groups(record.group_codes, 12).tolist() == [0, 1, 2, 3, 4, 0, 5, 6, 7, 8, 9, 5]
     assert across.test == 10 and across.words in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_a_class_that_is_never_tested_is_told_by_plan_and_in_the_log_of_a_run(tmp_path):
+    """One sequence of class 2: a random split refuses it, one by groups leaves it in training."""
+    y = np.where(np.arange(40) == 7, 2, np.arange(40) % 2)
+    path = tmp_path / "own.npz"
+    np.savez(path, x=np.random.default_rng(0).normal(size=(40, 4, 3)), y=y, group=np.arange(40) // 2)
+    says = "classes without a test sequence: '2' (1 in all); the accuracy says nothing about them"
+    spec = TaskSpec(name="own", source="file", options={"path": str(path)})
+    assert check_task(spec, [0, 1]) == [says]
+    assert check_task(spec.model_copy(update={"split": "leave_one_group_out", "fold": 0}), [0]) == []
+    call = ["run", "--task", f"file:{path}", "--method", "pooled_linear", "--train", "epochs=1"]
+    assert main([*call, "--out", str(tmp_path / "run")]) == 0
+    assert f"own: {says}" in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_the_page_warns_beside_the_task(tmp_path, undrawn):

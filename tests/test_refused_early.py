@@ -62,7 +62,7 @@ def test_the_outline_of_own_data_is_the_data_without_its_features(tmp_path, name
     assert name == "own" or outline.x.strides == (0, 0, 0)  # one number, however many there are; a folder is mapped
     for part in ("y", "group", "length", "subset", "scale"):
         assert np.array_equal(getattr(outline, part), getattr(whole, part)) or getattr(whole, part) is None
-    assert check_task(spec(path), [0, 1]) == (load_task(spec(path), 0).groups_across.words)
+    assert check_task(spec(path), [0, 1]) == [load_task(spec(path), 0).groups_across.words]
 
 
 BAD = {  # words of the refusal -> (arrays that are left out, arrays that are changed, settings of the task)

@@ -14,13 +14,13 @@ from squeezebench.data.checks import check_classes_in_train, check_outline
 from squeezebench.data.dataset import Dataset, Expected
 from squeezebench.data.normalise import check_rule
 from squeezebench.data.sources import source_module
-from squeezebench.data.splits import count_folds, groups_across, no_groups
+from squeezebench.data.splits import count_folds, groups_across, no_groups, untested
 from squeezebench.data.task import check_frames, parse_options, split_of
 from squeezebench.schema.task import TaskSpec
 
 
-def check_task(spec: TaskSpec, seeds: Iterable[int], plugins: Iterable[str | Path] = ()) -> str:
-    """What a reader of the results has to know of the split (groups on both sides of it), or nothing.
+def check_task(spec: TaskSpec, seeds: Iterable[int], plugins: Iterable[str | Path] = ()) -> list[str]:
+    """What a reader of the results has to know of the split: groups on both sides of it, classes that it does not test.
 
     Raises InputError in one line: more frames than steps, no groups for a rule that needs them, labels, groups or
     lengths that do not fit, a class without training examples, `channel` for what are no images. Asks no network.
@@ -31,7 +31,7 @@ def check_task(spec: TaskSpec, seeds: Iterable[int], plugins: Iterable[str | Pat
         return _checked(spec, data, module.DEFAULT_SPLIT, seeds)
     if hasattr(module, "expected") and not getattr(module, "REMOTE", False):
         _check_expected(spec, module.expected(options), module.DEFAULT_SPLIT)
-    return ""
+    return []
 
 
 def folds_of(spec: TaskSpec, plugins: Iterable[str | Path] = ()) -> int:
@@ -44,17 +44,18 @@ def folds_of(spec: TaskSpec, plugins: Iterable[str | Path] = ()) -> int:
     return count_folds(module.load(options) if data is None else data)
 
 
-def _checked(spec: TaskSpec, data: Dataset, default: str | None, seeds: Iterable[int]) -> str:
+def _checked(spec: TaskSpec, data: Dataset, default: str | None, seeds: Iterable[int]) -> list[str]:
     check_outline(data)
     check_frames(spec, data.name, data.x.shape[1])
     check_rule(spec.normalise, data.name, data.frame)
-    words = ""
+    words = missing = ""
     for seed in seeds:
         split = split_of(spec, data, default, seed)
         check_classes_in_train(data, split)
         across = groups_across(data, split)
         words = words or (across.words if across else "")
-    return words
+        missing = "" if spec.fold is not None else untested(data, split)
+    return [told for told in (words, missing) if told]
 
 
 def _check_expected(spec: TaskSpec, sizes: Expected, default: str | None) -> None:

@@ -22,6 +22,7 @@ from squeezebench.schema.record import GroupsAcross
 if TYPE_CHECKING:
     from squeezebench.data.dataset import Dataset
 
+NAMED = 5  # classes in a sentence
 DRAWS = 16  # group draws at most; the first that is balanced enough is taken, so that seeds really rotate
 SIZE_TOLERANCE = 0.2  # relative error of a part's size that is balanced enough
 PARTS = ("train", "validation", "test")
@@ -99,6 +100,20 @@ def groups_across(data: Dataset, split: Split) -> GroupsAcross | None:
         test_sequences=int(both[code[split.test]].sum()),
         validation=int((there["train"] & there["validation"]).sum()),
     )
+
+
+def untested(data: Dataset, split: Split) -> str:
+    """The classes without a test sequence, in words; empty if there are none.
+
+    A random split refuses a class that is too small to be tested. Where groups or a list of one's own decide, it stays
+    in training. What leaves single groups out tests each class in some fold, and is not asked.
+    """
+    left_out = np.bincount(data.y[split.test], minlength=len(data.classes)) == 0
+    inside = np.bincount(data.y[data.used], minlength=len(data.classes))
+    names = [f"{data.classes[label]!r} ({inside[label]:,} in all)" for label in np.flatnonzero(left_out & (inside > 0))]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    says = f"classes without a test sequence: {', '.join(names[:NAMED])}{more}; the accuracy says nothing about them"
+    return says if names and len(split.test) else ""
 
 
 def _default_rule(data: Dataset) -> str:

@@ -241,8 +241,9 @@ class _Run:
         info = describe(task)
         if reason := method.skip(info):
             return about | {"status": "skipped", "reason": reason}
-        if task.groups_across and task.groups_across.words:
-            log.warning("%s: %s", task.name, task.groups_across.words)
+        for words in (task.groups_across.words if task.groups_across else "", task.untested):
+            if words:
+                log.warning("%s: %s", task.name, words)
         check_model(spec, info, method)
         model, trainer, start = self._trained(method, task, info)
         final = None

@@ -201,7 +201,7 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
         source = _source(spec.source, plugins)
         parse_options(spec, plugins)
         data = fingerprint(spec, plugins)
-        if warning := _checked(spec, experiment.seeds if seeds is None else seeds, plugins):
+        for warning in _checked(spec, experiment.seeds if seeds is None else seeds, plugins):
             log.warning("%s: %s", here, warning)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
@@ -252,7 +252,7 @@ def _source(name: str, plugins: list[str]) -> ModuleType:
     return source_module(name, plugins)
 
 
-def _checked(spec: TaskSpec, seeds: list[int], plugins: list[str]) -> str:
+def _checked(spec: TaskSpec, seeds: list[int], plugins: list[str]) -> list[str]:
     """Check the task's data, without their features; a plugin's source is asked in a process of its own."""
     file = source_file(spec.source, plugins)
     ending = answer_of(file, lambda: check_task(spec, seeds, plugins))
