@@ -8,7 +8,7 @@ from synthetic_records import record as synthetic
 
 from squeezebench.cli.main import main
 from squeezebench.data.outline import check_task
-from squeezebench.data.task import load_task
+from squeezebench.data.task import PARTS, load_task
 from squeezebench.report import build_report
 from squeezebench.schema.predictions import unpacked_groups
 from squeezebench.schema.record import GroupsAcross, read_record, write_record
@@ -68,6 +68,41 @@ def test_the_record_of_a_run_has_the_count_and_its_log_says_so(tmp_path):
     # Rows 28 to 39 are the test part; those of class 0 stand first.
     assert unpacked_groups(record.group_codes, 12).tolist() == [0, 1, 2, 3, 4, 0, 5, 6, 7, 8, 9, 5]
     assert across.test == 10 and across.words in (tmp_path / "run" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_test_sequences_that_training_has_seen_are_counted_in_the_record_and_on_the_page(tmp_path, undrawn, padded):
+    """Each sequence twice: a random split divides some of the pairs. What stands past the end makes no difference."""
+    once, length = np.random.default_rng(0).normal(size=(40, 4, 3)), np.tile(np.arange(40) % 3 + 2, 2)
+    twice, path = np.concatenate([once, once]), tmp_path / "own.npz"
+    if padded:
+        twice[np.arange(4) >= length[:, None]] = np.nan
+        twice[40:][np.arange(4) >= length[40:, None]] = 7
+    y = np.tile(np.arange(40) % 2, 2)
+    np.savez(path, x=twice, y=y, **({"length": length} if padded else {}))
+    task = load_task(TaskSpec(name="own", source="file", options={"path": str(path)}))
+    rows = {part: set(task.raw(part, np.arange(task.size(part))).x[:, 0, 0].tolist()) for part in PARTS}
+    again = task.raw("test", np.arange(task.size("test"))).x[:, 0, 0].tolist()
+    known = sum(value in rows["train"] | rows["validation"] for value in again)
+    assert task.known_sequences == known > 5
+
+    call = ["run", "--task", f"file:{path}", "--method", "pooled_linear", "--train", "epochs=1"]
+    assert main([*call, "--out", str(tmp_path / "results" / "runs" / "own")]) == 0
+    says = f"{known} of 24 test sequences are in training or validation too, number for number"
+    assert f"own: {says}" in (tmp_path / "results" / "runs" / "own" / "log.txt").read_text()
+    assert read_record(tmp_path / "results" / "runs" / "own" / "record.json").known_sequences == known
+    assert f'<p class="box warn">{says}' in build_report(tmp_path / "results").read_text()
+
+
+def test_sequences_are_not_read_from_a_disk_to_be_compared(tmp_path):
+    x = np.ones((40, 4, 3))
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", np.arange(40) % 2)
+    spec = TaskSpec(name="own", source="file", options={"path": str(tmp_path)}, normalise="none")
+    assert load_task(spec).known_sequences == 0
+    np.savez(tmp_path / "x.npz", x=x, y=np.arange(40) % 2)
+    inside = spec.model_copy(update={"options": {"path": str(tmp_path / "x.npz")}})
+    assert load_task(inside).known_sequences == load_task(inside).size("test")
 
 
 def test_a_class_that_is_never_tested_is_told_by_plan_and_in_the_log_of_a_run(tmp_path):

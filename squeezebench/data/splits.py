@@ -22,6 +22,7 @@ from squeezebench.schema.record import GroupsAcross
 if TYPE_CHECKING:
     from squeezebench.data.dataset import Dataset
 
+MOST_BYTES = 1 << 28  # of the features in which equal sequences are looked for: half a second
 NAMED = 5  # classes in a sentence
 DRAWS = 16  # group draws at most; the first that is balanced enough is taken, so that seeds really rotate
 SIZE_TOLERANCE = 0.2  # relative error of a part's size that is balanced enough
@@ -100,6 +101,20 @@ def groups_across(data: Dataset, split: Split) -> GroupsAcross | None:
         test_sequences=int(both[code[split.test]].sum()),
         validation=int((there["train"] & there["validation"]).sum()),
     )
+
+
+def known_sequences(data: Dataset, split: Split) -> int:
+    """Test sequences that are in training or validation too, number for number. 0 as well for data that are not in
+    memory: nothing is read for it."""
+    if isinstance(data.x, np.memmap) or data.x.nbytes > MOST_BYTES:
+        return 0
+
+    def digest(row: int) -> bytes:
+        valid = data.x[row] if data.length is None else data.x[row, : data.length[row]]
+        return hashlib.blake2b(valid.tobytes(), digest_size=16).digest()
+
+    known = {digest(row) for row in (*split.train, *split.validation)}
+    return sum(digest(row) in known for row in split.test)
 
 
 def untested(data: Dataset, split: Split) -> str:

@@ -26,7 +26,7 @@ from squeezebench.data.dataset import Dataset
 from squeezebench.data.frames import choose_steps
 from squeezebench.data.normalise import Affine, fit
 from squeezebench.data.sources import source_module
-from squeezebench.data.splits import Split, groups_across, make_split, untested
+from squeezebench.data.splits import Split, groups_across, known_sequences, make_split, untested
 from squeezebench.schema.kind import Kind, kind_of
 from squeezebench.schema.task import TaskSpec
 
@@ -54,6 +54,7 @@ class Task:
         self.part_of = data.part_of
         self.split_digest = split.digest
         self.groups_across = groups_across(data, split)
+        self.known_sequences = known_sequences(data, split)
         self.untested = "" if spec.fold is not None else untested(data, split)
         self.inputs = data.x.shape[2]
         self.steps = spec.frames or data.x.shape[1]

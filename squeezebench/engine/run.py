@@ -57,6 +57,7 @@ from squeezebench.schema.record import (
     Seconds,
     Shape,
     clear_run,
+    known_words,
     ratio_of,
     read_record,
     write_record,
@@ -241,7 +242,8 @@ class _Run:
         info = describe(task)
         if reason := method.skip(info):
             return about | {"status": "skipped", "reason": reason}
-        for words in (task.groups_across.words if task.groups_across else "", task.untested):
+        across = task.groups_across.words if task.groups_across else ""
+        for words in (across, known_words(task.known_sequences, task.size("test")), task.untested):
             if words:
                 log.warning("%s: %s", task.name, words)
         check_model(spec, info, method)
@@ -268,6 +270,7 @@ class _Run:
             "earlier_seconds": trainer.earlier,
             "class_names": list(task.classes),
             "groups_across": task.groups_across,
+            "known_sequences": task.known_sequences,
             "part_of": task.part_of,
             "normalisation": write_normalisation(self.folder, self.spec.task.normalise, task.affine),
             "history_digest": sha256(history.read_bytes()).hexdigest() if history.exists() else None,

@@ -22,7 +22,7 @@ from squeezebench.report.sizes import sized
 from squeezebench.schema.experiment import compared_at
 from squeezebench.schema.inference import Inference, read_inference
 from squeezebench.schema.metrics import BATCHES, COLUMNS, ENVIRONMENT
-from squeezebench.schema.record import Record, RecordError, read_record, record_files
+from squeezebench.schema.record import Record, RecordError, known_words, read_record, record_files
 from squeezebench.schema.start import without_place
 
 GROUP = ["task", "protocol", "method", "settings"]  # a run group is these, over seeds
@@ -246,6 +246,7 @@ def _row(record: Record, place: str, left_out: str, inputs: Inputs, plan: dict[s
         "notes": record.notes,
         "contract": "; ".join(record.contract),
         "groups_across": record.groups_across.words if record.groups_across else "",
+        "known_sequences": known_words(record.known_sequences, record.test_size or 0),
         "part_of": record.part_of,
         "task_spec": record.task_spec or {},
         "model_digest": record.model_digest or "",

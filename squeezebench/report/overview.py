@@ -87,10 +87,12 @@ def _duration(seconds: float) -> str:
 
 
 def task_warnings(task: str, gathered: Gathered) -> list[str]:
-    """What the accuracies on one task do not show: a part of a data set, groups on both sides of its split."""
+    """What the accuracies on one task do not show: a part of a data set, groups or sequences on both sides of its
+    split."""
     runs = gathered.runs[(gathered.runs["task"] == task) & (gathered.runs["status"] == "ok")]
     parts = [f"The data are {words}" for words in sorted(set(runs["part_of"])) if words]
-    return [formats.clean(words) for words in (*parts, *sorted(set(runs["groups_across"]))) if words]
+    both = (words for column in ("groups_across", "known_sequences") for words in sorted(set(runs[column])))
+    return [formats.clean(words) for words in (*parts, *both) if words]
 
 
 def task_facts(task: str, gathered: Gathered) -> str:

@@ -8,7 +8,15 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from squeezebench.base.files import clear_half_written
-from squeezebench.schema.stored import SCHEMA_VERSION, Part, SchemaVersion, StoredError, read_sealed, write_sealed
+from squeezebench.schema.stored import (
+    SCHEMA_VERSION,
+    Part,
+    SchemaVersion,
+    StoredError,
+    joined_later,
+    read_sealed,
+    write_sealed,
+)
 
 # The files of a run's folder.
 RECORD_NAME, HISTORY_NAME = "record.json", "history.csv"
@@ -236,6 +244,8 @@ class Record(Part):
     shape: Shape | None = None
     normalisation: Normalisation | None = None
     groups_across: GroupsAcross | None = None  # None: no groups
+    known_sequences: int = joined_later(0, ge=0)  # test sequences that are in training or validation too; of data that
+    # a run holds in memory
     part_of: str = ""  # in words, if the data are a part of a published data set: how much of it
     class_names: list[str] = []
     confusion: list[list[int]] | None = None  # test split, [true][predicted]
@@ -254,6 +264,12 @@ class Record(Part):
     contract: list[str] = []  # what its hooks changed that is not theirs (the engine put it back), and numbers it
     # stores that no count includes
     provenance: Provenance = Provenance()
+
+
+def known_words(known: int, tested: int) -> str:
+    """What a reader of the accuracy has to know of test sequences that are not new; empty if all are."""
+    both = f"{known:,} of {tested:,} test sequences are in training or validation too, number for number"
+    return f"{both}: accuracy on new sequences may be lower" if known else ""
 
 
 def size_words(counts: Counts) -> str:
