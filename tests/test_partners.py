@@ -95,6 +95,17 @@ def test_one_lucky_seed_is_neither_the_reference_nor_a_partner(tmp_path):
     assert "better than the small dense LSTM" in text
 
 
+def test_what_was_to_be_of_the_registered_size_stands_for_its_method(tmp_path):
+    """Though one of 30x is better on validation. Of small dense models of one size the best on validation is held
+    against it."""
+    for method, accuracy, ratio in (("dense", 0.95, 1.0), ("vib_lstm", 0.94, 10.0), ("vib_lstm", 0.945, 30.0)):
+        add(tmp_path, method, accuracy, ratio)
+    for rate, accuracy in ((0.1, 0.90), (0.01, 0.88)):
+        add(tmp_path, "small_dense", accuracy, 10.0, of={"learning_rate": rate})
+    text, _ = said(tmp_path)
+    assert "1.0 points below dense [" in text and "4.0 points above a small dense LSTM of equal size [" in text
+
+
 def test_the_mean_over_folds_is_compared_with_the_best_control_of_each(tmp_path):
     """And a task without folds beside them keeps its own partners."""
     for fold in range(3):
