@@ -73,7 +73,7 @@ def as_groups(groups: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     if means.empty:
         return means
     parts = groups.assign(task=[task_of_fold(task) for task in groups["task"]]).dropna(subset="task")
-    kinds = {name: "mean" if is_numeric_dtype(parts[name]) else "first" for name in parts if name not in GROUP}
+    kinds = {name: "mean" if is_numeric_dtype(parts[name]) else "first" for name in parts}
     same = [name for name in kinds if name in means]
     frame = parts.groupby(GROUP, sort=False).agg(kinds).drop(columns=same).reset_index().merge(means, on=GROUP)
     frame[[name for name in BETWEEN if name in frame and name not in means]] = np.nan
