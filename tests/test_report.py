@@ -68,6 +68,11 @@ def test_holm_is_the_step_down_correction():
 # --- what is said in words
 
 
+OPEN = (  # what the data do not decide
+    "Not enough seeds", "no verdict", "Undecided", "No method", "There is no", "finished seeds has 10",
+)  # fmt: skip
+
+
 def verdict_of(tmp_path: Path, accuracies: dict[str, list[float]]) -> dict[str, str]:
     """Headlines of a task where each method has one setting and these test accuracies by seed."""
     for method, values in accuracies.items():
@@ -81,7 +86,10 @@ def verdict_of(tmp_path: Path, accuracies: dict[str, list[float]]) -> dict[str, 
             write(tmp_path, one)
     gathered = gather(tmp_path)
     groups = compared(run_groups(gathered), gathered)
-    return {headline.kind: headline.text for headline in headlines("digits", groups, selected(groups))}
+    said = headlines("digits", groups, selected(groups))
+    for one in said:  # the page shows an open statement in another colour
+        assert one.settled != any(words in one.text for words in OPEN), one
+    return {headline.kind: headline.text for headline in said}
 
 
 DENSE = [0.950, 0.952, 0.948, 0.951, 0.949]
@@ -97,6 +105,8 @@ def test_a_method_that_loses_nothing_and_beats_the_control_is_called_so(tmp_path
     })  # fmt: skip
     assert "VIB-LSTM" in said["at_ratio"] and "That is within 1 point of dense" in said["at_ratio"]
     assert said["equal_size"].startswith("Better than small_dense of equal size at 10×, after Holm's")
+    said = verdict_of(tmp_path / "above", {"dense": DENSE, "vib_lstm": [v + 0.02 for v in DENSE]})
+    assert "That is above dense: +2.0 [" in said["at_ratio"]
 
 
 @pytest.mark.parametrize(("gap", "said"), [
@@ -123,6 +133,8 @@ def test_a_method_that_loses_much_is_called_so(tmp_path):
     assert said["equal_size"].startswith("No method is shown to beat small_dense")
     assert "Shown to be worse: VIB-LSTM" in said["equal_size"]
     assert "VIB-LSTM" in said["at_ratio"] and "That is more than 1 point below dense" in said["at_ratio"]
+    alone = verdict_of(tmp_path / "controls", {"dense": DENSE, "small_dense": DENSE})
+    assert "equal_size" not in alone, "without a method there is nothing that a control could lose to"
 
 
 @pytest.mark.parametrize(("gap", "spread", "words"), [
@@ -149,6 +161,9 @@ def test_a_collapsed_network_is_no_part_of_the_comparison_and_is_named(tmp_path)
         "Collapsed at 10×, and so no part of the comparison: VIB-LSTM (10.6 % on validation)."
     )
     assert said["equal_size"].startswith("No method reaches 10") and "learnt" in said["equal_size"]
+    for value, gone in ((0.18, True), (0.19, False)):  # a tenth of the way from 0.1 to 0.95 is 0.185
+        said = verdict_of(tmp_path / str(value), {"dense": DENSE, "vib_lstm": [value] * 5})
+        assert ("collapsed" in said) == gone
 
 
 def test_two_seeds_are_not_enough_for_a_statement(tmp_path):
@@ -254,6 +269,7 @@ def test_only_failed_runs(tmp_path):
                                counts=None, confusion=None, cost=None, baseline=None))  # fmt: skip
     page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
     assert "out of memory" in page and "0 of 3".replace(" ", formats.NBSP) in page
+    assert [row["front"] for row in read_csv(tmp_path / "tables/groups.csv")] == ["False"]
 
 
 @pytest.mark.usefixtures("undrawn")
