@@ -178,6 +178,11 @@ def test_agreement_to_the_last_sequence_is_no_proof_of_equality(tmp_path):
     found = verdict(tmp_path, form="difference", of=VIB, minus="dense", at_least=-0.1)
     half = stats.t(4).ppf(0.975) / 400 / 5**0.5
     assert (found.verdict, found.why) == ("undecided", "near the bound") and found.low == pytest.approx(-half)
+    for beta in (1.0, 2.0, 5.0):
+        put(tmp_path / "falls", "vib_lstm", [0.9] * 5, beta=beta)
+    found = verdict(tmp_path / "falls", form="falls", of=VIB, setting="beta", start=2, at_least=-0.1)
+    # A sequence in each mean has the variance (1 + 1/4 + 1/4) / 2 of that in a difference of two.
+    assert (found.low, found.high) == pytest.approx((-(0.75**0.5) * half, 0.75**0.5 * half))
 
 
 def test_a_difference_covers_the_test_sequences_that_both_records_predict(tmp_path):

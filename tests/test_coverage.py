@@ -179,6 +179,10 @@ def test_the_seeds_that_one_point_needs():
     smallest = [detectable(0.02 / np.sqrt(seeds), seeds - 1, 0.05) for seeds in (n - 1, n)]
     assert smallest[0] > POINT >= smallest[1] and n == 34
     assert seeds_needed(0.02**2, 0.01**2, 400, 0.05) == np.inf, "the test part is too small for any number of seeds"
+    own, shared = 0.02**2 / np.array([70, 71]), 0.0025**2  # ten test groups: few degrees of freedom, however many seeds
+    degrees = (own + shared) ** 2 / (own**2 / [69, 70] + shared**2 / 9)
+    before, enough = detectable(np.sqrt(own + shared), degrees, 0.05)
+    assert before > POINT >= enough and seeds_needed(0.02**2, 0.0025**2, 10, 0.05) == 71
     assert seeds_needed(0.0, 0.0, np.nan, 0.05) == 2
     assert (why_undecided(0.02, 0.01), why_undecided(0.008, 0.01)) == ("too little power", "near the bound")
 

@@ -33,11 +33,18 @@ from squeezebench.report.tables.summary import build
 # Every number of the tables and figures is recomputed from its records in test_traced.py and test_traced_files.py.
 
 
-def test_two_seeds_give_no_interval_of_a_ratio(tmp_path):
-    for seed in range(2):
-        write(tmp_path, record("digits", "iss", 0, seed))
-    groups = run_groups(gather(tmp_path)).set_index("method")
-    assert groups.loc["iss", ["ratio_size_low", "ratio_size_high"]].isna().all()
+def test_two_seeds_give_no_interval_and_three_do(tmp_path):
+    ends, sizes = ["ratio_size_low", "ratio_size_high"], (1000, 1100, 900)
+    for seed, (size, value) in enumerate(zip(sizes, (0.9, 0.8, 0.7), strict=True)):
+        one = record("digits", "iss", 0, seed, accuracy={"validation": value, "test": value})
+        write(tmp_path, one.model_copy(update={"counts": one.counts.model_copy(update={"lstm_total": size})}))
+        if seed == 1:
+            two = run_groups(gather(tmp_path)).iloc[0]
+            assert two[[*ends, "test_accuracy_half_width"]].isna().all()
+    three, t = run_groups(gather(tmp_path)).iloc[0], stats.t(2).ppf(0.975) / math.sqrt(3)
+    assert three["test_accuracy_half_width"] == pytest.approx(0.1 * t)  # 0.1: standard deviation of 0.9, 0.8, 0.7
+    low, high = three[ends] / (three["baseline_size"] / 1000)
+    assert (low, high) == pytest.approx((math.exp(-0.1 * t), math.exp(0.1 * t)))  # 100 / 1000 of the sizes
 
 
 # --- paired differences
