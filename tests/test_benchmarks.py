@@ -180,11 +180,16 @@ def test_every_size_is_compared_with_the_dense_network_by_the_corrected_test(mon
     tables = {key: table(share) for key, share in shares.items()}
     monkeypatch.setattr(across_splits, "_tables", lambda gathered, picked: (tables, {}))
     frame = across_splits.across([]).set_index("method")
-    assert list(frame["against"].dropna()) == ["dense", "dense"]
+    assert list(frame["against"].dropna()) == ["dense", "dense"] and "task" not in frame
+    alone = []
     for name in ("vib_lstm", "itpcc_lstm"):
         spread = across_splits.over_both(tables[10.0, name, ""].to_numpy() - tables[1.0, "dense", ""].to_numpy())
         smallest = across_splits.detectable(spread.error, spread.degrees, 0.05 / 2)
         assert frame.loc[name, "detectable"] == pytest.approx(smallest)
+        assert frame.loc[name, "accuracy"] == tables[10.0, name, ""].to_numpy().mean()
+        alone.append(spread.p)
+    low, high = sorted(alone)
+    assert sorted(frame["p"].dropna()) == pytest.approx([2 * low, max(2 * low, high)]), "Holm's, of two"
 
 
 def test_validation_picks_between_values_of_a_setting(monkeypatch):
@@ -231,6 +236,10 @@ def test_a_data_set_counts_the_same_however_many_sequences_it_has():
     sides = [pd.concat({"narrow": answers(100, share), "wide": answers(1000, 0.5)}, axis=1) for share in (0.7, 0.5)]
     each = [across_splits._difference(*(side[[task]] for side in sides), "c", {}) for task in ("narrow", "wide")]
     equal, together = (across_splits._difference(*sides, "c", {}, kind) for kind in (True, False))
+    means = [sides[0][task].to_numpy().mean() for task in ("narrow", "wide")]
+    for kind, weights in ((True, [1, 1]), (False, [1, 10])):
+        (line,) = across_splits._lines({(10.0, "c", ""): sides[0]}, {}, kind)
+        assert line["accuracy"] == pytest.approx(np.average(means, weights=weights))
     assert equal["difference"] == pytest.approx(np.mean([part["difference"] for part in each]))
     assert together["difference"] == pytest.approx(np.average([part["difference"] for part in each], weights=[1, 10]))
     halves = [(part["high"] - part["low"]) / 2 for part in each]

@@ -100,6 +100,7 @@ def test_shortcuts_see_motion_and_single_frames_do_not():
 def test_the_table_has_a_row_for_each_setting_and_epoch():
     settings = [*grid(["skip"], (0.01, 0.1), (1, 2)), Setting("plain", 0.1, clips=2, interleaved=True)]
     assert len(settings) == 5 and settings[1] == Setting("skip", 0.01, every=2)
+    assert [cosine(done) for done in (0, 1 / 3, 0.5, 1)] == pytest.approx([1, 0.75, 0.5, 0])
     asked = []
 
     def watched(every):
