@@ -123,7 +123,7 @@ def test_groups_keep_the_means_and_their_number_is_that_of_equal_ones():
 def test_the_corrected_tests_reject_any_in_five_of_a_hundred_experiments(monkeypatch):
     """Three methods against a control on two tasks: six comparisons, those of a task share the control and the test
     part."""
-    monkeypatch.setattr("gc.collect", lambda: 0)  # statsmodels calls it each time, which is most of what this would take
+    monkeypatch.setattr("gc.collect", lambda: 0)  # statsmodels calls it each time: most of the time
     dice, wrong = np.random.default_rng(2), 0
     for _ in range(250):
         tasks = [scores(dice, 4).astype(int) for _ in range(2)]

@@ -27,6 +27,7 @@ from squeezebench.report.gather import gather
 from squeezebench.report.results import Results
 from squeezebench.report.statistics.compare import compared
 from squeezebench.report.statistics.groups import run_groups
+from squeezebench.report.statistics.spread import over_seeds
 from squeezebench.report.statistics.summary import hypervolume, summaries
 from squeezebench.report.tables.summary import build
 
@@ -41,6 +42,7 @@ def test_two_seeds_give_no_interval_and_three_do(tmp_path):
         if seed == 1:
             two = run_groups(gather(tmp_path)).iloc[0]
             assert two[[*ends, "test_accuracy_half_width"]].isna().all()
+            assert math.isnan(over_seeds(np.array([0.9, 0.8])).p)  # nor a test
     three, t = run_groups(gather(tmp_path)).iloc[0], stats.t(2).ppf(0.975) / math.sqrt(3)
     assert three["test_accuracy_half_width"] == pytest.approx(0.1 * t)  # 0.1: standard deviation of 0.9, 0.8, 0.7
     low, high = three[ends] / (three["baseline_size"] / 1000)

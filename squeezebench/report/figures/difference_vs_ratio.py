@@ -40,11 +40,11 @@ def draw(results: Results) -> Drawing:
     rows = -(-len(methods) // columns)
     figure = new_figure(9, 1.9 * rows + 0.6)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for axes, method in zip(grid.flat, methods, strict=False):
-        _panel(axes, method, shown, results.looks[method], tasks, hovers)
     lost, ratio = shown["dense_difference"], shown["ratio_size"]
     grid[0, 0].set_xlim(ratio.min() / 1.4, ratio.max() * 1.4)  # one ratio alone would leave the axis without a width
     grid[0, 0].set_ylim(1.15 * lost.min() - 0.005, max(0.02, lost.max() * 1.3))
+    for axes, method in zip(grid.flat, methods, strict=False):
+        _panel(axes, method, shown, results.looks[method], tasks, hovers)
     for axes in grid.flat[len(methods) :]:
         axes.set_visible(False)
     for axes in grid.flat[len(methods) - columns : len(methods)]:

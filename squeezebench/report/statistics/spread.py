@@ -61,9 +61,11 @@ class Spread:
 
     @property
     def p(self) -> float:
-        """Of the t test that the mean is 0."""
+        """Of the t test that the mean is 0; NaN of fewer than ENOUGH_SEEDS."""
+        if self.n < ENOUGH_SEEDS:
+            return np.nan
         if not self.error > 0:
-            return np.nan if np.isnan(self.error) else float(self.mean == 0)
+            return float(self.mean == 0)
         return float(2 * special.stdtr(self.degrees, -abs(self.mean) / self.error))
 
 
