@@ -162,7 +162,7 @@ def test_each_family_of_a_control_is_a_partner_of_its_own(monkeypatch):
     """A small network without segments once stood in for the one with them, and the other way round."""
     draws = np.random.default_rng(0)
     table = lambda share: pd.concat({"t": pd.DataFrame(draws.random((3, 200)) < share)}, axis=1).astype(float)  # noqa: E731
-    monkeypatch.setattr(across_splits, "_tables", lambda gathered, picked: ({
+    monkeypatch.setattr(across_splits, "_tables", lambda *_: ({
         (10.0, "small_dense", ""): table(0.2), (10.0, "small_dense", "front segments"): table(0.5),
         (10.0, "vib_lstm", ""): table(0.9),
     }, {}))  # fmt: skip
@@ -178,7 +178,7 @@ def test_every_size_is_compared_with_the_dense_network_by_the_corrected_test(mon
     table = lambda share: pd.concat({"t": pd.DataFrame(draws.random((5, 200)) < share)}, axis=1).astype(float)  # noqa: E731
     shares = {(1.0, "dense", ""): 0.9, (10.0, "vib_lstm", ""): 0.8, (10.0, "itpcc_lstm", ""): 0.8}
     tables = {key: table(share) for key, share in shares.items()}
-    monkeypatch.setattr(across_splits, "_tables", lambda gathered, picked: (tables, {}))
+    monkeypatch.setattr(across_splits, "_tables", lambda *_: (tables, {}))
     frame = across_splits.across([]).set_index("method")
     assert list(frame["against"].dropna()) == ["dense", "dense"] and "task" not in frame
     alone = []
@@ -207,6 +207,14 @@ def test_validation_picks_between_values_of_a_setting(monkeypatch):
     ((key, table),) = across_splits._tables([gathered], ["fine_tune_rate"])[0].items()
     assert key == (10.0, "random_units", "") and table.shape == (1, 10) and not table.to_numpy().any()
     assert len(across_splits._tables([gathered])[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("ended", "given", "at", "ratio"),
+    [(17, None, [10, 18.3], 18.3), (17, None, [], None), (25, None, [18.3], None), (25, 30, [25], 30)],
+)
+def test_a_size_of_its_own_is_compared_at_the_ratio_that_it_is_near(ended, given, at, ratio):
+    assert across_splits._ratio(pd.Series({"method": "vibnet", "ratio_size": ended}), given, at) == ratio
 
 
 def test_what_two_folders_have_counts_from_the_first(monkeypatch):

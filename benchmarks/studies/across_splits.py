@@ -17,6 +17,7 @@ the mean accuracy and the difference with its 95 % interval. p values are correc
 found in 80 % of all experiments, at the first step of that correction. A network that has collapsed is compared like
 any other.
 
+With `--at 18.3` a method that was given no ratio, and ends within a tenth of 18.3, is compared there.
 With `--pick fine_tune_rate` the value of that setting that is best on validation stands for a method, by task and
 ratio. Further folders add rows to the first; what several have counts from the first of them.
 
@@ -41,6 +42,7 @@ from statsmodels.stats.multitest import multipletests
 
 from squeezebench.report.gather import Gathered, gather
 from squeezebench.report.statistics.groups import run_groups
+from squeezebench.report.statistics.picks import SAME_SIZE
 from squeezebench.report.statistics.power import detectable
 from squeezebench.report.statistics.spread import (
     ENOUGH_GROUPS,
@@ -60,9 +62,11 @@ COLUMNS = ["task", "ratio", "method", "settings", "splits", "seeds", "accuracy",
            "detectable", "p", "covers"]  # fmt: skip
 
 
-def across(experiments: Sequence[Gathered], tasks: str = "together", picked: Sequence[str] = ()) -> pd.DataFrame:
+def across(
+    experiments: Sequence[Gathered], tasks: str = "together", picked: Sequence[str] = (), at: Sequence[float] = ()
+) -> pd.DataFrame:
     """One row for each ratio, method and control (for `each`, and task); a control by itself has no difference."""
-    tables, groups = _tables(experiments, picked)
+    tables, groups = _tables(experiments, picked, at)
     if tasks == "each":
         names = sorted({task for table in tables.values() for task in table.columns.levels[0]})
         parts = {name: {key: table[[name]] for key, table in tables.items() if name in table} for name in names}
@@ -96,7 +100,7 @@ def _lines(
 
 
 def _tables(
-    experiments: Sequence[Gathered], picked: Sequence[str] = ()
+    experiments: Sequence[Gathered], picked: Sequence[str] = (), at: Sequence[float] = ()
 ) -> tuple[dict[tuple[float, str, str], pd.DataFrame], dict[str, np.ndarray]]:
     """(ratio, method, its other settings) -> which test sequences of each task are correct, a row for each seed; and
     task -> the groups of its test sequences, if its records know them."""
@@ -108,14 +112,22 @@ def _tables(
         gathered, varied = experiments[group["experiment"]], dict(json.loads(group["varied"]))
         runs = gathered.runs_of(group).sort_values("seed")
         answers = gathered.correct(list(runs["path"]))
-        if answers is not None and ("ratio" in varied or group["method"] in WHOLE):
-            ratio = float(varied.pop("ratio", 1))
+        ratio = _ratio(group, varied.pop("ratio", None), at)
+        if answers is not None and ratio:
             family = ", ".join(f"{name} {value}" for name, value in sorted(varied.items()) if name not in picked)
             parts[ratio, group["method"], family][group["task"]] = pd.DataFrame(answers.right, index=runs["seed"])
             if answers.groups is not None:
                 known[group["task"]] = answers.groups
     tables = {key: pd.concat(by_task, axis=1, join="inner").astype(float) for key, by_task in parts.items()}
     return tables, known
+
+
+def _ratio(group: pd.Series, given: float | None, at: Sequence[float]) -> float | None:
+    """The ratio at which a group is compared: the one it was given, or the nearest of `at` to where it ended."""
+    if given is not None or group["method"] in WHOLE:
+        return float(given or 1)
+    near = {max(one / group["ratio_size"], group["ratio_size"] / one): one for one in at}
+    return near[min(near)] if near and min(near) <= SAME_SIZE else None
 
 
 def _difference(
@@ -179,8 +191,9 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--tasks", choices=TASKS, default=TASKS[0])
     parser.add_argument("--pick", nargs="+", default=[], metavar="SETTING")
+    parser.add_argument("--at", nargs="+", type=float, default=[], metavar="RATIO")
     given = parser.parse_args()
-    frame = across([gather(folder) for folder in given.results], given.tasks, given.pick)
+    frame = across([gather(folder) for folder in given.results], given.tasks, given.pick, given.at)
     shares = ["accuracy", "difference", "low", "high", "detectable"]
     frame[shares] = (100 * frame[shares]).round(1)
     print(frame.assign(p=frame["p"].map("{:.3g}".format)).to_csv(index=False).rstrip())
