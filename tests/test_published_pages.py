@@ -75,6 +75,8 @@ ACROSS = {  # page -> folders whose `across*.csv` it quotes; a page is held as s
     "tuned": ("tuned",),
     "ucf101_vgg16_14": ("ucf101_vgg16_14",),
     "ucf11_features": ("ucf11_features",),
+    "vibnet_lenet": ("vibnet_lenet/lenet_5_later",),
+    "vibnet_vgg16": ("vibnet_vgg16",),
 }
 KNOWN = {  # page -> intervals that no table below it holds; this list only gets shorter
     ".": {"−0.3 [−1.5, 0.9]"},  # of the SSD study, see itpcc
