@@ -210,11 +210,13 @@ def test_validation_picks_between_values_of_a_setting(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("ended", "given", "at", "ratio"),
-    [(17, None, [10, 18.3], 18.3), (17, None, [], None), (25, None, [18.3], None), (25, 30, [25], 30)],
-)
-def test_a_size_of_its_own_is_compared_at_the_ratio_that_it_is_near(ended, given, at, ratio):
-    assert across_splits._ratio(pd.Series({"method": "vibnet", "ratio_size": ended}), given, at) == ratio
+    ("ended", "given", "at", "macs", "ratio"),
+    [(17, None, [10, 18.3], False, 18.3), (17, None, [], False, None), (25, None, [18.3], False, None),
+     (25, 30, [25], False, 30), (25, 30, [4.5], True, 4.5), (25, 4.5, [9], True, None)],
+)  # fmt: skip
+def test_a_size_of_its_own_is_compared_at_the_ratio_that_it_is_near(ended, given, at, macs, ratio):
+    group = pd.Series({"method": "vibnet", "ratio_size": ended, "dense_macs_mean": 90.0, "macs_mean": 20.0})
+    assert across_splits._ratio(group, given, at, macs) == ratio
 
 
 def test_what_two_folders_have_counts_from_the_first(monkeypatch):

@@ -17,7 +17,8 @@ the mean accuracy and the difference with its 95 % interval. p values are correc
 found in 80 % of all experiments, at the first step of that correction. A network that has collapsed is compared like
 any other.
 
-With `--at 18.3` a method that was given no ratio, and ends within a tenth of 18.3, is compared there.
+With `--at 18.3` a method that was given no ratio, and ends within a tenth of 18.3, is compared there; with `--macs`
+every method that ends with about so many times fewer multiply-accumulates, whatever it was given.
 With `--pick fine_tune_rate` the value of that setting that is best on validation stands for a method, by task and
 ratio. Further folders add rows to the first; what several have counts from the first of them.
 
@@ -63,10 +64,11 @@ COLUMNS = ["task", "ratio", "method", "settings", "splits", "seeds", "accuracy",
 
 
 def across(
-    experiments: Sequence[Gathered], tasks: str = "together", picked: Sequence[str] = (), at: Sequence[float] = ()
-) -> pd.DataFrame:
+    experiments: Sequence[Gathered], tasks: str = "together", picked: Sequence[str] = (), at: Sequence[float] = (),
+    macs: bool = False,
+) -> pd.DataFrame:  # fmt: skip
     """One row for each ratio, method and control (for `each`, and task); a control by itself has no difference."""
-    tables, groups = _tables(experiments, picked, at)
+    tables, groups = _tables(experiments, picked, at, macs)
     if tasks == "each":
         names = sorted({task for table in tables.values() for task in table.columns.levels[0]})
         parts = {name: {key: table[[name]] for key, table in tables.items() if name in table} for name in names}
@@ -100,7 +102,7 @@ def _lines(
 
 
 def _tables(
-    experiments: Sequence[Gathered], picked: Sequence[str] = (), at: Sequence[float] = ()
+    experiments: Sequence[Gathered], picked: Sequence[str] = (), at: Sequence[float] = (), macs: bool = False
 ) -> tuple[dict[tuple[float, str, str], pd.DataFrame], dict[str, np.ndarray]]:
     """(ratio, method, its other settings) -> which test sequences of each task are correct, a row for each seed; and
     task -> the groups of its test sequences, if its records know them."""
@@ -112,7 +114,7 @@ def _tables(
         gathered, varied = experiments[group["experiment"]], dict(json.loads(group["varied"]))
         runs = gathered.runs_of(group).sort_values("seed")
         answers = gathered.correct(list(runs["path"]))
-        ratio = _ratio(group, varied.pop("ratio", None), at)
+        ratio = _ratio(group, varied.pop("ratio", None), at, macs)
         if answers is not None and ratio:
             family = ", ".join(f"{name} {value}" for name, value in sorted(varied.items()) if name not in picked)
             parts[ratio, group["method"], family][group["task"]] = pd.DataFrame(answers.right, index=runs["seed"])
@@ -122,11 +124,14 @@ def _tables(
     return tables, known
 
 
-def _ratio(group: pd.Series, given: float | None, at: Sequence[float]) -> float | None:
+def _ratio(group: pd.Series, given: float | None, at: Sequence[float], macs: bool) -> float | None:
     """The ratio at which a group is compared: the one it was given, or the nearest of `at` to where it ended."""
-    if given is not None or group["method"] in WHOLE:
-        return float(given or 1)
-    near = {max(one / group["ratio_size"], group["ratio_size"] / one): one for one in at}
+    if group["method"] in WHOLE:
+        return 1.0
+    if given is not None and not macs:
+        return float(given)
+    ended = group["dense_macs_mean"] / group["macs_mean"] if macs else group["ratio_size"]
+    near = {max(one / ended, ended / one): one for one in at}
     return near[min(near)] if near and min(near) <= SAME_SIZE else None
 
 
@@ -192,8 +197,9 @@ def main() -> None:
     parser.add_argument("--tasks", choices=TASKS, default=TASKS[0])
     parser.add_argument("--pick", nargs="+", default=[], metavar="SETTING")
     parser.add_argument("--at", nargs="+", type=float, default=[], metavar="RATIO")
+    parser.add_argument("--macs", action="store_true")
     given = parser.parse_args()
-    frame = across([gather(folder) for folder in given.results], given.tasks, given.pick, given.at)
+    frame = across([gather(folder) for folder in given.results], given.tasks, given.pick, given.at, given.macs)
     shares = ["accuracy", "difference", "low", "high", "detectable"]
     frame[shares] = (100 * frame[shares]).round(1)
     print(frame.assign(p=frame["p"].map("{:.3g}".format)).to_csv(index=False).rstrip())
