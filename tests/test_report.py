@@ -22,6 +22,7 @@ from synthetic_records import make, record, write
 
 from squeezebench.base.errors import InputError
 from squeezebench.report import build_report, formats, outputs, words
+from squeezebench.report.figures.accuracy_vs_cost import places
 from squeezebench.report.gather import gather
 from squeezebench.report.headline import headline
 from squeezebench.report.results import Results
@@ -397,3 +398,10 @@ def test_equal_labels_are_told_apart_by_the_settings_they_differ_in(tmp_path):
         "learning_rate = 0.01, strength = 1e-05",
         "learning_rate = 0.1, strength = 1e-05",
     ]
+
+
+@pytest.mark.parametrize("span", [1.3, 3.9, 4.9, 6, 20, 500])
+def test_an_axis_of_costs_has_as_many_labels_as_fit(span):
+    low = 1.15e6  # as VGG-16's multiply-accumulates, from 1.15 to 4.43 million: seven labels stood on each other
+    ticks = [tick for tick in places(span).tick_values(low, span * low) if low <= tick <= span * low]
+    assert 1 <= len(ticks) <= 5

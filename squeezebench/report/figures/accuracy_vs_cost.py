@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 
 from squeezebench.report import formats
 from squeezebench.report.drawing.axes import DASHED, heading, legend, marker, short, ticks_between
@@ -82,10 +82,19 @@ def _panel(axes: Axes, cost: Cost, here: pd.DataFrame, results: Results, hovers:
         for value in able.loc[able["method"].isin(DENSE), FASTEST].dropna().head(1):
             axes.axvline(value, color=INK, lw=0.9, ls=DASHED, zorder=1)
     span = able[cost.column].max() / able[cost.column].min() if len(able) else 10
-    wide = LogLocator(10, subs=(1.0,) if span > 30 else (1.0, 2.0, 5.0), numticks=12)
-    axes.xaxis.set_major_locator(wide if span > 3 else MaxNLocator(3))
+    axes.xaxis.set_major_locator(places(span))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(cost, value)))
     axes.xaxis.set_minor_locator(NullLocator())
+
+
+def places(span: float) -> Locator:
+    """Where a logarithmic axis has labels, if its largest value is `span` times the smallest one.
+
+    Below 5 only one of 1, 2 and 5 may be in view, and a LogLocator that finds one place writes as many as it can.
+    """
+    if span < 5:
+        return MaxNLocator(3)
+    return LogLocator(10, subs=(1.0,) if span > 30 else (1.0, 2.0, 5.0), numticks=12)
 
 
 def _amount(cost: Cost, value: float) -> str:
