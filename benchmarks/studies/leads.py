@@ -35,8 +35,11 @@ def leads(path: Path, methods: Sequence[str], control: str) -> pd.DataFrame:
     return rows
 
 
-def draw(tables: Mapping[str, pd.DataFrame], methods: Sequence[str], control: str) -> str:
-    """An SVG: x the compression ratio, y the difference in points; the experiments of `tables` side by side."""
+def draw(tables: Mapping[str, pd.DataFrame], methods: Sequence[str], control: str, what: str = "") -> str:
+    """An SVG: x the compression ratio, y the difference in points; the experiments of `tables` side by side.
+
+    what: in words, above their labels, what the experiments differ in.
+    """
     ratios = sorted({ratio for table in tables.values() for ratio in table.ratio})
     with style():
         figure = new_figure(2.4 * len(methods) + 1.8, 2.8)
@@ -55,10 +58,10 @@ def draw(tables: Mapping[str, pd.DataFrame], methods: Sequence[str], control: st
             axis.set_xlabel("compression of the LSTM")
         axes[0].set_ylabel(f"minus {control.replace('_', ' ')}, points")
         legend = axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1, 0.5))
-        legend.set_title("fine-tuning rate", prop={"size": 8})
+        legend.set_title(what, prop={"size": 8})
         for marker in legend.legend_handles:
             marker.set_facecolor(marker.get_edgecolor())
-        return render(figure, "leads", "Leads over a control by the tuning that each side got", {})
+        return render(figure, "leads", "Leads over a control in several experiments", {})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -67,13 +70,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("tables", nargs="+", metavar="LABEL=FILE", help="in the order in which they are drawn")
     parser.add_argument("--methods", nargs="+", default=list(TITLES))
     parser.add_argument("--control", default="random_units")
+    parser.add_argument("--what", default="", help="what the experiments differ in")
     parser.add_argument("--ratios", nargs="+", type=float, default=[10, 30, 100])
     options = parser.parse_args(arguments)
     tables = {}
     for label, _, file in (entry.partition("=") for entry in options.tables):
+        if not file:
+            parser.error(f"{label!r}: write LABEL=FILE")
         rows = leads(Path(file), options.methods, options.control)
         tables[label] = rows[rows.ratio.isin(options.ratios)]
-    write_atomically(options.out, draw(tables, options.methods, options.control).encode())
+    write_atomically(options.out, draw(tables, options.methods, options.control, options.what).encode())
 
 
 if __name__ == "__main__":

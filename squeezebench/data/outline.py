@@ -54,7 +54,7 @@ def _checked(spec: TaskSpec, data: Dataset, default: str | None, seeds: Iterable
         check_classes_in_train(data, split)
         across = groups_across(data, split)
         words = words or (across.words if across else "")
-        missing = "" if spec.fold is not None else untested(data, split)
+        missing = missing or ("" if spec.fold is not None else untested(data, split))
     return [told for told in (words, missing) if told]
 
 

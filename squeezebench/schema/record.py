@@ -244,8 +244,7 @@ class Record(Part):
     shape: Shape | None = None
     normalisation: Normalisation | None = None
     groups_across: GroupsAcross | None = None  # None: no groups
-    known_sequences: int = joined_later(0, ge=0)  # test sequences that are in training or validation too; of data that
-    # a run holds in memory
+    known_sequences: int = joined_later(0, ge=0)  # test sequences that are in training or validation too, if in memory
     part_of: str = ""  # in words, if the data are a part of a published data set: how much of it
     class_names: list[str] = []
     confusion: list[list[int]] | None = None  # test split, [true][predicted]
