@@ -68,10 +68,9 @@ class MagnitudeNetwork(PartMethod):
         """Decide what stays if the part `left` of the removal is still to come; what was removed cannot return."""
         groups = nn.unit_groups(model)
         scores = (groups.square_norms() * model.variances()).cpu().masked_fill(~self.stays, -1.0)
-        scores = groups.of(scores)
         model.fade(0.5)
-        for units in groups.graph.sets:
-            if units.name in self.counts_at_end:
-                last = self.counts_at_end[units.name]
-                count = last + round((units.width - last) * left)
-                self.stays[list(units.labels)] = nn.chosen(nn.largest(scores[units.name], count), units.width)
+        sets = {units.name: units for units in groups.graph.sets}
+        ends = self.counts_at_end.items()
+        counts = {name: last + round((sets[name].width - last) * left) for name, last in ends}
+        for name, keep in nn.best_channels(groups.graph, groups.of(scores), counts).items():
+            self.stays[list(sets[name].labels)] = nn.chosen(keep, sets[name].width)

@@ -22,6 +22,7 @@ from squeezebench.method import Clock, NetworkSettings, TaskInfo, dense_classifi
 from squeezebench.method.discovery import find_methods, load
 from squeezebench.nn.cnn.lenet import LeNet5, LeNet300
 from squeezebench.nn.masks.hard_concrete import HardConcreteGate, LogUniformMask, log_uniform_kl
+from squeezebench.nn.pruning.best_channels import best_channels
 from squeezebench.nn.pruning.compact import compact_network, select_channels
 from squeezebench.nn.pruning.dependency_graph import follow
 from squeezebench.nn.pruning.masked_network import MaskedNetwork
@@ -308,6 +309,51 @@ def test_the_part_that_is_kept_is_known_before(name, net):
     info = TaskInfo("t", "image", 256, 1, 3, False, 10, (1, 16, 16))
     found, dense = count(construct(one, info)).weights, count(dense_classifier(info, one.settings.shared())).weights
     assert one.closed_form(info)["weights"] == found < 0.5 * dense
+
+
+@pytest.mark.parametrize("name", ["magnitude_network", "random_network"])
+@pytest.mark.parametrize(("net", "widths"), [("lenet_300_100", [30, 9, 4]), ("lenet_5", [2, 5, 5, 6])])
+def test_a_structure_is_met_layer_by_layer(name, net, widths):
+    one = method(name, network=net, width=0.15, structure="-".join(map(str, widths)))
+    info = TaskInfo("t", "image", 256, 1, 3, False, 10, (1, 16, 16))
+    small = construct(one, info)
+    assert one.skip(info) is None and small.structure().widths == widths
+    assert one.closed_form(info)["weights"] == count(small).weights
+
+
+@pytest.mark.parametrize(
+    ("net", "structure", "reason"),
+    [
+        ("lenet_300_100", "30-9", "structure: 256-45-15 has no part 30-9"),
+        ("lenet_300_100", "30-46-4", "structure: 256-45-15 has no part 30-46-4"),
+        ("lenet_5", "2-5-4-6", "structure: 5 channels have 5 to 5 elements, not 4"),
+        ("resnet_20", "3-3", "(LeNet-300-100, LeNet-5, VGG)"),
+    ],
+)
+def test_widths_that_a_network_cannot_have_are_a_reason(net, structure, reason):
+    info = TaskInfo("t", "image", 256, 1, 3, False, 10, (1, 16, 16))
+    assert reason in method("random_network", network=net, width=0.15, structure=structure).skip(info)
+    with pytest.raises(ValueError, match="structure: without a ratio"):
+        method("random_network", structure=structure, ratio=2)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 99), st.integers(1, 50), st.data())
+def test_the_largest_scores_stay_and_elements_with_their_channels(seed, channels, data):
+    """LeNet-5: 50 channels of 16 elements; each channel that stays has its best element, and none of another stays."""
+    elements = data.draw(st.integers(channels, 16 * channels))
+    graph = follow(LeNet5(), torch.zeros(1, 1, 28, 28))
+    generator = torch.Generator().manual_seed(seed)
+    scores = {units.name: torch.rand(units.width, generator=generator) for units in graph.sets}
+    keep = best_channels(graph, scores, {"conv2": channels, "flat": elements})
+    assert set(keep["conv2"].tolist()) == set(scores["conv2"].argsort(descending=True)[:channels].tolist())
+    table = scores["flat"].view(50, 16)
+    best = {16 * c + int(table[c].argmax()) for c in keep["conv2"].tolist()}
+    stays = set(keep["flat"].tolist())
+    assert len(stays) == elements and best <= stays and {e // 16 for e in stays} == set(keep["conv2"].tolist())
+    rest = {16 * c + k for c in keep["conv2"].tolist() for k in range(16)} - stays
+    flat = scores["flat"]
+    assert not rest or not stays - best or flat[list(rest)].max() <= flat[list(stays - best)].min()
 
 
 def test_an_lstm_above_the_network_loses_units_at_random_as_well():

@@ -7,7 +7,10 @@ by additions) and fine-tune the smaller plain network.
 
 from __future__ import annotations
 
+from operator import gt
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import model_validator
 
 from squeezebench import nn
 from squeezebench.method.base import Stage
@@ -23,6 +26,7 @@ from squeezebench.method.network_size import NetworkTargetSettings, too_small
 from squeezebench.method.start import DenseMethod, FromDense
 from squeezebench.method.target import budget_of, largest
 from squeezebench.method.unit_pruning import kept_count
+from squeezebench.nn.protocol import structure_of
 from squeezebench.nn.rnn.closed_form import closed_form
 from squeezebench.schema.kind import Kind
 from squeezebench.schema.models import TaskInfo
@@ -52,10 +56,27 @@ class PartSettings(NetworkTargetSettings, DecaySettings):
     keep_inputs: float = setting(
         1.0, "part of the pixels kept, of LeNet-300-100, if no ratio is given", search=(0.05, 1.0), gt=0, le=1
     )
+    structure: str | None = setting(
+        None,
+        "widths of the network that is left, as a record names them: 97-71-33; in place of a ratio",
+        pattern=r"^[1-9]\d*(-[1-9]\d*)*$",
+        later=True,
+    )
     start: DenseStart = setting(
         "dense", "`dense` (the dense pretraining), or `{file: PATH}`: trained weights", later=True
     )
     start_share: float = setting(0.3, "part of the epochs spent on the dense pretraining", gt=0, lt=1)
+
+    @property
+    def widths(self) -> list[int]:
+        """The numbers of `structure`."""
+        return [int(width) for width in self.structure.split("-")] if self.structure else []
+
+    @model_validator(mode="after")
+    def _one_size(self) -> PartSettings:
+        if self.structure and (self.ratio or self.recurrent):
+            raise ValueError("structure: without a ratio, and for networks without `recurrent`")
+        return self
 
 
 class PartMethod(FromDense, DenseMethod):
@@ -64,6 +85,9 @@ class PartMethod(FromDense, DenseMethod):
     The parts are the settings `keep` and `keep_inputs`. With a `ratio` they are one number, the largest that fits, and
     layers get one unit more in turn so far as that fits too. Elements of a flattened map are not chosen by themselves;
     they go with their channel. Layers of an LSTM above the network are layers like its own.
+
+    With a `structure` each layer has the width that it names, elements of a flattened map too: a control in the shape
+    that another method has found, which tells the choice of units from the choice of widths.
     """
 
     kinds: ClassVar[tuple[Kind, ...]] = ("image",)
@@ -73,18 +97,23 @@ class PartMethod(FromDense, DenseMethod):
 
     @classmethod
     def inactive_settings(cls, settings: PartSettings) -> tuple[str, ...]:
+        if settings.structure:
+            return ("ratio", "keep", "keep_inputs")
         if settings.ratio:
             return ("keep", "keep_inputs")
         return () if nn.reads_pixels(settings.network) else ("keep_inputs",)
 
     def skip(self, task: TaskInfo) -> str | None:
-        return super().skip(task) or too_small(task, self.settings)
+        s = self.settings
+        if (reason := super().skip(task)) or not s.structure:
+            return reason or too_small(task, s)
+        return _no_such(s.widths, self._followed(task))
 
     def parameter_groups(self, model: Module) -> list[dict[str, Any]]:
         return decayed_groups(list(model.parameters()), self.settings.weight_decay)
 
     def closed_form(self, task: TaskInfo) -> dict[str, int]:
-        followed = nn.MaskedNetwork(dense_classifier(task, self.settings), example(task.inputs), sets=())
+        followed = self._followed(task)
         counts = self.counts(followed)
         sizes = dense_closed_form(task, self.settings) | {"weights": _size(followed, counts)}
         if hidden := _of_layers(followed, counts):
@@ -92,12 +121,17 @@ class PartMethod(FromDense, DenseMethod):
             sizes |= closed_form(inputs, hidden, followed.network.recurrent.cell.name)
         return sizes
 
+    def _followed(self, task: TaskInfo) -> nn.MaskedNetwork:
+        return nn.MaskedNetwork(dense_classifier(task, self.settings), example(task.inputs), sets=())
+
     def counts(self, followed: nn.MaskedNetwork) -> dict[str | int, int]:
         """How many channels of each set (and units of each recurrent layer, by its number) stay, at least one.
 
         followed: the dense network with its coupled channels.
         """
         s = self.settings
+        if s.structure:
+            return {units.name: width for units, width in zip(followed.graph.sets, s.widths, strict=True)}
         if s.ratio is None:
             return _parts(followed, s.keep, s.keep_inputs)
         whole = _parts(followed, 1.0, 1.0)
@@ -125,6 +159,23 @@ def _parts(followed: nn.MaskedNetwork, keep: float, keep_inputs: float) -> dict[
     widths = {units.name: units.width for units in groups.graph.sets if units.name not in elements}
     parts = {name: kept_count(width, keep_inputs if name in pixels else keep) for name, width in widths.items()}
     return parts | {layer: kept_count(units, keep) for layer, units in enumerate(_hidden(followed.network))}
+
+
+def _no_such(structure: list[int], followed: nn.MaskedNetwork) -> str | None:
+    """Why the network cannot have these widths, in one line; None if it can."""
+    sets, parents = followed.graph.sets, nn.parents_of(followed.graph)
+    widths = structure_of(followed.network).widths
+    if widths != [units.width for units in sets]:
+        return "structure: only layers with channels of their own (LeNet-300-100, LeNet-5, VGG) have widths to choose"
+    if len(structure) != len(widths) or any(map(gt, structure, widths)):
+        return f"structure: {'-'.join(map(str, widths))} has no part {'-'.join(map(str, structure))}"
+    for place, units in enumerate(sets):
+        if units.labels[0] in parents:
+            channels, each = structure[place - 1], units.width // sets[place - 1].width
+            if not channels <= structure[place] <= each * channels:
+                most = each * channels
+                return f"structure: {channels} channels have {channels} to {most} elements, not {structure[place]}"
+    return None
 
 
 def _size(followed: nn.MaskedNetwork, counts: dict[str | int, int], rule: str = "weights") -> int:
@@ -173,7 +224,7 @@ class OneShotMethod(PartMethod):
         groups = nn.unit_groups(followed)
         scores, count = groups.of(self.scores(groups)), self.counts(followed)
         layers = range(len(_hidden(dense)))
-        keep = {name: nn.largest(scores[name], kept) for name, kept in count.items() if name not in layers}
+        keep = nn.best_channels(followed.graph, scores, count)
         units = [nn.largest(self.hidden_scores(dense.recurrent, layer), count[layer]) for layer in layers]
         small = nn.select_channels(dense, keep, batch)
         if units:

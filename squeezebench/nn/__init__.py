@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "masks.bottleneck": ["BottleneckMask", "split_mask_parameters"],
         "masks.noisy_weights": ["NoisyWeights"],
         "masks.hard_concrete": ["HardConcreteGate", "LogUniformMask"],
+        "pruning.best_channels": ["best_channels", "parents_of"],
         "pruning.compact": ["compact_network", "select_channels"],
         "pruning.coupled_units": ["mask_units", "units_kl"],
         "pruning.groups": [
