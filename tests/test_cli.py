@@ -407,7 +407,7 @@ def test_plan_checks_an_experiment_and_lists_its_runs(call, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     Path("e.yaml").write_text(yaml.safe_dump({"tasks": ["digits"], "methods": {"dense": {}}, "seeds": [0, 1]}))
     status, out, _ = call("plan", "e.yaml", "--results", "results")
-    assert status == 0 and out.startswith("2 runs in 1 jobs; wrote results/e/plan.json\n")
+    assert status == 0 and out.startswith("2 runs in 1 job; wrote results/e/plan.json\n")
     assert len(json.loads(Path("results/e/plan.json").read_text())["runs"]) == 2
 
 

@@ -351,7 +351,7 @@ def experiment(tmp_path):
 def test_the_command_prints_the_cost_below_its_first_line(experiment, tmp_path, capsys):
     assert main(["plan", str(experiment), "--results", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"2 runs in 1 jobs; wrote {tmp_path / 'small' / 'plan.json'}"
+    assert lines[0] == f"2 runs in 1 job; wrote {tmp_path / 'small' / 'plan.json'}"
     assert [line.split("  ")[0] for line in lines[1:]] == ["training", "on CPUs", "or on GPUs", "memory", "disk"]
     assert "320 gradient steps" in lines[1] and "measured" in lines[2] and "nominal" in lines[3]
 

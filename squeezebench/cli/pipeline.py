@@ -13,6 +13,7 @@ from squeezebench.base.errors import InputError
 from squeezebench.base.reading import results_folder
 from squeezebench.cli.arguments import assignments
 from squeezebench.cli.log_file import add_log
+from squeezebench.report.formats import plural
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -75,7 +76,8 @@ def _plan(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps({"plan": str(path)} | sizes["costs"], indent=1))
     else:
-        print(f"{len(plan.runs)} runs in {len(plan.jobs)} jobs; wrote {path}", *sizes["lines"], sep="\n")
+        planned = f"{plural(len(plan.runs), 'run')} in {plural(len(plan.jobs), 'job')}"
+        print(f"{planned}; wrote {path}", *sizes["lines"], sep="\n")
 
 
 def _step(name: str, options: argparse.Namespace) -> None:
