@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -404,3 +405,11 @@ def test_wrong_input_is_refused_in_one_line(own, tmp_path, complaint, arguments,
     (tmp_path / "empty").mkdir()
     folder = {"own": own, ".": tmp_path / "empty"}.get(arguments[0], tmp_path / arguments[0])
     assert words in complaint("report", folder, *arguments[1:])
+
+
+def test_published_networks_still_measure_what_their_records_say(tmp_path):
+    """Ninety networks of nine methods, trained by an earlier version of the code."""
+    published = Path(__file__).resolve().parents[1] / "results/reference/tuned/runs/digits"
+    shutil.copytree(published, tmp_path / "runs/digits")
+    outcome = verify(tmp_path, keep=False)
+    assert outcome.measured == 90 and outcome.without_model == 10 and not outcome.problems
