@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import c_file, clips, inference, memory, on_gpu, recurrence, summary, throughput  # noqa: E402
-from benchmarks.studies import across_splits, leads  # noqa: E402
+from benchmarks.studies import across_splits, leads, rule_forms  # noqa: E402
 from benchmarks.timing import compare  # noqa: E402
 from squeezebench.base.errors import InputError  # noqa: E402
 from squeezebench.report.answers import Answers  # noqa: E402
@@ -298,3 +298,15 @@ def test_leads_over_a_control_are_drawn_of_whole_units_and_filled_where_they_are
     assert [fill == edge for fill, edge in markers] == [True, False, True]  # shown, not shown, the legend's
     with pytest.raises(InputError, match="no row compares one of iss with random_units"):
         leads.leads(table, ["iss"], "random_units")
+
+
+def test_forms_of_a_rule_are_compared_network_by_network_and_on_average():
+    drawn = np.random.default_rng(0).random((4, 3, 60))
+    one, other = ({name: pd.DataFrame((part > limit) * 1.0) for name, part in zip("ab", half, strict=True)}
+                  for half, limit in ((drawn[:2], 0.5), (drawn[2:], 0.2)))  # fmt: skip
+    lines = rule_forms.compared({"no pause": one, "pause": other}).set_index("network")
+    expected = {name: (one[name] - other[name]).to_numpy().mean() for name in "ab"}
+    assert lines["difference"].to_dict() == pytest.approx(expected | {"all": sum(expected.values()) / 2})
+    assert lines.loc["all", "high"] - lines.loc["all", "low"] < lines.loc["a", "high"] - lines.loc["a", "low"]
+    assert lines.loc["all", "high"] < 0 and pd.isna(lines.loc["all", "p_holm"])
+    assert lines.loc["b", "p_holm"] >= lines.loc["b", "p"]

@@ -61,11 +61,11 @@ def experiment(folder, seeds=5, page="rules", more=()):
 
 
 def test_a_rule_is_held_against_exact_gradients_on_its_own_network(tmp_path):
-    first = {"shortcuts": "concat", "rule": "sideways", "slower": 1.0, "exact_epochs": 4}
+    first = {"shortcuts": "concat", "rule": "sideways", "slower": 1.0, "flush": "drop", "exact_epochs": 4}
     rules = Results(gather(experiment(tmp_path, more=[first]))).rules.set_index("rule_label")
     expected = {
         "Sideways": (-0.10, -0.08), "Skip-Sideways, concat": (-0.04, 0.01),
-        "Skip-Sideways, concat, 4 epochs of BP first": (-0.02, 0.03), "BP per tick": (-0.02, None),
+        "Skip-Sideways, concat, 4 epochs of BP first, no pause": (-0.02, 0.03), "BP per tick": (-0.02, None),
         "BP per tick, concat": (-0.05, None), "BP": (None, 0.02), "BP, concat": (None, 0.05),
     }  # fmt: skip
     assert set(rules.index) == set(expected)
@@ -113,6 +113,7 @@ def test_labels_say_what_is_not_the_papers():
     assert rule_label({"rule": "sideways", "shortcuts": "sum", "exact_epochs": 1}) == (
         "Skip-Sideways, sum, 1 epoch of BP first"
     )
+    assert rule_label({"rule": "sideways", "shortcuts": "none", "flush": "drop"}) == "Sideways, no pause"
 
 
 @pytest.mark.skipif(chromium() is None, reason="no Chromium or Chrome on PATH")

@@ -21,7 +21,7 @@ from squeezebench.report.statistics.power import detectable
 from squeezebench.report.statistics.spread import ENOUGH_SEEDS, LEVEL, VERDICT_SEEDS
 
 EXACT = {"exact": "backpropagation", "tick": "backpropagation_per_tick"}  # partner -> its rule
-OWN = ("rule", "slower", "exact_epochs")  # settings in which a rule may differ from its partner
+OWN = ("rule", "slower", "flush", "exact_epochs")  # settings in which a rule may differ from its partner
 COLUMNS = ("n", "difference", "half_width", "p", "p_holm", "detectable")  # for each partner
 
 
@@ -82,6 +82,8 @@ def rule_label(settings: dict[str, Any]) -> str:
         label += f", {formats.plural(settings['exact_epochs'], 'epoch')} of BP first"
     if settings["rule"] == "sideways" and settings.get("slower", 1) != 1:
         label += f", slower {settings['slower']:g}"
+    if settings.get("flush") == "drop":
+        label += ", no pause"
     return formats.clean(label)
 
 
