@@ -10,6 +10,7 @@ that reads the set, and their ratio is a constant for the gradient.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -80,11 +81,8 @@ def _read(masked: MaskedNetwork, x: Tensor, *args: Any) -> dict[str, Tensor]:
 
         return note
 
-    paths = unit_groups(masked).read
-    handles = [masked.network.get_submodule(path).register_forward_pre_hook(noting(path)) for path in paths]
-    try:
+    with ExitStack() as hooks:
+        for path in unit_groups(masked).read:
+            hooks.enter_context(masked.network.get_submodule(path).register_forward_pre_hook(noting(path)))
         masked(x, *args)
-    finally:
-        for handle in handles:
-            handle.remove()
     return values
