@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from squeezebench.base.digests import digest_of
@@ -26,7 +25,7 @@ from squeezebench.base.files import write_atomically
 from squeezebench.base.places import data_folder
 from squeezebench.data.store import cores
 from squeezebench.data.video.catalogue import VideoSet, video_set
-from squeezebench.data.video.decode import ClipError, read_frames
+from squeezebench.data.video.decode import ClipError, check_first_frame
 
 FORMAT = 2  # raise it when what an index holds, or how it is found, changes
 
@@ -248,7 +247,7 @@ def _name(path: str) -> str:
 def why_broken(path: Path) -> str | None:
     """Why no first frame comes out of a clip, in words; None: one does."""
     try:
-        read_frames(path, np.zeros(1, dtype=np.int64))
+        check_first_frame(path)
     except ClipError as error:
         return str(error)
     except OSError as error:
