@@ -40,8 +40,7 @@ def itpcc_kl(masked: MaskedNetwork, noise: Mapping[str, Tensor] | None = None, s
 def divergence(mask: BottleneckMask, noise: Tensor) -> Tensor:
     """sum_s log(1 + mu_s^2 m^2 / (sigma_s^2 m^2 + (mu_s^2 + sigma_s^2) v)), (): Eq. 17; noise: v / m^2, (width,)."""
     signal, variance = mask.mu.square(), mask.log_var.exp() + EPSILON
-    kl = torch.log1p(signal / (variance + (signal + variance) * noise.to(signal)))
-    return kl.sum() if mask.chosen is None else (kl * mask.chosen.to(kl)).sum()
+    return mask.of_chosen(torch.log1p(signal / (variance + (signal + variance) * noise.to(signal)))).sum()
 
 
 @torch.no_grad()
