@@ -44,14 +44,14 @@ from squeezebench.schema.task import TaskSpec
 from squeezebench.data import store
 from squeezebench.data.video.prepare import prepare
 
-line = store.Store._line
+line = store.Store._note
 def killing(self, content):
     if len(self.ledger) == 4:
         if sys.argv[1] == "half":
             self._ledger_file.write(b'{"clip": "half a li')
         os.kill(os.getpid(), signal.SIGKILL)
     line(self, content)
-store.Store._line = killing
+store.Store._note = killing
 prepare(TaskSpec(name="ucf11", options=%r))
 """
 

@@ -51,18 +51,24 @@ class Store:
 
     def add(self, clip: str, length: int, note: dict[str, Any] | None = None, **values: np.ndarray) -> None:
         """Append one row to every array, then the line."""
-        self._append(1, {name: value[None] for name, value in values.items()})
-        self._line({"clip": clip, "length": length} | (note or {}))
+        rows = {name: value[None] for name, value in values.items()}
+        self.extend([{"clip": clip, "length": length} | (note or {})], **rows)
 
     def extend(self, lines: list[dict[str, Any]], **values: np.ndarray) -> None:
         """Append many rows to every array, (rows, ...), then `lines`, as many of them with a `length` as there are
         rows; the disk is waited for once."""
-        self._append(sum("length" in line for line in lines), values)
-        self._lines(lines)
+        count = sum("length" in line for line in lines)
+        for name, (shape, dtype) in self._arrays.items():
+            value = np.ascontiguousarray(values[name], dtype=dtype)
+            assert value.shape == (count, *shape), f"{name}: rows have shape {value.shape}, not {(count, *shape)}"
+            file = self._files[name]
+            file.write(value.tobytes())
+            os.fsync(file.fileno())
+        self._note(lines)
 
     def skip(self, clip: str, reason: str) -> None:
         """Note that the clip has no row, and why."""
-        self._line({"clip": clip, "skipped": reason})
+        self._note([{"clip": clip, "skipped": reason}])
 
     def finish(self, meta: dict[str, Any], **more: np.ndarray) -> None:
         """Write the small arrays `more` and the final headers, then meta.json with a digest of each array."""
@@ -94,18 +100,7 @@ class Store:
         self._ledger_file = _Whole(file)
         return [json.loads(line) for line in whole.splitlines()]
 
-    def _append(self, count: int, values: dict[str, np.ndarray]) -> None:
-        for name, (shape, dtype) in self._arrays.items():
-            value = np.ascontiguousarray(values[name], dtype=dtype)
-            assert value.shape == (count, *shape), f"{name}: rows have shape {value.shape}, not {(count, *shape)}"
-            file = self._files[name]
-            file.write(value.tobytes())
-            os.fsync(file.fileno())
-
-    def _line(self, line: dict[str, Any]) -> None:
-        self._lines([line])
-
-    def _lines(self, lines: list[dict[str, Any]]) -> None:
+    def _note(self, lines: list[dict[str, Any]]) -> None:
         self._ledger_file.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
         os.fsync(self._ledger_file.fileno())
         self.ledger += lines
