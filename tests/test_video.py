@@ -19,7 +19,7 @@ from squeezebench.data.frames import choose_steps
 from squeezebench.data.video import efficientnet_lite
 from squeezebench.data.video import synthetic as synthetic
 from squeezebench.data.video.backbones import backbone, parameters
-from squeezebench.data.video.clips import Clip, index_clips
+from squeezebench.data.video.clips import Clip, checked, list_clips
 from squeezebench.data.video.decode import ClipError, check_first_frame, resize, sample, spread
 from squeezebench.data.video.features import read_views
 from squeezebench.data.video.flow import as_image, mirror, planes_of, read_planes, to_bytes, tvl1, write_planes
@@ -227,7 +227,7 @@ def test_made_up_clips_have_the_official_layout_and_repeat(tmp_path, monkeypatch
     monkeypatch.setenv("SQUEEZEBENCH_DATA", str(tmp_path / "data"))
     folders = [synthetic.make_clips(source, tmp_path / name, 6) for name in ("one", "two")]
     assert _digest(folders[0]) == _digest(folders[1])
-    index = index_clips(source, folders[0], classes=synthetic.classes_of(source))
+    index = checked(list_clips(source, folders[0], classes=synthetic.classes_of(source)))
     assert len(index.clips) == 24 and not index.problems and len({c.group for c in index.clips}) >= 3
     numbers = () if source == "ucf11" else (1, 2, 3)
     tests = [set(np.flatnonzero(official_split(index, n, folders[0]).subset == "test")) for n in numbers]

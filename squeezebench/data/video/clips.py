@@ -70,22 +70,6 @@ def dataset_folder(dataset: str) -> Path:
     return data_folder() / dataset
 
 
-def index_clips(
-    dataset: str | VideoSet,
-    folder: Path | None = None,
-    *,
-    classes: Sequence[str] | None = None,
-    subset: bool = False,
-    progress: bool | None = None,
-) -> ClipIndex:
-    """Find and check the clips of `dataset` below `folder`, see `list_clips` and `checked`.
-
-    Raises InputError if there is no clip, or if class folders are missing. Wrong counts and clips that cannot
-    be decoded are listed in `problems`.
-    """
-    return checked(list_clips(dataset, folder, classes=classes, subset=subset), progress)
-
-
 def list_clips(
     dataset: str | VideoSet,
     folder: Path | None = None,
