@@ -10,7 +10,7 @@ from torch import nn
 from torch.func import functional_call, jacrev
 from torch.nn import functional
 
-from benchmarks.studies.montage import montage
+from benchmarks.studies.sideways_stability import montage
 from squeezebench.base.errors import InputError
 from squeezebench.engine.measurement.memory import Allocations
 from squeezebench.nn.registry import module_from_spec
