@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ class Store:
 
     def finish(self, meta: dict[str, Any], **more: np.ndarray) -> None:
         """Write the small arrays `more` and the final headers, then meta.json with a digest of each array."""
-        self._write_headers()
+        for name, file in self._files.items():
+            file.overwrite_start(self._header(name))
         for name, array in more.items():
             with (self.folder / f"{name}.npy").open("wb") as file:
                 npy.write_array(file, array, allow_pickle=False)
@@ -110,7 +112,8 @@ class Store:
         path = self.folder / f"{name}.npy"
         header = self._header(name)
         file = path.open("r+b" if path.exists() else "w+b", buffering=0)
-        end = len(header) + self.rows * self._row_bytes(name)
+        shape, dtype = self._arrays[name]
+        end = len(header) + self.rows * prod(shape) * np.dtype(dtype).itemsize
         size = file.seek(0, os.SEEK_END)
         if self.rows and size < end:
             file.close()
@@ -122,10 +125,6 @@ class Store:
         file.seek(end)
         return _Whole(file)
 
-    def _row_bytes(self, name: str) -> int:
-        shape, dtype = self._arrays[name]
-        return int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-
     def _header(self, name: str) -> bytes:
         """The .npy header for the present number of rows; numpy pads it so that its size never depends on it."""
         shape, dtype = self._arrays[name]
@@ -133,10 +132,6 @@ class Store:
         described = {"descr": npy.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (self.rows, *shape)}
         npy.write_array_header_1_0(buffer, described)
         return buffer.getvalue()
-
-    def _write_headers(self) -> None:
-        for name, file in self._files.items():
-            file.overwrite_start(self._header(name))
 
 
 class _Whole:
