@@ -50,8 +50,7 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
     methods, classes = {}, {}
     for name in listed:
         methods[name], classes[name] = _method(pick(files, name))
-        settings = classes[name].Settings.model_fields if classes[name] else {}
-        if experiment.ratios and name not in {*experiment.methods, *to_tune} and "ratio" in settings:
+        if experiment.ratios and name not in {*experiment.methods, *to_tune} and _takes_ratio(classes[name]):
             listed[name] = {"ratio": experiment.ratios}  # a plugin that is not listed is compared at the others' sizes
     cells = [
         _Cell(experiment, task, name, classes[name], given, name in to_tune, where)
@@ -81,6 +80,10 @@ def make_plan(experiment: Experiment, where: str) -> Plan:
         data_jobs=sorted(name for name in {run.task for run in runs} if tasks[name].prepared),
         jobs=list(dict.fromkeys(run.job for run in runs)),
     )
+
+
+def _takes_ratio(method: type[Method] | None) -> bool:
+    return method is not None and "ratio" in method.Settings.model_fields
 
 
 class _Cell:
