@@ -95,9 +95,7 @@ class _Clips:
 
 def _clips(source: str, options: FrameOptions, progress: bool) -> _Clips:
     if not isinstance(options, VideoOptions):
-        listed, parts = list_own(
-            Path(options.folder).expanduser(), options.labels and Path(options.labels).expanduser()
-        )
+        listed, parts = list_own(Path(options.folder), options.labels and Path(options.labels))
         index = checked(listed, progress)
         subset = subset_of(index, parts)
         return _Clips(Path(options.folder).name, index, {} if subset is None else {1: subset.tolist()})
