@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.studies.pipeline_processes import PipelineProcesses
+from benchmarks.studies.sleeper import Sleeper
 from benchmarks.timing import machine, parser_of, write_json
 from squeezebench.engine.measurement.memory import Allocations
 from squeezebench.nn.sideways.network import SidewaysNet
@@ -47,18 +48,6 @@ class Dense(nn.Module):
         for layer in self.layers:
             h = torch.tanh(layer(h))
         return h
-
-
-class Asleep(nn.Module):
-    """A unit that takes `seconds` a tick without a core."""
-
-    def __init__(self, width: int, seconds: float):
-        super().__init__()
-        self.scale, self.seconds = nn.Parameter(torch.ones(width)), seconds
-
-    def forward(self, h: Tensor) -> Tensor:
-        time.sleep(self.seconds)
-        return h * self.scale
 
 
 def memory(frames: list[int], batch: int = 8) -> list[dict[str, object]]:
@@ -163,7 +152,7 @@ def main(argv: list[str] | None = None) -> None:
         if len(units) <= (os.cpu_count() or 1)
     ]
     for depth in args.asleep:
-        equal = SidewaysNet([Asleep(64, 0.02) for _ in range(depth)], (64,))
+        equal = SidewaysNet([Sleeper(64, 0.02 / 3, 8) for _ in range(depth)], (64,))  # both passes of a clip: 20 ms
         speeds.append(speed(f"D = {depth}, asleep, 20 ms each", equal, 8, 16, min(args.repeats, 3)))
     print_speed(speeds)
     steps = [together(units, frames, args.repeats) for units in ("vgg_4", "vgg_8") for frames in args.frames[-2:]]

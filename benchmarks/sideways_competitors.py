@@ -145,19 +145,13 @@ def schedule_figure(schedules: dict[str, Schedule]) -> str:
             devices = max(device for device, _ in schedule)
             for (device, step), label in schedule.items():
                 colour = COLOURS[0] if label.startswith("F") else COLOURS[2]
-                place.add_patch(_box(step, device, colour))
+                place.barh(device, 0.92, 0.8, step + 0.04, facecolor=colour, alpha=0.3, edgecolor=GRID)
                 place.text(step + 0.5, device, label, ha="center", va="center", fontsize=6, color=INK)
             place.set(xlim=(0, width), ylim=(0.4, devices + 0.6), yticks=range(1, devices + 1), ylabel="device")
             place.grid(visible=False)
             place.set_title(f"{name}: {100 * bubble(schedule):.0f} % of the steps idle", loc="left", fontsize=8)
         axes[-1].set_xlabel("computation step")
         return render(figure, "schedules", "Schedules of GPipe and Sideways", {})
-
-
-def _box(step: int, device: int, colour: str):
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((step + 0.04, device - 0.4), 0.92, 0.8, facecolor=colour, alpha=0.3, edgecolor=GRID)
 
 
 def main(argv: list[str] | None = None) -> None:

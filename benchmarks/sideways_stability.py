@@ -1,6 +1,6 @@
 """The stability study of (Skip-)Sideways, on synthetic or real videos.
 
-    python -m benchmarks.sideways_stability stability [--epochs 6] [--seeds 0 1 2] [--labels shapes] [--folder FOLDER]
+    python -m benchmarks.sideways_stability stability [--epochs 6] [--seeds 0 1 2] [--folder FOLDER]
     python -m benchmarks.sideways_stability clips --clips FOLDER --lists FOLDER [--seeds 0 1 2] [--folder FOLDER]
 
 `stability`: accuracy on the training clips for learning rates x frame rates x Sideways / Skip-Sideways, beside exact
@@ -28,26 +28,15 @@ from benchmarks.studies import real_frames
 from benchmarks.studies.sideways_stability import LARGE_STEPS, Setting, grid, stability
 from benchmarks.timing import machine, parser_of, write_json
 from squeezebench.data.sources import moving_shapes
-from squeezebench.data.task import load_task
 from squeezebench.nn.cnn.layout import arrange
 from squeezebench.nn.sideways.vgg import Shortcut, VideoVGG, video_vgg
-from squeezebench.schema.task import TaskSpec
 
 NETWORKS = {"Sideways": "none", "Skip-Sideways": "concat", "BP": "none", "BP, concat": "concat"}
 
 
-def network(shortcut: str, classes: int = 8) -> VideoVGG:
+def network(shortcut: str, classes: int) -> VideoVGG:
     """Four units: the third and the top read the first and the second past the one between."""
     return VideoVGG((1, 16, 16), classes, (8, 8, 16, 32), (2, 3), shortcut, span=2)
-
-
-@lru_cache
-def videos(every: int, groups: int) -> tuple[Tensor, Tensor]:
-    """The training clips: x (N, 16, 256) in units of their standard deviation, y (N,)."""
-    options = {"every": every, "groups": groups}
-    task = load_task(TaskSpec(name="moving_shapes", options=options, normalise="std"))
-    batch = task.batch("train", range(task.size("train")))
-    return torch.from_numpy(batch.x), torch.from_numpy(batch.y)
 
 
 @lru_cache
@@ -65,13 +54,11 @@ CUTS = grid(["Skip-Sideways"], every=(1,), clips=(2, 3), interleaved=(False, Tru
 EXACT = [replace(setting, rule="backpropagation_per_tick") for setting in grid(["BP", "BP, concat"])]  # the control
 
 
-def study(settings: Sequence[Setting], seeds: Sequence[int], epochs: int, groups: int, labels: str) -> Iterator[Rows]:
+def study(settings: Sequence[Setting], seeds: Sequence[int], epochs: int, groups: int) -> Iterator[Rows]:
     """The rows of each training: every setting from each seed (SGD, batches of 16), on the training clips."""
-    classes = groups if labels == "shapes" else 8
-    networks = {name: partial(network, shortcut, classes) for name, shortcut in NETWORKS.items()}
-    clips_of = {"shapes": lambda every: shapes(every, groups), "motions": lambda every: videos(every, groups)}
+    networks = {name: partial(network, shortcut, groups) for name, shortcut in NETWORKS.items()}
     for seed, setting in product(seeds, settings):
-        yield stability([setting], networks, clips_of[labels], epochs, batch=16, seed=seed)
+        yield stability([setting], networks, lambda every: shapes(every, groups), epochs, batch=16, seed=seed)
 
 
 def study_of_clips(
@@ -109,7 +96,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("what", choices=("stability", "clips"))
     parser.add_argument("--epochs", type=int, default=6, help="of each training")
     parser.add_argument("--groups", type=int, default=16, help="stability: shapes, eight clips each")
-    parser.add_argument("--labels", choices=("shapes", "motions"), default="shapes", help="stability: the classes")
     parser.add_argument("--clips", help="clips: their folder; without: synthetic ones, for a dry run")
     parser.add_argument("--lists", help="clips: the folder of the official lists")
     parser.add_argument("--size", type=int, default=48, help="clips: height of a frame")
@@ -126,8 +112,8 @@ def main(argv: list[str] | None = None) -> None:
         classes = real_frames.classes(given)
         trainings = study_of_clips(given, settings, args.seeds, args.epochs, args.width)
     else:
-        classes = args.groups if args.labels == "shapes" else 8
-        trainings = study(settings, args.seeds, args.epochs, args.groups, args.labels)
+        classes = args.groups
+        trainings = study(settings, args.seeds, args.epochs, args.groups)
     rows: Rows = []
     for training in trainings:
         tell(training[-1])

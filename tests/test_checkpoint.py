@@ -22,6 +22,7 @@ from squeezebench.engine.run import execute
 from squeezebench.engine.training import checkpoint, loop
 from squeezebench.engine.training.checkpoint import NAME, SECONDS, Checkpoints
 from squeezebench.engine.training.state import Part
+from squeezebench.engine.unfinished import NAME as MARK
 from squeezebench.method import RecurrentSettings
 from squeezebench.method.discovery import MethodFile, find_methods
 from squeezebench.schema.record import RECORD_NAME, read_record
@@ -188,6 +189,14 @@ def stopping(monkeypatch, after: int):
 def interrupt(run, monkeypatch, after: int, *arguments, **more) -> None:
     with stopping(monkeypatch, after), pytest.raises(KeyboardInterrupt):
         run(*arguments, **more)
+
+
+def test_what_a_process_left_that_died_after_its_record_was_written_goes(run, tmp_path):
+    made = run("r", "dense", epochs=1)
+    for name in (NAME, MARK):
+        (tmp_path / "r" / name).write_bytes(b"")
+    assert run("r", "dense", epochs=1) == made
+    assert not (tmp_path / "r" / NAME).exists() and not (tmp_path / "r" / MARK).exists()
 
 
 # ---------------------------------------------------------------------- the same bits

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from squeezebench.base.errors import InputError
 from squeezebench.cli import main as cli
 from squeezebench.data.video import catalogue, clips, lists
-from squeezebench.data.video.clips import group_of, index_clips, read_index
+from squeezebench.data.video.clips import checked, group_of, list_clips, read_index
 from squeezebench.data.video.lists import official_split
 
 FEW = {"ApplyEyeMakeup": 6, "HandstandPushups": 4}
@@ -57,7 +57,7 @@ def _stem(name: str) -> str:
 
 
 def index_of(folder: Path, name: str = "ucf101", counts: dict[str, int] = FEW):
-    return index_clips(small(name, counts), folder)
+    return checked(list_clips(small(name, counts), folder))
 
 
 # The index
@@ -140,13 +140,13 @@ def test_a_missing_class_folder_is_refused(ucf101):
     with pytest.raises(InputError, match=r"UCF-101: the class folder 'HandstandPushups' is missing; UCF101 has 2"):
         index_of(ucf101)
     with pytest.raises(InputError, match=r"'ApplyLipstick' and 99 more is missing; UCF101 has 101"):
-        index_clips("ucf101", ucf101)
-    assert len(index_clips("ucf101", ucf101, classes=["ApplyEyeMakeup"]).clips) == 6
+        checked(list_clips("ucf101", ucf101))
+    assert len(checked(list_clips("ucf101", ucf101, classes=["ApplyEyeMakeup"])).clips) == 6
 
 
 def test_no_clips_at_all_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such folder; get the clips with: squeezebench data fetch ucf101"):
-        index_clips("ucf101")
+        checked(list_clips("ucf101"))
     with pytest.raises(InputError, match="no class folder of UCF101"):
         index_of(tmp_path)
     for name in FEW:
@@ -365,7 +365,7 @@ def test_fetch_and_verify_from_a_mirror(name, tmp_path, monkeypatch, capsys, cap
 
     assert cli.main(["data", "verify", name]) == 0
     assert cli.main(["data", "fetch", name, "--mirror", "/nowhere"]) == 0  # all of it is there already
-    broken = index_clips(name).clips[0]
+    broken = checked(list_clips(name)).clips[0]
     broken.path.write_bytes(b"")
     capsys.readouterr()
     assert cli.main(["data", "verify", name]) == 1

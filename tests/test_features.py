@@ -25,7 +25,7 @@ from squeezebench.data.splits import make_split
 from squeezebench.data.task import Task, load_task, parse_options
 from squeezebench.data.video import synthetic as synthetic
 from squeezebench.data.video.backbones import backbone
-from squeezebench.data.video.clips import index_clips
+from squeezebench.data.video.clips import checked, list_clips
 from squeezebench.data.video.decode import resize, sample, spread
 from squeezebench.data.video.features import arrays, fill
 from squeezebench.data.video.options import VideoOptions
@@ -44,14 +44,14 @@ from squeezebench.schema.task import TaskSpec
 from squeezebench.data import store
 from squeezebench.data.video.prepare import prepare
 
-line = store.Store._line
+line = store.Store._note
 def killing(self, content):
     if len(self.ledger) == 4:
         if sys.argv[1] == "half":
             self._ledger_file.write(b'{"clip": "half a li')
         os.kill(os.getpid(), signal.SIGKILL)
     line(self, content)
-store.Store._line = killing
+store.Store._note = killing
 prepare(TaskSpec(name="ucf11", options=%r))
 """
 
@@ -84,7 +84,7 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(data):
     synthetic.make_clips("ucf11", data / "synthetic" / "ucf11-3", 3)
     row = 6 * 12 * 16 * 3
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    index_clips("ucf11", data / "synthetic" / "ucf11-3", classes=synthetic.classes_of("ucf11"))
+    checked(list_clips("ucf11", data / "synthetic" / "ucf11-3", classes=synthetic.classes_of("ucf11")))
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (5 * row + row // 2, hard))
         with pytest.raises(InputError, match=r"the disk is full.* the 5 clips that are done are kept") as caught:
@@ -138,7 +138,7 @@ def test_a_store_refuses_another_key_and_altered_files(tmp_path):
 
 def test_broken_clips_are_left_out_with_their_reason(data, tmp_path):
     folder = synthetic.make_clips("ucf11", tmp_path / "clips", 3)
-    index = index_clips("ucf11", folder, classes=synthetic.classes_of("ucf11"))
+    index = checked(list_clips("ucf11", folder, classes=synthetic.classes_of("ucf11")))
     options = VideoOptions(features="pixels", size=12, frames=6)
     clips = list(index.clips[:5])
     clips[2].path.write_bytes(b"")
@@ -191,7 +191,7 @@ def test_features_of_both_streams_and_both_sides_end_to_end(data):
     assert {"train", "test"} == set(data_set.subset) and min(data_set.length) < 7
     # the mirrored frames through the same network, row by row
     network = backbone("efficientnet_b1", "random", 32, "cpu")
-    index = index_clips("ucf101", data / "synthetic" / "ucf101-3", classes=synthetic.classes_of("ucf101"))
+    index = checked(list_clips("ucf101", data / "synthetic" / "ucf101-3", classes=synthetic.classes_of("ucf101")))
     _, kept = sample(index.clips[7].path, lambda total: spread(total, 7), lambda frame: resize(frame, (32, 32)))
     frames = np.stack(list(kept.values()))
     found = network.features(frames[:, :, ::-1])
@@ -302,7 +302,7 @@ def test_real_clips_through_flow_and_both_backbones_to_a_run(data, tmp_path, cap
             target = tmp_path / "UCF-101" / name / f"v_{name}_g{group:02}_c01.avi"
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REAL / f"v_{name}_g01_c01.avi", target)
-    index = index_clips("ucf101", tmp_path, classes=names)
+    index = checked(list_clips("ucf101", tmp_path, classes=names))
     for name, size in (("inception_v3", 75), ("efficientnet_b1", 32)):
         options = VideoOptions(features=name, weights="random", size=size, frames=2, stream="both")
         folder, network = tmp_path / name, backbone(name, "random", size, "cpu")

@@ -16,7 +16,7 @@ from torch import nn
 from squeezebench.engine.measurement.cost import cost, store
 from squeezebench.engine.measurement.counts import count, stored_numbers
 from squeezebench.engine.measurement.files import PRECISIONS, deserialise, load_model, quantised, save_model, serialise
-from squeezebench.engine.measurement.latency import DenseReference, Timing, latency
+from squeezebench.engine.measurement.latency import DenseReference, Timing, forward_of, timings
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
 from squeezebench.engine.measurement.memory import peak_activation_bytes
 from squeezebench.method import TaskInfo, closed_form
@@ -420,7 +420,7 @@ def test_latency_is_measured_with_one_thread_and_gives_the_threads_back():
             return x
 
     torch.set_num_threads(2)
-    found = latency({"a": Watch(), "b": nn.Identity()}, 3, 4, batches=(1, 5), seconds=0.01)
+    found = timings({"a": forward_of(Watch()), "b": forward_of(nn.Identity())}, 3, 4, batches=(1, 5), seconds=0.01)
     assert torch.get_num_threads() == 2
     assert seen == {(1, 1), (1, 5)}
     assert all(set(times) == {"1", "5"} for times in found.values())
@@ -433,8 +433,8 @@ def test_a_slower_module_is_seen_to_be_slower():
                 x = x + 1
             return x
 
-    found = latency({"slow": Slow(), "fast": nn.Identity()}, 3, 4, batches=(1,), seconds=0.02)
-    assert found["slow"]["1"] > 5 * found["fast"]["1"]
+    found = timings({"slow": forward_of(Slow()), "fast": forward_of(nn.Identity())}, 3, 4, batches=(1,), seconds=0.02)
+    assert found["slow"]["1"].median > 5 * found["fast"]["1"].median
 
 
 def test_the_dense_reference_computes_what_our_dense_module_does():

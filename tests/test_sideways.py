@@ -10,9 +10,10 @@ from torch import nn
 from torch.func import functional_call, jacrev
 from torch.nn import functional
 
-from benchmarks.studies.montage import montage
+from benchmarks.studies.sideways_stability import montage
 from squeezebench.base.errors import InputError
 from squeezebench.engine.measurement.memory import Allocations
+from squeezebench.nn.registry import module_from_spec
 from squeezebench.nn.sideways.network import SidewaysNet
 from squeezebench.nn.sideways.rule import sideways_gradients
 from squeezebench.nn.sideways.timetable import Timetable
@@ -375,7 +376,7 @@ def test_the_module_that_is_scored_computes_what_leaves_the_pipeline(shortcut, f
     sideways_gradients(net, x, torch.tensor([0, 3]))
     torch.testing.assert_close(torch.stack(left, 1), net.frame_logits(x), **EXACT)
     torch.testing.assert_close(torch.stack(left, 1).mean(1), net(x), **EXACT)
-    again = VideoVGG.from_spec(net.spec())
+    again = module_from_spec(net.spec())
     again.load_state_dict(net.state_dict())
     torch.testing.assert_close(again.eval()(x), net(x))
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from benchmarks.studies.pipeline_processes import PipelineProcesses
 from squeezebench.base.errors import InputError
+from squeezebench.nn.registry import module_from_spec
 from squeezebench.nn.sideways.network import SidewaysNet
 from squeezebench.nn.sideways.training import sideways_step
 from squeezebench.nn.sideways.vgg import VideoVGG
@@ -47,7 +48,7 @@ def test_processes_train_to_the_same_bits(shortcut, span, flush):
         for length in (None, torch.tensor([6, 2, 4]), None):
             x = torch.randn(3, 6, 64)
             assert processes.step(x, y, length) == sideways_step(here, x, length, y, optimiser)
-    before = VideoVGG.from_spec(here.spec()).state_dict()
+    before = module_from_spec(here.spec()).state_dict()
     for name, value in here.state_dict().items():
         assert torch.equal(value, there.state_dict()[name]), name
         assert not torch.equal(value, before[name]), name

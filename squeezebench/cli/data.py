@@ -48,10 +48,10 @@ def _verify(options: argparse.Namespace) -> int:
 def _report(dataset: str, folder: Path | None) -> int:
     """Print what a folder holds; returns the number of problems."""
     from squeezebench.data.video.catalogue import video_set
-    from squeezebench.data.video.clips import index_clips
+    from squeezebench.data.video.clips import checked, list_clips
     from squeezebench.data.video.lists import official_split
 
-    index = index_clips(dataset, folder)
+    index = checked(list_clips(dataset, folder))
     groups = len({clip.group for clip in index.clips})
     print(f"{dataset}: {len(index.clips):,} clips, {len(index.classes)} classes, {groups:,} groups in {index.root}")
     for number in range(1, video_set(dataset).splits + 1):

@@ -48,7 +48,7 @@ class _Unreadable(Exception):
     """This reader cannot read this archive; the message is its reason."""
 
 
-def unpack(archive: Path, folder: Path, *, nested: bool = False, progress: bool | None = None) -> Path:
+def unpack(archive: Path, folder: Path, *, nested: bool = False) -> Path:
     """Unpack `archive` into `folder`, which is made whole by one rename; an existing `folder` is left as it is.
 
     With `nested`, archives inside are unpacked where they lie and removed. Raises InputError, one line: no tool that
@@ -56,7 +56,6 @@ def unpack(archive: Path, folder: Path, *, nested: bool = False, progress: bool 
     """
     if folder.exists():
         return folder
-    bar = sys.stderr.isatty() if progress is None else progress
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_name(f".{folder.name}.lock")):
         if folder.exists():
@@ -64,7 +63,7 @@ def unpack(archive: Path, folder: Path, *, nested: bool = False, progress: bool 
         temporary = hidden_beside(folder)
         temporary.mkdir()
         try:
-            _unpack_into(archive, temporary, nested, bar)
+            _unpack_into(archive, temporary, nested)
             temporary.rename(folder)
         except OSError as error:
             if error.errno not in FULL:
@@ -77,13 +76,13 @@ def unpack(archive: Path, folder: Path, *, nested: bool = False, progress: bool 
     return folder
 
 
-def _unpack_into(archive: Path, folder: Path, nested: bool, progress: bool, depth: int = 0) -> None:
+def _unpack_into(archive: Path, folder: Path, nested: bool, depth: int = 0) -> None:
     reasons = []
     for reader in (_Libarchive, _Unar):
         try:
             members = reader.members(archive)
             _check_names(archive, members)
-            with tqdm(desc=f"unpacking {archive.name}", total=len(members), leave=False, disable=not progress) as bar:
+            with tqdm(desc=f"unpacking {archive.name}", total=len(members), leave=False, disable=None) as bar:
                 reader.extract(archive, folder, bar)
             _check_content(members, folder)
             break
@@ -95,13 +94,13 @@ def _unpack_into(archive: Path, folder: Path, nested: bool, progress: bool, dept
         if depth >= DEEPEST:
             raise InputError(f"{archive}: more than {DEEPEST} archives within one another")
         for inner in sorted(path for path in folder.rglob("*") if path.name.lower().endswith(ENDINGS)):
-            _unpack_into_place(inner, progress, depth)
+            _unpack_into_place(inner, depth)
 
 
-def _unpack_into_place(inner: Path, progress: bool, depth: int) -> None:
+def _unpack_into_place(inner: Path, depth: int) -> None:
     """Unpack an archive that came out of another one, beside itself, and remove it."""
     with tempfile.TemporaryDirectory(dir=inner.parent) as content:
-        _unpack_into(inner, Path(content), True, progress, depth + 1)
+        _unpack_into(inner, Path(content), True, depth + 1)
         inner.unlink()
         for path in sorted(Path(content).rglob("*")):
             place = inner.parent / path.relative_to(content)

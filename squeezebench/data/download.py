@@ -16,7 +16,6 @@ import logging
 import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,9 +42,7 @@ class _Broken(Exception):
     """The connection ended early: worth another try from where it stopped."""
 
 
-def fetch(
-    address: str, target: Path, digest: str | None = None, *, mirror: str | None = None, progress: bool | None = None
-) -> Path:
+def fetch(address: str, target: Path, digest: str | None = None, *, mirror: str | None = None) -> Path:
     """The file of `address`, at `target`; nothing is downloaded where `target` is there and has the right digest.
 
     `address` is http(s)://, file:// or a path; `mirror`, else $SQUEEZEBENCH_MIRROR (a folder or an address that ends
@@ -57,18 +54,17 @@ def fetch(
     arrived stays in `NAME.part`, and the next call goes on from there.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    bar = sys.stderr.isatty() if progress is None else progress
     with locked(beside(target, ".lock")):
         expected = _recorded(target) or digest
         if not target.exists():
-            _download_checked(mirrored(address, mirror), target, expected, bar)
-        elif expected is not None and not matches(target, expected, bar):
+            _download_checked(mirrored(address, mirror), target, expected)
+        elif expected is not None and not matches(target, expected):
             raise InputError(
                 f"{target}: its content is not what is expected ({expected}); remove it to download it again, "
                 f"or accept it: sha256sum {target.name} > {target.name}.sha256"
             )
         if expected is None:
-            value = digest_of_file(target, "sha256", bar)
+            value = digest_of_file(target, "sha256")
             write_atomically(beside(target, ".sha256"), f"{value}  {target.name}\n".encode())
             log.warning(
                 "%s: no checksum is published for this file; recorded sha256 %s... for later", target.name, value[:16]
@@ -76,11 +72,11 @@ def fetch(
     return target
 
 
-def _download_checked(source: str, target: Path, expected: str | None, bar: bool) -> None:
+def _download_checked(source: str, target: Path, expected: str | None) -> None:
     """Download to `NAME.part`, which becomes `target` if its digest is `expected` and `NAME.bad` otherwise."""
     part = beside(target, ".part")
-    _download(source, part, bar)
-    sound = expected is None or matches(part, expected, bar)
+    _download(source, part)
+    sound = expected is None or matches(part, expected)
     part.replace(target if sound else beside(target, ".bad"))
     beside(part, ".tag").unlink(missing_ok=True)
     if not sound:
@@ -100,18 +96,18 @@ def beside(target: Path, ending: str) -> Path:
     return target.with_name(target.name + ending)
 
 
-def matches(path: Path, digest: str, progress: bool = False) -> bool:
+def matches(path: Path, digest: str) -> bool:
     """Whether the content of `path` has `digest`, "sha256:..." or "md5:..."."""
     kind, _, value = digest.partition(":")
     if kind not in ("sha256", "md5") or not re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{64}", value):
         raise InputError(f"checksum {digest!r}: write sha256:HEX or md5:HEX")
-    return digest_of_file(path, kind, progress) == value.lower()
+    return digest_of_file(path, kind) == value.lower()
 
 
-def digest_of_file(path: Path, kind: str, progress: bool = False) -> str:
+def digest_of_file(path: Path, kind: str) -> str:
     """The hexadecimal digest of a file's content."""
     digest = hashlib.new(kind, usedforsecurity=False)
-    with path.open("rb") as file, _bar(f"checking {path.name}", path.stat().st_size, 0, progress) as bar:
+    with path.open("rb") as file, _bar(f"checking {path.name}", path.stat().st_size) as bar:
         while block := file.read(CHUNK):
             digest.update(block)
             bar.update(len(block))
@@ -128,13 +124,12 @@ def _recorded(target: Path) -> str | None:
     return f"sha256:{match[1].lower()}"
 
 
-def _bar(text: str, total: int | None, start: int, show: bool) -> tqdm:
-    return tqdm(
-        desc=text, total=total, initial=start, unit="B", unit_scale=True, leave=False, disable=not show, delay=0.5
-    )
+def _bar(text: str, total: int | None, start: int = 0) -> tqdm:
+    """Shown on a terminal alone."""
+    return tqdm(desc=text, total=total, initial=start, unit="B", unit_scale=True, leave=False, disable=None, delay=0.5)
 
 
-def _download(source: str, part: Path, progress: bool) -> None:
+def _download(source: str, part: Path) -> None:
     """Fill `part` from where it ends to the end of the file at `source`."""
     kind = urlsplit(source).scheme
     connect = _from_web if kind in ("http", "https") else _from_disk
@@ -144,7 +139,7 @@ def _download(source: str, part: Path, progress: bool) -> None:
         try:
             with connect(source, part, start) as (first, total, blocks):
                 _check_room(part, first, total)
-                _append(part, first, total, blocks, progress)
+                _append(part, first, total, blocks)
             return
         except _Broken as error:
             came = part.stat().st_size if part.exists() else 0
@@ -163,11 +158,11 @@ def _download(source: str, part: Path, progress: bool) -> None:
             ) from None
 
 
-def _append(part: Path, first: int, total: int | None, blocks: Iterator[bytes], progress: bool) -> None:
+def _append(part: Path, first: int, total: int | None, blocks: Iterator[bytes]) -> None:
     with part.open("r+b" if part.exists() else "xb") as file:
         file.truncate(first)
         file.seek(first)
-        with _bar(part.stem, total, first, progress) as bar:
+        with _bar(part.stem, total, first) as bar:
             for block in blocks:
                 file.write(block)
                 bar.update(len(block))

@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -51,22 +52,29 @@ class Store:
 
     def add(self, clip: str, length: int, note: dict[str, Any] | None = None, **values: np.ndarray) -> None:
         """Append one row to every array, then the line."""
-        self._append(1, {name: value[None] for name, value in values.items()})
-        self._line({"clip": clip, "length": length} | (note or {}))
+        rows = {name: value[None] for name, value in values.items()}
+        self.extend([{"clip": clip, "length": length} | (note or {})], **rows)
 
     def extend(self, lines: list[dict[str, Any]], **values: np.ndarray) -> None:
         """Append many rows to every array, (rows, ...), then `lines`, as many of them with a `length` as there are
         rows; the disk is waited for once."""
-        self._append(sum("length" in line for line in lines), values)
-        self._lines(lines)
+        count = sum("length" in line for line in lines)
+        for name, (shape, dtype) in self._arrays.items():
+            value = np.ascontiguousarray(values[name], dtype=dtype)
+            assert value.shape == (count, *shape), f"{name}: rows have shape {value.shape}, not {(count, *shape)}"
+            file = self._files[name]
+            file.write(value.tobytes())
+            os.fsync(file.fileno())
+        self._note(lines)
 
     def skip(self, clip: str, reason: str) -> None:
         """Note that the clip has no row, and why."""
-        self._line({"clip": clip, "skipped": reason})
+        self._note([{"clip": clip, "skipped": reason}])
 
     def finish(self, meta: dict[str, Any], **more: np.ndarray) -> None:
         """Write the small arrays `more` and the final headers, then meta.json with a digest of each array."""
-        self._write_headers()
+        for name, file in self._files.items():
+            file.overwrite_start(self._header(name))
         for name, array in more.items():
             with (self.folder / f"{name}.npy").open("wb") as file:
                 npy.write_array(file, array, allow_pickle=False)
@@ -94,18 +102,7 @@ class Store:
         self._ledger_file = _Whole(file)
         return [json.loads(line) for line in whole.splitlines()]
 
-    def _append(self, count: int, values: dict[str, np.ndarray]) -> None:
-        for name, (shape, dtype) in self._arrays.items():
-            value = np.ascontiguousarray(values[name], dtype=dtype)
-            assert value.shape == (count, *shape), f"{name}: rows have shape {value.shape}, not {(count, *shape)}"
-            file = self._files[name]
-            file.write(value.tobytes())
-            os.fsync(file.fileno())
-
-    def _line(self, line: dict[str, Any]) -> None:
-        self._lines([line])
-
-    def _lines(self, lines: list[dict[str, Any]]) -> None:
+    def _note(self, lines: list[dict[str, Any]]) -> None:
         self._ledger_file.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
         os.fsync(self._ledger_file.fileno())
         self.ledger += lines
@@ -115,7 +112,8 @@ class Store:
         path = self.folder / f"{name}.npy"
         header = self._header(name)
         file = path.open("r+b" if path.exists() else "w+b", buffering=0)
-        end = len(header) + self.rows * self._row_bytes(name)
+        shape, dtype = self._arrays[name]
+        end = len(header) + self.rows * prod(shape) * np.dtype(dtype).itemsize
         size = file.seek(0, os.SEEK_END)
         if self.rows and size < end:
             file.close()
@@ -127,10 +125,6 @@ class Store:
         file.seek(end)
         return _Whole(file)
 
-    def _row_bytes(self, name: str) -> int:
-        shape, dtype = self._arrays[name]
-        return int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-
     def _header(self, name: str) -> bytes:
         """The .npy header for the present number of rows; numpy pads it so that its size never depends on it."""
         shape, dtype = self._arrays[name]
@@ -138,10 +132,6 @@ class Store:
         described = {"descr": npy.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (self.rows, *shape)}
         npy.write_array_header_1_0(buffer, described)
         return buffer.getvalue()
-
-    def _write_headers(self) -> None:
-        for name, file in self._files.items():
-            file.overwrite_start(self._header(name))
 
 
 class _Whole:

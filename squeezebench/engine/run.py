@@ -34,6 +34,7 @@ from squeezebench.engine.training.checkpoint import Checkpoints, clear, interval
 from squeezebench.engine.training.evaluation import accuracy, predict, score_of
 from squeezebench.engine.training.loop import Trainer, describe, pick_device
 from squeezebench.engine.training.stages import Watch
+from squeezebench.engine.unfinished import NAME as MARK
 from squeezebench.engine.unfinished import Unfinished
 from squeezebench.method.base import Method
 from squeezebench.method.dense import dense_classifier
@@ -94,15 +95,27 @@ def execute(spec: RunSpec, method: MethodFile, folder: Path, starts: Path, progr
     traceback is in log.txt. KeyboardInterrupt passes through: nothing half done is left behind.
     """
     interval()  # where it is set wrongly, that is no failure of this run
+    return made_once(spec, method, folder, lambda mark: make(spec, method, folder, starts, mark, progress))
+
+
+def made_once(
+    spec: RunSpec, method: MethodFile, folder: Path, work: Callable[[Unfinished], Record],
+    waiting: Callable[[], None] = lambda: None,
+) -> Record:  # fmt: skip
+    """The valid record of this run in `folder`, else what `work` writes there, which one process at a time may do.
+
+    waiting: as in Unfinished.
+    """
     if (kept := kept_record(spec, method, folder)) is not None:
         clear(folder / CHECKPOINT)
-        return kept
-    unfinished, finished = Unfinished(folder), False
+        if not (folder / MARK).exists():  # of a process that was killed just after the record was written
+            return kept
+    unfinished, finished = Unfinished(folder, waiting), False
     try:
         record = kept_record(spec, method, folder)  # written by the process that held the lock
-        record = record or make(spec, method, folder, starts, unfinished, progress)
+        record = record or work(unfinished)
         finished = True
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         unfinished.interrupted()
         raise
     finally:
@@ -117,7 +130,8 @@ def make(
     """Make the run, which `unfinished` keeps others from, as `execute` does. Raises the OSError of a full disk.
     timed: as in measurement/cost.py."""
     folder, starts = folder.absolute(), starts.absolute()  # a method may change the working directory
-    _forget_earlier(folder)
+    clear_run(folder)  # what other runs left in the folder and in this process is not this one's
+    native.forget()
     handler = logging.FileHandler(without_link(folder / "log.txt"), mode="w")
     log.addHandler(handler)
     started, process, origin, hooks = time.perf_counter(), os.getpid(), _origin(spec, method), Hooks()
@@ -143,12 +157,6 @@ def make(
     with suppress(OSError), without_link(folder / "log.txt").open("a") as file:
         file.writelines(f"{line}\n" for line in summary.lines(record))
     return record
-
-
-def _forget_earlier(folder: Path) -> None:
-    """What other runs left in the folder and in this process is not this one's."""
-    clear_run(folder)
-    native.forget()
 
 
 def fail(spec: RunSpec, method: MethodFile, folder: Path, reason: str, seconds: float) -> Record:
@@ -274,7 +282,13 @@ class _Run:
             "part_of": task.part_of,
             "normalisation": write_normalisation(self.folder, self.spec.task.normalise, task.affine),
             "history_digest": sha256(history.read_bytes()).hexdigest() if history.exists() else None,
-            "origin": _trained_where(task, trainer, start),
+            "origin": {  # what the provenance says of this run's data and training
+                "split_digest": task.split_digest,
+                "start_digest": start and start.digest,
+                "resumed": trainer.resumed,
+                "device": trainer.device.type,
+                **provenance.joined([*(start.places if start else []), *trainer.places]),
+            },
         }
 
     def _trained(self, method: Method, task: Task, info: TaskInfo):
@@ -320,17 +334,6 @@ class _Run:
             return None
         parts = ("validation", "test")
         return Accuracy(**{part: score_of(task, part)(module.cpu()) for part in parts})
-
-
-def _trained_where(task: Task, trainer: Trainer, start: Start | None) -> dict[str, Any]:
-    """What the provenance says of this run's data and training."""
-    return {
-        "split_digest": task.split_digest,
-        "start_digest": start and start.digest,
-        "resumed": trainer.resumed,
-        "device": trainer.device.type,
-        **provenance.joined([*(start.places if start else []), *trainer.places]),
-    }
 
 
 def check_model(spec: RunSpec, info: TaskInfo, method: Method) -> None:

@@ -13,6 +13,7 @@ things:
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from math import exp, log
 from typing import TYPE_CHECKING, Any
@@ -64,11 +65,7 @@ def largest(size: Callable[[int], int], budget: int, highest: int) -> int:
 
     size: must not fall as the number rises.
     """
-    low = 0
-    while low < highest:
-        middle = (low + highest + 1) // 2
-        low, highest = (middle, highest) if size(middle) <= budget else (low, middle - 1)
-    return low
+    return bisect_right(range(1, highest + 1), budget, key=size)
 
 
 def unreachable(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -175,13 +175,9 @@ def _number_of_folds(name: str, entry: dict[str, Any], plugins: list[str], where
     spec = validated(TaskSpec, {"name": name} | known | {"fold": 0}, f"{where}: tasks: {name}")
     try:
         _source(spec.source, plugins)
-        file = source_file(spec.source, plugins)
-        ending = answer_of(file, lambda: folds_of(spec, plugins))
-        if ending.reason:
-            raise InputError(f"{file.where}: {ending.reason}")
+        return _asked(spec.source, plugins, lambda: folds_of(spec, plugins))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    return ending.result
 
 
 def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) -> PlannedTask:
@@ -201,7 +197,7 @@ def _task(name: str, entry: dict[str, Any], experiment: Experiment, where: str) 
         source = _source(spec.source, plugins)
         parse_options(spec, plugins)
         data = fingerprint(spec, plugins)
-        for warning in _checked(spec, experiment.seeds if seeds is None else seeds, plugins):
+        for warning in _asked(spec.source, plugins, lambda: check_task(spec, seeds or experiment.seeds, plugins)):
             log.warning("%s: %s", here, warning)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
@@ -246,18 +242,17 @@ def _check_names(experiment: Experiment, tasks: dict[str, PlannedTask], listed: 
 
 def _source(name: str, plugins: list[str]) -> ModuleType:
     """The module of a data source. Raises InputError if it cannot be imported."""
-    file = source_file(name, plugins)
-    if reason := answer_of(file, lambda: source_module(name, plugins) is None).reason:
-        raise InputError(f"{file.where}: cannot be imported: {reason}")
+    _asked(name, plugins, lambda: source_module(name, plugins) is None, "cannot be imported: ")
     return source_module(name, plugins)
 
 
-def _checked(spec: TaskSpec, seeds: list[int], plugins: list[str]) -> list[str]:
-    """Check the task's data, without their features; a plugin's source is asked in a process of its own."""
-    file = source_file(spec.source, plugins)
-    ending = answer_of(file, lambda: check_task(spec, seeds, plugins))
+def _asked(name: str, plugins: list[str], work: Callable[[], Any], failed: str = "") -> Any:
+    """What `work` answers of a data source; one of a plugin is asked in a process of its own. Raises InputError, with
+    the reason behind `failed`, if it gives no answer."""
+    file = source_file(name, plugins)
+    ending = answer_of(file, work)
     if ending.reason:
-        raise InputError(f"{file.where}: {ending.reason}")
+        raise InputError(f"{file.where}: {failed}{ending.reason}")
     return ending.result
 
 

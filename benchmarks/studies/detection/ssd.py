@@ -10,6 +10,7 @@ fourth stage grow to 24 and 32. The heads read these maps, and the usual layers 
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,8 +181,7 @@ def operations(detector: nn.Module, size: int, norm: int = 0) -> int:
 
     norm: operations that are added for each number that a batch norm makes.
     """
-    total, handles = [], []
-    counted = nn.Conv2d | nn.BatchNorm2d
+    total = []
 
     def note(layer: nn.Module, _read: object, out: Tensor) -> None:
         if isinstance(layer, nn.Conv2d):
@@ -189,15 +189,12 @@ def operations(detector: nn.Module, size: int, norm: int = 0) -> int:
         else:
             total.append(norm * out.numel())
 
-    try:
-        for layer in (module for module in detector.modules() if isinstance(module, counted)):
-            handles.append(layer.register_forward_hook(note))
+    with ExitStack() as hooks:
+        for layer in (module for module in detector.modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)):
+            hooks.enter_context(layer.register_forward_hook(note))
         detector.eval()
         image = torch.zeros(1, 3, size, size, device=next(detector.parameters()).device)
         detector.head(list(detector.backbone(image).values()))
-    finally:
-        for handle in handles:
-            handle.remove()
     return sum(total)
 
 

@@ -47,9 +47,7 @@ def outline(options: Options) -> Dataset:
     """The data set without its features, by the names of the files."""
     from squeezebench.data.video.own import list_own, subset_of
 
-    index, parts = list_own(
-        Path(options.folder).expanduser(), Path(options.labels).expanduser() if options.labels else None
-    )
+    index, parts = list_own(Path(options.folder), options.labels and Path(options.labels))
     return video.outline_of(index, options, subset_of(index, parts))
 
 

@@ -69,7 +69,9 @@ def load(options: Options) -> Dataset:
 
 def outline(options: Options) -> Dataset:
     """The data set without its features: x has their shape and takes no memory."""
-    x, small = _peeked(options)
+    path = Path(options.path).expanduser()
+    _files(path)
+    x, small = peek_parquet(path) if path.suffix == ".parquet" else peek(path)
     return _dataset(options, {"x": x, **small}, "")
 
 
@@ -106,12 +108,6 @@ def expected(options: Options) -> Expected:
     shape, classes = data.x.shape, len(np.unique(data.y[used]))
     groups = data.group is not None
     return Expected(int(used.sum()), shape[1], shape[2], classes, 0, 0, train=train, groups=groups)
-
-
-def _peeked(options: Options) -> tuple[np.ndarray, Arrays]:
-    path = Path(options.path).expanduser()
-    _files(path)
-    return peek_parquet(path) if path.suffix == ".parquet" else peek(path)
 
 
 def stamp(options: Options) -> str:

@@ -71,7 +71,7 @@ class Backbone:
         return self.module(x.sub_(mean).div_(std)).float().cpu().numpy()
 
 
-def backbone(name: str, weights: str, size: int, device: str = "auto", seed: int = 0) -> Backbone:
+def backbone(name: str, weights: str, size: int, device: str = "auto") -> Backbone:
     """The extractor `name` (a key of BACKBONES) for `size` x `size` frames.
 
     Raises InputError: frames too small for the network, or weights that cannot be fetched.
@@ -83,7 +83,7 @@ def backbone(name: str, weights: str, size: int, device: str = "auto", seed: int
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    module = _random(name, seed) if weights == "random" else _imagenet(name)
+    module = _random(name) if weights == "random" else _imagenet(name)
     module.eval().requires_grad_(False)
     digest = weights_digest(module)
     if name in LITE:
@@ -95,7 +95,7 @@ def backbone(name: str, weights: str, size: int, device: str = "auto", seed: int
 
 def parameters(name: str) -> int:
     """Parameters of the extractor, counted on the module itself."""
-    return sum(parameter.numel() for parameter in _random(name, 0).parameters())
+    return sum(parameter.numel() for parameter in _random(name).parameters())
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -148,11 +148,11 @@ def _without_head(name: str, module: nn.Module) -> nn.Module:
     return module
 
 
-def _random(name: str, seed: int) -> nn.Module:
+def _random(name: str) -> nn.Module:
     import torch
     from torch import nn
 
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     build: dict[str, Callable[[], nn.Module]] = {
         "inception_v3": lambda: torchvision().inception_v3(weights=None, aux_logits=False, init_weights=False),
         "efficientnet_b1": lambda: torchvision().efficientnet_b1(weights=None),

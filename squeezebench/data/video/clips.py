@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from squeezebench.base.digests import digest_of
@@ -26,7 +25,7 @@ from squeezebench.base.files import write_atomically
 from squeezebench.base.places import data_folder
 from squeezebench.data.store import cores
 from squeezebench.data.video.catalogue import VideoSet, video_set
-from squeezebench.data.video.decode import ClipError, read_frames
+from squeezebench.data.video.decode import ClipError, check_first_frame
 
 FORMAT = 2  # raise it when what an index holds, or how it is found, changes
 
@@ -69,22 +68,6 @@ class ClipIndex:
 def dataset_folder(dataset: str) -> Path:
     """Where the archives, clips and lists of a data set live unless the user says otherwise."""
     return data_folder() / dataset
-
-
-def index_clips(
-    dataset: str | VideoSet,
-    folder: Path | None = None,
-    *,
-    classes: Sequence[str] | None = None,
-    subset: bool = False,
-    progress: bool | None = None,
-) -> ClipIndex:
-    """Find and check the clips of `dataset` below `folder`, see `list_clips` and `checked`.
-
-    Raises InputError if there is no clip, or if class folders are missing. Wrong counts and clips that cannot
-    be decoded are listed in `problems`.
-    """
-    return checked(list_clips(dataset, folder, classes=classes, subset=subset), progress)
 
 
 def list_clips(
@@ -248,7 +231,7 @@ def _name(path: str) -> str:
 def why_broken(path: Path) -> str | None:
     """Why no first frame comes out of a clip, in words; None: one does."""
     try:
-        read_frames(path, np.zeros(1, dtype=np.int64))
+        check_first_frame(path)
     except ClipError as error:
         return str(error)
     except OSError as error:

@@ -24,6 +24,8 @@ from squeezebench.data.frames import choose_steps
 Size = tuple[int, int]  # (height, width)
 Kept = TypeVar("Kept")
 
+NO_FRAME = "no frame can be decoded"
+
 _CONTENT = (  # FFmpeg's errors that are the file's fault
     av.error.InvalidDataError, av.error.EOFError, av.error.PatchWelcomeError, av.error.ArgumentError,
     av.error.DecoderNotFoundError, av.error.DemuxerNotFoundError, av.error.UndefinedError, av.error.UnknownError,
@@ -58,7 +60,7 @@ def sample(
                 kept[frames] = keep(frame.to_ndarray(format="rgb24"))
             frames, damaged = frames + (frame is not None), damaged + (frame is None)
         if frames == 0:
-            raise ClipError("no frame can be decoded")
+            raise ClipError(NO_FRAME)
         if frames == total:
             return Scan(frames, damaged), kept
         total = frames
@@ -69,30 +71,10 @@ def spread(total: int, frames: int) -> np.ndarray:
     return choose_steps(np.array([total]), min(total, frames), frames, None)[0][0]
 
 
-def read_frames(path: Path, indices: np.ndarray, size: Size | None = None) -> np.ndarray:
-    """The frames at `indices` (rising, of the decodable ones) as (F, H, W, 3) uint8 RGB.
-
-    `size` is (height, width); the aspect ratio is not kept (as in the papers' code). Shrinking averages areas,
-    enlarging is bilinear (OpenCV INTER_AREA, INTER_LINEAR). None: the clip's own size.
-    Raises ClipError if an index is behind the last decodable frame.
-    """
-    wanted = {int(index): place for place, index in enumerate(indices)}
-    last, number = max(wanted), 0
-    out: list[np.ndarray | None] = [None] * len(wanted)
-    shape: Size | None = size
-    for frame in _decode(path):
-        if frame is None:
-            continue
-        if number in wanted:
-            image = frame.to_ndarray(format="rgb24")
-            shape = shape or image.shape[:2]  # a clip that changes its size keeps that of its first frame
-            out[wanted[number]] = resize(image, shape)
-        number += 1
-        if number > last:
-            break
-    if number <= last:
-        raise ClipError(f"frame {last} was asked for, but only {number} can be decoded")
-    return np.stack(out)
+def check_first_frame(path: Path) -> None:
+    """Raises ClipError if no frame comes out of the clip; reads as far as its first one."""
+    if not any(frame is not None and frame.to_ndarray(format="rgb24").size for frame in _decode(path)):
+        raise ClipError(NO_FRAME)
 
 
 def resize(image: np.ndarray, size: Size, share: float | None = None) -> np.ndarray:

@@ -87,16 +87,20 @@ def _plain(name: str) -> str:
 
 def read_lines(path: Path) -> list[tuple[int, list[str]]]:
     """The words of each line that has some, with its number from 1. Raises InputError if it is no text file."""
+    lines = read_text(path, "split list", LARGEST).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return [(number, words) for number, line in enumerate(lines, 1) if (words := line.split())]
+
+
+def read_text(path: Path, what: str, most: int) -> str:
+    """The text of a file of up to `most` bytes. Raises InputError if it is larger or no text; `what` it should be."""
     try:
-        if path.stat().st_size > LARGEST:
-            raise InputError(f"{path}: too large for a split list")
-        text = path.read_bytes().decode("utf-8-sig")
+        if path.stat().st_size > most:
+            raise InputError(f"{path}: too large for a {what}")
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file") from None
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return [(number, words) for number, line in enumerate(lines, 1) if (words := line.split())]
+        raise InputError(f"{path}: not a text file in UTF-8") from None
 
 
 def read_ucf101_classes(path: Path) -> dict[int, str]:

@@ -18,6 +18,7 @@ import numpy as np
 from squeezebench.base.errors import InputError
 from squeezebench.data.splits import GROUP_IN_NAME, SUBSETS
 from squeezebench.data.video.clips import Clip, ClipIndex, indexed
+from squeezebench.data.video.lists import read_text
 
 SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp")
 COLUMN_FILE = "clips.csv"  # in the folder, if no other is given
@@ -32,9 +33,10 @@ def list_own(folder: Path, labels: Path | None = None) -> tuple[ClipIndex, dict[
 
     Raises InputError if there is no video, or if the folders or the column file are not as described above.
     """
+    folder = folder.expanduser()
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give a folder with class/clip.avi or class/group/clip.avi")
-    columns = labels or folder / COLUMN_FILE
+    columns = (labels or folder / COLUMN_FILE).expanduser()
     rows = _read_columns(columns, folder) if labels or columns.exists() else _by_folders(folder)
     classes = tuple(sorted({row["label"] for row in rows}))
     number = {name: label for label, name in enumerate(classes)}
@@ -83,16 +85,9 @@ def _by_folders(folder: Path) -> list[Row]:
 
 def _read_columns(path: Path, folder: Path) -> list[Row]:
     """The rows of a column file, checked. Raises InputError with the line that is wrong."""
+    lines = read_text(path, "list of clips", LARGEST).splitlines()
     try:
-        if path.stat().st_size > LARGEST:
-            raise InputError(f"{path}: too large for a list of clips")
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file in UTF-8") from None
-    try:
-        header, *body = list(csv.reader(lines))
+        header, *body = csv.reader(lines)
     except (csv.Error, ValueError):
         raise InputError(f"{path}: not a CSV file with the columns {', '.join(ALLOWED)}") from None
     names = [name.strip().lower() for name in header]

@@ -25,7 +25,7 @@ from squeezebench.data.store import Store, complete, opened
 from squeezebench.data.task import parse_options
 from squeezebench.data.video import features, synthetic
 from squeezebench.data.video.catalogue import VideoSet, video_set
-from squeezebench.data.video.clips import ClipIndex, checked, index_clips
+from squeezebench.data.video.clips import ClipIndex, checked, list_clips
 from squeezebench.data.video.fetch import fetch_dataset
 from squeezebench.data.video.flow import FORMAT as FLOW_FORMAT
 from squeezebench.data.video.lists import Split, official_split
@@ -95,15 +95,13 @@ class _Clips:
 
 def _clips(source: str, options: FrameOptions, progress: bool) -> _Clips:
     if not isinstance(options, VideoOptions):
-        listed, parts = list_own(
-            Path(options.folder).expanduser(), options.labels and Path(options.labels).expanduser()
-        )
+        listed, parts = list_own(Path(options.folder), options.labels and Path(options.labels))
         index = checked(listed, progress)
         subset = subset_of(index, parts)
         return _Clips(Path(options.folder).name, index, {} if subset is None else {1: subset.tolist()})
     facts, folder = video_set(source), _clips_folder(source, options)
     classes = None if options.synthetic is None else synthetic.classes_of(source)
-    index = index_clips(facts, folder, classes=classes, subset=options.subset, progress=progress)
+    index = checked(list_clips(facts, folder, classes=classes, subset=options.subset), progress)
     lists = lists_folder(options) or folder
     splits = {n: official_split(index, n, lists, options.subset) for n in range(1, facts.splits + 1)}
     title = f"{facts.title}{' (synthetic)' if options.synthetic else ''}"

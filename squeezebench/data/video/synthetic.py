@@ -23,6 +23,7 @@ from squeezebench.data.video.options import SYNTHETIC_CLASSES as CLASSES
 WIDTH, HEIGHT = 32, 24
 SHORTEST, LONGEST = 6, 12  # frames
 LISTS = (1, 2, 3)
+SEED = 0
 
 _UCF11_WORDS = {"basketball": "shooting", "golf_swing": "golf"}  # in clips' names, if not the class itself
 
@@ -32,42 +33,42 @@ def classes_of(source: str) -> tuple[str, ...]:
     return video_set(source).classes[:CLASSES]
 
 
-def make_clips(source: str, folder: Path, per_class: int, seed: int = 0) -> Path:
+def make_clips(source: str, folder: Path, per_class: int) -> Path:
     """`per_class` clips for each of CLASSES classes of `source` below `folder`, with the official lists where the
     set has them. What is there already is left as it is; an interrupted call leaves nothing. Returns `folder`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_name(f".{folder.name}.lock")):  # tasks that share the clips are prepared side by side
         if not folder.exists():
-            _make(source, folder, per_class, seed)
+            _make(source, folder, per_class)
     return folder
 
 
-def _make(source: str, folder: Path, per_class: int, seed: int) -> None:
+def _make(source: str, folder: Path, per_class: int) -> None:
     temporary = hidden_beside(folder)
     temporary.mkdir()
     try:
         classes = classes_of(source)
-        {"ucf11": _ucf11, "ucf101": _ucf101, "hmdb51": _hmdb51}[source](temporary, classes, per_class, seed)
+        {"ucf11": _ucf11, "ucf101": _ucf101, "hmdb51": _hmdb51}[source](temporary, classes, per_class)
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _ucf11(folder: Path, classes: tuple[str, ...], per_class: int, seed: int) -> None:
+def _ucf11(folder: Path, classes: tuple[str, ...], per_class: int) -> None:
     root = folder / "UCF11_updated_mpg"
     for label, name in enumerate(classes):
         word = _UCF11_WORDS.get(name, name)
         (root / name / "Annotation").mkdir(parents=True)
-        for group, number, frames in _clips(label, per_class, seed):
+        for group, number, frames in _clips(label, per_class):
             path = root / name / f"v_{word}_{group:02}" / f"v_{word}_{group:02}_{number:02}.mpg"
             write_clip(path, frames, "mpeg1video")
 
 
-def _ucf101(folder: Path, classes: tuple[str, ...], per_class: int, seed: int) -> None:
+def _ucf101(folder: Path, classes: tuple[str, ...], per_class: int) -> None:
     groups = _groups(per_class)
     parts: dict[str, list[str]] = {f"{kind}list{n:02}": [] for kind in ("train", "test") for n in LISTS}
     for label, name in enumerate(classes):
-        for group, number, frames in _clips(label, per_class, seed):
+        for group, number, frames in _clips(label, per_class):
             clip = f"{name}/v_{name}_g{group:02}_c{number:02}.avi"
             write_clip(folder / "UCF-101" / clip, frames, "mpeg4")
             for n in LISTS:
@@ -80,13 +81,13 @@ def _ucf101(folder: Path, classes: tuple[str, ...], per_class: int, seed: int) -
         (lists / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
 
 
-def _hmdb51(folder: Path, classes: tuple[str, ...], per_class: int, seed: int) -> None:
+def _hmdb51(folder: Path, classes: tuple[str, ...], per_class: int) -> None:
     groups = _groups(per_class)
     lists = folder / "testTrainMulti_7030_splits"
     lists.mkdir()
     for label, name in enumerate(classes):
         lines: dict[int, list[str]] = {n: [] for n in LISTS}
-        for group, number, frames in _clips(label, per_class, seed):
+        for group, number, frames in _clips(label, per_class):
             clip = f"Film{group:02}_{name}_u_cm_np1_fr_med_{number - 1}.avi"
             write_clip(folder / name / clip, frames, "mpeg4")
             for n in LISTS:
@@ -105,13 +106,13 @@ def _is_test(group: int, groups: int, number: int) -> bool:
     return (group - number) % 3 == 0 and group <= groups - groups % 3
 
 
-def _clips(label: int, per_class: int, seed: int) -> Iterator[tuple[int, int, np.ndarray]]:
+def _clips(label: int, per_class: int) -> Iterator[tuple[int, int, np.ndarray]]:
     """(group from 1, number within the group from 1, (F, H, W, 3) uint8) of one class."""
     groups = _groups(per_class)
     for place in range(per_class):
         group, number = place % groups + 1, place // groups + 1
-        generator = np.random.default_rng([seed, label, group, number])
-        yield group, number, draw(label, np.random.default_rng([seed, group]), generator)
+        generator = np.random.default_rng([SEED, label, group, number])
+        yield group, number, draw(label, np.random.default_rng([SEED, group]), generator)
 
 
 def draw(label: int, colours: np.random.Generator, generator: np.random.Generator) -> np.ndarray:

@@ -129,12 +129,3 @@ def _in_a_row(call: Callable[[], object], within: Callable[[], AbstractContextMa
         started = time.perf_counter()
         call()
         return range(max(1, min(1000, round(seconds / (time.perf_counter() - started)))))
-
-
-@torch.no_grad()
-def latency(
-    models: dict[str, nn.Module], inputs: int, steps: int, batches: tuple[int, ...] = BATCHES, seconds: float = 0.05
-) -> dict[str, dict[str, float]]:
-    """Median milliseconds of a forward pass, one thread, the models interleaved: {model: {batch size: ms}}."""
-    times = timings({name: forward_of(model) for name, model in models.items()}, inputs, steps, batches, seconds)
-    return {name: {batch: t.median for batch, t in by_batch.items()} for name, by_batch in times.items()}

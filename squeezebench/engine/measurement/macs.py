@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import flop_registry
 
-from squeezebench.engine.measurement.dispatch import Watching
+from squeezebench.engine.measurement.memory import Watching
 from squeezebench.nn.kernels.gemm import plain
 from squeezebench.nn.protocol import macs_of as closed_form_macs
 

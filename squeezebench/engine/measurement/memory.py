@@ -13,8 +13,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from squeezebench.engine.measurement.dispatch import Watching
+
+class Watching(TorchDispatchMode):
+    """Base of the modes that measure. Without its one method, torch 2.13 imports its compiler, which takes more than a
+    second, to tell it to leave the mode alone."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
 
 
 class Allocations(Watching):

@@ -168,10 +168,6 @@ class Checkpoints:
             return None
         return content
 
-    def reject(self, reason: str) -> None:
-        """Say that what was read cannot be taken up."""
-        log.warning(f"{self.path}: does not fit the run ({reason}); training starts again")
-
 
 def clear(path: Path) -> None:
     """Remove the checkpoint at `path` and what writers that were killed left of others."""

@@ -77,7 +77,7 @@ def resume(trainer: Trainer, start: nn.Module | None, length: int) -> tuple[nn.M
         return _replay(trainer, copy.deepcopy(start), length, kept)
     except MISFITS as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        trainer.checkpoints.reject(reason)
+        log.warning(f"{trainer.checkpoints.path}: does not fit the run ({reason}); training starts again")
         vars(trainer.method).clear()
         vars(trainer.method).update(fresh)
         trainer.forget()

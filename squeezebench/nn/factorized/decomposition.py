@@ -15,6 +15,8 @@ from math import prod
 import torch
 from torch import Tensor
 
+SWEEPS = 3  # of a Tucker decomposition
+
 
 def leading_basis(matrix: Tensor, rank: int) -> Tensor:
     """Orthonormal (rows, rank): the leading left singular vectors, completed where there are fewer columns.
@@ -46,14 +48,14 @@ def tensor_train(tensor: Tensor, ranks: Sequence[int]) -> list[Tensor]:
     return [*cores, rest.reshape(left, tensor.shape[-1], 1)]
 
 
-def tucker(tensor: Tensor, ranks: Sequence[int], sweeps: int = 3) -> tuple[Tensor, list[Tensor]]:
-    """Core and one orthonormal frame (size_k, r_k) per axis: HOSVD, then `sweeps` of orthogonal iteration.
+def tucker(tensor: Tensor, ranks: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+    """Core and one orthonormal frame (size_k, r_k) per axis: HOSVD, then SWEEPS of orthogonal iteration.
 
     De Lathauwer et al. 2000. Each sweep fits the frame of every axis to the tensor projected on the others.
     """
     axes = range(tensor.dim())
     frames = [leading_basis(unfold(tensor, k), ranks[k]) for k in axes]
-    for _ in range(sweeps):
+    for _ in range(SWEEPS):
         for k in axes:
             others = project(tensor, [frame if axis != k else None for axis, frame in enumerate(frames)])
             frames[k] = leading_basis(unfold(others, k), ranks[k])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cache
 from math import prod
@@ -91,14 +92,7 @@ def rank_for_budget(count: Callable[[int], int], budget: int, highest: int) -> i
             f"no rank meets a budget of {budget} parameters: rank 1 already needs {count(1)}; "
             f"raise the budget or choose more or more balanced modes"
         )
-    low, high = 1, highest  # count(low) fits; above high nothing is tried
-    while low < high:
-        middle = (low + high + 1) // 2
-        if count(middle) <= budget:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    return bisect_right(range(1, highest + 1), budget, key=count)
 
 
 def _product(modes: Sequence[int]) -> str:

@@ -76,13 +76,15 @@ class BottleneckMask(nn.Module):
         the mask's own, if several masks decide together.
         """
         alpha = self.alpha().detach() if alpha is None else alpha
-        expected = alpha / (alpha + self.threshold)
-        return expected if self.chosen is None else expected * self.chosen.to(expected)
+        return self.of_chosen(alpha / (alpha + self.threshold))
 
     def kl(self) -> Tensor:
         """sum_j log(1 + mu_j^2 / sigma_j^2), the KL term of Eq. 6 without beta (and without the dropped 1/2)."""
-        kl = torch.log1p(self.alpha())
-        return kl.sum() if self.chosen is None else (kl * self.chosen.to(kl)).sum()
+        return self.of_chosen(torch.log1p(self.alpha())).sum()
+
+    def of_chosen(self, values: Tensor) -> Tensor:
+        """`values` (..., units) with 0 on the units that were removed for good."""
+        return values if self.chosen is None else values * self.chosen.to(values)
 
     def deterministic(self) -> Tensor:
         """The mask at evaluation, (units,)."""
@@ -93,8 +95,7 @@ class BottleneckMask(nn.Module):
         """The mask of one forward pass: (units,) where deterministic, otherwise (batch, units)."""
         if not self.training:
             return self.deterministic()
-        z = self._drawn(batch)
-        return z if self.chosen is None else z * self.chosen.to(z)
+        return self.of_chosen(self._drawn(batch))
 
     def _drawn(self, batch: int) -> Tensor:
         if self.noise == "first_batch" and self.noise_drawn:

@@ -91,13 +91,11 @@ class LogUniformMask(BottleneckMask):
         The threshold is far below that: many units whose noise drowns them still pass it.
         """
         alpha = self.alpha().detach() if alpha is None else alpha
-        expected = alpha / (alpha + 1)
-        return expected if self.chosen is None else expected * self.chosen.to(expected)
+        return self.of_chosen(alpha / (alpha + 1))
 
     def kl(self) -> Tensor:
         """sum_j KL(N(mu_j, sigma_j^2) || log-uniform), (): the paper's approximation."""
-        kl = log_uniform_kl(self.log_var - (self.mu.square() + EPSILON).log())
-        return kl.sum() if self.chosen is None else (kl * self.chosen.to(kl)).sum()
+        return self.of_chosen(log_uniform_kl(self.log_var - (self.mu.square() + EPSILON).log())).sum()
 
 
 def log_uniform_kl(log_a: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Source: Molchanov, Ashukha, Vetrov, "Variational Dropout Sparsifies Deep Neural 
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -60,12 +61,10 @@ class NoisyWeights(nn.Module):
         """As the network's own."""
         if not self.training:
             return functional_call(self.network, self.pruned(), (x, *args), kwargs)
-        handles = [m.register_forward_hook(_Noise(log_var)) for m, log_var in self.layers()]
-        try:
+        with ExitStack() as hooks:
+            for layer, log_var in self.layers():
+                hooks.enter_context(layer.register_forward_hook(_Noise(log_var)))
             return self.network(x, *args, **kwargs)
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def macs(self, steps: int) -> int | None:
         """Multiply-accumulates of the network below the noise."""

@@ -10,6 +10,7 @@ that reads the set, and their ratio is a constant for the gradient.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -39,8 +40,7 @@ def itpcc_kl(masked: MaskedNetwork, noise: Mapping[str, Tensor] | None = None, s
 def divergence(mask: BottleneckMask, noise: Tensor) -> Tensor:
     """sum_s log(1 + mu_s^2 m^2 / (sigma_s^2 m^2 + (mu_s^2 + sigma_s^2) v)), (): Eq. 17; noise: v / m^2, (width,)."""
     signal, variance = mask.mu.square(), mask.log_var.exp() + EPSILON
-    kl = torch.log1p(signal / (variance + (signal + variance) * noise.to(signal)))
-    return kl.sum() if mask.chosen is None else (kl * mask.chosen.to(kl)).sum()
+    return mask.of_chosen(torch.log1p(signal / (variance + (signal + variance) * noise.to(signal)))).sum()
 
 
 @torch.no_grad()
@@ -80,11 +80,8 @@ def _read(masked: MaskedNetwork, x: Tensor, *args: Any) -> dict[str, Tensor]:
 
         return note
 
-    paths = unit_groups(masked).read
-    handles = [masked.network.get_submodule(path).register_forward_pre_hook(noting(path)) for path in paths]
-    try:
+    with ExitStack() as hooks:
+        for path in unit_groups(masked).read:
+            hooks.enter_context(masked.network.get_submodule(path).register_forward_pre_hook(noting(path)))
         masked(x, *args)
-    finally:
-        for handle in handles:
-            handle.remove()
     return values

@@ -18,6 +18,7 @@ its parameters keep their names below `network.`; the masks are `masks.<set>.mu`
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -74,15 +75,11 @@ class MaskedNetwork(nn.Module):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """As the network's own."""
         z = self.draw(len(x))
-        handles = [
-            self.network.get_submodule(path).register_forward_pre_hook(_Reading(z, columns))
-            for path, columns in self._columns.items()
-        ]
-        try:
+        with ExitStack() as hooks:
+            for path, columns in self._columns.items():
+                reader = self.network.get_submodule(path)
+                hooks.enter_context(reader.register_forward_pre_hook(_Reading(z, columns)))
             return self.network(x, *args, **kwargs)
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def macs(self, steps: int) -> int | None:
         """Multiply-accumulates of the network below the masks."""

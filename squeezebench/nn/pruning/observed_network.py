@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -28,15 +29,11 @@ class ObservedNetwork(MaskedNetwork):
         """As the network's own."""
         if not self.training:
             return self.network(x, *args, **kwargs)
-        handles = [
-            self.network.get_submodule(path).register_forward_pre_hook(self._recorder(chain))
-            for path, chain in unit_groups(self).read.items()
-        ]
-        try:
+        with ExitStack() as hooks:
+            for path, chain in unit_groups(self).read.items():
+                reader = self.network.get_submodule(path)
+                hooks.enter_context(reader.register_forward_pre_hook(self._recorder(chain)))
             return self.network(x, *args, **kwargs)
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def variances(self) -> Tensor:
         """Variance of each unit's values, (S + 1,) float64; 0 for a unit that was never read."""

@@ -18,7 +18,7 @@ from squeezebench.nn.factorized.dense import DenseMap
 from squeezebench.nn.factorized.selected import SelectedMap
 from squeezebench.nn.masks.bottleneck import BottleneckMask
 from squeezebench.nn.pruning.absorb import GateRows
-from squeezebench.nn.pruning.groups import largest
+from squeezebench.nn.pruning.groups import chosen, largest
 from squeezebench.nn.rnn.cells import Cell
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.nn.rnn.layer import RecurrentLayer, gate_rows
@@ -69,15 +69,13 @@ def keep_largest(model: RecurrentClassifier, inputs: int | None, hidden: int | N
     for layer in model.layers if hidden is not None else []:
         deciding = [layer.gate_masks[k].alpha() for k in layer.cell.removing if k in layer.gate_masks]
         if deciding:
-            chosen = _among_largest(torch.stack(deciding).amin(0), hidden)
+            stays = _among_largest(torch.stack(deciding).amin(0), hidden)
             for mask in layer.gate_masks.values():
-                mask.chosen = chosen
+                mask.chosen = stays
 
 
 def _among_largest(scores: Tensor, count: int) -> Tensor:
-    keep = torch.zeros(scores.numel(), dtype=torch.bool)
-    keep[largest(scores, min(count, scores.numel()))] = True
-    return keep
+    return chosen(largest(scores, min(count, len(scores))), len(scores))
 
 
 def _selected(whole: nn.Module, columns: Tensor, rows: Tensor, scale: Tensor | None, form: MapForm) -> nn.Module:

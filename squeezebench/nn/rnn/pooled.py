@@ -30,7 +30,3 @@ class MeanPoolLinear(nn.Module):
 
     def spec(self) -> dict[str, Any]:
         return {"class": "MeanPoolLinear", "inputs": self.head.in_features, "classes": self.head.out_features}
-
-    @classmethod
-    def from_spec(cls, spec: dict[str, Any]) -> MeanPoolLinear:
-        return cls(spec["inputs"], spec["classes"])

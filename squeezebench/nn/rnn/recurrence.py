@@ -49,7 +49,8 @@ def recurrence(
     z = _stack(masks, gates, weight_hh.shape[1])
     if not fast_path(*tensors):
         return cell.sequence(gates, weight_hh, bias, z, states)
-    run = cell.fused if _needs_grad(tensors) else cell.lean
+    learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    run = cell.fused if learns else cell.lean
     return run(gates, weight_hh, bias, z, states, low)
 
 
@@ -60,10 +61,6 @@ def _stack(masks: Masks, gates: Tensor, width: int) -> Tensor | None:
     shape = (gates.shape[1], width)
     ones = gates.new_ones(())
     return torch.cat([(ones if m is None else m.to(gates.dtype)).expand(shape) for m in masks], 1)
-
-
-def _needs_grad(tensors: Sequence[Tensor | None]) -> bool:
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
 def _check(cell: Cell, gates: Tensor, weight_hh: Tensor, masks: Masks) -> None:

@@ -158,13 +158,8 @@ class VideoVGG(SidewaysNet):
         return steps * (total + unit.head.weight.numel())
 
     def spec(self) -> dict[str, Any]:
-        """What `from_spec` needs to rebuild this module before its weights are loaded (JSON)."""
+        """The arguments of the constructor, for `nn.registry.module_from_spec` (JSON)."""
         return {"class": "VideoVGG", **self._spec, "flush": self.flush}
-
-    @classmethod
-    def from_spec(cls, spec: dict[str, Any]) -> VideoVGG:
-        """A fresh module of the same shapes."""
-        return cls(**{name: value for name, value in spec.items() if name != "class"})
 
 
 def video_vgg(

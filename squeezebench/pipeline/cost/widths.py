@@ -49,16 +49,14 @@ class Network:
 
     def seconds(self, on: Throughput, batch: int) -> float:
         """A gradient step on `batch` sequences."""
-        return on.batch + on.parameter * self.parameters + self._passes(on, batch)
+        passes = on.step * self.steps * self.layers + batch * (self._arithmetic(on) + self._moving(on))
+        return on.batch + on.parameter * self.parameters + passes
 
     def forward_seconds(self, on: Throughput, sequences: int) -> float:
         """Evaluating `sequences`: a third of the arithmetic, in large batches; the inputs are moved all the same."""
         calls = -(-sequences // EVALUATION_BATCH)
         own = calls * (on.batch + on.step * self.steps * self.layers) + sequences * self._arithmetic(on)
         return own / 3 + sequences * self._moving(on)
-
-    def _passes(self, on: Throughput, batch: int) -> float:
-        return on.step * self.steps * self.layers + batch * (self._arithmetic(on) + self._moving(on))
 
     def _arithmetic(self, on: Throughput) -> float:
         products = 6 * ((self.wide * self.steps + self.head) / on.wide + self.narrow * self.steps / on.narrow)

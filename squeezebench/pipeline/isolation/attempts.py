@@ -8,17 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from squeezebench.base.reading import without_link
 from squeezebench.engine.measurement.cost import timed_by
 from squeezebench.engine.measurement.shape import Timed
-from squeezebench.engine.run import fail, kept_record, make
-from squeezebench.engine.training.checkpoint import NAME as CHECKPOINT
-from squeezebench.engine.training.checkpoint import clear
-from squeezebench.engine.unfinished import MOST_DEATHS, Unfinished
-from squeezebench.engine.unfinished import NAME as MARK
+from squeezebench.engine.run import fail, made_once, make
+from squeezebench.engine.unfinished import MOST_DEATHS
 from squeezebench.method.base import Method
 from squeezebench.method.discovery import MethodFile
 from squeezebench.pipeline.isolation.processes import Keepers
@@ -68,21 +66,9 @@ class Supervisor:
 
     def run(self, spec: RunSpec, method: MethodFile, folder: Path, starts: Path, resources: Resources) -> Record:
         """Make a run as `run.execute` does, but in processes of its own, which the method may crash, fill or hang."""
-        if (kept := kept_record(spec, method, folder)) is not None:
-            clear(folder / CHECKPOINT)
-            if not (folder / MARK).exists():  # of a job that was killed just after the record was written
-                return kept
-        unfinished, finished = Unfinished(folder, self.check), False
-        try:
-            record = kept_record(spec, method, folder)  # written by the process that held the lock
-            record = record or self._attempts(spec, method, folder, starts, resources, unfinished)
-            finished = True
-        except (KeyboardInterrupt, SystemExit):
-            unfinished.interrupted()
-            raise
-        finally:
-            unfinished.close(finished)
-        return record
+        return made_once(
+            spec, method, folder, partial(self._attempts, spec, method, folder, starts, resources), self.check
+        )
 
     def _attempts(self, spec, method, folder, starts, resources, unfinished) -> Record:
         started = time.perf_counter()

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import optuna
@@ -119,7 +120,8 @@ def _trials(study: Study, journal: Path, starts: Path, say: Callable[[str], None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         _cut_half_line(journal)
-        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_Held()))
+        # the lock on the journal is the one that `tune` holds: Optuna's own would outlive a process that dies
+        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=RLock()))
         optimisation = optuna.create_study(
             storage=storage, study_name=study.digest, direction="maximize", load_if_exists=True
         )
@@ -215,16 +217,6 @@ class _Given(optuna.samplers.BaseSampler):
 
     def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution) -> Any:
         return self._point[param_name]
-
-
-class _Held:
-    """The journal's lock: `tune` holds a lock on all of it, and one that the kernel takes back when a process dies."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
 
 
 def _cut_half_line(journal: Path) -> None:
