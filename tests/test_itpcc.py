@@ -11,13 +11,11 @@ import torch
 from squeezebench.base.errors import InputError
 from squeezebench.engine.measurement.cost import precisions
 from squeezebench.engine.measurement.counts import count
-from squeezebench.engine.measurement.files import load_model, save_model
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
 from squeezebench.engine.run import execute
 from squeezebench.engine.training.loop import Trainer
 from squeezebench.method import Method, NetworkSettings, RecurrentSettings, TaskInfo, dense_classifier
 from squeezebench.method.discovery import find_methods, load
-from squeezebench.nn.cnn.frames import FrameRecurrent
 from squeezebench.nn.masks.bottleneck import BottleneckMask
 from squeezebench.nn.pruning.masked_network import MaskedNetwork
 from squeezebench.nn.registry import module_from_spec
@@ -243,15 +241,6 @@ def test_a_method_on_networks_is_not_held_against_a_recurrent_model(tmp_path):
     asked = spec("itpcc", RecurrentSettings(), network="vgg_8", recurrent=4)
     record = execute(asked, find_methods()["itpcc"], tmp_path / "r", tmp_path / "starts")
     assert record.status == "failed" and record.reason.startswith("itpcc is for networks; the `model:` of task moving")
-
-
-def test_a_cnn_lstm_is_read_back_from_its_file(tmp_path):
-    model = dense_classifier(VIDEO, NetworkSettings(network="resnet_20", width=0.1, recurrent=3)).eval()
-    save_model(tmp_path / "m.safetensors", model)
-    again = load_model(tmp_path / "m.safetensors", Method.restore)
-    x = torch.randn(2, 4, VIDEO.inputs)
-    with torch.no_grad():
-        assert isinstance(again, FrameRecurrent) and torch.equal(model(x), again(x))
 
 
 def test_the_costs_of_a_cnn_lstm_count_the_network_at_each_frame():
