@@ -280,6 +280,7 @@ FAILURES = {  # kind -> (what the method does, how the reason begins)
         "logits have shape (2, 5), not (2, 2): one for each sequence and class",
     ),
     "no stages": ("stages(self)|return []", "ValueError"),
+    "no module from build": ("build(self, task)|pass", "TypeError: build() gives NoneType; return the module"),
     "no module": ("compact(self, model)|return None", "TypeError: compact() gives NoneType; return the module"),
     "no module of a stage": ("end_stage(self, model, stage)|pass", "TypeError: end_stage() gives NoneType; return"),
     "nothing to rebuild it from": ("compact(self, model)|return torch.nn.Linear(4, 2)", ""),

@@ -716,17 +716,6 @@ def test_check_method_stops_at_the_first_problem_and_says_which_hook_to_override
     assert set(found.values()) == {None}
 
 
-@pytest.mark.parametrize(
-    ("hook", "check"),
-    [("end_stage(self, model, stage)", "trains"), ("compact(self, model)", "trains"), ("build(self, task)", "builds")],
-)
-def test_a_hook_that_forgets_to_return_the_module_is_told_so(tmp_path, hook, check):
-    path = tmp_path / "forgets.py"
-    path.write_text(method_file(more=f"def {hook}:\n        pass"))
-    *_, (name, problem) = check_method(str(path))
-    assert (name, problem) == (check, f"TypeError: {hook.split('(')[0]}() gives NoneType; return the module")
-
-
 def test_an_error_in_a_hook_names_the_line_of_the_methods_file(tmp_path):
     path = tmp_path / "misses_gates.py"
     path.write_text(method_file(more="def penalty(self, model):\n        return model.gates.sum()"))
