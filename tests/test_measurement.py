@@ -59,9 +59,10 @@ def test_counts_of_our_layers_and_of_torchs_are_the_formula(cell, inputs, hidden
 
 
 def test_the_papers_numbers():
-    assert lstm_count(57600, 256) == 59_246_592  # UCF11 frames, as the tensor papers read them
-    assert closed_form(57600, [256])["input_to_hidden"] == 58_982_400
-    assert lstm_count(4096, 512) == 9_441_280  # UCF101 features of VGG-16
+    frames, features = closed_form(57600, [256]), closed_form(4096, [512])
+    assert frames["lstm_total"] == lstm_count(57600, 256) == 59_246_592  # UCF11, as the tensor papers read it
+    assert frames["input_to_hidden"] == 58_982_400
+    assert features["lstm_total"] == lstm_count(4096, 512) == 9_441_280  # UCF101, VGG-16
 
 
 def test_what_is_in_front_of_the_recurrence_counts_for_the_model_not_for_the_lstm():
