@@ -92,6 +92,14 @@ def test_no_other_mismatch(checks):
     assert {id for id in unnumbered if not id.startswith("derivation-")} == UNNUMBERED
 
 
+def test_structures_of_the_lenets_give_the_printed_sizes(checks):
+    """DN's printed r_W is of another one, GL's FLOP is cut off, and L0-sep's structure is recalled and not printed."""
+    found = {id: check.verdict for id, check in checks.items() if re.match(r"lenet-(300-100|5)-", id)}
+    others = {"lenet-300-100-DN-r_W": MISMATCH, "lenet-5-GL-flop": ROUNDING}
+    others |= {f"lenet-5-L0-sep-{what}": NOT_CHECKABLE for what in ("r_W", "r_N", "flop")}
+    assert len(found) == 2 * 7 + 3 * 8 and {id: verdict for id, verdict in found.items() if verdict != OK} == others
+
+
 @pytest.mark.parametrize(
     ("id", "recomputed", "said"),
     [

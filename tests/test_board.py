@@ -8,13 +8,13 @@ import re
 import shutil
 import zipfile
 from hashlib import sha256
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import pytest
 import torch
 from altered_records import alter, without_models
+from page_tables import Reader
 
 from squeezebench.cli.main import main
 from squeezebench.report.board.entries import admitted
@@ -121,30 +121,14 @@ def test_an_honest_submission_is_measured_again_and_every_link_leads_somewhere(a
         "task-digits-v2.html",
         "method-magnitude.html",
     }
-    names = {page.name: set(Links.of(page).ids) for page in pages}
+    tags = {page.name: Reader(page.read_text(encoding="utf-8")).tags for page in pages}
+    names = {page: {given["id"] for _, given in found if "id" in given} for page, found in tags.items()}
     for page in pages:
-        for link in Links.of(page).links:
+        for link in (given["href"] for tag, given in tags[page.name] if tag == "a"):
             path, anchor = urldefrag(unquote(link))
             assert not path or (site / path).is_file(), (page.name, link)
             assert not anchor or anchor in names[path or page.name], (page.name, link)
     assert len(list(site.glob("records/ada-small/runs/**/record.json"))) == 10
-
-
-class Links(HTMLParser):
-    def __init__(self):
-        super().__init__()
-        self.links, self.ids = [], []
-
-    def handle_starttag(self, tag, attributes):
-        given = dict(attributes)
-        self.links += [given["href"]] if tag == "a" else []
-        self.ids += [given["id"]] if "id" in given else []
-
-    @classmethod
-    def of(cls, page: Path) -> Links:
-        one = cls()
-        one.feed(page.read_text(encoding="utf-8"))
-        return one
 
 
 def test_a_frozen_board_is_built_again_to_the_same_bytes_or_not_at_all(archive, sent, tmp_path, complaint):

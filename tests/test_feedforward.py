@@ -16,9 +16,8 @@ from squeezebench.nn.cnn.resnet import cifar_resnet, resnet50
 from squeezebench.nn.cnn.vgg import CONFIGURATIONS, VGG, vgg8
 from squeezebench.nn.pruning.compact import select_channels
 from squeezebench.nn.pruning.dependency_graph import follow
-from squeezebench.nn.pruning.sizes import Sizes, measured_sizes
+from squeezebench.nn.pruning.sizes import measured_sizes
 from squeezebench.nn.registry import module_from_spec
-from squeezebench.schema.reference import read_block, read_file
 
 LENET300, LENET5 = (784, 300, 100), (20, 50, 800, 500)
 
@@ -47,13 +46,10 @@ def test_the_vgg_configurations_are_the_published_ones():
     expected = [1 / 32] * 2 + [1 / 16] * 2 + [1 / 8] * 3 + [1 / 4] * 3 + [1 / 2] * 3 + [1.0]
     assert CONFIGURATIONS["D6"].multipliers() == expected
     assert CONFIGURATIONS["D5"].multipliers()[:3] == [1 / 32**2, 1 / 32**2, 1 / 16**2]
+    assert len(vgg8().widths()) + 1 == 8
     for configuration in CONFIGURATIONS.values():
         model = VGG(configuration.layers, configuration.head)
         assert len(follow(model, torch.zeros(1, 3, 32, 32)).sets) == len(configuration.multipliers())
-
-
-def test_vgg8_has_eight_layers():
-    assert len(vgg8().widths()) + 1 == 8
 
 
 def test_resnet50_names_its_parts_as_torchvision_does():
@@ -86,47 +82,11 @@ def test_a_network_learns(name):
 # ---------------------------------------------------------------------------------------- VIBNet's metrics
 
 
-def _relative(sizes: Sizes, dense: Sizes) -> tuple[float, float, float]:
-    """r_W and r_N in per cent of `dense`, and the multiply-accumulates in millions."""
-    return 100 * sizes.weights / dense.weights, 100 * sizes.neurons / dense.neurons, sizes.macs / 1e6
-
-
-def _structure(row: str) -> list[int]:
-    return [int(part) for part in row.split("-")]
-
-
-@pytest.mark.parametrize("row", read_block("vibnet_t1").lines, ids=lambda row: row["method"])
-def test_table_1_of_vibnet(row):
-    """7 of 7 r_N and 6 of 7 r_W; DN's structure has an r_W of 19.03 %, not the 23.05 % beside it."""
-    r_w, r_n, _ = _relative(lenet300_sizes(_structure(row["pruned_model"])), lenet300_sizes())
-    assert f"{r_n:.2f}" == row["r_N_pct"]
-    if row["method"] == "DN":
-        assert (row["r_W_pct"], f"{r_w:.2f}") == ("23.05", "19.03")
-    else:
-        assert f"{r_w:.2f}" == row["r_W_pct"]
-
-
-@pytest.mark.parametrize("structure", read_file("structures").lines, ids=lambda row: row["method"])
-def test_table_2_of_vibnet(structure):
-    """Structures recalled from the methods' own papers give the printed row; GL's FLOP is one off in the last digit,
-    and the structure recalled for L0-sep is not the printed one."""
-    block = read_block("vibnet_t2")
-    row = block.lines[block.row(structure["method"])]
-    r_w, r_n, macs = _relative(lenet5_sizes(_structure(structure["kept"])), lenet5_sizes())
-    mine = (f"{r_w:.2f}", f"{r_n:.2f}", f"{macs:.3f}")
-    theirs = (row["r_W_pct"], row["r_N_pct"], row["flop_M"])
-    if structure["method"] == "GL":
-        assert mine[:2] == theirs[:2] and (mine[2], theirs[2]) == ("0.202", "0.201")
-    elif structure["method"] == "L0-sep":
-        assert (mine[:2], theirs[:2]) == (("1.43", "40.66"), ("1.08", "40.36"))
-    else:
-        assert mine == theirs
-
-
 def test_the_structure_that_vibnets_row_of_table_2_comes_from():
     """3-10-68-35 gives 0.83 / 15.55 / 0.094 (found by inversion; the poster prints no structure)."""
-    r_w, r_n, macs = _relative(lenet5_sizes((3, 10, 68, 35)), lenet5_sizes())
-    assert (f"{r_w:.2f}", f"{r_n:.2f}", f"{macs:.3f}") == ("0.83", "15.55", "0.094")
+    own, dense = lenet5_sizes((3, 10, 68, 35)), lenet5_sizes()
+    shares = 100 * own.weights / dense.weights, 100 * own.neurons / dense.neurons
+    assert (*map("{:.2f}".format, shares), f"{own.macs / 1e6:.3f}") == ("0.83", "15.55", "0.094")
 
 
 def test_formulas_agree_with_what_a_network_counts():

@@ -16,10 +16,9 @@ from squeezebench.data.checks import check_dataset
 from squeezebench.data.sources import available, digits, digits_images, source_module
 from squeezebench.data.task import Task, load_task
 from squeezebench.engine.measurement.counts import count
-from squeezebench.engine.measurement.files import load_model, save_model
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
 from squeezebench.engine.training.loop import describe
-from squeezebench.method import Method, NetworkSettings, RecurrentSettings, TaskInfo, dense_classifier
+from squeezebench.method import NetworkSettings, RecurrentSettings, TaskInfo, dense_classifier
 from squeezebench.nn.cnn.named import named_features, named_network, named_weights
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.schema.experiment import check_experiment
@@ -113,16 +112,6 @@ def test_a_recurrent_model_has_no_weights_rule():
     found = count(dense_classifier(sequence, RecurrentSettings(hidden=6)))
     assert (found.weights, found.neurons, found.rule, found.size) == (None, None, "lstm_total", 4 * 6 * (5 + 6 + 2))
     assert Counts(**{k: v for k, v in found.model_dump().items() if k not in ("weights", "neurons")}) == found
-
-
-@pytest.mark.parametrize("name", ["lenet_300_100", "lenet_5", "vgg_8", "resnet_20", "mobilenet_v2"])
-def test_a_network_is_read_back_from_its_file(name, tmp_path):
-    model = dense_classifier(IMAGE, NetworkSettings(network=name, width=0.1)).eval()
-    save_model(tmp_path / "m.safetensors", model)
-    again = load_model(tmp_path / "m.safetensors", Method.restore)
-    x = torch.randn(3, 1, IMAGE.inputs)
-    with torch.no_grad():
-        assert torch.equal(model(x), again(x))
 
 
 @pytest.mark.parametrize(

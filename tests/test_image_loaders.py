@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import io
 import tarfile
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +215,7 @@ def jpeg(rng, size: tuple[int, int], colour: int, form: str = "JPEG", mode: str 
     return buffer.getvalue()
 
 
+@cache
 def image_files() -> dict[str, bytes]:
     """Three classes of different brightness, sizes and forms; one that is damaged, and files that are no images."""
     rng = np.random.default_rng(0)

@@ -11,13 +11,11 @@ import torch
 from squeezebench.base.errors import InputError
 from squeezebench.engine.measurement.cost import precisions
 from squeezebench.engine.measurement.counts import count
-from squeezebench.engine.measurement.files import load_model, save_model
 from squeezebench.engine.measurement.macs import closed_form_macs, macs
 from squeezebench.engine.run import execute
 from squeezebench.engine.training.loop import Trainer
 from squeezebench.method import Method, NetworkSettings, RecurrentSettings, TaskInfo, dense_classifier
 from squeezebench.method.discovery import find_methods, load
-from squeezebench.nn.cnn.frames import FrameRecurrent
 from squeezebench.nn.masks.bottleneck import BottleneckMask
 from squeezebench.nn.pruning.masked_network import MaskedNetwork
 from squeezebench.nn.registry import module_from_spec
@@ -81,10 +79,7 @@ def test_the_penalty_is_equation_20():
     torch.testing.assert_close(method.penalty(model), expected, rtol=1e-5, atol=0)
 
 
-NAMES = ["lenet_300_100", "lenet_5", "vgg_8", "resnet_20", "resnet_110", "mobilenet_v2", "resnet_50"]
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["lenet_5", "resnet_20"])  # every network: test_coupled_compact
 def test_what_is_fine_tuned_is_smaller_and_gives_what_the_masks_gave(name):
     method = itpcc(network=name)
     masked, x = under_masks(method, IMAGE), torch.randn(2, 1, IMAGE.inputs).double()
@@ -150,7 +145,7 @@ def test_masks_under_adam_beside_weights_under_sgd_have_a_rate_of_their_own():
     assert "lr" not in method.mask_groups(model)[0]  # the stage's, which is Adam's
 
 
-@pytest.mark.parametrize("name", ["lenet_300_100", "lenet_5", "vgg_8", "vgg16_g5", "resnet_20", "resnet_50"])
+@pytest.mark.parametrize("name", ["lenet_300_100", "vgg16_g5", "resnet_20"])
 def test_counts_and_multiply_accumulates_of_a_cnn_lstm(name):
     side = 32 if name == "vgg16_g5" else 16
     task = dataclasses.replace(VIDEO, inputs=side * side, frame=(1, side, side))
@@ -243,15 +238,6 @@ def test_a_method_on_networks_is_not_held_against_a_recurrent_model(tmp_path):
     asked = spec("itpcc", RecurrentSettings(), network="vgg_8", recurrent=4)
     record = execute(asked, find_methods()["itpcc"], tmp_path / "r", tmp_path / "starts")
     assert record.status == "failed" and record.reason.startswith("itpcc is for networks; the `model:` of task moving")
-
-
-def test_a_cnn_lstm_is_read_back_from_its_file(tmp_path):
-    model = dense_classifier(VIDEO, NetworkSettings(network="resnet_20", width=0.1, recurrent=3)).eval()
-    save_model(tmp_path / "m.safetensors", model)
-    again = load_model(tmp_path / "m.safetensors", Method.restore)
-    x = torch.randn(2, 4, VIDEO.inputs)
-    with torch.no_grad():
-        assert isinstance(again, FrameRecurrent) and torch.equal(model(x), again(x))
 
 
 def test_the_costs_of_a_cnn_lstm_count_the_network_at_each_frame():

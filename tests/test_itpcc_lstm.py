@@ -6,9 +6,6 @@ from math import exp, log
 
 import pytest
 import torch
-from exact_information import bound, information
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from squeezebench.base.errors import InputError
@@ -188,39 +185,6 @@ def test_the_penalty_is_equation_20(form, sizes):
     assert float(method.penalty(model).detach()) == pytest.approx(0.7 / 50 * total, rel=1e-5)
     model.input_mask = None
     assert float(method.penalty(model).detach()) == pytest.approx(0.7 / 50 * float(units_kl(model).detach()))
-
-
-@given(st.floats(-3, 3), st.floats(-6, 6), st.floats(-2, 2), st.floats(0, 4))
-def test_the_term_is_at_least_that_with_the_units_statistics(mu, log_var, mean, variance):
-    """Eq. 18: the bound leaves out the variance of the state; without it both are equal."""
-    values = [torch.tensor(v, dtype=torch.float64) for v in (mu, exp(log_var), mean, variance)]
-    assert information(*values).nan_to_num() <= bound(*values[:2]) + 1e-12
-    if abs(mean) > 1e-3:
-        exact = information(*values[:3], torch.zeros((), dtype=torch.float64))
-        assert exact.item() == pytest.approx(bound(*values[:2]).item(), rel=1e-9)
-
-
-def test_the_penalty_of_a_network_is_at_least_its_sets_information():
-    """Eq. 17 with the states' own mean and variance given x, over the noise of the masks before them."""
-    model, (x, _) = masked("stacked").train(), batch()
-    model.input_mask = None
-    with torch.no_grad():
-        for mask in model.masks():
-            mask.log_var.fill_(-1.0)
-        seen = {}
-        for number, layer in enumerate(model.layers):
-            layer.register_forward_hook(lambda _, __, out, n=number: seen.setdefault(n, []).append(out[-1]))
-        for _ in range(200):
-            model(x)
-    for number, layer in enumerate(model.layers):
-        mask = layer.gate_masks["o"]
-        mu, var = mask.mu.detach(), mask.log_var.detach().exp()
-        read = torch.stack(seen[number])  # z h, (draws, B, H): moments of h from those of the product, Eq. 15 and 16
-        mean = read.mean(0) / mu
-        variance = ((read.var(0) - var * mean.square()) / (mu.square() + var)).clamp_min(0)
-        of_units = information(mu, var, mean, variance).mean(0)
-        assert (of_units <= bound(mu, var) + 1e-9).all()
-        assert of_units.sum() < 0.999 * bound(mu, var).sum()  # the noise of the masks is there, and counts
 
 
 # ---------------------------------------------------------------------- the method

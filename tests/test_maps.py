@@ -1,4 +1,4 @@
-"""Linear maps: published counts, equality with the dense matrix, gradients, memory, start, decomposition."""
+"""Linear maps: equality with the dense matrix, gradients, memory, start, decomposition."""
 
 import itertools
 import json
@@ -21,12 +21,11 @@ from squeezebench.nn.factorized.tensor_ring import TensorRingMap
 from squeezebench.nn.factorized.tensor_train import TensorTrainMap
 from squeezebench.nn.registry import module_from_spec
 
-PUBLISHED = {  # UCF11 end to end, 57,600 -> 256, four gates: (class, its arguments, parameters)
-    "dense": (DenseMap, (57_600, 1024), 58_982_400),
-    "tt": (TensorTrainMap, ((8, 20, 20, 18), gate_modes((4, 4, 4, 4), 4), 4), 3_360),
-    "bt": (BlockTermMap, ((8, 20, 20, 18), gate_modes((4, 4, 4, 4), 4), 4, 2), 3_392),
-    "tr": (TensorRingMap, ((4, 2, 5, 8, 6, 5, 3, 2), gate_modes((4, 4, 2, 4, 2), 4), (10,) + (5,) * 12), 1_725),
-    "ht": (HierarchicalTuckerMap, ((8, 10, 10, 9, 8), gate_modes((4, 4, 2, 4, 2), 4), 4, 5), 1_245),
+PUBLISHED = {  # UCF11 end to end, 57,600 -> 256, four gates; test_tensor_methods has the printed numbers of parameters
+    "tt": (TensorTrainMap, ((8, 20, 20, 18), gate_modes((4, 4, 4, 4), 4), 4)),
+    "bt": (BlockTermMap, ((8, 20, 20, 18), gate_modes((4, 4, 4, 4), 4), 4, 2)),
+    "tr": (TensorRingMap, ((4, 2, 5, 8, 6, 5, 3, 2), gate_modes((4, 4, 2, 4, 2), 4), (10,) + (5,) * 12)),
+    "ht": (HierarchicalTuckerMap, ((8, 10, 10, 9, 8), gate_modes((4, 4, 2, 4, 2), 4), 4, 5)),
 }
 SMALL = {
     "dense": (DenseMap, (24, 16)),
@@ -38,15 +37,6 @@ SMALL = {
 }
 every_small = pytest.mark.parametrize("name", SMALL)
 every_tensor = pytest.mark.parametrize("name", ["tt", "tr", "bt", "ht"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tensors this small are slower with more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def build(name, **options):
@@ -81,14 +71,6 @@ def maps(draw):
         return HierarchicalTuckerMap(i, j, leaf, inner)
     except ValueError:  # more than any leaf, or any inner node, of these modes can carry
         return HierarchicalTuckerMap(i, j, 1, 1)
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_published_counts(name):
-    cls, arguments, parameters = PUBLISHED[name]
-    assert cls.count(*arguments) == parameters
-    if name != "dense":  # 59 million entries need not be drawn to be counted
-        assert sum(p.numel() for p in cls(*arguments).parameters()) == parameters
 
 
 @given(maps(), st.integers(1, 40), st.sampled_from([torch.float64, torch.float32]))
@@ -215,7 +197,7 @@ def test_no_gradient_of_x_is_computed_unless_asked_for(name):
 
 @every_tensor
 def test_the_published_shapes_are_not_charged_for_a_bad_order(name):
-    cls, arguments, _ = PUBLISHED[name]
+    cls, arguments = PUBLISHED[name]
     module = cls(*arguments)
     x = torch.randn(96, module.in_features)
     with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -191,27 +191,6 @@ def test_a_second_compaction_reads_the_inputs_of_the_first():
 # ---------------------------------------------------------------------- which units can go
 
 
-@pytest.mark.parametrize(
-    ("cell", "letter", "goes"),
-    [
-        ("lstm", "i", True),
-        ("lstm", "g", True),
-        ("lstm", "o", True),
-        ("lstm", "f", False),
-        ("gru", "n", True),
-        ("gru", "r", False),
-        ("gru", "z", False),
-        ("min_gru", "z", True),
-        ("min_gru", "h", True),
-    ],
-)
-def test_a_unit_goes_only_with_a_gate_that_silences_it(cell, letter, goes):
-    model = masked(cell, letters=letter, off=(1, 4), features=None)
-    expected = [j for j in range(HIDDEN) if not (goes and j in (1, 4))]
-    assert surviving_units(model)[0].tolist() == expected
-    assert gap(model, compact_masked(model, keep_factors=True)) < 1e-6  # and so the removal is exact
-
-
 def test_gates_that_silence_different_units_remove_their_union():
     model = masked("lstm", features=None)
     model.layers[0].gate_masks.update({"i": mask(HIDDEN, (0,)), "g": mask(HIDDEN, (2,)), "f": mask(HIDDEN, (5,))})

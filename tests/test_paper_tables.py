@@ -6,12 +6,12 @@ import json
 import math
 import statistics
 import xml.etree.ElementTree as ElementTree
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from csv_files import read_csv
 from drawing import drawing_only
+from page_tables import Reader
 from pydantic import ValidationError
 from refusals import refusal_of
 from scipy import stats
@@ -297,11 +297,7 @@ def test_text_of_the_experiment_is_escaped_on_the_page_and_in_latex(tmp_path):
     folder = planned(tmp_path, [table, drawn], tasks=("digits",))
     with drawing_only("figure5"):
         page = build_report(folder).read_text(encoding="utf-8")
-    tags: list[str] = []
-    parser = HTMLParser()
-    parser.handle_starttag = lambda tag, _: tags.append(tag)
-    parser.feed(page)
-    assert "alert(1)" in page and tags.count("script") == 1
+    assert "alert(1)" in page and [tag for tag, _ in Reader(page).tags].count("script") == 1
     ElementTree.fromstring((folder / "figures/figure5.svg").read_text(encoding="utf-8"))
     text = (folder / "tables/table2.tex").read_text(encoding="utf-8")
     assert r"\textless{}script\textgreater{}alert(1)" in text and r"\& 50 \% \$x\_1\$" in text

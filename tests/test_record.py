@@ -27,16 +27,11 @@ def a_record(**changed) -> Record:
 
 
 def test_what_is_written_is_what_is_read(tmp_path):
-    record = a_record(notes=['β rises, a umlaut: ä, a quote: "'], varied={"beta": 0.1, "cell": "lstm", "width": None})
+    record = a_record(notes=['β rises, a umlaut: ä, a quote: "'], varied={"beta": 0.1, "cell": "lstm", "width": None},
+                      settings={"digits": [0.1 + 0.2, 1e-300, 1.0, 2**53 - 1.0, 5e-324]})  # fmt: skip
     path = write_record(tmp_path / "runs" / "one", record)
     assert path.name == RECORD_NAME
     assert read_record(path) == record
-
-
-@pytest.mark.parametrize("value", [0.1 + 0.2, 1e-300, 1.0, 2**53 - 1.0, 5e-324])
-def test_numbers_come_back_with_every_digit(tmp_path, value):
-    record = a_record(settings={"beta": value})
-    assert read_record(write_record(tmp_path, record)).settings["beta"] == value
 
 
 def test_a_record_of_a_failed_run_needs_no_results(tmp_path):

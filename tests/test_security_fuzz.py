@@ -302,19 +302,6 @@ def test_experiment_files(tmp_path, data):
     assert found is None or isinstance(found, Experiment)
 
 
-@SLOW
-@given(changed=altered(CONFIG))
-def test_plans_of_altered_experiments(tmp_path_factory, changed):
-    from squeezebench.pipeline.planner import make_plan
-
-    folder = tmp_path_factory.mktemp("plan")
-    (folder / "e.yaml").write_text(yaml.safe_dump(changed))
-    found = one_line(read_experiment, folder / "e.yaml")
-    if found is not None and len(found.seeds) < 100 and not found.plugins:
-        one_line(make_plan, found, "e.yaml")
-    assert [path.name for path in folder.iterdir()] == ["e.yaml"]
-
-
 # ---------------------------------------------------------------------- features
 
 

@@ -223,8 +223,6 @@ def test_lengths_vanish_where_all_sequences_have_enough_steps(folder):
         ({"name": "digits", "options": {"size": 8}}, "option size of source digits"),
         ({"name": "mine", "source": "file"}, "option path of source file: Field required"),
         ({"name": "mine", "source": "file", "options": {"path": "no/such.npz"}}, "no/such.npz: no such file"),
-        ({"name": "digits", "split": "group"}, "needs groups"),
-        ({"name": "digits", "split": "official"}, "there is no official split"),
         ({"name": "x", "source": "ucr", "options": {"name": "Coffeee"}}, "did you mean Coffee?"),
         ({"name": "x", "source": "ucr", "options": {"name": "../x"}}, "option name of source ucr"),
     ],
