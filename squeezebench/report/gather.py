@@ -110,11 +110,9 @@ class Gathered:
 
 
 @without_collector()  # nothing that is read goes again, and the collector would look through all of it again and again
-def gather(folder: Path, plan: Path | None = None) -> Gathered:
-    """Read every record of `folder`; hold it against the plan if there is one."""
-    if plan is None and (folder / "plan.json").is_file():
-        plan = folder / "plan.json"
-    planned = read_plan(plan) if plan else {}
+def gather(folder: Path) -> Gathered:
+    """Read every record of `folder`; hold it against `folder/plan.json` if there is one."""
+    planned = read_plan(folder / "plan.json") if (folder / "plan.json").is_file() else {}
     by_path = {Path(run["path"]).as_posix(): run for run in planned.get("runs", [])}
     records, problems = _read(folder, by_path)
     inputs = {place: inputs_of(record) for place, record in records.items()}

@@ -63,13 +63,13 @@ class Section:
         return not (tables or self.figures or self.of_task)
 
 
-def build(folder: Path, *, plan: Path | None = None, plugins: Iterable[str | Path] = ()) -> Path:
+def build(folder: Path, plugins: Iterable[str | Path] = ()) -> Path:
     """Gather, compute, write. Returns the path of the page."""
     results_folder(folder)
     template = html.template("page.html.j2")
     for part in ("tables", "figures"):
         inside(folder, folder / part)
-    results = Results(gather(folder, plan))
+    results = Results(gather(folder))
     words = captions(results.rule.name)
     with style():
         tables = build_tables(results, plugins)
