@@ -17,7 +17,7 @@ from squeezebench.report.tabular.cells import accuracy, points
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, numeric
 from squeezebench.report.words import captions
 from squeezebench.schema.printed import OurRow, PublishedTable
-from squeezebench.schema.reference import Block, backbone_parameters, read_block
+from squeezebench.schema.reference import Block, backbone_parameters, read_block, share
 
 PRINTED = ["row", "kind", "printed_accuracy", "printed_lstm_parameters", "printed_total_parameters", "printed_ratio",
            "recomputed_lstm_parameters", "lstm_verdict", "lstm_remark", "lstm_readings",
@@ -59,7 +59,7 @@ def _printed(block: Block, number: int) -> Row:
     """What line `number` of a block prints, and the audit of its sizes."""
     line = block.lines[number]
     printed: Row = {
-        "printed_accuracy": block.accuracy(line),
+        "printed_accuracy": share(line, "accuracy_pct"),
         "printed_accuracy_text": line.get("accuracy_pct", ""),
         "printed_ratio": block.ratio(line),
         "printed_inputs": line.get("input"),
