@@ -70,14 +70,6 @@ def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {f"setting {name}": value for name, value in without_place(settings).items()}
 
 
-def _of_task(inputs: Inputs) -> str:
-    return inputs.shared.digest
-
-
-def _of_method(inputs: Inputs) -> str:
-    return digest_of([inputs["method file"], inputs["digest rule"]])
-
-
 @lru_cache(maxsize=1024)  # thousands of runs share them
 def _named(part: str, text: str, fingerprint: str | None) -> dict[str, Any]:
     """The fields of a part with the defaults of those that its version did not have, each under a name of its own."""
@@ -160,12 +152,13 @@ def _unlike_most(records: Mapping[str, Record], inputs: Mapping[str, Inputs]) ->
     """Without a plan: on each task and protocol the runs that share the inputs of most runs count; among them, the runs
     of each method whose file is that of most. Of equally many, the runs that finished last."""
     outcome = dict.fromkeys(records, "")
-    for kind, whole in ((_of_task, False), (_of_method, True)):
-        alike: dict[tuple, dict[str, list[str]]] = {}
+    for whole in (False, True):
+        alike: dict[tuple, dict[Any, list[str]]] = {}
         for place, record in records.items():
             if not outcome[place]:
-                where = (record.task, record.protocol, *([record.method] if whole else []))
-                alike.setdefault(where, {}).setdefault(kind(inputs[place]), []).append(place)
+                given, where = inputs[place], (record.task, record.protocol, *([record.method] if whole else []))
+                kind = (given["method file"], given["digest rule"]) if whole else given.shared.digest
+                alike.setdefault(where, {}).setdefault(kind, []).append(place)
         for variants in alike.values():
             leading = max(variants.values(), key=lambda places: _weight(places, records))
             for places in variants.values():

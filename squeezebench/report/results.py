@@ -32,10 +32,6 @@ class Results:
         self.gathered = gathered
 
     @property
-    def folder(self) -> Path:
-        return self.gathered.folder
-
-    @property
     def tasks(self) -> list[str]:
         """Every task that was planned or ran."""
         return self.gathered.tasks

@@ -14,7 +14,7 @@ from squeezebench.report.paper.cells import parameters
 from squeezebench.report.paper.match import pick, rule_of_table
 from squeezebench.report.sizes import RECURRENT
 from squeezebench.report.tabular.cells import accuracy, points
-from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, numeric
+from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, number_column, numeric
 from squeezebench.report.words import captions
 from squeezebench.schema.printed import OurRow, PublishedTable
 from squeezebench.schema.reference import Block, backbone_parameters, read_block, share
@@ -105,8 +105,8 @@ def paper_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered)
         numeric("Accuracy", cells.printed("printed_accuracy", " %"), group=paper),
         *(column for shown, column in optional if shown),
         numeric("Accuracy", cells.if_run(accuracy("test_accuracy")), group=ours, hint=hints["interval"]),
-        numeric(rule.title(), cells.number("size_mean", parameters), group=ours),
-        numeric("Ratio", cells.number("ratio_size", rule.ratio), group=ours, hint=hints["ratio"]),
+        number_column(rule.title(), "size_mean", parameters, group=ours),
+        number_column("Ratio", "ratio_size", rule.ratio, group=ours, hint=hints["ratio"]),
     ]
     if frame["total_parameters"].notna().any():
         columns.append(numeric("Whole model", _total, group=ours, hint=hints["total"], tex=False))
