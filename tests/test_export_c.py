@@ -22,8 +22,8 @@ from squeezebench.tools.export import export, read_run
 from squeezebench.tools.export.c.arrays import prefix_of, string
 from squeezebench.tools.export.c.compiled import compiled
 from squeezebench.tools.export.c.source import c_source
+from squeezebench.tools.export.formats import Wanted
 from squeezebench.tools.export.standard import standard
-from squeezebench.tools.export.wanted import Wanted
 
 STRICT = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2")
 ABOUT = {"task": "t */ ??/", "classes": '["a", "b\\"\\u00fc", "@?"]', "input": "x (time, 6) float32"}

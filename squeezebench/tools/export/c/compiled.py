@@ -14,8 +14,8 @@ import numpy as np
 
 from squeezebench.base.errors import InputError
 from squeezebench.tools.export.c.arrays import prefix_of
+from squeezebench.tools.export.formats import Wanted
 from squeezebench.tools.export.scored import Answer
-from squeezebench.tools.export.wanted import Wanted
 
 FLAGS = ("-std=c99", "-O2")
 DIFFER = 3  # exit status
