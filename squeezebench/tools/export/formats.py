@@ -98,7 +98,7 @@ def _c(wanted: Wanted) -> Written:
     if (cc := compiler()) is None:
         reason = "not compiled, and not compared with the module: this machine has neither $CC nor cc"
         return Written(content, lines, None, [] if wanted.int8 else [reason], reason)
-    return Written(content, lines, compiled(wanted, source, cc))
+    return Written(content, lines, compiled(wanted.form, wanted.out, source, wanted.scratch, cc))
 
 
 def _in_torch(form: Standard) -> Answer:
