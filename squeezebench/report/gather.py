@@ -214,6 +214,12 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
+def differing(several: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The settings in which run groups differ, by name."""
+    names = sorted(set().union(*several))
+    return [name for name in names if len({canonical(settings.get(name)) for settings in several}) > 1]
+
+
 def _row(record: Record, place: str, left_out: str, inputs: Inputs, plan: dict[str, Any]) -> dict[str, Any]:
     """One record as one flat row. Missing numbers stay missing (NaN), they are never 0."""
     origin, baseline = record.provenance, record.baseline
