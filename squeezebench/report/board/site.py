@@ -20,9 +20,8 @@ from squeezebench.report.board.entries import Entry, LeftOut, admitted
 from squeezebench.report.board.numbers import AGAIN, dense_accuracies, numbers, progress, records_of, without_number
 from squeezebench.report.overview import task_facts
 from squeezebench.report.rows import rows_of
-from squeezebench.schema.board import BOARD, Board
 from squeezebench.schema.stored import read_sealed, write_sealed
-from squeezebench.schema.submission import Opened
+from squeezebench.schema.submission import BOARD, Board, Opened
 
 TITLE = "Compressed recurrent networks"
 
