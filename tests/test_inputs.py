@@ -12,8 +12,7 @@ from synthetic_records import ENGINE, record, write
 
 from squeezebench.base.source import RULE, digest_of_file
 from squeezebench.report.gather import Gathered, gather
-from squeezebench.report.missing import missing
-from squeezebench.report.overview import overview
+from squeezebench.report.overview import missing, overview
 from squeezebench.report.results import Results
 from squeezebench.report.statistics.groups import run_groups
 from squeezebench.report.statistics.verdicts import headlines
