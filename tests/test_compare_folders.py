@@ -14,9 +14,8 @@ from synthetic_records import make
 
 from squeezebench.base.errors import InputError
 from squeezebench.cli.main import main
-from squeezebench.report.compare.differences import compare_folders
+from squeezebench.report.compare.differences import compare_folders, difference_test, mean_ratio
 from squeezebench.report.compare.text import as_text, summary
-from squeezebench.report.statistics.paired import difference_test, mean_ratio
 from squeezebench.schema.record import read_record, write_record
 
 SEEDS = 5

@@ -23,7 +23,6 @@ from squeezebench.tools.export.c.arrays import prefix_of, string
 from squeezebench.tools.export.c.compiled import compiled
 from squeezebench.tools.export.c.source import c_source
 from squeezebench.tools.export.standard import standard
-from squeezebench.tools.export.wanted import Wanted
 
 STRICT = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2")
 ABOUT = {"task": "t */ ??/", "classes": '["a", "b\\"\\u00fc", "@?"]', "input": "x (time, 6) float32"}
@@ -45,9 +44,8 @@ def machine_of(name: str):
 
 def answer_of(form, folder: Path, machine, int8=False):
     """What the C of `form` answers, compiled for `machine`."""
-    wanted = Wanted("c", form, ABOUT, Path("some net-1.c"), False, int8, False, folder)
-    cc, flags, emulator = machine
-    return compiled(wanted, c_source(form, ABOUT, wanted.out, int8), cc, flags, emulator)
+    out, (cc, flags, emulator) = Path("some net-1.c"), machine
+    return compiled(form, out, c_source(form, ABOUT, out, int8), folder, cc, flags, emulator)
 
 
 def sequences(steps: int = 9):

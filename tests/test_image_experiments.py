@@ -10,7 +10,7 @@ from test_paper_experiments import check, step_by_step
 from squeezebench.base.yaml_file import load_yaml
 from squeezebench.pipeline.planner import make_plan
 from squeezebench.schema.experiment import read_experiment
-from squeezebench.schema.reference import read_block
+from squeezebench.schema.reference import read_block, share
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {"vibnet": "*.yaml", "itpcc": "*.yaml", "real": "itpcc*.yaml"}
@@ -42,7 +42,7 @@ def test_beta_is_that_of_the_published_code(path):
     block = read_block(table.printed)
     grid, limited = experiment.methods["vibnet"]
     assert limited["beta"] == pytest.approx(45_000 * published / 2) and limited["beta"] in grid["beta"]
-    assert limited["limit_weights"] == pytest.approx(100 * block.share(block.lines[block.keys.index(row)]))
+    assert limited["limit_weights"] == pytest.approx(100 * share(block.lines[block.keys.index(row)], "r_W_pct"))
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from synthetic_records import ENGINE, record, write
 
 from squeezebench.base.source import RULE, digest_of_file
 from squeezebench.report.gather import Gathered, gather
-from squeezebench.report.missing import missing
-from squeezebench.report.overview import overview
+from squeezebench.report.overview import missing, overview
 from squeezebench.report.results import Results
 from squeezebench.report.statistics.groups import run_groups
 from squeezebench.report.statistics.verdicts import headlines
+from squeezebench.schema.plan import Plan, PlannedMethod
 from squeezebench.schema.record import Record
 from squeezebench.tools.changed import changed_methods
 
@@ -169,9 +169,12 @@ def test_the_report_tells_which_method_files_have_changed_since_the_runs(tmp_pat
     plugin.write_text(method_file())
     results = tmp_path / "results"
     results.mkdir()
-    digests = {"mine": {"digest": digest_of_file(plugin)}, "not_here": {"digest": "0" * 64}}
-    content = {"runs": [], "digest_rule": RULE, "plugins": [str(plugin)], "methods": digests}
-    (results / "plan.json").write_text(json.dumps(content))
+    digests = {"mine": digest_of_file(plugin), "not_here": "0" * 64}
+    methods = {name: PlannedMethod(path=None, digest=digest, needs_start=False) for name, digest in digests.items()}
+    plan = Plan(experiment="e", description="", protocol="sound", config={}, engine_digest="", digest_rule=RULE,
+                plugins=[str(plugin)], tasks={}, methods=methods, runs=[], start_jobs=[], data_jobs=[],
+                jobs=[])  # fmt: skip
+    (results / "plan.json").write_text(plan.model_dump_json())
     assert changed_methods(results) == ""
     plugin.write_text(plugin.read_text() + "\nOTHER = 1\n")
     assert changed_methods(results).endswith("the method files of mine")

@@ -9,9 +9,8 @@ import synthetic_records
 
 from squeezebench.report.gather import gather
 from squeezebench.report.statistics.groups import run_groups
-from squeezebench.schema.metrics import BY_PATH, METRICS
+from squeezebench.schema.metrics import BY_PATH, METRICS, balanced_accuracy, macro_f1
 from squeezebench.schema.record import Record
-from squeezebench.schema.scores import balanced_accuracy, macro_f1
 
 
 def with_confusion(confusion) -> Record:

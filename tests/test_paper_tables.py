@@ -24,7 +24,7 @@ from squeezebench.report.gather import gather
 from squeezebench.report.paper.match import pick
 from squeezebench.report.statistics.groups import run_groups
 from squeezebench.schema.printed import RESERVED, OurRow, PublishedTable, check_tables
-from squeezebench.schema.reference import REFERENCE, backbone_parameters, read_block
+from squeezebench.schema.reference import REFERENCE, backbone_parameters, read_block, share
 
 TABLE2 = {
     "name": "table2", "title": "Table 2: UCF11, CNN features", "printed": "viblstm_t2", "task": "digits",
@@ -391,7 +391,7 @@ def test_printed_tables_read_whole(name):
     block = read_block(name)
     assert len(set(block.keys)) == len(block.lines) > 3
     for line in block.lines:
-        accuracy = block.accuracy(line)
+        accuracy = share(line, "accuracy_pct")
         assert (accuracy is None) == (line["accuracy_pct"] == "-") and (accuracy is None or 0.5 < accuracy < 1)
         assert (block.size(line) is None) == (block.size_text(line) == "")
 

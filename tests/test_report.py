@@ -41,7 +41,7 @@ def built(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("results") / "synthetic"
     make(folder, tasks=("digits", "basic_motions"), steps=3)
     with drawing_only(*DRAWN):
-        build_report(folder, plan=None)
+        build_report(folder)
     return folder
 
 
@@ -176,7 +176,7 @@ def test_two_seeds_are_not_enough_for_a_statement(tmp_path):
 @pytest.mark.usefixtures("undrawn")
 def test_one_seed_has_no_interval_and_says_so(tmp_path):
     make(tmp_path, tasks=("digits",), steps=2, seeds=1)
-    page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
+    page = build_report(tmp_path).read_text(encoding="utf-8")
     assert "one seed, no interval" in page and "not enough seeds" in page.lower()
     assert {row["test_accuracy_half_width"] for row in read_csv(tmp_path / "tables/groups.csv")} == {""}
 
@@ -224,7 +224,7 @@ def test_failed_skipped_missing_damaged_stale_and_duplicate_runs_are_shown(tmp_p
     put("small_dense", 0, 0, provenance=old.model_dump())
     put("dense", 0, 0, provenance=old.model_copy(update={"digest_rule": 2}).model_dump())
 
-    page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
+    page = build_report(tmp_path).read_text(encoding="utf-8")
     found = problems(tmp_path)
     assert [row["reason"] for row in found["failed"]] == ["loss is NaN at step 12"]
     assert [row["reason"] for row in found["skipped"]] == ["needs two layers"]
@@ -248,7 +248,7 @@ def test_failed_skipped_missing_damaged_stale_and_duplicate_runs_are_shown(tmp_p
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_folder_without_any_record_still_makes_a_page(tmp_path):
-    page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
+    page = build_report(tmp_path).read_text(encoding="utf-8")
     assert "No run was found" in page
 
 
@@ -256,7 +256,7 @@ def test_a_folder_without_any_record_still_makes_a_page(tmp_path):
 def test_a_plan_of_which_nothing_has_run_yet(tmp_path):
     make(tmp_path, tasks=("digits",), steps=1)
     shutil.rmtree(tmp_path / "runs")
-    page = build_report(tmp_path, plan=tmp_path / "plan.json").read_text(encoding="utf-8")
+    page = build_report(tmp_path).read_text(encoding="utf-8")
     assert "No run of this task has finished." in page
     assert sum(int(row["runs"]) for row in problems(tmp_path)["missing"]) == 24
     for path in outputs(tmp_path / "plan.json"):
@@ -268,7 +268,7 @@ def test_only_failed_runs(tmp_path):
     for seed in range(3):
         write(tmp_path, record("digits", "iss", 0, seed, status="failed", reason="out of memory", accuracy={},
                                counts=None, confusion=None, cost=None, baseline=None))  # fmt: skip
-    page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
+    page = build_report(tmp_path).read_text(encoding="utf-8")
     assert "out of memory" in page and "0 of 3".replace(" ", formats.NBSP) in page
     assert [row["front"] for row in read_csv(tmp_path / "tables/groups.csv")] == ["False"]
 
@@ -278,7 +278,7 @@ def test_a_damaged_history_costs_only_its_curve(tmp_path):
     make(tmp_path, tasks=("digits",), methods=("dense", "iss"), steps=1, seeds=1)
     for path in tmp_path.glob("runs/digits/iss/*/seed-0/history.csv"):
         path.write_bytes(b"\xff\xfe\x00,,,\n1")
-    build_report(tmp_path, plan=None)
+    build_report(tmp_path)
     assert {row["method"] for row in read_csv(tmp_path / "figures/training_digits.csv")} == {"dense"}
 
 
@@ -293,7 +293,7 @@ def test_as_released_runs_are_marked_and_never_compared_with_sound_ones(tmp_path
         accuracy = {"validation": 0.94, "test": test, "test_final_epoch": test - 0.01 * (seed + 1)}
         write(tmp_path, record("digits", "vib_lstm", 1, seed, protocol="as_released", accuracy=accuracy))
     with drawing_only("accuracy_vs_size"):
-        page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
+        page = build_report(tmp_path).read_text(encoding="utf-8")
     assert '<span class="mark warn">as released</span>' in page
     picked = [r for r in read_csv(tmp_path / "tables/selected.csv") if r["method"] == "vib_lstm"]
     assert picked and all(r["dense_difference"] == "" and r["dense_n"] == "0" for r in picked)
@@ -340,7 +340,7 @@ def test_the_same_records_make_the_same_bytes(built, tmp_path):
     shutil.copytree(built / "runs", again / "runs")
     shutil.copy(built / "plan.json", again)
     with drawing_only(*DRAWN):
-        build_report(again, plan=None)
+        build_report(again)
     for path in outputs(built / "plan.json"):
         assert (built / path).read_bytes() == (again / path).read_bytes(), path
 
@@ -371,22 +371,22 @@ def test_numbers_read_as_people_write_them(function, value, text):
 @pytest.mark.long
 def test_two_thousand_records_stay_below_ten_megabytes(tmp_path):  # how long they take: benchmarks/report.py
     assert len(make(tmp_path, steps=37)) >= 2000
-    page = build_report(tmp_path, plan=None)
+    page = build_report(tmp_path)
     assert page.stat().st_size < 10_000_000
 
 
 def test_clear_errors(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="no such folder"):
-        build_report(tmp_path / "nowhere", plan=None)
+        build_report(tmp_path / "nowhere")
     (tmp_path / "plan.json").write_text('{"runs": [{"task": "digits"}]}')
     with pytest.raises(InputError, match=r"runs\[0\] lacks one of method, path, seed, task"):
-        build_report(tmp_path, plan=None)
+        build_report(tmp_path)
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(InputError, match="not a complete JSON file"):
         outputs(tmp_path / "plan.json")
     monkeypatch.setattr(words, "ASSETS", tmp_path / "report")
     with pytest.raises(InputError, match="folder `report` at the root of the repository"):
-        build_report(tmp_path, plan=None)
+        build_report(tmp_path)
 
 
 def test_equal_labels_are_told_apart_by_the_settings_they_differ_in(tmp_path):

@@ -38,11 +38,11 @@ from squeezebench.engine.training import checkpoint
 from squeezebench.nn.rnn.classifier import recurrent_classifier
 from squeezebench.pipeline.plan_file import read_plan
 from squeezebench.report import outputs
-from squeezebench.report.built import build_tables
 from squeezebench.report.drawing.history import read_history
 from squeezebench.report.drawing.svg import style
 from squeezebench.report.gather import Gathered, gather
 from squeezebench.report.overview import overview
+from squeezebench.report.page import build_tables
 from squeezebench.report.paper.part import paper_parts
 from squeezebench.report.results import Results
 from squeezebench.report.statistics.verdicts import headlines

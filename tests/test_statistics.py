@@ -120,7 +120,7 @@ def test_two_seeds_are_words_and_never_a_number(tmp_path):
     assert summary[values].isna().all(axis=None)
     cells = [row[2:7] for row in build(SimpleNamespace(summary=summary)).rows()]
     assert {cell.text for row in cells for cell in row} == {"not enough seeds"}
-    page = build_report(tmp_path, plan=None).read_text(encoding="utf-8")
+    page = build_report(tmp_path).read_text(encoding="utf-8")
     assert "(not enough seeds for an interval)" in page, "statements in words say so too"
 
 

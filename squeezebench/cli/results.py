@@ -29,9 +29,6 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     _add_export(add)
     audit = add("audit", _audit, "recompute the figures that the papers print")
     audit.add_argument("--json", action="store_true", help="for programs")
-    verdicts = "only such checks, by verdict ('not checkable'); may be given again"
-    audit.add_argument("--verdict", action="append", default=[], metavar="VERDICT", help=verdicts)
-    audit.add_argument("--html", type=Path, metavar="FILE", help="write the page of all checks instead")
 
 
 def _add_export(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -99,20 +96,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _audit(options: argparse.Namespace) -> None:
-    from squeezebench.report.audit import VERDICTS, as_json, as_text, audit, summary
+    from squeezebench.report.audit import as_json, as_text, audit
 
-    if unknown := [verdict for verdict in options.verdict if verdict not in VERDICTS]:
-        raise InputError(f"--verdict {unknown[0]!r}: give one of {', '.join(VERDICTS)}")
     checks = audit()
-    if options.html:
-        from squeezebench.base.files import write_atomically
-        from squeezebench.report.audit.page import audit_page
-
-        if options.html.is_dir():
-            raise InputError(f"--html {options.html}: is a folder; give the page's file name")
-        write_atomically(options.html, audit_page(checks))
-        print(f"wrote {options.html}; {summary(checks)}")
-    elif options.json:
-        print(json.dumps(as_json(checks, options.verdict), indent=1, ensure_ascii=False))
-    else:
-        print(as_text(checks, options.verdict))
+    print(json.dumps(as_json(checks), indent=1, ensure_ascii=False) if options.json else as_text(checks))

@@ -10,11 +10,11 @@ from squeezebench.report.names import output_files, read_plan
 __all__ = ["build_report", "outputs"]
 
 
-def build_report(folder: Path, *, plan: Path | None = None, plugins: Iterable[str | Path] = ()) -> Path:
+def build_report(folder: Path, *, plugins: Iterable[str | Path] = ()) -> Path:
     """Read `folder/runs/**/record.json`; write `report.html`, `tables/` and `figures/` there. Returns the page's path.
 
-    `plan` names the runs that should exist; without it, `folder/plan.json` is used if there is one. `plugins`: files
-    and folders with figures and tables. They are code and run; those that a plan names do not run for that.
+    `folder/plan.json`, if there is one, names the runs that should exist. `plugins`: files and folders with figures and
+    tables. They are code and run; those that a plan names do not run for that.
     Raises NewerError, before anything is written, if a newer version of squeezebench left a file there.
     """
     from squeezebench.report.page import build
@@ -24,7 +24,7 @@ def build_report(folder: Path, *, plan: Path | None = None, plugins: Iterable[st
 
     for name in (VERIFICATION, INFERENCE_NAME):
         check_replaceable(Path(folder) / name)
-    return build(Path(folder), plan=plan, plugins=tuple(plugins))
+    return build(Path(folder), tuple(plugins))
 
 
 def outputs(plan: Path | Mapping) -> list[str]:

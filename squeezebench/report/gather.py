@@ -110,11 +110,9 @@ class Gathered:
 
 
 @without_collector()  # nothing that is read goes again, and the collector would look through all of it again and again
-def gather(folder: Path, plan: Path | None = None) -> Gathered:
-    """Read every record of `folder`; hold it against the plan if there is one."""
-    if plan is None and (folder / "plan.json").is_file():
-        plan = folder / "plan.json"
-    planned = read_plan(plan) if plan else {}
+def gather(folder: Path) -> Gathered:
+    """Read every record of `folder`; hold it against `folder/plan.json` if there is one."""
+    planned = read_plan(folder / "plan.json") if (folder / "plan.json").is_file() else {}
     by_path = {Path(run["path"]).as_posix(): run for run in planned.get("runs", [])}
     records, problems = _read(folder, by_path)
     inputs = {place: inputs_of(record) for place, record in records.items()}
@@ -214,6 +212,12 @@ def _without_duplicates(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[dict]]:
 
 def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def differing(several: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The settings in which run groups differ, by name."""
+    names = sorted(set().union(*several))
+    return [name for name in names if len({canonical(settings.get(name)) for settings in several}) > 1]
 
 
 def _row(record: Record, place: str, left_out: str, inputs: Inputs, plan: dict[str, Any]) -> dict[str, Any]:

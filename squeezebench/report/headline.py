@@ -93,7 +93,7 @@ def _verdict(best: pd.Series, words: dict) -> str:
 
 
 def _best_control(best: pd.Series, groups: pd.DataFrame, words: dict, at: str) -> str:
-    """The comparison with the best control on validation (see `partners.py`); empty if there is none, or if it is the
+    """The comparison with the best control on validation (see `picks.py`); empty if there is none, or if it is the
     small dense model, with which the method is compared already."""
     if not formats.absent(best.get("folds")):
         same = best["control_difference"] == best["small_difference"]

@@ -15,7 +15,7 @@ from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from squeezebench.base.digests import digest_of
 from squeezebench.schema.models import AnyModel
@@ -52,7 +52,7 @@ def inputs_of(record: Record) -> Inputs:
     origin = record.provenance
     values = {"protocol": record.protocol, "method file": origin.method_digest, "digest rule": origin.digest_rule}
     parts = {"training": record.training or None, "model": record.model, "task": record.task_spec}
-    texts = tuple((part, text) for part, content in parts.items() if (text := _text(content)) is not None)
+    texts = tuple((part, json.dumps(content)) for part, content in parts.items() if content is not None)
     return _inputs(tuple(values.items()), texts, record.fingerprint, json.dumps(record.settings))
 
 
@@ -70,28 +70,9 @@ def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {f"setting {name}": value for name, value in without_place(settings).items()}
 
 
-def _of_task(inputs: Inputs) -> str:
-    return inputs.shared.digest
-
-
-def _of_method(inputs: Inputs) -> str:
-    return digest_of([inputs["method file"], inputs["digest rule"]])
-
-
-def _text(content: Any) -> str | None:
-    if isinstance(content, BaseModel):
-        return content.model_dump_json()
-    return json.dumps(content) if isinstance(content, Mapping) else None
-
-
-def _flat(part: str, content: Any, fingerprint: str | None) -> dict[str, Any]:
-    """The fields of a part with the defaults of those that its version did not have, each under a name of its own."""
-    text = _text(content)
-    return {} if text is None else _named(part, text, fingerprint)
-
-
 @lru_cache(maxsize=1024)  # thousands of runs share them
 def _named(part: str, text: str, fingerprint: str | None) -> dict[str, Any]:
+    """The fields of a part with the defaults of those that its version did not have, each under a name of its own."""
     content = json.loads(text)
     with suppress(ValidationError):  # of another version: it is compared as it stands
         content = _KINDS[part].dump_python(_KINDS[part].validate_python(content), mode="json")
@@ -128,10 +109,11 @@ class _Planned:
 
     def _of_task(self, name: str) -> dict[str, Any]:
         entry = _entry(self.plan, "tasks", name)
-        known = {"task fingerprint": entry["fingerprint"]} if "fingerprint" in entry else {}
-        kinds = (("task", "spec"), ("training",) * 2, ("model",) * 2)
-        parts = [_flat(part, entry.get(key), entry.get("fingerprint")) for part, key in kinds]
-        return parts[0] | parts[1] | parts[2] | known
+        known: dict[str, Any] = {}
+        for part, key in (("task", "spec"), ("training", "training"), ("model", "model")):
+            if isinstance(entry.get(key), Mapping):
+                known |= _named(part, json.dumps(entry[key]), entry.get("fingerprint"))
+        return known | ({"task fingerprint": entry["fingerprint"]} if "fingerprint" in entry else {})
 
     def _tuned(self, job: str) -> Any:
         """The settings that a tuning picked; None if there is no result to rely on."""
@@ -170,12 +152,13 @@ def _unlike_most(records: Mapping[str, Record], inputs: Mapping[str, Inputs]) ->
     """Without a plan: on each task and protocol the runs that share the inputs of most runs count; among them, the runs
     of each method whose file is that of most. Of equally many, the runs that finished last."""
     outcome = dict.fromkeys(records, "")
-    for kind, whole in ((_of_task, False), (_of_method, True)):
-        alike: dict[tuple, dict[str, list[str]]] = {}
+    for whole in (False, True):
+        alike: dict[tuple, dict[Any, list[str]]] = {}
         for place, record in records.items():
             if not outcome[place]:
-                where = (record.task, record.protocol, *([record.method] if whole else []))
-                alike.setdefault(where, {}).setdefault(kind(inputs[place]), []).append(place)
+                given, where = inputs[place], (record.task, record.protocol, *([record.method] if whole else []))
+                kind = (given["method file"], given["digest rule"]) if whole else given.shared.digest
+                alike.setdefault(where, {}).setdefault(kind, []).append(place)
         for variants in alike.values():
             leading = max(variants.values(), key=lambda places: _weight(places, records))
             for places in variants.values():

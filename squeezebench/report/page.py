@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from squeezebench.base.errors import InputError
@@ -13,14 +13,13 @@ from squeezebench.base.reading import inside, results_folder
 from squeezebench.base.suggestions import near_matches
 from squeezebench.report import formats, html
 from squeezebench.report.audit.page import write_beside
-from squeezebench.report.built import BuiltTable, build_tables, draw_figures
-from squeezebench.report.drawing.plot import Plot
+from squeezebench.report.declarations import HERE, Declaration, declared
+from squeezebench.report.drawing.plot import Drawing, Plot
 from squeezebench.report.drawing.svg import style
 from squeezebench.report.gather import gather
 from squeezebench.report.headline import headline, on_training_part, validation_above_test
-from squeezebench.report.missing import missing
-from squeezebench.report.names import AUDIT_PAGE, PAGE, page_of
-from squeezebench.report.overview import overview, protocols, task_facts, task_warnings, title
+from squeezebench.report.names import AUDIT_PAGE, PAGE, file_name, page_of
+from squeezebench.report.overview import missing, overview, protocols, task_facts, task_warnings, title
 from squeezebench.report.paper.part import PaperPart, paper_parts
 from squeezebench.report.ranking import Absent, ranking
 from squeezebench.report.results import Results
@@ -29,6 +28,9 @@ from squeezebench.report.statistics.verdicts import Headline, headlines
 from squeezebench.report.tabular.table import Table
 from squeezebench.report.verified import verified
 from squeezebench.report.words import captions
+
+BuiltTable = tuple[Declaration, Table]
+DrawnFigure = tuple[Declaration, str, Plot]  # with its task, "" for a figure of the whole report
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,13 @@ class Section:
         return not (tables or self.figures or self.of_task)
 
 
-def build(folder: Path, *, plan: Path | None = None, plugins: Iterable[str | Path] = ()) -> Path:
+def build(folder: Path, plugins: Iterable[str | Path] = ()) -> Path:
     """Gather, compute, write. Returns the path of the page."""
     results_folder(folder)
     template = html.template("page.html.j2")
     for part in ("tables", "figures"):
         inside(folder, folder / part)
-    results = Results(gather(folder, plan))
+    results = Results(gather(folder))
     words = captions(results.rule.name)
     with style():
         tables = build_tables(results, plugins)
@@ -96,6 +98,52 @@ def build(folder: Path, *, plan: Path | None = None, plugins: Iterable[str | Pat
     )
     write_atomically(folder / PAGE, content)
     return folder / PAGE
+
+
+def build_tables(results: Results, plugins: Iterable[str | Path] = ()) -> list[BuiltTable]:
+    """Every declared table that has something to show or is promised to the workflow."""
+    words = captions(results.rule.name)["tables"]
+    tables = []
+    for declaration in declared("tables", plugins, page_of(results.gathered.plan)):
+        table = _made(declaration, declaration.function(), Table, results)
+        if table is not None:
+            caption = table.caption or words.get(declaration.name) or declaration.words["caption"]
+            tables.append((declaration, replace(table, name=declaration.name, caption=caption)))
+    return tables
+
+
+def draw_figures(results: Results, plugins: Iterable[str | Path] = ()) -> list[DrawnFigure]:
+    """Every declared figure, of each task if it is one for each. Call inside `style()`."""
+    drawn = []
+    for declaration in declared("figures", plugins, page_of(results.gathered.plan)):
+        draw = declaration.function()
+        of = results.whole if declaration.folds == "mean" else results
+        for task in of.tasks if declaration.each == "task" else [""]:
+            drawing = _made(declaration, draw, Drawing, of, *([task] if task else []))
+            if drawing is not None:
+                words = declaration.words | captions(drawing.rule.name)["figures"].get(declaration.name, {})
+                heading = words["title"].removesuffix(", {task}")
+                words = words | {"title": words["title"].replace("{task}", task), "heading": heading}
+                name = file_name(declaration, task)
+                plot = Plot.finish(drawing, name, declaration.name, words, declaration.wide)
+                drawn.append((declaration, task, plot))
+    return drawn
+
+
+def _made(declaration: Declaration, function: Callable, kind: type, *arguments):
+    """What a file's function returns. Raises InputError if it fails, if it returns neither a `kind` nor None, and if it
+    returns None although the workflow waits for its files."""
+    plugin = declaration.plugin
+    try:
+        result = function(*arguments)
+    except Exception as error:
+        if plugin.path and plugin.path.parent.parent == HERE:
+            raise
+        raise InputError(f"{plugin.where}: {type(error).__name__}: {error}") from error
+    if isinstance(result, kind) or (result is None and declaration.when != "always"):
+        return result
+    optional = ', or set WHEN = "optional"' if result is None else ""
+    raise InputError(f"{plugin.where}: returned {type(result).__name__}; return a {kind.__name__}{optional}")
 
 
 def _tasks(results: Results) -> list[TaskPart]:

@@ -17,8 +17,7 @@ from squeezebench.report.sizes import Rule, rule_of
 from squeezebench.report.statistics.compare import compared
 from squeezebench.report.statistics.folds import as_groups
 from squeezebench.report.statistics.groups import run_groups, with_front
-from squeezebench.report.statistics.partners import PARTNERS
-from squeezebench.report.statistics.picks import selected
+from squeezebench.report.statistics.picks import PARTNERS, selected
 from squeezebench.report.statistics.summary import summaries
 from squeezebench.report.tuned import Tuned, gather_tuning
 
@@ -30,10 +29,6 @@ class Results:
 
     def __init__(self, gathered: Gathered) -> None:
         self.gathered = gathered
-
-    @property
-    def folder(self) -> Path:
-        return self.gathered.folder
 
     @property
     def tasks(self) -> list[str]:

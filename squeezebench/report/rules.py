@@ -50,11 +50,12 @@ def compared_rules(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
 
 def _differences(rules: pd.DataFrame, scores: dict[int, Scores], rule: str) -> pd.DataFrame:
     """COLUMNS of each group against the group of its network that is trained by `rule`."""
-    partners = {tuple(key): index for index, key in _keys(rules[rules["rule"] == rule])}
+    keys, exact = pd.MultiIndex.from_frame(rules[["task", "protocol", "method", "network"]]), rules["rule"] == rule
+    partners = dict(zip(keys[exact], rules.index[exact], strict=True))
     lines = {}
-    for index, key in _keys(rules):
-        partner = partners.get(tuple(key))
-        if partner is not None and partner != index:
+    for index, key in zip(rules.index, keys, strict=True):
+        partner = partners.get(key, index)
+        if partner != index:
             spread = scores[index].minus(scores[partner])
             lines[index] = (spread.n, spread.mean, spread.half, spread.p, spread.error, spread.degrees)
     frame = pd.DataFrame.from_dict(lines, orient="index", columns=[*COLUMNS[:4], "error", "degrees"], dtype=float)
@@ -65,11 +66,6 @@ def _differences(rules: pd.DataFrame, scores: dict[int, Scores], rule: str) -> p
     with np.errstate(invalid="ignore"):
         frame["detectable"] = detectable(frame["error"], frame["degrees"], level)
     return frame[list(COLUMNS)]
-
-
-def _keys(rules: pd.DataFrame) -> list[tuple[int, Any]]:
-    keys = rules[["task", "protocol", "method", "network"]]
-    return [(index, tuple(row)) for index, row in zip(keys.index, keys.to_numpy(), strict=True)]
 
 
 def rule_label(settings: dict[str, Any]) -> str:

@@ -67,6 +67,19 @@ def compared_at(given: Any, task: str) -> float:
 Ratio = Annotated[float, Field(gt=1, allow_inf_nan=False)]
 
 
+def _with_values(given: Any, content: dict[str, Any]) -> Any:
+    """Settings of methods with what stands in `content` in the places of ${ratios} and ${weights}."""
+    if isinstance(given, dict):
+        return {key: _with_values(value, content) for key, value in given.items()}
+    if isinstance(given, list):
+        return [_with_values(value, content) for value in given]
+    if given == "${ratios}" and not content.get("ratios"):
+        raise ValueError("methods use ${ratios}, and there is no `ratios: [10, 30]`")
+    if given == "${weights}" and content.get("weights") is None:
+        raise ValueError("methods start from ${weights}: give the path of the file, --config weights=PATH")
+    return content[given[2:-1]] if given in ("${ratios}", "${weights}") else given
+
+
 class OwnSeeds(Part):
     """The seeds of a task that does not have the experiment's."""
 
@@ -101,41 +114,10 @@ class Experiment(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _ratios_in_methods(cls, content: Any) -> Any:
+    def _filled_methods(cls, content: Any) -> Any:
         if not isinstance(content, dict):
             return content
-        ratios = content.get("ratios")
-
-        def filled(given: Any) -> Any:
-            if isinstance(given, list):
-                return [filled(point) for point in given]
-            if not isinstance(given, dict) or "${ratios}" not in map(str, given.values()):
-                return given
-            if not ratios:
-                raise ValueError("methods use ${ratios}, and there is no `ratios: [10, 30]`")
-            return {key: ratios if value == "${ratios}" else value for key, value in given.items()}
-
-        parts = {key: content[key] for key in ("methods", "defaults") if isinstance(content.get(key), dict)}
-        return content | {key: {name: filled(given) for name, given in part.items()} for key, part in parts.items()}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _weights_in_methods(cls, content: Any) -> Any:
-        if not isinstance(content, dict):
-            return content
-
-        def filled(given: Any) -> Any:
-            if isinstance(given, dict):
-                return {key: filled(value) for key, value in given.items()}
-            if isinstance(given, list):
-                return [filled(value) for value in given]
-            if given != "${weights}":
-                return given
-            if content.get("weights") is None:
-                raise ValueError("methods start from ${weights}: give the path of the file, --config weights=PATH")
-            return content["weights"]
-
-        return content | {key: filled(content[key]) for key in ("methods", "defaults") if key in content}
+        return content | {key: _with_values(content[key], content) for key in ("methods", "defaults") if key in content}
 
     @field_validator("compare_at", mode="before")
     @classmethod

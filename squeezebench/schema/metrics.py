@@ -2,12 +2,12 @@
 
 The table of runs (report/gather.py), the statistics of run groups, the columns and the CSV files of the report, `report
 --verify`, `reproduce` and `compare` read it. A new metric is one entry and its measurement: a field of the record, or
-a function of the record, which gives old records the metric too (scores.py).
+a function of the record, which gives old records the metric too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -15,7 +15,6 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from squeezebench.schema.record import Counts, Ratio, Record, Shape
-from squeezebench.schema.scores import balanced_accuracy, macro_f1
 
 # What a value is counted in. `fraction`: of the sequences of a part; `widths`: one number per layer, shown as text.
 Unit = Literal["", "digest", "fraction", "parameters", "units", "widths", "bytes", "MACs", "ms", "s"]
@@ -85,6 +84,32 @@ def _stages(record: Record) -> list[tuple[str, int, int, bool]]:
 
 def _count(name: str, column: str, **more: Any) -> Metric:
     return Metric(f"counts.{name}", column, "parameters", **more)
+
+
+def macro_f1(record: Record) -> float | None:
+    """The mean over classes of F1 = 2 TP / (2 TP + FP + FN), in [0, 1]. A class that is neither true nor predicted for
+    any sequence is left out, as in scikit-learn's `f1_score(average="macro")`."""
+    return _mean(2 * right / (true + predicted) for right, true, predicted in _classes(record) if true + predicted)
+
+
+def balanced_accuracy(record: Record) -> float | None:
+    """The mean over classes of recall = TP / (TP + FN), in [0, 1]. A class without a test sequence is left out, as in
+    scikit-learn's `balanced_accuracy_score`."""
+    return _mean(right / true for right, true, _ in _classes(record) if true)
+
+
+def _classes(record: Record) -> Iterator[tuple[int, int, int]]:
+    """For each class: sequences of it that are classified correctly, sequences of it, sequences predicted as it."""
+    confusion = record.confusion or []
+    if any(len(row) != len(confusion) for row in confusion):  # a damaged record; `report --verify` says so
+        return
+    for place, (row, column) in enumerate(zip(confusion, zip(*confusion, strict=True), strict=True)):
+        yield row[place], sum(row), sum(column)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    values = list(values)
+    return sum(values) / len(values) if values else None
 
 
 def same_runtime_dense_latency(record: Record, batch: str) -> float | None:

@@ -15,7 +15,7 @@ from squeezebench.base.folds import task_of_fold
 from squeezebench.base.places import PACKAGE
 from squeezebench.base.plugins import FILES
 from squeezebench.base.suggestions import near_matches
-from squeezebench.schema.reference import Block, backbone_parameters, read_block
+from squeezebench.schema.reference import Block, backbone_parameters, read_block, share
 from squeezebench.schema.stored import Part
 
 # A published table may not take the name of one of the report's own figures and tables.
@@ -122,12 +122,12 @@ def check_tables(
 
 def _check_block(table: PublishedTable, block: Block, here: str) -> None:
     """The printed figures have to be of the kind that the layout shows."""
-    if any(block.error(line) is not None for line in block.lines):
+    if any(share(line, "error_pct") is not None for line in block.lines):
         if table.layout not in ("networks", "size"):
             raise InputError(f"{here}: layout: {block.name} is of feed-forward networks; give networks or size")
     elif table.layout == "networks":
         raise InputError(f"{here}: printed: {block.name} holds no errors of feed-forward networks")
-    elif all(block.accuracy(line) is None and block.size(line) is None for line in block.lines):
+    elif all(share(line, "accuracy_pct") is None and block.size(line) is None for line in block.lines):
         raise InputError(f"{here}: printed: {block.name} holds neither accuracies nor sizes of LSTMs")
 
 

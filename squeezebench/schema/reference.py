@@ -101,18 +101,6 @@ class Block:
         unit = _UNIT.search(column)
         return Figure.parse(self.lines[row][column], unit[1] if unit else "")
 
-    def accuracy(self, line: Mapping[str, str]) -> float | None:
-        """Printed accuracy as a fraction."""
-        return _share(line, "accuracy_pct")
-
-    def error(self, line: Mapping[str, str]) -> float | None:
-        """Printed error of a feed-forward network as a fraction."""
-        return _share(line, "error_pct")
-
-    def share(self, line: Mapping[str, str]) -> float | None:
-        """Printed share of the dense network's weights, r_W, as a fraction."""
-        return _share(line, "r_W_pct")
-
     def size(self, line: Mapping[str, str], what: Literal["lstm", "total"] = "lstm") -> float | None:
         """Printed parameters as a count."""
         figure = self._size(line, what)
@@ -145,7 +133,9 @@ def plain_number(text: str) -> float | None:
     return float(figure.value) if figure else None
 
 
-def _share(line: Mapping[str, str], column: str) -> float | None:
+def share(line: Mapping[str, str], column: str) -> float | None:
+    """A printed accuracy, error or share of the weights in per cent (`accuracy_pct`, `error_pct`, `r_W_pct`) as a
+    fraction; None if none is printed."""
     figure = Figure.parse(line.get(column, ""))
     return float(figure.value / 100) if figure else None
 

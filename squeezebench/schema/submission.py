@@ -1,4 +1,4 @@
-"""A submission: the results of a finished experiment as its authors send them to a board."""
+"""A submission, the results of a finished experiment as its authors send them to a board; and the board."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from squeezebench.schema.experiment import NAME
 from squeezebench.schema.record import RUN_FILES
 from squeezebench.schema.stored import SCHEMA_VERSION, Part, SchemaVersion
 
-SUBMISSION = "submission.json"
+SUBMISSION, BOARD = "submission.json", "board.json"
 PLAN = "plan.json"
 # The only files of a submission: JSON, CSV and safetensors. None of them can hold code that reading it would run.
 FILES = re.compile(rf"{re.escape(PLAN)}|tuning/.+\.json|runs/.+/({'|'.join(map(re.escape, RUN_FILES))})")
@@ -35,6 +35,16 @@ class Submission(Part):
     def id(self) -> str:
         """The name of its archive and of its folder on a board."""
         return f"{self.name}-{self.experiment}"
+
+
+class Board(Part):
+    """`board.json`: which submissions a site shows, and what it takes to build it again to the same bytes."""
+
+    schema_version: SchemaVersion = SCHEMA_VERSION
+    version: str = ""  # under which it is frozen; "": it is not
+    squeezebench: str  # that built it
+    submissions: dict[str, str]  # name -> digest of its files, in the order of the board
+    files: dict[str, str]  # of the site, beside this one: path -> SHA-256
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,14 @@ the plan's. Whether the files of the methods have changed since, only the machin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from squeezebench.base.errors import InputError
-from squeezebench.base.reading import read_json
 from squeezebench.base.source import RULE
 from squeezebench.method.discovery import find_methods
+from squeezebench.pipeline.plan_file import read_plan
 from squeezebench.schema.record import RecordError, read_record, record_files
 
 MOST_NAMED = 4
@@ -25,37 +24,24 @@ def changed_methods(folder: Path, plugins: Iterable[str | Path] = ()) -> str:
 
     Methods that are not here, and digests by another rule, are left out. No method is imported.
     """
-    plan = _plan(folder / "plan.json")
-    named = [place for place in plan.get("plugins") or () if isinstance(place, str)]
-    places = [*plugins, *(place for place in named if Path(place).exists())]
+    plan = None
+    with suppress(InputError):  # the report has said what is wrong with it
+        plan = read_plan(folder / "plan.json", job="")
+    places = [*plugins, *(place for place in (plan.plugins if plan else ()) if Path(place).exists())]
     try:
         here = find_methods(dict.fromkeys(Path(place).resolve() for place in places))
     except InputError:  # two files of one name: which one made the runs is not known
         return ""
-    digests = _planned(plan) if plan else _recorded(folder)
+    if plan is None:
+        digests = _recorded(folder)
+    else:
+        digests = {name: method.digest for name, method in plan.methods.items() if plan.digest_rule == RULE}
     changed = [name for name, digest in sorted(digests.items()) if name in here and here[name].digest != digest]
     if not changed:
         return ""
     more = len(changed) - MOST_NAMED
     named = ", ".join(changed[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
     return f"changed since these runs, and not marked on the page: the method files of {named}"
-
-
-def _plan(path: Path) -> Mapping[str, Any]:
-    """The plan, as far as it can be read: the report has said what is wrong with it."""
-    try:
-        plan = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return plan if isinstance(plan, Mapping) else {}
-
-
-def _planned(plan: Mapping[str, Any]) -> dict[str, str]:
-    methods = plan.get("methods")
-    if plan.get("digest_rule") != RULE or not isinstance(methods, Mapping):
-        return {}
-    entries = {name: entry.get("digest") for name, entry in methods.items() if isinstance(entry, Mapping)}
-    return {name: digest for name, digest in entries.items() if isinstance(digest, str)}
 
 
 def _recorded(folder: Path) -> dict[str, str]:

@@ -11,11 +11,11 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
-from hashlib import sha256
 from pathlib import Path
 
 from tqdm import tqdm
 
+from squeezebench.base.contents import sha256_of
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.reading import planned_path
@@ -126,7 +126,7 @@ def _check_files(folder: Path, submission: Submission) -> None:
             kind = next((kind for magic, kind in CODE.items() if start.startswith(magic)), None)
             if kind and not _is_safetensors(start, path.stat().st_size):
                 raise InputError(f"{name}: is {kind}, which can run code when it is read, and no safetensors file")
-        if sha256(path.read_bytes()).hexdigest() != submission.files[name]:
+        if sha256_of(path) != submission.files[name]:
             raise InputError(f"{name}: is not the file that was submitted (its SHA-256 differs)")
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import zipfile
 from collections import Counter
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from squeezebench import __version__
+from squeezebench.base.contents import sha256_of
 from squeezebench.base.digests import digest_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import hidden_beside
@@ -55,7 +55,7 @@ def submit(
         "finished": max(record.provenance.finished for record in records.values()),
         "environments": _environments(records),
         "missing": missing,
-        "files": {path: sha256(source.read_bytes()).hexdigest() for path, source in files.items()},
+        "files": {path: sha256_of(source) for path, source in files.items()},
     }
     return _archive(validated(Submission, content, f"--as {name}"), files, to)
 

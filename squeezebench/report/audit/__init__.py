@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +46,19 @@ def summary(checks: list[Check]) -> str:
     return f"{len(checks)} checks: " + ", ".join(f"{n} {verdict}" for verdict, n in counts(checks).items())
 
 
-def as_json(checks: list[Check], verdicts: Sequence[str] = ()) -> dict[str, Any]:
-    """What `squeezebench audit --json` prints; `verdicts` picks checks, the summary is always of all."""
+def as_json(checks: list[Check]) -> dict[str, Any]:
+    """What `squeezebench audit --json` prints."""
     return {
         "schema_version": SCHEMA_VERSION,
         "summary": {"checks": len(checks), **counts(checks)},
-        "checks": [{name: getattr(check, name) for name in FIELDS} for check in _picked(checks, verdicts)],
+        "checks": [{name: getattr(check, name) for name in FIELDS} for check in checks],
     }
 
 
-def as_text(checks: list[Check], verdicts: Sequence[str] = ()) -> str:
+def as_text(checks: list[Check]) -> str:
     """What `squeezebench audit` prints: by group and source, verdict, printed and recomputed; the summary last."""
     lines, group, source = [], "", ""
-    for check in _picked(checks, verdicts):
+    for check in checks:
         if check.group != group:
             lines += ["", check.group.upper()]
         if (check.group, check.source) != (group, source):
@@ -75,7 +74,3 @@ def as_text(checks: list[Check], verdicts: Sequence[str] = ()) -> str:
         lines.append(f"    {check.verdict:13}  {check.printed:>15}  {check.recomputed:>15}  {number}{check.item}")
         lines += textwrap.wrap(check.remark, 116, initial_indent=_UNDER, subsequent_indent=_UNDER)
     return "\n".join([*lines, "", summary(checks)]).lstrip("\n")
-
-
-def _picked(checks: list[Check], verdicts: Sequence[str]) -> list[Check]:
-    return [check for check in checks if not verdicts or check.verdict in verdicts]

@@ -32,19 +32,14 @@ def audit_table(checks: list[Check]) -> Table:
     return Table(columns, frame, caption=words["caption"], name="audit", choices=("Verdict", VERDICTS))
 
 
-def audit_page(checks: list[Check], *, report: str = "") -> bytes:
-    """The page. `report`: address of the report beside it, whose folder then holds tables/audit.csv and .tex."""
-    return html.page(
-        html.template("audit.html.j2"),
-        table=audit_table(checks),
-        summary=summary(checks),
-        words=captions()["audit"],
-        report=report,
-    )
-
-
 def write_beside(folder: Path, name: str) -> str:
     """Write the page `name` into a report's folder, beside the files of its table; return the summary line."""
     checks = audit()
-    write_atomically(folder / name, audit_page(checks, report=PAGE))
+    write_atomically(folder / name, audit_page(checks))
     return summary(checks)
+
+
+def audit_page(checks: list[Check]) -> bytes:
+    """The page, which leads back to the report beside it."""
+    words, template = captions()["audit"], html.template("audit.html.j2")
+    return html.page(template, table=audit_table(checks), summary=summary(checks), words=words, report=PAGE)

@@ -16,14 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, get_args
 
 from squeezebench.schema.reference import Figure
 
-OK, ROUNDING, OTHER_RULE, MISMATCH, UNEXPLAINED, NOT_CHECKABLE = VERDICTS = (
-    "ok", "rounding", "other rule", "mismatch", "unexplained", "not checkable",
-)  # fmt: skip
 Verdict = Literal["ok", "rounding", "other rule", "mismatch", "unexplained", "not checkable"]
+OK, ROUNDING, OTHER_RULE, MISMATCH, UNEXPLAINED, NOT_CHECKABLE = VERDICTS = get_args(Verdict)
 Cell = tuple[str, str, int]  # block, column, row
 CUT = "cut off after the last printed digit, not rounded"
 

@@ -31,7 +31,7 @@ def check_results(folder: Path, unfinished: bool = False) -> None:
     unfinished: records may be missing."""
     if not (folder / PLAN).is_file():
         raise InputError(f"{folder}: has no {PLAN}, which says what was to be run; submit the folder of an experiment")
-    table = gather(folder, folder / PLAN).problems
+    table = gather(folder).problems
     wrong = table[table["kind"].isin(WRONG[1:] if unfinished else WRONG)]
     for row in wrong.head(1).itertuples():
         raise InputError(f"{folder / row.path}: {row.kind}: {row.reason} ({len(wrong):,} such runs)")
@@ -49,7 +49,7 @@ class Entry:
 
     def __init__(self, opened: Opened, submission: Submission) -> None:
         self.opened, self.submission = opened, submission
-        self.results = Results(gather(opened.folder, opened.folder / PLAN))
+        self.results = Results(gather(opened.folder))
         verification = read_verification(opened.folder)
         self.measured = frozenset(verification.scored_runs if verification else ())
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from squeezebench import __version__
+from squeezebench.base.contents import sha256_of
 from squeezebench.base.errors import InputError
 from squeezebench.base.files import hidden_beside
 from squeezebench.report import formats, html
@@ -20,9 +20,8 @@ from squeezebench.report.board.entries import Entry, LeftOut, admitted
 from squeezebench.report.board.numbers import AGAIN, dense_accuracies, numbers, progress, records_of, without_number
 from squeezebench.report.overview import task_facts
 from squeezebench.report.rows import rows_of
-from squeezebench.schema.board import BOARD, Board
 from squeezebench.schema.stored import read_sealed, write_sealed
-from squeezebench.schema.submission import Opened
+from squeezebench.schema.submission import BOARD, Board, Opened
 
 TITLE = "Compressed recurrent networks"
 
@@ -98,7 +97,7 @@ def _of_board(submissions: Iterable[Opened], board: Board) -> list[Opened]:
 
 def _described(folder: Path, entries: Sequence[Entry], version: str) -> Board:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    files = {path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest() for path in paths}
+    files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
     digests = {entry.id: entry.opened.digest for entry in entries}
     return Board(version=version, squeezebench=__version__, submissions=digests, files=files)
 

@@ -54,12 +54,12 @@ def interval(row: Row) -> str:
     return f"{formats.percent(row['value'])} [{low}, {high}]"
 
 
+TASK = Column("Task", lambda row: Cell(task_label(key_of(row)), link=task_page(key_of(row))))
+SMALLER = numeric("Smaller", lambda row: number_cell(row["least"], formats.ratio_tick), hint=HINTS["least"])
+
+
 def ranking_table(frame: pd.DataFrame, name: str, caption: str, whole: bool = False) -> Table:
     """One line a number. whole: of all tasks and sizes."""
-    where = [
-        Column("Task", lambda row: Cell(task_label(key_of(row)), link=task_page(key_of(row)))),
-        numeric("Smaller", lambda row: number_cell(row["least"], formats.ratio_tick), hint=HINTS["least"]),
-    ]
     columns = [
         numeric("Rank", lambda row: Cell(f"{row['rank']:.0f}", row["rank"]), hint=HINTS["rank"]),
         Column("Method", _method),
@@ -71,9 +71,12 @@ def ranking_table(frame: pd.DataFrame, name: str, caption: str, whole: bool = Fa
         Column("Submission", lambda row: Cell(row["submission"], link="history.html")),
         Column("Badge", _badge, hint=HINTS["badge"]),
     ]
-    raw = {key: key for key in frame.columns if key not in ("paths", "anchor")}
     filters = ("Task", "Smaller", "Method", "Submission")
-    return Table(where * whole + columns, frame, raw, caption, name, BADGES, filters)
+    return Table([TASK, SMALLER] * whole + columns, frame, _raw(frame), caption, name, BADGES, filters)
+
+
+def _raw(frame: pd.DataFrame) -> dict[str, str]:
+    return {key: key for key in frame.columns if key not in ("paths", "anchor")}
 
 
 def _method(row: Row) -> Cell:
@@ -103,7 +106,7 @@ def runs_table(frame: pd.DataFrame, entries: Sequence[Entry]) -> Table:
                                 "bytes": run["bytes"], "badge": again, "anchor": anchor})  # fmt: skip
     columns = [
         Column("Task", lambda row: Cell(task_label(key_of(row)), link=task_page(key_of(row)), anchor=row["anchor"])),
-        numeric("Smaller", lambda row: number_cell(row["least"], formats.ratio_tick), hint=HINTS["least"]),
+        SMALLER,
         Column("Settings", lambda row: text_cell(row["settings_label"])),
         numeric("Mean", lambda row: Cell(interval(row), row["value"])),
         numeric("Seed", lambda row: Cell(str(row["seed"]), row["seed"])),
@@ -114,9 +117,8 @@ def runs_table(frame: pd.DataFrame, entries: Sequence[Entry]) -> Table:
         Column("Badge", _badge, hint=HINTS["badge"]),
     ]
     table = pd.DataFrame(lines, columns=[*frame.columns, "path", "seed", "test", "own", "bytes"])
-    raw = {key: key for key in table.columns if key not in ("paths", "anchor")}
     caption = "Every run behind the numbers of this method. Its test accuracy leads to its record."
-    return Table(columns, table, raw, caption, "runs", BADGES, ("Task", "Smaller", "Submission"))
+    return Table(columns, table, _raw(table), caption, "runs", BADGES, ("Task", "Smaller", "Submission"))
 
 
 def _run(row: Row) -> Cell:
@@ -163,12 +165,11 @@ def _submission(entry: Entry) -> Row:
 def progress_table(frame: pd.DataFrame) -> Table:
     columns = [
         Column("Finished", lambda row: Cell(row["finished"][:10] or formats.NONE)),
-        Column("Task", lambda row: Cell(task_label(key_of(row)), link=task_page(key_of(row)))),
-        numeric("Smaller", lambda row: number_cell(row["least"], formats.ratio_tick), hint=HINTS["least"]),
+        TASK,
+        SMALLER,
         Column("Method", _method),
         numeric("Test accuracy", _accuracy, hint=HINTS["value"]),
         text_column("Submission", "submission"),
     ]
-    raw = {key: key for key in frame.columns if key not in ("paths", "anchor")}
     caption = "The highest test accuracy of each task and size, by the day on which its runs had finished."
-    return Table(columns, frame, raw, caption, "progress", filters=("Task", "Smaller"))
+    return Table(columns, frame, _raw(frame), caption, "progress", filters=("Task", "Smaller"))

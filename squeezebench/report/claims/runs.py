@@ -14,7 +14,7 @@ import pandas as pd
 from squeezebench.report import formats
 from squeezebench.report.claims.file import Family, Group
 from squeezebench.report.claims.outcome import NotTestable
-from squeezebench.report.gather import Gathered, canonical
+from squeezebench.report.gather import Gathered, canonical, differing
 from squeezebench.report.paper.match import Pick, agrees, pick, told_apart
 from squeezebench.report.sizes import DENSE
 from squeezebench.report.statistics.groups import accuracy_spread
@@ -52,7 +52,7 @@ def points(group: Group, case: Case, given: bool = False) -> pd.DataFrame:
     if able.empty:
         asked = _lacking(settings, family)
         raise NotTestable(f"no run of {method} with {asked}", f"runs of {method} with {asked}")
-    if varied := left_open(able, family):
+    if varied := [name for name in differing([*map(json.loads, able["settings"])]) if name not in family.along]:
         raise NotTestable(
             f"the runs of {method} differ in {', '.join(varied)}, which the family {group.family!r} leaves open",
             f"one value of {' and of '.join(varied)}, or a family that names it",
@@ -61,13 +61,6 @@ def points(group: Group, case: Case, given: bool = False) -> pd.DataFrame:
     if free.empty:
         raise NotTestable(f"the sizes of {method} were given (ratio)", f"a grid of {family.along[0]} without a ratio")
     return free
-
-
-def left_open(groups: pd.DataFrame, family: Family) -> list[str]:
-    """The settings in which run groups differ although the family is not spread along them."""
-    every = [json.loads(text) for text in groups["settings"]]
-    names = sorted({name for settings in every for name in settings} - {*family.along})
-    return [name for name in names if len({canonical(settings.get(name)) for settings in every}) > 1]
 
 
 def _belongs(settings: dict[str, Any], family: Family) -> bool:

@@ -15,6 +15,7 @@ from squeezebench.report import formats
 from squeezebench.report.drawing.palette import Look
 from squeezebench.report.drawing.plot import hover
 from squeezebench.report.drawing.svg import INK
+from squeezebench.report.sizes import DENSE
 
 DASHED = (0, (6, 3))  # the line of the dense model
 
@@ -105,6 +106,14 @@ def legend(figure: Figure, entries: Iterable[tuple[str, Look]], width: float = 1
     ]  # fmt: skip
     more = {"loc": "outside lower left", "ncols": 3, "handlelength": 2.6} | more
     figure.legend(handles=[*handles, *extra], **more)
+
+
+def methods_of(groups: pd.DataFrame, looks: Mapping[str, Look], most: int = 26) -> list[tuple[str, Look]]:
+    """The entries of a legend with the methods of run groups: dense first, controls last."""
+    names = groups.drop_duplicates("method")
+    names = names.assign(other=~names["method"].isin(DENSE)).sort_values(["other", "control", "method"])
+    return [(short(label, most), looks[name]) for name, label in
+            zip(names["method"], names["method_label"], strict=True)]  # fmt: skip
 
 
 def short(title: str, most: int = 26) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 
 from squeezebench.report import formats
-from squeezebench.report.drawing.axes import DASHED, heading, legend, marker, short, ticks_between
+from squeezebench.report.drawing.axes import DASHED, heading, legend, marker, methods_of, ticks_between
 from squeezebench.report.drawing.plot import Drawing
 from squeezebench.report.drawing.svg import INK, new_figure
 from squeezebench.report.results import Results
@@ -120,10 +120,7 @@ def _accuracies(axes: Axes, here: pd.DataFrame) -> None:
 def _legend(figure: Figure, axes: Axes, here: pd.DataFrame, results: Results) -> None:
     """The names in the place of a sixth panel; below the figure if there are more than fit."""
     axes.set_axis_off()
-    names = here.drop_duplicates("method")
-    names = names.assign(first=~names["method"].isin(DENSE)).sort_values(["first", "control", "method"])
-    entries = [(short(label, 20), results.looks[name]) for name, label in
-               zip(names["method"], names["method_label"], strict=True)]  # fmt: skip
+    entries = methods_of(here, results.looks, 20)
     if len(entries) <= 14:
         place = {"loc": "center left", "bbox_to_anchor": (0.0, 0.5), "bbox_transform": axes.transAxes, "ncols": 1}
         legend(figure, entries, width=0.9, **place, labelspacing=0.25)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from squeezebench.report import formats
 from squeezebench.report.drawing.axes import (
@@ -14,8 +13,8 @@ from squeezebench.report.drawing.axes import (
     heading,
     legend,
     marker,
+    methods_of,
     percents,
-    short,
     sizes,
     with_bars,
 )
@@ -54,16 +53,8 @@ def draw(results: Results, task: str) -> Drawing:
     heading(axes, "Test accuracy, %" + (" (hollow: as released, best test epoch)" if released else ""))
     percents(axes.yaxis)
     _ratio_axis(axes, sized)
-    _methods(figure, sized, looks)
+    legend(figure, methods_of(sized, looks), width=0.9)
     return Drawing(figure, pd.concat([sized, flat.head(1)])[POINTS], hovers, rule)
-
-
-def _methods(figure: Figure, sized: pd.DataFrame, looks: dict[str, Look]) -> None:
-    """The legend of all methods: dense last, controls before it."""
-    names = sized.drop_duplicates("method")
-    names = names.assign(last=~names["method"].isin(DENSE)).sort_values(["last", "control", "method"])
-    entries = [(short(title), looks[name]) for name, title in zip(names["method"], names["method_label"], strict=True)]
-    legend(figure, entries, width=0.9)
 
 
 def _limits(axes: Axes, sized: pd.DataFrame, here: pd.DataFrame) -> None:

@@ -60,10 +60,6 @@ def printed(key: str, unit: str = "", note: Callable[[Row], str] = lambda row: "
     return cell
 
 
-def number(key: str, show: Callable[[float], str]) -> Callable[[Row], Cell]:
-    return lambda row: number_cell(row[key], show)
-
-
 def if_run(show: Callable[[Row], Cell]) -> Callable[[Row], Cell]:
     """A cell of our run group; the number of seeds as its second line, or the words that say why there is none."""
 

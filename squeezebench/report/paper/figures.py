@@ -27,7 +27,7 @@ from squeezebench.report.statistics.groups import half_width, pareto_front
 from squeezebench.report.statistics.picks import ranked
 from squeezebench.report.statistics.recall import class_recall
 from squeezebench.schema.printed import OurRow, PublishedTable
-from squeezebench.schema.reference import Block, read_block
+from squeezebench.schema.reference import Block, read_block, share
 
 BARS = {
     "printed": {"facecolor": "white", "edgecolor": "#8a949e", "hatch": "////"},
@@ -264,13 +264,13 @@ def _printed_point(
     size is its printed share of the weights of our baseline on the task."""
     if not line:
         return None
-    if block.size(line) and block.accuracy(line) is not None:
-        words = f"{line['accuracy_pct']} % at {block.size_text(line)} LSTM parameters"
-        return block.size(line), block.accuracy(line), words
+    accuracy, error, kept = (share(line, name) for name in ("accuracy_pct", "error_pct", "r_W_pct"))
+    if block.size(line) and accuracy is not None:
+        return block.size(line), accuracy, f"{line['accuracy_pct']} % at {block.size_text(line)} LSTM parameters"
     base = groups.loc[groups["task"] == task, "baseline_size"].max()
-    if block.error(line) is None or not block.share(line) or formats.absent(base):
+    if error is None or not kept or formats.absent(base):
         return None
-    return block.share(line) * base, 1 - block.error(line), f"error {line['error_pct']} % at r_W {line['r_W_pct']} %"
+    return kept * base, 1 - error, f"error {line['error_pct']} % at r_W {line['r_W_pct']} %"
 
 
 FIGURES = {"sweep": sweep, "classes": classes, "ratios": ratios, "size": size}  # by the layout

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from squeezebench.base.errors import InputError
 from squeezebench.base.problems import first_problem
 from squeezebench.report import formats
-from squeezebench.report.gather import Gathered, canonical
+from squeezebench.report.gather import Gathered, differing
 from squeezebench.report.names import published
 from squeezebench.report.sizes import DENSE, Rule, rule_of
 from squeezebench.report.statistics.folds import as_groups
@@ -70,10 +70,9 @@ def with_folds(groups: pd.DataFrame, gathered: Gathered) -> pd.DataFrame:
 def told_apart(group: pd.Series, groups: pd.DataFrame) -> str:
     """The varied settings of a group whose values differ among the groups of its method and task, in words."""
     same = groups[(groups["task"] == group["task"]) & (groups["method"] == group["method"])]
-    every = [json.loads(settings) for settings in same["settings"]]
-    varied = json.loads(group["varied"])
-    differing = {k: v for k, v in varied.items() if len({canonical(settings.get(k)) for settings in every}) > 1}
-    return formats.settings(differing) if differing else ""
+    names = differing([json.loads(settings) for settings in same["settings"]])
+    varied = {name: value for name, value in json.loads(group["varied"]).items() if name in names}
+    return formats.settings(varied) if varied else ""
 
 
 def matching(row: OurRow, task: str, groups: pd.DataFrame) -> pd.DataFrame:

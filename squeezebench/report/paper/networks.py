@@ -21,7 +21,7 @@ from squeezebench.report.sizes import SHARES, WEIGHTS
 from squeezebench.report.statistics.picks import ranked
 from squeezebench.report.statistics.spread import VERDICT_SEEDS
 from squeezebench.report.tabular.cells import error, latency, share, structure_cell
-from squeezebench.report.tabular.table import Cell, Column, Row, Table, numeric, text_cell
+from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_column, numeric, text_cell
 from squeezebench.report.words import captions
 from squeezebench.schema.printed import OurRow, PublishedTable
 from squeezebench.schema.reference import plain_number, read_block
@@ -77,9 +77,9 @@ def networks_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gather
         *([before] if frame["test_accuracy_before_fine_tuning_mean"].notna().any() else []),
         numeric("r_W", share("share_weights"), group=ours, hint=hints["share_weights"]),
         numeric("r_N", share("share_neurons"), group=ours, hint=hints["share_neurons"]),
-        numeric("FLOP", cells.number("macs_mean", _millions), group=ours, hint=hints["macs"]),
+        number_column("FLOP", "macs_mean", _millions, group=ours, hint=hints["macs"]),
         Column("Structure", _structure, group=ours, hint=hints["structure"]),
-        numeric("On disk", cells.number("bytes_mean", formats.size), group=ours, hint=hints["bytes"], tex=False),
+        number_column("On disk", "bytes_mean", formats.size, group=ours, hint=hints["bytes"], tex=False),
         numeric("Latency, ms", latency("latency_ms_batch_1"), group=ours, hint=hints["latency"], tex=False),
         Column("Printed row", _verdict, hint=hints["met"]),
     ]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import pandas as pd
 
 from squeezebench.report import formats
+from squeezebench.report.audit import Check, audit
 from squeezebench.report.gather import Gathered
 from squeezebench.report.paper import cells
-from squeezebench.report.paper.audited import audited_size
 from squeezebench.report.paper.cells import parameters
 from squeezebench.report.paper.match import pick, rule_of_table
 from squeezebench.report.sizes import RECURRENT
 from squeezebench.report.tabular.cells import accuracy, points
-from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, numeric
+from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, number_column, numeric
 from squeezebench.report.words import captions
 from squeezebench.schema.printed import OurRow, PublishedTable
-from squeezebench.schema.reference import Block, backbone_parameters, read_block
+from squeezebench.schema.reference import Block, backbone_parameters, read_block, share
 
 PRINTED = ["row", "kind", "printed_accuracy", "printed_lstm_parameters", "printed_total_parameters", "printed_ratio",
            "recomputed_lstm_parameters", "lstm_verdict", "lstm_remark", "lstm_readings",
@@ -28,6 +29,7 @@ OURS = ["task", "protocol", "method", "settings", "control", "stale", "seeds", "
         "ratio_size", "baseline", "model_parameters_mean", "kept_inputs_mean", "of_inputs",
         "kept_hidden_mean", "of_hidden"]  # fmt: skip
 ADDED = ["picked", "backbone", "backbone_parameters", "total_parameters", "difference", "differs"]
+AUDITED = {"lstm": "LSTM sizes", "total": "Totals"}  # parts of the audit, in report/audit
 DOUBTED = ("mismatch", "unexplained")  # verdicts of the audit that the table marks
 TEXTS = ["printed_accuracy_text", "printed_lstm_parameters_text", "printed_total_parameters_text"]
 
@@ -59,7 +61,7 @@ def _printed(block: Block, number: int) -> Row:
     """What line `number` of a block prints, and the audit of its sizes."""
     line = block.lines[number]
     printed: Row = {
-        "printed_accuracy": block.accuracy(line),
+        "printed_accuracy": share(line, "accuracy_pct"),
         "printed_accuracy_text": line.get("accuracy_pct", ""),
         "printed_ratio": block.ratio(line),
         "printed_inputs": line.get("input"),
@@ -68,10 +70,21 @@ def _printed(block: Block, number: int) -> Row:
     for what in ("lstm", "total"):
         printed[f"printed_{what}_parameters"] = block.size(line, what)
         printed[f"printed_{what}_parameters_text"] = block.size_text(line, what)
-        if audited := audited_size(block, number, what):
-            printed |= {f"recomputed_{what}_parameters": audited.value, f"{what}_verdict": audited.verdict,
-                        f"{what}_remark": audited.remark, f"{what}_readings": audited.readings}  # fmt: skip
+        checks = _audited().get((AUDITED[what], (block.name, block.size_column(what), number)), [])
+        for check in checks[:1]:  # the first reading of several
+            printed |= {f"recomputed_{what}_parameters": int(check.value), f"{what}_verdict": check.verdict,
+                        f"{what}_remark": check.remark, f"{what}_readings": len(checks)}  # fmt: skip
     return printed
+
+
+@cache
+def _audited() -> dict[tuple, list[Check]]:
+    """The audit's checks of sizes, by the part of the audit and the printed figure that each of them checks."""
+    checks: dict[tuple, list[Check]] = {}
+    for check in audit():
+        if check.group in AUDITED.values() and check.value is not None:
+            checks.setdefault((check.group, check.cells[0]), []).append(check)
+    return checks
 
 
 def _ours(table: PublishedTable, row: OurRow, groups: pd.DataFrame, gathered: Gathered) -> Row:
@@ -105,8 +118,8 @@ def paper_table(table: PublishedTable, groups: pd.DataFrame, gathered: Gathered)
         numeric("Accuracy", cells.printed("printed_accuracy", " %"), group=paper),
         *(column for shown, column in optional if shown),
         numeric("Accuracy", cells.if_run(accuracy("test_accuracy")), group=ours, hint=hints["interval"]),
-        numeric(rule.title(), cells.number("size_mean", parameters), group=ours),
-        numeric("Ratio", cells.number("ratio_size", rule.ratio), group=ours, hint=hints["ratio"]),
+        number_column(rule.title(), "size_mean", parameters, group=ours),
+        number_column("Ratio", "ratio_size", rule.ratio, group=ours, hint=hints["ratio"]),
     ]
     if frame["total_parameters"].notna().any():
         columns.append(numeric("Whole model", _total, group=ours, hint=hints["total"], tex=False))

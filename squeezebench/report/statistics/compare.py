@@ -16,8 +16,7 @@ from squeezebench.report.answers import Answers, groups_of, same_test_part
 from squeezebench.report.gather import GROUP, Gathered
 from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE
-from squeezebench.report.statistics.partners import PARTNERS
-from squeezebench.report.statistics.picks import ranked, selected
+from squeezebench.report.statistics.picks import PARTNERS, ranked, selected
 from squeezebench.report.statistics.power import detectable, seeds_needed
 from squeezebench.report.statistics.spread import ENOUGH_SEEDS, LEVEL, VERDICT_SEEDS, Spread, over_both, over_seeds
 

@@ -11,7 +11,7 @@ from pandas.api.types import is_numeric_dtype
 from squeezebench.base.folds import task_of_fold
 from squeezebench.report.gather import GROUP
 from squeezebench.report.statistics.compare import COMPARED
-from squeezebench.report.statistics.partners import PARTNERS
+from squeezebench.report.statistics.picks import PARTNERS
 from squeezebench.report.statistics.spread import over_seeds
 
 MEANT = ("dense", "small", "control")  # partners; the difference to one that a fold lacks has no mean over folds

@@ -11,7 +11,7 @@ from scipy import special
 
 from squeezebench.report import formats
 from squeezebench.report.answers import groups_of, same_test_part
-from squeezebench.report.gather import GROUP, Gathered
+from squeezebench.report.gather import GROUP, Gathered, differing
 from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import DENSE, SHARES
 from squeezebench.report.statistics.spread import ENOUGH_SEEDS, LEVEL, SEEDS, Spread, over_both, over_seeds
@@ -173,10 +173,9 @@ def _settings_labels(groups: pd.DataFrame) -> pd.Series:
     same = pd.concat(keys, axis=1).duplicated(keep=False)
     for _, twins in groups[same].groupby([groups["task"], groups["protocol"], groups["method"], labels]):
         values = {index: json.loads(text) for index, text in twins["settings"].items()}
-        names = sorted(set().union(*values.values()))
-        differing = [k for k in names if len({json.dumps(v.get(k), sort_keys=True) for v in values.values()}) > 1]
+        told_apart_by = differing(list(values.values()))
         for index, settings in values.items():
-            shown = json.loads(groups.at[index, "varied"]) | {key: settings.get(key) for key in differing}
+            shown = json.loads(groups.at[index, "varied"]) | {key: settings.get(key) for key in told_apart_by}
             labels[index] = formats.settings(shown)
     return labels
 

@@ -145,7 +145,7 @@ def _equal_size(here: pd.DataFrame, comparisons: int, rule: Rule) -> list[Headli
 
 
 def _best_control(here: pd.DataFrame, comparisons: int, rule: Rule) -> list[Headline]:
-    """Whether any method beats the best control on validation (see `partners.py`) at the registered ratio. Nothing
+    """Whether any method beats the best control on validation (see `picks.py`) at the registered ratio. Nothing
     if that is the small dense model for all of them, or if no test was possible."""
     family = here[here["registered"] & ~here["control"].astype(bool) & ~here["collapsed"]]
     tested = family[family["control_p_holm"].notna()]

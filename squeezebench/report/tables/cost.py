@@ -39,9 +39,10 @@ def build(results: Results) -> Table:
                 hint=hints["activations"], tex=False, detail=True),
     ]  # fmt: skip
     for batch in BATCHES:
+        compact = [f"latency_ms_batch_{batch}{end}_mean" for end in ("", "_low", "_high")]
         place = {"hint": hints["speed"], "group": f"Latency at batch {batch}, ms", "detail": batch != BATCHES[0]}
         columns += [
-            numeric("Compact", _timed(f"latency_ms_batch_{batch}"), **place),
+            numeric("Compact", cells.timed(*compact), **place),
             numeric("Dense", _same_runtime(batch), **place),
             numeric("Fastest dense", _fastest(batch), **place),
         ]
@@ -63,17 +64,6 @@ def _stored(kind: str) -> Callable[[Row], Cell]:
         lost = formats.points(own - row["test_accuracy_mean"])
         note = "accuracy not measured" if formats.absent(own) else f"{formats.percent(own)} ({lost})"
         return number_cell(row[f"bytes_{kind}_mean"], formats.size, note)
-
-    return cell
-
-
-def _timed(key: str) -> Callable[[Row], Cell]:
-    """A median with its quartiles below it."""
-
-    def cell(row: Row) -> Cell:
-        low, high = (row[f"{key}_{end}_mean"] for end in ("low", "high"))
-        note = "" if formats.absent(low) else f"{formats.amount(low)} to {formats.amount(high)}"
-        return number_cell(row[f"{key}_mean"], formats.amount, note)
 
     return cell
 

@@ -8,7 +8,7 @@ from squeezebench.report import formats
 from squeezebench.report.results import Results
 from squeezebench.report.sizes import FEED_FORWARD, RECURRENT, WEIGHTS, rule_of
 from squeezebench.report.statistics.compare import COMPARED
-from squeezebench.report.statistics.partners import PARTNERS
+from squeezebench.report.statistics.picks import PARTNERS
 from squeezebench.report.tabular import cells
 from squeezebench.report.tabular.table import Column, Table, number_column, numeric
 from squeezebench.report.words import captions

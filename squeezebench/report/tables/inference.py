@@ -9,6 +9,7 @@ import pandas as pd
 from squeezebench.report import formats
 from squeezebench.report.gather import measured_inference
 from squeezebench.report.results import Results
+from squeezebench.report.tabular.cells import timed
 from squeezebench.report.tabular.table import (
     Cell,
     Column,
@@ -41,8 +42,8 @@ def build(results: Results) -> Table | None:
         Column("Dense to compact", lambda row: Cell(f"{row['dense_size']} → {row['compact_size']}")),
         number_column("Batch", "batch", "{:.0f}".format),
         text_column("Runtime", "runtime"),
-        numeric("Dense, ms", _time("dense")),
-        numeric("Compact, ms", _time("compact")),
+        numeric("Dense, ms", timed("dense_ms", "dense_ms_low", "dense_ms_high")),
+        numeric("Compact, ms", timed("compact_ms", "compact_ms_low", "compact_ms_high")),
         number_column("Same runtime", "same_runtime", formats.ratio),
         numeric("Fastest dense", _fastest),
         numeric("Overhead", _overhead),
@@ -142,16 +143,6 @@ def _network(row: Row) -> Cell:
         return text_cell(row["source"])
     seed = "" if formats.absent(row["seed"]) else f", seed {row['seed']:.0f}"
     return text_cell(row["title"], f"{row['task']}{seed}")
-
-
-def _time(side: str) -> Callable[[Row], Cell]:
-    """A median with its quartiles below it."""
-
-    def cell(row: Row) -> Cell:
-        median, low, high = (row[f"{side}_ms{end}"] for end in ("", "_low", "_high"))
-        return number_cell(median, formats.amount, f"{formats.amount(low)} to {formats.amount(high)}")
-
-    return cell
 
 
 def _fastest(row: Row) -> Cell:

@@ -34,7 +34,7 @@ def build(results: Results) -> Table:
         first=("path", "min"),
     )
     table = table.reset_index().sort_values(
-        keys, key=lambda column: column.map(_order) if column.name == "kind" else column
+        keys, key=lambda column: column.map(PROBLEMS.index) if column.name == "kind" else column
     )
     columns = [
         text_column("What", "kind"),
@@ -47,7 +47,3 @@ def build(results: Results) -> Table:
         text_column("First of them", "first", tex=False),
     ]
     return Table(columns, table)
-
-
-def _order(kind: str) -> int:
-    return PROBLEMS.index(kind)

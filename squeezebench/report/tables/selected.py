@@ -10,7 +10,7 @@ from squeezebench.report.results import Results
 from squeezebench.report.rows import rows_of
 from squeezebench.report.sizes import of_row
 from squeezebench.report.statistics.compare import COMPARED
-from squeezebench.report.statistics.partners import PARTNERS
+from squeezebench.report.statistics.picks import PARTNERS
 from squeezebench.report.tabular import cells
 from squeezebench.report.tabular.table import Cell, Column, Row, Table, number_cell, numeric, text_column
 from squeezebench.report.words import captions

@@ -36,7 +36,7 @@ def build(results: Results) -> Table | None:
         number_column("Validation", "validation_accuracy", formats.percent),
         number_column(f"Ratio ({rule.noun})", "ratio", formats.ratio),
     ]
-    raw = [name for name in frame if name not in ("space_words", "drawn_words", "title", "problem_words", "length")]
+    raw = [name for name in frame if name not in ("space_words", "drawn_words", "title", "length")]
     return Table(columns, frame, {name: name for name in raw})
 
 

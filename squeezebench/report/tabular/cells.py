@@ -112,6 +112,16 @@ def latency(key: str) -> Callable[[Row], Cell]:
     return beside_dense(f"{key}_mean", f"same_runtime_dense_{key}_mean", formats.amount)
 
 
+def timed(median: str, low: str, high: str) -> Callable[[Row], Cell]:
+    """A median of milliseconds with its quartiles below it, from the columns of these names."""
+
+    def cell(row: Row) -> Cell:
+        quartiles = f"{formats.amount(row[low])} to {formats.amount(row[high])}"
+        return number_cell(row[median], formats.amount, "" if formats.absent(row[low]) else quartiles)
+
+    return cell
+
+
 def of_metric(metric: Metric) -> Callable[[Row], Cell]:
     """The mean of a metric over the seeds of a run group, as its unit is written."""
     if metric.unit in (special := {"fraction": accuracy, "units": kept, "ms": latency}):

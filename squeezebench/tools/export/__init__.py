@@ -21,10 +21,9 @@ from squeezebench.engine.measurement.files import read_spec
 from squeezebench.nn.rnn.classifier import RecurrentClassifier
 from squeezebench.schema.record import MODEL_NAME, NORMALISATION_NAME, RECORD_NAME, Record, read_record
 from squeezebench.tools.export.about import affine_of, describe, extra_inputs, needed, random_sequences, rounding
-from squeezebench.tools.export.formats import write
+from squeezebench.tools.export.formats import Format, Wanted, Written, write
 from squeezebench.tools.export.scored import Answer, Scored, compare, score
 from squeezebench.tools.export.standard import Standard, standard
-from squeezebench.tools.export.wanted import Format, Wanted, Written
 from squeezebench.tools.recorded import model_of, read_model, read_recorded, record_at
 from squeezebench.tools.verify.remeasure import Tasks, task_of
 

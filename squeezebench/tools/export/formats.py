@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import torch
 
 from squeezebench.tools.export.scored import Answer
 from squeezebench.tools.export.snippets import c_lines, onnx_lines, safetensors_lines, stateful_lines, torch_lines
 from squeezebench.tools.export.standard import Standard
-from squeezebench.tools.export.wanted import Wanted, Written
 from squeezebench.tools.export.weights import StandardModule, safetensors_file, torch_file
+
+Format = Literal["onnx", "torch", "safetensors", "c"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be written."""
+
+    kind: Format
+    form: Standard
+    about: dict[str, str]
+    out: Path
+    lengths: bool  # onnx: a second input `length`
+    int8: bool  # onnx and c
+    stateful: bool  # onnx
+    scratch: Path  # an empty folder that outlives the use of `Written.answer`
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file's content; answer: what it computes, by running it."""
+
+    content: bytes
+    lines: list[str]  # that use it without squeezebench
+    answer: Answer | None
+    notes: list[str] = field(default_factory=list)
+    not_run: str | None = None  # why `answer` is None
 
 
 def write(wanted: Wanted) -> Written:
@@ -18,11 +48,8 @@ def write(wanted: Wanted) -> Written:
         return _onnx(wanted)
     if wanted.kind == "c":
         return _c(wanted)
-    make, lines = {"torch": (torch_file, torch_lines), "safetensors": (safetensors_file, safetensors_lines)}[
-        wanted.kind
-    ]
-    content = make(wanted.form, wanted.about)
-    return Written(content, lines(wanted.out, wanted.form), _in_torch(wanted.form))
+    make, lines = (torch_file, torch_lines) if wanted.kind == "torch" else (safetensors_file, safetensors_lines)
+    return Written(make(wanted.form, wanted.about), lines(wanted.out, wanted.form), _in_torch(wanted.form))
 
 
 def _onnx(wanted: Wanted) -> Written:
@@ -71,7 +98,7 @@ def _c(wanted: Wanted) -> Written:
     if (cc := compiler()) is None:
         reason = "not compiled, and not compared with the module: this machine has neither $CC nor cc"
         return Written(content, lines, None, [] if wanted.int8 else [reason], reason)
-    return Written(content, lines, compiled(wanted, source, cc))
+    return Written(content, lines, compiled(wanted.form, wanted.out, source, wanted.scratch, cc))
 
 
 def _in_torch(form: Standard) -> Answer:

@@ -17,18 +17,68 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from squeezebench.base.errors import InputError
 from squeezebench.nn.rnn.cells import Cell
-from squeezebench.tools.export.graph import Graph
-from squeezebench.tools.export.standard import Standard, StandardLayer
-from squeezebench.tools.export.written_out import body
+from squeezebench.tools.export.standard import Standard, StandardLayer, scale_and_shift
+from squeezebench.tools.export.symbol import Symbol
 
 OPSET = 17
 IR_VERSION = 10
 FLOAT = TensorProto.FLOAT
+
+
+class Graph:
+    """Nodes and constants in the order in which they are added; each call returns the name of the result.
+
+    prefix: of the names that the graph chooses, since a subgraph may not use those of the graph around it.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, np.ndarray] = {}
+
+    def constant(self, value: Tensor | np.ndarray, name: str = "") -> str:
+        """A tensor in the file, under `name` or a name of its own."""
+        array = value.detach().numpy() if isinstance(value, Tensor) else value
+        name = name or f"{self.prefix}constant_{len(self.constants)}"
+        self.constants[name] = np.ascontiguousarray(array)
+        return name
+
+    def integers(self, *values: int) -> str:
+        """A 1-D int64 constant."""
+        return self.constant(np.array(values, np.int64))
+
+    def scalar(self, value: int) -> str:
+        """An int64 constant without dimensions."""
+        return self.constant(np.array(value, np.int64))
+
+    def node(self, kind: str, *inputs: str, outputs: list[str] | None = None, **attributes) -> str:
+        """Add an operator; returns its last output."""
+        outputs = outputs or [f"{self.prefix}{kind.lower()}_{len(self.nodes)}"]
+        self.nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
+        return outputs[-1]
+
+    def linear(self, x: str, layer: nn.Linear, name: str) -> str:
+        """x W^T + b."""
+        weight, bias = self.constant(layer.weight, f"{name}.weight"), self.constant(layer.bias, f"{name}.bias")
+        return self.node("Gemm", x, weight, bias, transB=1)
+
+    def affine(self, norm: nn.BatchNorm1d, x: str, name: str) -> str:
+        """Batch norm at evaluation: a scale and a shift of each feature."""
+        scale, shift = scale_and_shift(norm)
+        scaled = self.node("Mul", x, self.constant(scale, f"{name}.scale"))
+        return self.node("Add", scaled, self.constant(shift, f"{name}.shift"))
+
+    def proto(
+        self, name: str, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]
+    ) -> onnx.GraphProto:
+        """The graph as ONNX stores it."""
+        constants = [numpy_helper.from_array(value, key) for key, value in self.constants.items()]
+        return helper.make_graph(self.nodes, name, inputs, outputs, constants)
 
 
 @dataclass(frozen=True)
@@ -139,7 +189,7 @@ def _scan(graph: Graph, layer: StandardLayer, cell: Cell, x: str, at: Position) 
     before = at.states or [_zeros(graph, x, layer.hidden)] * len(cell.states)
     after = [f"{state}_next" for state in at.states] or [f"{at.name}.{state}_last" for state in cell.states]
     every = graph.node(
-        "Scan", *before, gates, outputs=[*after, f"{at.name}.Y"], num_scan_inputs=1, body=body(layer, cell, at.name)
+        "Scan", *before, gates, outputs=[*after, f"{at.name}.Y"], num_scan_inputs=1, body=_body(layer, cell, at.name)
     )
     if not at.last:
         return every
@@ -148,6 +198,50 @@ def _scan(graph: Graph, layer: StandardLayer, cell: Cell, x: str, at: Position) 
     step = graph.node("Sub", at.lengths, graph.constant(np.array(1, np.int32)))  # (B,)
     step = graph.node("Unsqueeze", graph.node("Cast", step, to=TensorProto.INT64), graph.integers(1))  # (B, 1)
     return graph.node("GatherND", graph.node("Transpose", every, perm=[1, 0, 2]), step, batch_dims=1)
+
+
+@dataclass(frozen=True)
+class Value(Symbol):
+    """A value in the body: each operation adds an operator to the graph."""
+
+    graph: Graph
+    name: str
+
+    def operation(self, kind: str, *operands: Value | float) -> Value:
+        names = [v.name if isinstance(v, Value) else self.graph.constant(np.array(v, np.float32)) for v in operands]
+        return Value(self.graph, self.graph.node(kind, *names))
+
+    def split(self, parts: int) -> list[Value]:
+        """`parts` (B, H) of a (B, parts H), none if `parts` is 0."""
+        outputs = [f"{self.name}.{number}" for number in range(parts)]
+        if parts:
+            self.graph.node("Split", self.name, outputs=outputs, axis=1)
+        return [Value(self.graph, output) for output in outputs]
+
+
+def _body(layer: StandardLayer, cell: Cell, name: str) -> onnx.GraphProto:
+    """The states and x W^T + b_ih of this step -> the next states, and h as this step's output."""
+    graph = Graph(f"{name}.step.")
+    product = Value(graph, "h_in")
+    if cell.recurrent:
+        u = graph.constant(layer.weight_hh.T, f"{name}.U")
+        product = Value(graph, graph.node("MatMul", "h_in", u)) + Value(graph, graph.constant(layer.bias_hh))
+    masks = {letter: Value(graph, graph.constant(z, f"{name}.z_{letter}")) for letter, z in layer.factors.items()}
+
+    def masked(letter: str, value: Value) -> Value:
+        return value * masks[letter] if letter in masks else value
+
+    x, u = Value(graph, "gates_in").split(len(cell.gates)), product.split(len(cell.recurrent))
+    states = cell.step(x, u, masked, *(Value(graph, f"{state}_in") for state in cell.states))
+    for state, value in zip([*cell.states, "y"], [*states, states[0]], strict=True):
+        graph.node("Identity", value.name, outputs=[f"{state}_out"])
+
+    def info(key: str, width: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(key, FLOAT, ["batch", width])
+
+    inputs = [*(info(f"{state}_in", layer.hidden) for state in cell.states)]
+    inputs.append(info("gates_in", len(cell.gates) * layer.hidden))
+    return graph.proto(f"{name}.step", inputs, [info(f"{key}_out", layer.hidden) for key in (*cell.states, "y")])
 
 
 def _zeros(graph: Graph, x: str, width: int) -> str:

@@ -35,6 +35,12 @@ class StandardLayer:
     def hidden(self) -> int:
         return self.weight_hh.shape[1]
 
+    def biases(self, cell: Cell) -> tuple[Tensor, Tensor]:
+        """What is added to the input products (G H,), and to those with the state (R H,)."""
+        outside, inside = cell.biases(self.bias_ih, self.bias_hh)
+        inside = outside.new_zeros(0) if inside is None else inside
+        return outside, nn.functional.pad(inside, (len(self.weight_hh) - len(inside), 0))
+
     def named(self, number: int) -> dict[str, Tensor]:
         """The names of torch.nn.RNNBase; a matrix without rows is left out."""
         parts = {name: getattr(self, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}

@@ -47,11 +47,9 @@ def state(model: Standard) -> dict[str, Tensor]:
     if model.cell.torch_module is None:
         rnn = {k: v for k, v in rnn.items() if "bias" not in k}
         for number, layer in enumerate(model.layers):
-            outside, inside = model.cell.biases(layer.bias_ih, layer.bias_hh)
-            rnn[f"bias_l{number}"], rows = outside, len(layer.weight_hh)
-            if rows:
-                inside = outside.new_zeros(0) if inside is None else inside
-                rnn[f"bias_hh_l{number}"] = nn.functional.pad(inside, (rows - len(inside), 0))
+            rnn[f"bias_l{number}"], inside = layer.biases(model.cell)
+            if len(inside):
+                rnn[f"bias_hh_l{number}"] = inside
     head = model.head if model.top is None else nn.Sequential(model.head, *model.top)
     norms = {} if model.front is None else _named("", model.front.state_dict())
     return _named("rnn.", rnn) | _named("head.", head.state_dict()) | norms | input_tensors(model)

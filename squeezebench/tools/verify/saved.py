@@ -11,13 +11,13 @@ import random
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 from tqdm import tqdm
 
+from squeezebench.base.contents import sha256_of
 from squeezebench.base.errors import InputError, printable
 from squeezebench.engine import provenance
 from squeezebench.method.discovery import MethodFile, find_methods, load
@@ -195,8 +195,7 @@ def _altered_history(recorded: Recorded) -> list[Difference]:
     path, written = recorded.folder / HISTORY_NAME, recorded.record.history_digest
     if written is None or not path.is_file():
         return []
-    digest = sha256(path.read_bytes()).hexdigest()
-    return [] if digest == written else [Difference(path.name, written, digest)]
+    return [] if (digest := sha256_of(path)) == written else [Difference(path.name, written, digest)]
 
 
 def _unread(error: Exception) -> Difference:

@@ -37,7 +37,7 @@ class LastState(nn.Module):
         return None
 
     def onnx(self, graph: Any, x: str, length: str) -> tuple[str, str]:
-        """`forward` as nodes of an ONNX graph (tools/export/graph.py): names of x and length, "" without lengths."""
+        """`forward` as nodes of an ONNX graph (export/onnx_graph.py): names of x and length, "" without lengths."""
         return x, length
 
 

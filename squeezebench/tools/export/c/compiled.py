@@ -15,7 +15,7 @@ import numpy as np
 from squeezebench.base.errors import InputError
 from squeezebench.tools.export.c.arrays import prefix_of
 from squeezebench.tools.export.scored import Answer
-from squeezebench.tools.export.wanted import Wanted
+from squeezebench.tools.export.standard import Standard
 
 FLAGS = ("-std=c99", "-O2")
 DIFFER = 3  # exit status
@@ -73,16 +73,18 @@ def compiler() -> list[str] | None:
 
 
 def compiled(
-    wanted: Wanted, source: str, cc: Sequence[str], flags: Sequence[str] = FLAGS, emulator: Sequence[str] = ()
-) -> Answer:
-    """`source` as a program in `wanted.scratch`, compiled by the command `cc` and run by `emulator`, if there is one.
+    form: Standard, out: Path, source: str, folder: Path, cc: Sequence[str], flags: Sequence[str] = FLAGS,
+    emulator: Sequence[str] = (),
+) -> Answer:  # fmt: skip
+    """`source`, which is `form` in C, as a program in `folder`, compiled by the command `cc` and run by `emulator`, if
+    there is one. out: the file's place, which gives the names in it their prefix.
 
     Raises InputError if it does not compile, and the answer raises it if the program fails, or if sequences that are
     fed step by step differ in a bit from sequences that are given as a whole.
     """
-    folder, prefix = wanted.scratch, prefix_of(wanted.out)
+    prefix = prefix_of(out)
     driver = DRIVER.replace("@@", prefix.upper()).replace("@", prefix).replace("$differ", str(DIFFER))
-    steps = "" if wanted.form.front is None else ", (size_t)length[b]"
+    steps = "" if form.front is None else ", (size_t)length[b]"
     (folder / "main.c").write_text(driver.replace("$steps", steps))
     (folder / "network.c").write_text(source)
     call = _run([*cc, *flags, "network.c", "main.c", "-o", "program", "-lm"], folder)

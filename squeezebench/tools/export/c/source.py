@@ -167,11 +167,9 @@ def _indented(lines: list[str], depth: int = 1) -> str:
 
 def _layer(layer: StandardLayer, cell: Cell, number: int, arrays: Arrays) -> str:
     """The function of one layer: x -> its states, in place."""
-    outside, inside = cell.biases(layer.bias_ih, layer.bias_hh)
+    outside, inside = layer.biases(cell)
     calls = [arrays.linear(f"W_{number}", layer.weight_ih, outside, "a", "x")]
-    if rows := len(layer.weight_hh):
-        inside = outside.new_zeros(0) if inside is None else inside
-        inside = nn.functional.pad(inside, (rows - len(inside), 0))
+    if len(layer.weight_hh):
         calls.append(arrays.linear(f"U_{number}", layer.weight_hh, inside, "u", "h"))
     masks = f"@_mask_{number}_"
     for letter, values in layer.factors.items():
@@ -180,7 +178,7 @@ def _layer(layer: StandardLayer, cell: Cell, number: int, arrays: Arrays) -> str
         number=number,
         states=", ".join(f"float *restrict {state}" for state in cell.states),
         rows=len(layer.weight_ih),
-        products=f", u[{rows}]" if rows else "",
+        products=f", u[{len(inside)}]" if len(inside) else "",
         calls=_indented(calls),
         hidden=layer.hidden,
         statements=_indented(statements_of(cell, layer.hidden, set(layer.factors), masks), 2),
