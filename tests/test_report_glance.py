@@ -13,6 +13,7 @@ from synthetic_records import make, record, write
 from squeezebench.report import build_report
 from squeezebench.report.drawing.palette import COLOURS, FIXED, GREYS, PLUGIN_MARKERS, look
 from squeezebench.report.figures.ranked import _own_ratio
+from squeezebench.report.formats import ratio_tick
 from squeezebench.report.gather import gather
 from squeezebench.report.headline import headline, validation_above_test
 from squeezebench.report.ranking import ranking
@@ -118,3 +119,7 @@ def test_a_ranked_network_beyond_the_ratio_shows_its_own():
     shown = [_own_ratio(row | {"ratio_size": ratio}) for ratio in (9.5, 10.0, 11.0, 15.0)]
     assert shown == ["", "", "", " (15.0×)"]
     assert _own_ratio(row | {"rank": float("nan"), "ratio_size": 15.0}) == ""  # a reference is not ranked
+
+
+def test_a_ratio_has_the_digits_that_were_asked_for():
+    assert [ratio_tick(ratio) for ratio in (3, 1.4, 18.3, 332, 1000)] == ["3×", "1.4×", "18.3×", "332×", "1,000×"]

@@ -79,8 +79,8 @@ def tick(value: float) -> str:
 
 
 def ratio_tick(value: float) -> str:
-    """A round ratio: 10×."""
-    return f"{value:,.0f}×"
+    """A ratio that was asked for: 10×, 18.3×."""
+    return f"{value:,.0f}×" if value >= 100 else f"{value:.3g}×"
 
 
 def size(value: float | None) -> str:
