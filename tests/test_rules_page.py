@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from synthetic_records import ENGINE, history, record, write
 
 from squeezebench.base.errors import InputError
 from squeezebench.report import build_report, outputs
+from squeezebench.report.figures import rules_accuracy
 from squeezebench.report.gather import gather
 from squeezebench.report.results import Results
 from squeezebench.report.rules import rule_label
@@ -95,6 +97,15 @@ def test_the_page_shows_rules_and_no_sizes(tmp_path):
     assert set(curves["seeds"]) == {5} and (curves["lowest"] <= curves["validation_accuracy"]).all()
     table = pd.read_csv(folder / "tables" / "rules.csv").set_index("rule_label")
     assert table.loc["Sideways", "exact_difference"] == pytest.approx(-0.10)
+
+
+def test_rules_without_exact_gradients_are_not_drawn(tmp_path):
+    folder = experiment(tmp_path)
+    for path in list(folder.rglob("record.json")):
+        if json.loads(path.read_text())["settings"]["rule"] != "sideways":
+            shutil.rmtree(path.parent)
+    rules = Results(gather(folder))
+    assert "by exact gradients too" in rules_accuracy.draw(rules, "digits").words
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -20,6 +20,8 @@ def draw(results: Results, task: str) -> Drawing:
     here = results.rules[results.rules["task"] == task].sort_values(["network", "rule"], kind="stable")
     if here.empty:
         return Drawing.nothing("No run of this task with a learning rule has finished.", POINTS)
+    if here[["exact_n", "tick_n"]].isna().all(axis=None):
+        return Drawing.nothing("No finished run trains a network of this task by exact gradients too.", POINTS)
     rows = rows_of(here)
     figure = new_figure(4.6, 0.75 + 0.23 * len(rows))
     axes = figure.add_subplot()
