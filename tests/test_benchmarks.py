@@ -24,6 +24,7 @@ from benchmarks.studies import across_splits, leads, rule_forms  # noqa: E402
 from benchmarks.timing import compare  # noqa: E402
 from squeezebench.base.errors import InputError  # noqa: E402
 from squeezebench.report.answers import Answers  # noqa: E402
+from squeezebench.report.gather import gather  # noqa: E402
 from squeezebench.report.statistics.spread import over_both  # noqa: E402
 from squeezebench.schema.record import Provenance, Record, Stage  # noqa: E402
 
@@ -310,3 +311,11 @@ def test_forms_of_a_rule_are_compared_network_by_network_and_on_average():
     assert lines.loc["all", "high"] - lines.loc["all", "low"] < lines.loc["a", "high"] - lines.loc["a", "low"]
     assert lines.loc["all", "high"] < 0 and pd.isna(lines.loc["all", "p_holm"])
     assert lines.loc["b", "p_holm"] >= lines.loc["b", "p"]
+
+
+def test_forms_of_one_network_do_not_take_each_others_place():
+    published = gather(ROOT / "results/reference/sideways/without_pause")
+    forms = rule_forms.answers([published])
+    assert list(forms) == ["no pause"] and len(forms["no pause"]) == 12
+    with pytest.raises(InputError, match=r"a second group of runs of vgg_4_frames_32, \w+ by the form 'no pause'"):
+        rule_forms.answers([published, published])

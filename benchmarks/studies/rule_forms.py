@@ -20,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
+from squeezebench.base.errors import InputError
 from squeezebench.report.gather import Gathered, gather
 from squeezebench.report.statistics.groups import run_groups
 from squeezebench.report.statistics.spread import over_both
@@ -29,7 +30,10 @@ FORMS = {("sideways", "drop"): "no pause", ("sideways", "hold"): "pause",
 
 
 def answers(experiments: Sequence[Gathered]) -> dict[str, dict[str, pd.DataFrame]]:
-    """Form -> network -> which test clips are classified correctly, a row for each seed."""
+    """Form -> network -> which test clips are classified correctly, a row for each seed.
+
+    InputError if two groups of runs differ in something else than their network and form, as `slower`.
+    """
     tables: dict[str, dict[str, pd.DataFrame]] = defaultdict(dict)
     for gathered in experiments:
         for _, group in run_groups(gathered).iterrows():
@@ -37,8 +41,10 @@ def answers(experiments: Sequence[Gathered]) -> dict[str, dict[str, pd.DataFrame
             form = FORMS[settings["rule"], settings.get("flush", "hold")]
             runs = gathered.runs_of(group).sort_values("seed")
             if (correct := gathered.correct(list(runs["path"]))) is not None:
-                right = pd.DataFrame(correct.right, index=runs["seed"]).astype(float)
-                tables[form][f"{group['task']}, {settings['shortcuts']}"] = right
+                network = f"{group['task']}, {settings['shortcuts']}"
+                if network in tables[form]:
+                    raise InputError(f"{gathered.folder}: a second group of runs of {network} by the form {form!r}")
+                tables[form][network] = pd.DataFrame(correct.right, index=runs["seed"]).astype(float)
     return tables
 
 
@@ -48,7 +54,7 @@ def compared(tables: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
     for first, second in combinations([form for form in FORMS.values() if form in tables], 2):
         both = [name for name in tables[first] if name in tables[second]]
         paired = {name: (tables[first][name] - tables[second][name]).dropna() for name in both}
-        paired["all"] = sum(paired.values()) / len(both)
+        paired["all"] = (sum(paired.values()) / len(both)).dropna()  # the seeds that all have
         here = [_line(first, second, name, difference) for name, difference in paired.items()]
         for line, p in zip(here, multipletests([line["p"] for line in here[:-1]], method="holm")[1], strict=False):
             line["p_holm"] = p

@@ -107,7 +107,7 @@ class PartMethod(FromDense, DenseMethod):
         s = self.settings
         if (reason := super().skip(task)) or not s.structure:
             return reason or too_small(task, s)
-        return _no_such(s.widths, self._followed(task))
+        return _impossible(s.widths, self._followed(task))
 
     def parameter_groups(self, model: Module) -> list[dict[str, Any]]:
         return decayed_groups(list(model.parameters()), self.settings.weight_decay)
@@ -161,7 +161,7 @@ def _parts(followed: nn.MaskedNetwork, keep: float, keep_inputs: float) -> dict[
     return parts | {layer: kept_count(units, keep) for layer, units in enumerate(_hidden(followed.network))}
 
 
-def _no_such(structure: list[int], followed: nn.MaskedNetwork) -> str | None:
+def _impossible(structure: list[int], followed: nn.MaskedNetwork) -> str | None:
     """Why the network cannot have these widths, in one line; None if it can."""
     sets, parents = followed.graph.sets, nn.parents_of(followed.graph)
     widths = structure_of(followed.network).widths
