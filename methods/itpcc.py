@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from squeezebench import nn
 from squeezebench.method import Stage, setting
 from squeezebench.method.masked import MaskedMethod, MaskedSettings
+from squeezebench.method.network_pruning import anew
 
 PRINTED = 2e-3  # Adam's rate of mu and log sigma^2 (supplement A.4)
 EVERY = 20  # steps between two estimates of the activations' noise
@@ -107,12 +108,3 @@ class ITPCC(MaskedMethod):
         if isinstance(model.network, nn.FrameRecurrent):
             kept["kept_hidden"] = sum(map(len, nn.surviving_units(model.network.recurrent)))
         return kept | super().observe(model)
-
-
-def anew(network):
-    """A network of the same widths, freshly initialised, that reads the same elements."""
-    fresh = nn.module_from_spec(network.spec())
-    for name, buffer in network.named_buffers():
-        if name.endswith(".index"):
-            fresh.get_buffer(name).copy_(buffer)
-    return fresh

@@ -322,6 +322,23 @@ def test_a_structure_is_met_layer_by_layer(name, net, widths):
     assert one.closed_form(info)["weights"] == count(small).weights
 
 
+def test_from_scratch_random_widths_are_initialised_anew_and_train_all_epochs(tmp_path):
+    """PyTorch draws a layer's weights within 1 / sqrt(inputs): four inputs of 45 give larger ones than dense has."""
+    one = method("random_network", width=0.15, structure="30-4-9", start="scratch")
+    info = TaskInfo("t", "image", 256, 1, 3, False, 10, (1, 16, 16))
+    small = one.build(info).network
+    assert len(small.pixels.index.unique()) == 30 and small.pixels.index.max() > 30
+    assert 45**-0.5 < small.fc2.weight.abs().max() <= 4**-0.5
+    spec = RunSpec(
+        task=task_spec("digits_images"), method="random_network", model=NetworkSettings(width=0.15),
+        settings=one.settings.model_dump(mode="json"), training=TrainingSettings(epochs=4, batch_size=64),
+    )  # fmt: skip
+    record = execute(spec, find_methods()["random_network"], tmp_path / "r", tmp_path / "starts")
+    assert record.status == "ok", record.reason
+    assert [(stage.name, stage.epochs) for stage in record.stages] == [("train", 4)]
+    assert record.kept.structure == [30, 4, 9]
+
+
 @pytest.mark.parametrize(
     ("net", "structure", "reason"),
     [

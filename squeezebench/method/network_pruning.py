@@ -232,6 +232,15 @@ class OneShotMethod(PartMethod):
         return small
 
 
+def anew(network: Module) -> Module:
+    """A network of the same widths, freshly initialised, that reads the same elements."""
+    fresh = nn.module_from_spec(network.spec())
+    for name, buffer in network.named_buffers():
+        if name.endswith(".index"):
+            fresh.get_buffer(name).copy_(buffer)
+    return fresh
+
+
 class GatedSettings(MaskedSettings):
     """How long the masks are trained."""
 
